@@ -1,0 +1,1 @@
+"""Option-critic as an asynchronous coagent network."""
