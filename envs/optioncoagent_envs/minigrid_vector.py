@@ -14,6 +14,4 @@ def make_minigrid(env_id: str, num_envs: int, seed: int | None = None) -> Vector
     """
     import minigrid  # noqa: F401  (registers the ids)
 
-    return gym.make_vec(
-        env_id, num_envs, vectorization_mode="sync", vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}
-    )
+    return gym.make_vec(env_id, num_envs, vectorization_mode="sync", vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP})

@@ -1,0 +1,168 @@
+"""A finite Markov decision process as arrays.
+
+`R_t` belongs to `(S_t, A_t, S_{t+1})`; episodes end in terminal states, which only terminal states follow, with zero reward.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+_TOLERANCE = 1e-8  # how far a law may be from summing to one
+
+
+class MDP:
+    """A finite MDP (S, A, P, R, d0, gamma).
+
+    P: transition probabilities, (S, A, S) dense or scipy.sparse (S*A, S), row s*A + a. R: expected reward of (s, a, s'), in the layout
+    of P, or of (s, a), shape (S, A). d0: (S,), law of S_0. gamma: in [0, 1]. terminal: (S,) bool, or None: the states that every
+    action keeps, with zero reward. observation: (S,) int, what state s looks like to policies and execution functions; by default s itself.
+
+    Arrays are checked, copied to float64 and kept as `P`, `R`, `d0`, `gamma`, `terminal`, `observation`.
+    Raises ValueError that names the first offending entry.
+    """
+
+    def __init__(self, P: Any, R: Any, d0: Any, gamma: float, terminal: Any = None, observation: Any = None):
+        self.P = _as_array("P", P)
+        self.R = _as_array("R", R)
+        self.d0 = np.array(d0, dtype=np.float64)
+        self.gamma = float(gamma)
+        if not 0 <= self.gamma <= 1:
+            raise ValueError(f"gamma={gamma}: a discount is in [0, 1]")
+        if self.d0.ndim != 1 or self.d0.size == 0:
+            raise ValueError(f"d0 has shape {self.d0.shape}: it needs one probability for each state, (S,)")
+        self.num_states = self.d0.size
+        self.num_actions = self._check_shapes()
+        self._check_laws()
+        self.terminal = self._inferred_terminal() if terminal is None else np.array(terminal)
+        self.observation = np.arange(self.num_states) if observation is None else np.array(observation)
+        self._check_terminal()
+        self._check_observation()
+
+    def __repr__(self) -> str:
+        return f"MDP({self.num_states} states, {self.num_actions} actions, {self.num_observations} observations, gamma={self.gamma:g})"
+
+    @property
+    def num_observations(self) -> int:
+        """Largest observation index plus one."""
+        return int(self.observation.max()) + 1
+
+    @cached_property
+    def transition_matrix(self) -> sp.csr_array:
+        """P as scipy.sparse, (S*A, S), row s*A + a."""
+        flat = self.P if sp.issparse(self.P) else self.P.reshape(self.num_states * self.num_actions, self.num_states)
+        return sp.csr_array(flat)
+
+    @cached_property
+    def expected_reward(self) -> NDArray[np.float64]:
+        """r(s, a) = Σ_s' P(s'|s,a) R(s,a,s'), shape (S, A)."""
+        if not sp.issparse(self.R) and self.R.ndim == 2:
+            return self.R
+        if sp.issparse(self.R):
+            return np.asarray(self.transition_matrix.multiply(self.R).sum(axis=1)).reshape(self.num_states, self.num_actions)
+        P = self.P.toarray().reshape(self.R.shape) if sp.issparse(self.P) else self.P
+        return np.einsum("sat,sat->sa", P, self.R)
+
+    @classmethod
+    def from_env(cls, env: Any, gamma: float) -> MDP:
+        """The MDP of a Gymnasium toy_text environment (FrozenLake, Taxi, CliffWalking, …), from its `P` and `initial_state_distrib`.
+
+        `P[s][a]` lists (probability, next state, reward, terminated). A transition that terminates leads to one added absorbing state,
+        the last one, whatever next state the table names. Raises ValueError for an environment without these tables.
+        """
+        base = getattr(env, "unwrapped", env)
+        table, d0 = getattr(base, "P", None), getattr(base, "initial_state_distrib", None)
+        if table is None or d0 is None:
+            raise ValueError(f"{base!r} has no toy_text tables P and initial_state_distrib; build an MDP from arrays instead")
+        num_states, num_actions = len(table), len(table[0])
+        rows, columns, probabilities, rewards = [], [], [], []
+        for s in range(num_states):
+            for a in range(num_actions):
+                for probability, successor, reward, terminated in table[s][a]:
+                    rows.append(s * num_actions + a)
+                    columns.append(num_states if terminated else successor)
+                    probabilities.append(probability)
+                    rewards.append(reward)
+        end = num_states * num_actions + np.arange(num_actions)
+        index = (np.append(rows, end), np.append(columns, np.full(num_actions, num_states)))
+        shape = ((num_states + 1) * num_actions, num_states + 1)
+        P = sp.csr_array((np.append(probabilities, np.ones(num_actions)), index), shape=shape)  # duplicates add up
+        # E[R | s, a, s'] = Σ p r / Σ p over the table's entries for (s, a, s')
+        weighted = sp.coo_array((np.append(np.multiply(probabilities, rewards), np.zeros(num_actions)), index), shape=shape).tocsr()
+        weighted.data = weighted.data / np.where(P.data > 0, P.data, 1.0)
+        terminal = np.arange(num_states + 1) == num_states
+        return cls(P, weighted, np.append(d0, 0.0), gamma, terminal)
+
+    def _check_shapes(self) -> int:
+        S = self.num_states
+        if sp.issparse(self.P):
+            if self.P.shape[1] != S or self.P.shape[0] % S or self.P.shape[0] == 0:
+                raise ValueError(f"sparse P has shape {self.P.shape}; with d0 of {S} states it needs (S*A, S) = ({S}*A, {S})")
+            A = self.P.shape[0] // S
+        else:
+            if self.P.ndim != 3 or self.P.shape[0] != S or self.P.shape[2] != S or self.P.shape[1] == 0:
+                raise ValueError(f"P has shape {self.P.shape}; with d0 of {S} states it needs (S, A, S) = ({S}, A, {S})")
+            A = self.P.shape[1]
+        allowed = [(S * A, S)] if sp.issparse(self.R) else [(S, A, S), (S, A)]
+        if self.R.shape not in allowed:
+            raise ValueError(f"R has shape {self.R.shape}; for {S} states and {A} actions it needs one of {allowed}")
+        return A
+
+    def _check_laws(self) -> None:
+        if not (self.d0 >= 0).all() or abs(self.d0.sum() - 1) > _TOLERANCE:
+            raise ValueError(f"d0 is no distribution: it sums to {self.d0.sum():.12g}, its smallest entry is {self.d0.min():.6g}")
+        P, A = self.transition_matrix, self.num_actions
+        if P.nnz and not P.data.min() >= 0:
+            bad = int(np.argmax(~(P.data >= 0)))
+            row = int(np.searchsorted(P.indptr, bad, side="right")) - 1
+            raise ValueError(f"P(s'={P.indices[bad]} | s={row // A}, a={row % A}) is {P.data[bad]}: a probability is at least 0")
+        sums = np.asarray(P.sum(axis=1)).ravel()
+        if (np.abs(sums - 1) > _TOLERANCE).any():
+            row = int(np.argmax(np.abs(sums - 1) > _TOLERANCE))
+            raise ValueError(f"P(· | s={row // A}, a={row % A}) sums to {sums[row]:.12g}, not to 1")
+
+    def _inferred_terminal(self) -> NDArray[np.bool_]:
+        """States that every action keeps, with zero reward."""
+        S, A = self.num_states, self.num_actions
+        states = np.repeat(np.arange(S), A)
+        stays = np.asarray(self.transition_matrix[np.arange(S * A), states]).reshape(S, A)
+        return (stays >= 1 - _TOLERANCE).all(axis=1) & (self.expected_reward == 0).all(axis=1)
+
+    def _check_terminal(self) -> None:
+        S, A = self.num_states, self.num_actions
+        if self.terminal.shape != (S,) or self.terminal.dtype != bool:
+            raise ValueError(f"terminal has shape {self.terminal.shape} and dtype {self.terminal.dtype}; it needs ({S},) of bool")
+        leak = np.asarray(self.transition_matrix @ (~self.terminal).astype(np.float64)).reshape(S, A)
+        leaking = (leak > _TOLERANCE) & self.terminal[:, None]
+        if leaking.any():
+            s, a = np.argwhere(leaking)[0]
+            raise ValueError(f"terminal state {s} leaks: action {a} leaves for a non-terminal state with probability {leak[s, a]:.6g}")
+        paying = (self.expected_reward != 0) & self.terminal[:, None]
+        if paying.any():
+            s, a = np.argwhere(paying)[0]
+            raise ValueError(f"terminal state {s} pays {self.expected_reward[s, a]:.6g} for action {a}; reward after the end is 0")
+
+    def _check_observation(self) -> None:
+        if self.observation.shape != (self.num_states,) or not np.issubdtype(self.observation.dtype, np.integer):
+            raise ValueError(
+                f"observation has shape {self.observation.shape} and dtype {self.observation.dtype}; it needs ({self.num_states},) of int"
+            )
+        if self.observation.min() < 0:
+            raise ValueError(f"observation[{int(self.observation.argmin())}] is {self.observation.min()}: indices start at 0")
+
+
+def _as_array(name: str, values: Any) -> Any:
+    """A float64 copy, dense or csr; entries must be finite."""
+    if sp.issparse(values):
+        array = sp.csr_array(values, dtype=np.float64, copy=True)
+        array.sum_duplicates()
+        data = array.data
+    else:
+        array = data = np.array(values, dtype=np.float64)
+    if not np.isfinite(data).all():
+        raise ValueError(f"{name} has an entry that is not finite: {data[~np.isfinite(data)][0]}")
+    return array
