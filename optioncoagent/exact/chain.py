@@ -34,8 +34,7 @@ class Layout:
     """
 
     def __init__(self, mdp: MDP, network: CoagentNetwork):
-        if mdp.num_actions != network.num_actions:
-            raise ValueError(f"the MDP has {mdp.num_actions} actions, the network's action {network.action} has {network.num_actions}")
+        check_actions(mdp, network)
         self.observation = mdp.observation.astype(np.int64)
         self.num_observations = mdp.num_observations
         self.live = ~mdp.terminal
@@ -312,3 +311,9 @@ def _spread(graph: sp.csr_array, seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
         frontier = successors[~reached[successors]]
         reached[frontier] = True
     return reached
+
+
+def check_actions(mdp: MDP, network: CoagentNetwork) -> None:
+    """Raise ValueError where an MDP and a network differ in their number of actions."""
+    if mdp.num_actions != network.num_actions:
+        raise ValueError(f"the MDP has {mdp.num_actions} actions, the network's action {network.action} has {network.num_actions}")

@@ -145,7 +145,7 @@ class Tick:
 
 def _compile(network: CoagentNetwork, nodes: Nodes, num_observations: int, name: str, live: tuple[str, ...], needed: set[str]) -> _Step:
     coagent, kept = network[name], name in needed
-    beta = _execution(network, nodes, num_observations, name, live)
+    beta = execution(network, nodes, num_observations, name, live)
     retained = None
     if kept and (beta < 1).any():
         one_hot = np.eye(coagent.num_outputs)[nodes.previous[name]]
@@ -185,7 +185,7 @@ def _compile(network: CoagentNetwork, nodes: Nodes, num_observations: int, name:
     )
 
 
-def _execution(network: CoagentNetwork, nodes: Nodes, num_observations: int, name: str, live: tuple[str, ...]) -> FloatArray:
+def execution(network: CoagentNetwork, nodes: Nodes, num_observations: int, name: str, live: tuple[str, ...]) -> FloatArray:
     """β_i at the nodes, (N or 1, *live or 1)."""
     table = network.execution_table(name, num_observations)
     earlier = network.names[: network.names.index(name)]
