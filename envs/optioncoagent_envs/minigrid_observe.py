@@ -1,0 +1,117 @@
+"""What the agent sees, compiled: MiniGrid's rotated, occluded and encoded view.
+
+A view of size V has V*V cells in the order of the image, `cell = i * V + j`: column i from left to right, row j from
+far to near; the agent stands at (V // 2, V - 1) and looks towards row 0. Cells are words (`minigrid_codes`).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from optioncoagent_envs.minigrid_codes import GREY_WALL, TRANSPARENT, WORDS
+
+AHEAD = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])  # direction -> (dx, dy)
+OUTSIDE = WORDS[GREY_WALL]  # beyond the grid MiniGrid shows grey wall
+AGENT = np.uint32(10)  # the object "agent", red, its state the direction
+ONE = np.uint32(1)
+
+
+def view_offsets(size: int) -> np.ndarray:
+    """Where each cell of the view lies from the agent: (4, size * size, 2) as (dx, dy), by the agent's direction."""
+    column, row = np.divmod(np.arange(size * size), size)
+    forward, right = size - 1 - row, column - size // 2
+    dx, dy = AHEAD[:, 0, None], AHEAD[:, 1, None]
+    return np.stack([forward * dx - right * dy, forward * dy + right * dx], axis=-1)
+
+
+@njit(cache=True, nogil=True)
+def write_view(cells, size, see_through, carried, image):
+    """Occludes the view's `cells` (size * size,) uint32 and writes them to `image` (size * size * 3,) uint8.
+
+    MiniGrid lets light through row by row from the agent's feet: in each row to the right, then to the left, and from
+    every lit transparent cell into three cells of the next row (`Grid.process_vis`). Here a row is an integer of bits.
+    """
+    middle = size // 2
+    full = (ONE << np.uint32(size)) - ONE
+    lit = ONE << np.uint32(middle)
+    for row in range(size - 1, -1, -1):
+        clear = np.uint32(0)
+        for column in range(size):
+            clear |= ((cells[column * size + row] >> np.uint32(24)) & ONE) << np.uint32(column)
+        if see_through:
+            lit = full
+        # to the right: adding to a run of ones carries through it
+        source = lit & clear
+        passing = ((clear & ~(clear + source)) | source) & (full >> ONE)
+        lit |= passing << ONE
+        above = passing | passing << ONE
+        # to the left: a doubling flood
+        passing = lit & clear
+        through = clear
+        shift = 1
+        while shift < size:
+            passing |= through & (passing >> np.uint32(shift))
+            through &= through >> np.uint32(shift)
+            shift *= 2
+        passing &= ~ONE
+        lit |= passing >> ONE
+        above |= passing | passing >> ONE
+        for column in range(size):
+            word = cells[column * size + row]
+            if row == size - 1 and column == middle:
+                word = carried  # the agent's own cell shows what it carries
+            word *= (lit >> np.uint32(column)) & ONE
+            at = 3 * (column * size + row)
+            image[at] = word & np.uint32(255)
+            image[at + 1] = (word >> np.uint32(8)) & np.uint32(255)
+            image[at + 2] = (word >> np.uint32(16)) & np.uint32(255)
+        lit = above
+
+
+@njit(cache=True, nogil=True)
+def write_agent(image, at, direction):
+    """Draws the agent into a full observation: MiniGrid's (agent, red, direction)."""
+    image[3 * at] = AGENT
+    image[3 * at + 1] = 0
+    image[3 * at + 2] = direction
+
+
+@njit(cache=True, nogil=True)
+def observe_streams(streams, poses, width, height, size, see_through, offsets, images):
+    """Images from the cells of the view that lie inside the grid.
+
+    streams (n, size * size) uint32: those cells in the view's order, the rest unused; poses (n, 4) int64: x, y,
+    direction and the word carried; offsets as `view_offsets`; images (n, size * size * 3) uint8 are written.
+    """
+    cells = np.empty(size * size, np.uint32)
+    for i in range(len(poses)):
+        x, y, direction = poses[i, 0], poses[i, 1], poses[i, 2]
+        taken = 0
+        for cell in range(size * size):
+            cx = x + offsets[direction, cell, 0]
+            cy = y + offsets[direction, cell, 1]
+            if 0 <= cx < width and 0 <= cy < height:
+                cells[cell] = streams[i, taken]
+                taken += 1
+            else:
+                cells[cell] = OUTSIDE
+        write_view(cells, size, see_through, np.uint32(poses[i, 3]), images[i])
+
+
+@njit(cache=True, nogil=True)
+def observe_whole(streams, poses, width, height, images):
+    """FullyObsWrapper's images (n, width * height * 3) from streams (n, width * height) uint32 in the grid's order."""
+    for i in range(len(poses)):
+        for x in range(width):
+            for y in range(height):
+                word = streams[i, y * width + x]
+                at = 3 * (x * height + y)
+                image = images[i]
+                image[at] = word & np.uint32(255)
+                image[at + 1] = (word >> np.uint32(8)) & np.uint32(255)
+                image[at + 2] = (word >> np.uint32(16)) & np.uint32(255)
+        write_agent(images[i], poses[i, 0] * height + poses[i, 1], poses[i, 2])
+
+
+assert TRANSPARENT == 1 << 24  # write_view reads this bit

@@ -1,0 +1,229 @@
+"""Any MiniGrid environment in batches: MiniGrid's own levels and rules, compiled observations.
+
+Nineteen twentieths of a MiniGrid step go into its observation. Here `gen_obs` of each environment only notes what the
+agent looks at, as words (`minigrid_codes`), and the images of the whole batch are then written by one compiled call.
+Everything else is MiniGrid's code, so that any registered id and any subclass of `MiniGridEnv` behaves as it always
+did, seed for seed.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
+from typing import Any, cast
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.wrappers import TimeLimit
+from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX
+from minigrid.core.grid import Grid
+from minigrid.core.world_object import Ball, Box, Floor, Goal, Key, Lava, Wall
+from minigrid.minigrid_env import MiniGridEnv
+
+from optioncoagent_envs.minigrid_batch import MiniGridBatch, Observations
+from optioncoagent_envs.minigrid_codes import word_of
+from optioncoagent_envs.minigrid_observe import observe_streams, observe_whole, view_offsets
+
+# These never change their looks during an episode of minigrid's own environments; doors do.
+CONSTANT = frozenset((Wall, Floor, Goal, Lava, Key, Ball, Box))
+
+
+class Words(dict):
+    """object -> word; remembered only for the classes whose looks never change."""
+
+    def __init__(self, constant: frozenset[type]):
+        self.constant = constant
+
+    def __missing__(self, obj: Any) -> int:
+        word = word_of(obj)
+        if type(obj) in self.constant:
+            self[obj] = word
+        return word
+
+
+class View(dict):
+    """An observation not yet written: whoever reads or changes it gets MiniGrid's, everyone else passes it on.
+
+    words: array("I") of the cells seen that lie inside the grid; pose: (x, y, direction, word carried).
+    """
+
+    __slots__ = ("lens", "words", "pose", "mission")
+
+    def __init__(self, lens: Lens, words: array, pose: tuple[int, int, int, int], mission: str):
+        self.lens, self.words, self.pose, self.mission = lens, words, pose, mission
+
+    def is_written(self) -> bool:
+        return dict.__len__(self) > 0
+
+    def write(self) -> View:
+        if not self.is_written():
+            dict.update(self, image=self.lens.images([self])[0], direction=self.pose[2], mission=self.mission)
+        return self
+
+
+def _written_first(name: str) -> Callable[..., Any]:
+    method = getattr(dict, name)
+    return lambda self, *args, **kwargs: method(self.write(), *args, **kwargs)
+
+
+for _name in (
+    "__getitem__ __setitem__ __delitem__ __contains__ __iter__ __len__ __reversed__ __eq__ __ne__ __or__ __ror__"
+    " __ior__ __repr__ get keys values items copy pop popitem setdefault update clear"
+).split():
+    setattr(View, _name, _written_first(_name))
+
+
+class Lens:
+    """What the views of a batch have in common: how the cells are picked, and how the images are written.
+
+    width, height: of the grid; size: of the view; whole: the full grid (FullyObsWrapper) instead of the view.
+    """
+
+    def __init__(self, width: int, height: int, size: int, see_through: bool, whole: bool):
+        self.width, self.height, self.size, self.see_through, self.whole = width, height, size, see_through, whole
+        self.offsets = view_offsets(size)
+        self.shape = (width, height, 3) if whole else (size, size, 3)
+        self._pickers: dict[tuple[int, int, int], Callable[[list], Iterable]] = {}
+
+    def cells(self, grid: list, x: int, y: int, direction: int) -> Iterable:
+        """The cells seen that lie inside the grid, in the view's order (`minigrid_observe`)."""
+        if self.whole:
+            return grid
+        pick = self._pickers.get((x, y, direction))
+        if pick is None:
+            cx, cy = (np.array([x, y]) + self.offsets[direction]).T
+            inside = (cx >= 0) & (cx < self.width) & (cy >= 0) & (cy < self.height)
+            pick = self._pickers[x, y, direction] = itemgetter(*(cy * self.width + cx)[inside].tolist())
+        return pick(grid)
+
+    def images(self, views: Sequence[View]) -> np.ndarray:
+        """The views written out: (n, *shape) uint8."""
+        n, capacity = len(views), self.shape[0] * self.shape[1]
+        streams = np.empty((n, capacity), np.uint32)
+        flat = streams.data.cast("B").cast("I")
+        for at, view in zip(range(0, n * capacity, capacity), views, strict=True):
+            flat[at : at + len(view.words)] = view.words
+        poses = np.array([view.pose for view in views], np.int64).reshape(n, 4)
+        images = np.empty((n, capacity * 3), np.uint8)
+        if self.whole:
+            observe_whole(streams, poses, self.width, self.height, images)
+        else:
+            size, see_through = self.size, self.see_through
+            observe_streams(streams, poses, self.width, self.height, size, see_through, self.offsets, images)
+        return images.reshape(n, *self.shape)
+
+
+class Eye:
+    """Takes the place of one environment's `gen_obs`: notes the view instead of writing it."""
+
+    def __init__(self, env: MiniGridEnv, lens: Lens):
+        self.env, self.lens = env, lens
+        own_rules = not type(env).__module__.startswith("minigrid.")
+        self.constant: frozenset[type] = frozenset() if own_rules else CONSTANT
+        self.forget()
+
+    def forget(self) -> None:
+        """Called at each reset, so that the memory holds one level's objects."""
+        self.word = Words(self.constant).__getitem__
+
+    def __call__(self) -> dict:
+        env = self.env
+        if type(env.grid) is not Grid:
+            return self.ask_grid()
+        x, y = env.agent_pos
+        direction = env.agent_dir
+        words = array("I", map(self.word, self.lens.cells(env.grid.grid, x, y, direction)))
+        return View(self.lens, words, (x, y, direction, self.word(env.carrying)), env.mission)
+
+    def ask_grid(self) -> dict:
+        """The observation when the environment has a grid of its own class, which may encode itself in its own way."""
+        env = self.env
+        if self.lens.whole:
+            image = env.grid.encode()
+            image[env.agent_pos[0], env.agent_pos[1]] = OBJECT_TO_IDX["agent"], COLOR_TO_IDX["red"], env.agent_dir
+        else:
+            grid, visible = env.gen_obs_grid(self.lens.size)
+            image = grid.encode(visible)
+        return {"image": image, "direction": env.agent_dir, "mission": env.mission}
+
+
+class StockMiniGrid(MiniGridBatch):
+    """Environments of MiniGrid's own classes, or of classes derived from them, stepped one by one.
+
+    envs: one `gym.make` environment each, wrapped in nothing but Gymnasium's order check and time limit.
+    """
+
+    backend = "stock"
+
+    def __init__(self, envs: list[gym.Env], view: str, view_size: int | None, seed: int | None):
+        super().__init__(envs[0], len(envs), view, view_size, seed)
+        self.envs = envs
+        self.cores = [cast(MiniGridEnv, env.unwrapped) for env in envs]
+        core = self.cores[0]
+        self._lens = Lens(core.width, core.height, self.view_size, core.see_through_walls, view == "full")
+        self._eyes = [Eye(core, self._lens) for core in self.cores]
+        for core, eye in zip(self.cores, self._eyes, strict=True):
+            core.gen_obs = eye  # type: ignore[method-assign]
+        # Gymnasium's order check costs time and could not fail below this class's own
+        self._steppers = envs if isinstance(envs[0], TimeLimit) else self.cores
+        self._views: list[dict] = [{} for _ in envs]
+
+    def reset(self, *, seed=None, options=None):
+        infos: dict[str, Any] = {}
+        seeds = self._seeds(seed)
+        mask = self._reset_mask(options)
+        for i in np.flatnonzero(mask).tolist():
+            self._views[i], info = self._reset_one(i, seed=seeds[i], options=options)
+            infos = self._add_info(infos, info, i)
+        return self._observations(self._views), infos
+
+    def _reset_one(self, index: int, **kwargs: Any) -> tuple[dict, dict]:
+        self._eyes[index].forget()
+        return self._steppers[index].reset(**kwargs)
+
+    def step(self, actions):
+        self._require_reset()
+        rewards, terminated, truncated = [], [], []
+        infos: dict[str, Any] = {}
+        finals: list[tuple[int, dict, dict]] = []
+        views = self._views
+        steppers = zip(self._steppers, np.asarray(actions).tolist(), strict=True)
+        for i, (stepper, action) in enumerate(steppers):
+            views[i], reward, ended, cut, info = stepper.step(action)
+            rewards.append(reward)
+            terminated.append(ended)
+            truncated.append(cut)
+            if ended or cut:
+                finals.append((i, views[i], info))
+                views[i], info = self._reset_one(i)
+            if info:
+                infos = self._add_info(infos, info, i)
+        if finals:
+            infos = self._ends(infos, finals)
+        observations = self._observations(views)
+        return observations, np.array(rewards, np.float64), np.array(terminated), np.array(truncated), infos
+
+    def _observations(self, views: Sequence[dict]) -> Observations:
+        missions = tuple([view.mission if type(view) is View else view["mission"] for view in views])
+        directions = [view.pose[2] if type(view) is View else view["direction"] for view in views]
+        return {"image": self._images(views), "direction": np.array(directions, np.int64), "mission": missions}
+
+    def _images(self, views: Sequence[dict]) -> np.ndarray:
+        if all([type(view) is View and not view.is_written() for view in views]):
+            return self._lens.images(views)  # type: ignore[arg-type]
+        return np.stack([view["image"] for view in views])
+
+    def _ends(self, infos: dict[str, Any], finals: list[tuple[int, dict, dict]]) -> dict[str, Any]:
+        images = self._images([view for _, view, _ in finals])
+        for image, (i, view, info) in zip(images, finals, strict=True):
+            final = {**view, "image": image}
+            infos = self._add_info(infos, {"final_obs": final, "final_info": info}, i)
+        return infos
+
+    def minigrid_env(self, index: int) -> MiniGridEnv:
+        return self.cores[index]
+
+    def close_extras(self, **kwargs: Any) -> None:
+        for env in self.envs:
+            env.close()
