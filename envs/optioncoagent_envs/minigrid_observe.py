@@ -14,7 +14,8 @@ from optioncoagent_envs.minigrid_codes import GREY_WALL, TRANSPARENT, WORDS
 AHEAD = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])  # direction -> (dx, dy)
 OUTSIDE = WORDS[GREY_WALL]  # beyond the grid MiniGrid shows grey wall
 AGENT = np.uint32(10)  # the object "agent", red, its state the direction
-ONE = np.uint32(1)
+NONE, ONE = np.uint64(0), np.uint64(1)
+U8, U16, U24 = np.uint32(8), np.uint32(16), np.uint32(24)
 
 
 def view_offsets(size: int) -> np.ndarray:
@@ -26,19 +27,28 @@ def view_offsets(size: int) -> np.ndarray:
 
 
 @njit(cache=True, nogil=True)
+def write_word(image, cell, word):
+    """Three bytes of a word, at the cell's place in a flat image."""
+    image[np.uintp(3 * cell)] = np.uint8(word)
+    image[np.uintp(3 * cell + 1)] = np.uint8(word >> U8)
+    image[np.uintp(3 * cell + 2)] = np.uint8(word >> U16)
+
+
+@njit(cache=True, nogil=True)
 def write_view(cells, size, see_through, carried, image):
-    """Occludes the view's `cells` (size * size,) uint32 and writes them to `image` (size * size * 3,) uint8.
+    """Occludes the view's `cells` (size * size,) uint32 in place and writes `image` (size * size * 3,) uint8.
 
     MiniGrid lets light through row by row from the agent's feet: in each row to the right, then to the left, and from
     every lit transparent cell into three cells of the next row (`Grid.process_vis`). Here a row is an integer of bits.
+    The agent's own cell shows the word `carried`. Unsigned indices spare a test for negative ones.
     """
     middle = size // 2
-    full = (ONE << np.uint32(size)) - ONE
-    lit = ONE << np.uint32(middle)
+    full = (ONE << np.uint64(size)) - ONE
+    lit = ONE << np.uint64(middle)
     for row in range(size - 1, -1, -1):
-        clear = np.uint32(0)
+        clear = NONE
         for column in range(size):
-            clear |= ((cells[column * size + row] >> np.uint32(24)) & ONE) << np.uint32(column)
+            clear |= (np.uint64(cells[np.uintp(column * size + row)] >> U24) & ONE) << np.uint64(column)
         if see_through:
             lit = full
         # to the right: adding to a run of ones carries through it
@@ -49,24 +59,20 @@ def write_view(cells, size, see_through, carried, image):
         # to the left: a doubling flood
         passing = lit & clear
         through = clear
-        shift = 1
-        while shift < size:
-            passing |= through & (passing >> np.uint32(shift))
-            through &= through >> np.uint32(shift)
-            shift *= 2
+        shift = ONE
+        while shift < np.uint64(size):
+            passing |= through & (passing >> shift)
+            through &= through >> shift
+            shift <<= ONE
         passing &= ~ONE
         lit |= passing >> ONE
         above |= passing | passing >> ONE
         for column in range(size):
-            word = cells[column * size + row]
-            if row == size - 1 and column == middle:
-                word = carried  # the agent's own cell shows what it carries
-            word *= (lit >> np.uint32(column)) & ONE
-            at = 3 * (column * size + row)
-            image[at] = word & np.uint32(255)
-            image[at + 1] = (word >> np.uint32(8)) & np.uint32(255)
-            image[at + 2] = (word >> np.uint32(16)) & np.uint32(255)
+            cells[np.uintp(column * size + row)] *= np.uint32((lit >> np.uint64(column)) & ONE)
         lit = above
+    cells[np.uintp(middle * size + size - 1)] = carried
+    for cell in range(size * size):
+        write_word(image, cell, cells[np.uintp(cell)])
 
 
 @njit(cache=True, nogil=True)
@@ -105,12 +111,7 @@ def observe_whole(streams, poses, width, height, images):
     for i in range(len(poses)):
         for x in range(width):
             for y in range(height):
-                word = streams[i, y * width + x]
-                at = 3 * (x * height + y)
-                image = images[i]
-                image[at] = word & np.uint32(255)
-                image[at + 1] = (word >> np.uint32(8)) & np.uint32(255)
-                image[at + 2] = (word >> np.uint32(16)) & np.uint32(255)
+                write_word(images[i], x * height + y, streams[i, y * width + x])
         write_agent(images[i], poses[i, 0] * height + poses[i, 1], poses[i, 2])
 
 

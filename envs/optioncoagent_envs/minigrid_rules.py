@@ -27,7 +27,7 @@ from optioncoagent_envs.minigrid_codes import (
     WORDS,
 )
 from optioncoagent_envs.minigrid_levels import CARRIED, DIRECTION, DOOR, POSITION, STEPS
-from optioncoagent_envs.minigrid_observe import write_agent, write_view
+from optioncoagent_envs.minigrid_observe import write_agent, write_view, write_word
 
 GOAL_ONLY, PICKUP, OPEN = range(3)
 LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE, DONE = range(7)  # minigrid.core.actions.Actions
@@ -87,11 +87,11 @@ def act(cells, agent, action, stride, rule):
 
 
 @njit(cache=True, nogil=True)
-def observe(cells, agent, offsets, stride, size, see_through, scratch, image):
+def observe(cells, agent, offsets, size, see_through, scratch, image):
     """The image of one agent's view; offsets (4, size * size) are differences of positions."""
-    at, direction = agent[POSITION], agent[DIRECTION]
-    for k in range(size * size):
-        scratch[k] = WORDS[cells[at + offsets[direction, k]]]
+    at, ways = agent[POSITION], offsets[agent[DIRECTION]]
+    for cell in range(size * size):
+        scratch[np.uintp(cell)] = WORDS[cells[np.uintp(at + ways[np.uintp(cell)])]]
     write_view(scratch, size, see_through, WORDS[agent[CARRIED]], image)
 
 
@@ -101,11 +101,7 @@ def observe_all(cells, agent, shape, image):
     width, height, stride, pad = shape
     for x in range(width):
         for y in range(height):
-            word = WORDS[cells[(y + pad) * stride + x + pad]]
-            at = 3 * (x * height + y)
-            image[at] = word & np.uint32(255)
-            image[at + 1] = (word >> np.uint32(8)) & np.uint32(255)
-            image[at + 2] = (word >> np.uint32(16)) & np.uint32(255)
+            write_word(image, x * height + y, WORDS[cells[(y + pad) * stride + x + pad]])
     x, y = agent[POSITION] % stride - pad, agent[POSITION] // stride - pad
     write_agent(image, x * height + y, agent[DIRECTION])
 
@@ -118,8 +114,10 @@ def observe_rows(rows, grid, agent, offsets, shape, size, see_through, images, d
         directions[row] = agent[row, DIRECTION]
         if size == 0:
             observe_all(grid[row], agent[row], shape, images[row])
+        elif size == 7:  # a constant lets the compiler unroll MiniGrid's usual view
+            observe(grid[row], agent[row], offsets, 7, see_through, scratch, images[row])
         else:
-            observe(grid[row], agent[row], offsets, shape[2], size, see_through, scratch, images[row])
+            observe(grid[row], agent[row], offsets, size, see_through, scratch, images[row])
 
 
 @njit(cache=True, nogil=True)
