@@ -44,20 +44,22 @@ def assert_same_step(ours, theirs) -> None:
     for mine, other in zip(ours[1:4], theirs[1:4], strict=True):
         assert mine.dtype == other.dtype
         np.testing.assert_array_equal(mine, other)
-    infos, expected = ours[4], theirs[4]
-    assert infos.keys() == expected.keys()
-    if "final_obs" not in expected:
-        return
-    assert infos["final_info"] == expected["final_info"] == {}
-    for mask in ("_final_obs", "_final_info"):
-        np.testing.assert_array_equal(infos[mask], expected[mask])
-    for mine, other in zip(infos["final_obs"], expected["final_obs"], strict=True):
-        if other is None:
-            assert mine is None
+    assert_same_infos(ours[4], theirs[4])
+
+
+def assert_same_infos(ours: dict, theirs: dict) -> None:
+    """The same keys and values, with the observations in `final_obs` compared field by field."""
+    assert list(ours) == list(theirs)
+    for name, other in theirs.items():
+        if isinstance(other, dict):
+            assert_same_infos(ours[name], other)
+        elif name == "final_obs":
+            for mine, theirs_i in zip(ours[name], other, strict=True):
+                assert (mine is None) == (theirs_i is None)
+                if mine is not None:
+                    assert_same_infos(mine, theirs_i)
         else:
-            assert list(mine) == list(other)
-            np.testing.assert_array_equal(mine["image"], other["image"])
-            assert (mine["direction"], mine["mission"]) == (other["direction"], other["mission"])
+            np.testing.assert_array_equal(ours[name], other, strict=isinstance(other, np.ndarray))
 
 
 def put_before_something(core, rng) -> list[int]:

@@ -43,6 +43,8 @@ class MiniGridBatch(VectorEnv):
         self.single_observation_space = gym.spaces.Dict({**spaces, "image": image})
         self._first_seed = seed
         self._started = False
+        self._level_seeds = np.zeros(num_envs, object)  # seeds from the system's entropy have 128 bits
+        self._level_counts = np.zeros(num_envs, np.int64)
 
     @cached_property
     def observation_space(self) -> gym.Space:  # type: ignore[override]
@@ -74,6 +76,27 @@ class MiniGridBatch(VectorEnv):
     def _require_reset(self) -> None:
         if not self._started:
             raise gym.error.ResetNeeded("reset() before the first step() or render()")
+
+    @property
+    def level_names(self) -> list[tuple[int, int]]:
+        """(seed, k) for each environment: its level is the one after `reset(seed=seed)` and k further resets."""
+        return list(zip(self._level_seeds.tolist(), self._level_counts.tolist(), strict=True))
+
+    def observations(self) -> Observations:
+        """What all environments show now; of use after `set_state` and `set_env`."""
+        raise NotImplementedError
+
+    def get_state(self) -> Any:
+        """A copy of everything that the future depends on, for `set_state`."""
+        raise NotImplementedError
+
+    def set_state(self, state: Any) -> None:
+        """Goes back to a state that `get_state` gave."""
+        raise NotImplementedError
+
+    def set_env(self, index: int, env: gym.Env) -> None:
+        """Environment `index` takes on the state of a MiniGrid environment: level, agent, steps taken, generator."""
+        raise NotImplementedError
 
     def minigrid_env(self, index: int) -> MiniGridEnv:
         """Environment `index` as one of MiniGrid's own, in its present state."""

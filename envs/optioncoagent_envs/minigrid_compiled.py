@@ -77,7 +77,9 @@ class CompiledMiniGrid(MiniGridBatch):
         rows = np.flatnonzero(self._reset_mask(options))
         for row in range(self.num_envs) if first_time else rows.tolist():
             if first_time or seeds[row] is not None:
-                self._rng[row] = stream_of(seeding.np_random(seeds[row])[0])
+                generator, self._level_seeds[row] = seeding.np_random(seeds[row])
+                self._rng[row] = stream_of(generator)
+                self._level_counts[row] = -1
         self._renew(rows)
         return self.observations(), {}
 
@@ -130,6 +132,7 @@ class CompiledMiniGrid(MiniGridBatch):
 
     def _renew(self, rows: np.ndarray) -> None:
         """Draws new levels into the rows."""
+        self._level_counts[rows] += 1
         self._family.generate(rows, self._rng, self._grid, self._agent, self._shape, self._settings)
 
     @property
@@ -150,7 +153,6 @@ class CompiledMiniGrid(MiniGridBatch):
         return {"image": images.reshape(shape), "direction": directions, "mission": self._mission_tuple}
 
     def observations(self) -> Observations:
-        """What all environments show now."""
         images, directions = self._blank_images(self.num_envs), np.empty(self.num_envs, np.int64)
         self._observe(self._rows, images, directions)
         self._mission_tuple = None
@@ -159,16 +161,21 @@ class CompiledMiniGrid(MiniGridBatch):
     # state
 
     def get_state(self) -> dict[str, np.ndarray]:
-        """A copy of everything that the future depends on, one row per environment.
+        """A copy of everything that the future depends on, with a row for each environment.
 
         grid (n, cells) uint8 and agent (n, 6) int64 are the level as it stands (`minigrid_levels`), rng (n, 6) uint64
-        is where the levels to come are drawn from. Rows may be taken, repeated and put together at will.
+        is where the levels to come are drawn from, seed and count name the level (`level_names`). Rows may be taken,
+        repeated and put together at will.
         """
-        return {"grid": self._grid.copy(), "agent": self._agent.copy(), "rng": self._rng.copy()}
+        return {name: array.copy() for name, array in self._state().items()}
+
+    def _state(self) -> dict[str, np.ndarray]:
+        names = {"seed": self._level_seeds, "count": self._level_counts}
+        return {"grid": self._grid, "agent": self._agent, "rng": self._rng, **names}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
         """Goes back to a state of a batch of the same size, made alike."""
-        for mine, name in ((self._grid, "grid"), (self._agent, "agent"), (self._rng, "rng")):
+        for name, mine in self._state().items():
             if state[name].shape != mine.shape:
                 raise ValueError(f"{name} has the shape {state[name].shape}, not {mine.shape}")
             mine[:] = state[name]
@@ -180,10 +187,7 @@ class CompiledMiniGrid(MiniGridBatch):
         return read_row(self._model, *row, self._shape, self._missions)
 
     def set_env(self, index: int, env: gym.Env) -> None:
-        """Environment `index` takes on the state of one of MiniGrid's: level, agent, steps taken and generator.
-
-        Raises ValueError if `env` is of another class or size, or holds an object that has no code.
-        """
+        """Raises ValueError if `env` is of another class or size, or holds an object that has no code."""
         core = env.unwrapped
         if type(core) is not type(self._model) or (core.width, core.height) != self._shape[:2]:
             raise ValueError(f"{core} is not made like {self._model}")
@@ -201,4 +205,4 @@ def draws_like_minigrid(env: MiniGridEnv, family: Family, seeds: int = 4) -> boo
         stock.reset(seed=seed)
         batch.set_env(seed, stock)
     theirs = batch.get_state()
-    return all(np.array_equal(ours[name], theirs[name]) for name in ours)
+    return all(np.array_equal(ours[name], theirs[name]) for name in ("grid", "agent", "rng"))

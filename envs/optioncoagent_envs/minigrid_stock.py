@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Iterable, Sequence
+from copy import deepcopy
 from operator import itemgetter
 from typing import Any, cast
 
@@ -27,6 +28,7 @@ from optioncoagent_envs.minigrid_observe import observe_streams, observe_whole, 
 
 # These never change their looks during an episode of minigrid's own environments; doors do.
 CONSTANT = frozenset((Wall, Floor, Goal, Lava, Key, Ball, Box))
+OWN = ("gen_obs", "window", "clock", "render_mode")  # of an environment in this batch, no part of its state
 
 
 class Words(dict):
@@ -172,21 +174,23 @@ class StockMiniGrid(MiniGridBatch):
     def reset(self, *, seed=None, options=None):
         infos: dict[str, Any] = {}
         seeds = self._seeds(seed)
-        mask = self._reset_mask(options)
-        for i in np.flatnonzero(mask).tolist():
+        for i in np.flatnonzero(self._reset_mask(options)).tolist():
             self._views[i], info = self._reset_one(i, seed=seeds[i], options=options)
+            if seeds[i] is not None or self._level_seeds[i] != self.cores[i].np_random_seed:
+                self._level_seeds[i], self._level_counts[i] = int(self.cores[i].np_random_seed), 0
             infos = self._add_info(infos, info, i)
         return self._observations(self._views), infos
 
     def _reset_one(self, index: int, **kwargs: Any) -> tuple[dict, dict]:
         self._eyes[index].forget()
+        self._level_counts[index] += 1
         return self._steppers[index].reset(**kwargs)
 
     def step(self, actions):
         self._require_reset()
         rewards, terminated, truncated = [], [], []
-        infos: dict[str, Any] = {}
-        finals: list[tuple[int, dict, dict]] = []
+        notes: list[tuple[dict, int]] = []  # what each environment has to say, in Gymnasium's order
+        finals: list[dict] = []
         views = self._views
         steppers = zip(self._steppers, np.asarray(actions).tolist(), strict=True)
         for i, (stepper, action) in enumerate(steppers):
@@ -195,14 +199,23 @@ class StockMiniGrid(MiniGridBatch):
             terminated.append(ended)
             truncated.append(cut)
             if ended or cut:
-                finals.append((i, views[i], info))
+                finals.append({"final_obs": views[i], "final_info": info})
+                notes.append((finals[-1], i))
                 views[i], info = self._reset_one(i)
             if info:
-                infos = self._add_info(infos, info, i)
+                notes.append((info, i))
         if finals:
-            infos = self._ends(infos, finals)
-        observations = self._observations(views)
-        return observations, np.array(rewards, np.float64), np.array(terminated), np.array(truncated), infos
+            self._write_finals(finals)
+        infos: dict[str, Any] = {}
+        for note, i in notes:
+            infos = self._add_info(infos, note, i)
+        ends = np.array(terminated, bool), np.array(truncated, bool)
+        return self._observations(views), np.array(rewards, np.float64), *ends, infos
+
+    def observations(self) -> Observations:
+        self._require_reset()
+        self._views = [core.gen_obs() for core in self.cores]
+        return self._observations(self._views)
 
     def _observations(self, views: Sequence[dict]) -> Observations:
         missions = tuple([view.mission if type(view) is View else view["mission"] for view in views])
@@ -214,16 +227,51 @@ class StockMiniGrid(MiniGridBatch):
             return self._lens.images(views)  # type: ignore[arg-type]
         return np.stack([view["image"] for view in views])
 
-    def _ends(self, infos: dict[str, Any], finals: list[tuple[int, dict, dict]]) -> dict[str, Any]:
-        images = self._images([view for _, view, _ in finals])
-        for image, (i, view, info) in zip(images, finals, strict=True):
-            final = {**view, "image": image}
-            infos = self._add_info(infos, {"final_obs": final, "final_info": info}, i)
-        return infos
+    def _write_finals(self, finals: list[dict]) -> None:
+        """Writes the last observations of all episodes that ended in this step together."""
+        views = [final["final_obs"] for final in finals]
+        for final, view, image in zip(finals, views, self._images(views), strict=True):
+            if type(view) is View and not view.is_written():
+                final["final_obs"] = {"image": image, "direction": view.pose[2], "mission": view.mission}
 
     def minigrid_env(self, index: int) -> MiniGridEnv:
+        """The environment itself, not a copy."""
         return self.cores[index]
+
+    def get_state(self) -> list[dict[str, Any]]:
+        """One record for each environment: a copy of its attributes, the steps its time limit counted, its level."""
+        elapsed = [getattr(env, "_elapsed_steps", None) for env in self.envs]
+        attributes = [_copied(vars(core), core, core) for core in self.cores]
+        records = zip(attributes, elapsed, self.level_names, strict=True)
+        return [{"core": mine, "elapsed": steps, "level": level} for mine, steps, level in records]
+
+    def set_state(self, state: list[dict[str, Any]]) -> None:
+        self._started = True
+        for index, (env, core, mine) in enumerate(zip(self.envs, self.cores, state, strict=True)):
+            self._take(index, mine["core"], core)
+            self._level_seeds[index], self._level_counts[index] = mine["level"]
+            if isinstance(env, TimeLimit):
+                env._elapsed_steps = mine["elapsed"]
+
+    def set_env(self, index: int, env: gym.Env) -> None:
+        core = env.unwrapped
+        if type(core) is not type(self.cores[index]):
+            raise ValueError(f"{core} is not of the class of {self.cores[index]}")
+        self._take(index, vars(core), core)
+
+    def _take(self, index: int, attributes: dict[str, Any], owner: gym.Env) -> None:
+        core = self.cores[index]
+        taken = _copied(attributes, owner, core)
+        for name in [name for name in vars(core) if name not in taken and name not in OWN]:
+            delattr(core, name)
+        vars(core).update(taken)
+        self._eyes[index].forget()
 
     def close_extras(self, **kwargs: Any) -> None:
         for env in self.envs:
             env.close()
+
+
+def _copied(attributes: dict[str, Any], owner: gym.Env, heir: gym.Env) -> dict[str, Any]:
+    """A deep copy of an environment's attributes, in which whatever knew the environment `owner` knows `heir`."""
+    return deepcopy({name: value for name, value in attributes.items() if name not in OWN}, {id(owner): heir})

@@ -98,7 +98,7 @@ def backends(env: gym.Env) -> list[str]:
     if env is not core or overridden or set(spaces) != {"image", "direction", "mission"}:
         return ["gymnasium"]
     family = family_of(core)
-    if limited or family is None or not draws_like_minigrid(core, family):
+    if limited or core.render_mode == "human" or family is None or not draws_like_minigrid(core, family):
         return ["stock", "gymnasium"]
     return ["compiled", "stock", "gymnasium"]
 
