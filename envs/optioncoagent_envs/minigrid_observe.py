@@ -84,15 +84,18 @@ def write_agent(image, at, direction):
 
 
 @njit(cache=True, nogil=True)
-def observe_streams(streams, poses, width, height, size, see_through, offsets, images):
+def observe_streams(streams, poses, carried, shape, size, see_through, offsets, images):
     """Images from the cells of the view that lie inside the grid.
 
-    streams (n, size * size) uint32: those cells in the view's order, the rest unused; poses (n, 4) int64: x, y,
-    direction and the word carried; offsets as `view_offsets`; images (n, size * size * 3) uint8 are written.
+    streams (n, size * size) uint32: those cells in the view's order, the rest unused; poses (n,) int64:
+    4 * (y * width + x) + direction; carried (n,) uint32: the words of what is carried; shape: (width, height) of the
+    grid; offsets as `view_offsets`; images (n, size * size * 3) uint8 are written.
     """
     cells = np.empty(size * size, np.uint32)
+    width, height = shape
     for i in range(len(poses)):
-        x, y, direction = poses[i, 0], poses[i, 1], poses[i, 2]
+        direction = poses[i] % 4
+        x, y = poses[i] // 4 % width, poses[i] // 4 // width
         taken = 0
         for cell in range(size * size):
             cx = x + offsets[direction, cell, 0]
@@ -102,7 +105,7 @@ def observe_streams(streams, poses, width, height, size, see_through, offsets, i
                 taken += 1
             else:
                 cells[cell] = OUTSIDE
-        write_view(cells, size, see_through, np.uint32(poses[i, 3]), images[i])
+        write_view(cells, size, see_through, carried[i], images[i])
 
 
 @njit(cache=True, nogil=True)
@@ -112,7 +115,8 @@ def observe_whole(streams, poses, width, height, images):
         for x in range(width):
             for y in range(height):
                 write_word(images[i], x * height + y, streams[i, y * width + x])
-        write_agent(images[i], poses[i, 0] * height + poses[i, 1], poses[i, 2])
+        x, y = poses[i] // 4 % width, poses[i] // 4 // width
+        write_agent(images[i], x * height + y, poses[i] % 4)
 
 
 assert TRANSPARENT == 1 << 24  # write_view reads this bit

@@ -47,20 +47,20 @@ class Words(dict):
 class View(dict):
     """An observation not yet written: whoever reads or changes it gets MiniGrid's, everyone else passes it on.
 
-    words: array("I") of the cells seen that lie inside the grid; pose: (x, y, direction, word carried).
+    words: array("I") of the cells seen that lie inside the grid; pose: 4 * (y * width + x) + direction; carried: the
+    word of what the agent carries; written: whether it was read.
     """
 
-    __slots__ = ("lens", "words", "pose", "mission")
+    __slots__ = ("lens", "words", "pose", "carried", "mission", "written")
 
-    def __init__(self, lens: Lens, words: array, pose: tuple[int, int, int, int], mission: str):
-        self.lens, self.words, self.pose, self.mission = lens, words, pose, mission
-
-    def is_written(self) -> bool:
-        return dict.__len__(self) > 0
+    def __init__(self, lens: Lens, words: array, pose: int, carried: int, mission: str):
+        self.lens, self.words, self.pose, self.carried, self.mission = lens, words, pose, carried, mission
+        self.written = False
 
     def write(self) -> View:
-        if not self.is_written():
-            dict.update(self, image=self.lens.images([self])[0], direction=self.pose[2], mission=self.mission)
+        if not self.written:
+            self.written = True
+            dict.update(self, image=self.lens.images([self])[0], direction=self.pose % 4, mission=self.mission)
         return self
 
 
@@ -86,18 +86,19 @@ class Lens:
         self.width, self.height, self.size, self.see_through, self.whole = width, height, size, see_through, whole
         self.offsets = view_offsets(size)
         self.shape = (width, height, 3) if whole else (size, size, 3)
-        self._pickers: dict[tuple[int, int, int], Callable[[list], Iterable]] = {}
+        self.pickers: dict[int, Callable[[list], Iterable]] = {}
 
-    def cells(self, grid: list, x: int, y: int, direction: int) -> Iterable:
-        """The cells seen that lie inside the grid, in the view's order (`minigrid_observe`)."""
+    def picker(self, pose: int) -> Callable[[list], Iterable]:
+        """What picks the cells seen that lie inside the grid, in the view's order (`minigrid_observe`)."""
         if self.whole:
-            return grid
-        pick = self._pickers.get((x, y, direction))
-        if pick is None:
-            cx, cy = (np.array([x, y]) + self.offsets[direction]).T
+            pick: Callable[[list], Iterable] = iter
+        else:
+            y, x = divmod(pose // 4, self.width)
+            cx, cy = (np.array([x, y]) + self.offsets[pose % 4]).T
             inside = (cx >= 0) & (cx < self.width) & (cy >= 0) & (cy < self.height)
-            pick = self._pickers[x, y, direction] = itemgetter(*(cy * self.width + cx)[inside].tolist())
-        return pick(grid)
+            pick = itemgetter(*(cy * self.width + cx)[inside].tolist())
+        self.pickers[pose] = pick
+        return pick
 
     def images(self, views: Sequence[View]) -> np.ndarray:
         """The views written out: (n, *shape) uint8."""
@@ -106,13 +107,15 @@ class Lens:
         flat = streams.data.cast("B").cast("I")
         for at, view in zip(range(0, n * capacity, capacity), views, strict=True):
             flat[at : at + len(view.words)] = view.words
-        poses = np.array([view.pose for view in views], np.int64).reshape(n, 4)
+        poses = np.array([view.pose for view in views])
+        carried = np.array([view.carried for view in views], np.uint32)
         images = np.empty((n, capacity * 3), np.uint8)
         if self.whole:
             observe_whole(streams, poses, self.width, self.height, images)
         else:
             size, see_through = self.size, self.see_through
-            observe_streams(streams, poses, self.width, self.height, size, see_through, self.offsets, images)
+            shape = self.width, self.height
+            observe_streams(streams, poses, carried, shape, size, see_through, self.offsets, images)
         return images.reshape(n, *self.shape)
 
 
@@ -120,7 +123,7 @@ class Eye:
     """Takes the place of one environment's `gen_obs`: notes the view instead of writing it."""
 
     def __init__(self, env: MiniGridEnv, lens: Lens):
-        self.env, self.lens = env, lens
+        self.env, self.lens, self.width = env, lens, lens.width
         own_rules = not type(env).__module__.startswith("minigrid.")
         self.constant: frozenset[type] = frozenset() if own_rules else CONSTANT
         self.forget()
@@ -131,12 +134,14 @@ class Eye:
 
     def __call__(self) -> dict:
         env = self.env
-        if type(env.grid) is not Grid:
+        grid = env.grid
+        if type(grid) is not Grid:
             return self.ask_grid()
         x, y = env.agent_pos
-        direction = env.agent_dir
-        words = array("I", map(self.word, self.lens.cells(env.grid.grid, x, y, direction)))
-        return View(self.lens, words, (x, y, direction, self.word(env.carrying)), env.mission)
+        pose = 4 * (int(y) * self.width + int(x)) + int(env.agent_dir)  # NumPy's integers are slow to reckon with
+        pick = self.lens.pickers.get(pose) or self.lens.picker(pose)
+        word = self.word
+        return View(self.lens, array("I", map(word, pick(grid.grid))), pose, word(env.carrying), env.mission)
 
     def ask_grid(self) -> dict:
         """The observation when the environment has a grid of its own class, which may encode itself in its own way."""
@@ -219,11 +224,11 @@ class StockMiniGrid(MiniGridBatch):
 
     def _observations(self, views: Sequence[dict]) -> Observations:
         missions = tuple([view.mission if type(view) is View else view["mission"] for view in views])
-        directions = [view.pose[2] if type(view) is View else view["direction"] for view in views]
+        directions = [view.pose % 4 if type(view) is View else view["direction"] for view in views]
         return {"image": self._images(views), "direction": np.array(directions, np.int64), "mission": missions}
 
     def _images(self, views: Sequence[dict]) -> np.ndarray:
-        if all([type(view) is View and not view.is_written() for view in views]):
+        if all([type(view) is View and not view.written for view in views]):
             return self._lens.images(views)  # type: ignore[arg-type]
         return np.stack([view["image"] for view in views])
 
@@ -231,8 +236,8 @@ class StockMiniGrid(MiniGridBatch):
         """Writes the last observations of all episodes that ended in this step together."""
         views = [final["final_obs"] for final in finals]
         for final, view, image in zip(finals, views, self._images(views), strict=True):
-            if type(view) is View and not view.is_written():
-                final["final_obs"] = {"image": image, "direction": view.pose[2], "mission": view.mission}
+            if type(view) is View and not view.written:
+                final["final_obs"] = {"image": image, "direction": view.pose % 4, "mission": view.mission}
 
     def minigrid_env(self, index: int) -> MiniGridEnv:
         """The environment itself, not a copy."""
