@@ -56,6 +56,7 @@ class Layout:
         # the joint action of every (memory value, rest value), (M, R)
         outputs = dict(zip((*self.memory, *rest), np.indices(self.arranged_sizes, sparse=True), strict=True))
         joint = np.broadcast_to(network.joint_action(outputs), self.arranged_sizes).reshape(self.M, -1)
+        self.R = joint.shape[1]
         self.action = joint[:1] if self.memory_sizes and (joint == joint[:1]).all() else joint
 
     def later_nodes(self, keys: IntArray) -> Nodes:
@@ -80,7 +81,7 @@ class Layout:
 
     def arrange(self, final: FloatArray) -> FloatArray:
         """(N, *final) to (N, M, R)."""
-        return final.transpose(self.to_memory_first).reshape(final.shape[0], self.M, -1)
+        return final.transpose(self.to_memory_first).reshape(final.shape[0], self.M, self.R)
 
     def unarrange(self, arranged: FloatArray) -> FloatArray:
         """(N, M, R) to (N, *final)."""
@@ -156,7 +157,7 @@ class Structure:
         target = np.searchsorted(self.keys, target_key)
         backwards = sp.csr_array((np.ones(source.size, dtype=bool), (target, source)), shape=(size, size))
         # Pr(the episode ends here): Σ_c law(c) P(terminal | s, a(c))
-        ending = (law * self.edges.end[self.keys // M][:, self.layout.action]).reshape(size, -1).sum(axis=1) > 0
+        ending = (law * self.edges.end[self.keys // M][:, self.layout.action]).sum(axis=(1, 2)) > 0
         never_ends = ~_spread(backwards, ending)
         endless = _spread(backwards, never_ends)
         return self.keys[~endless], self.keys[endless]
@@ -217,7 +218,7 @@ class Chain:
         self.entries = s.edges.law(law, s.node, s.edge).reshape(-1)[s.selected]
         # r(n) = Σ_c Pr(c | n) r(s, a(c)) - Σ_i c_i Pr(E^i = 1 | n)
         reward = s.layout.reward[s.states][:, s.layout.action]
-        self.reward = (law * reward).reshape(s.states.size, -1).sum(axis=1) - cost
+        self.reward = (law * reward).sum(axis=(1, 2)) - cost
 
     @cached_property
     def system(self) -> System:
