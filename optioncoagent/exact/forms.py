@@ -291,8 +291,8 @@ class Comparison(NamedTuple):
     """One form against the exact gradient of its coagent.
 
     cosine; norm_ratio: |form| / |exact|; sign_agreement: share of the exact gradient's entries that are not zero whose sign the form has;
-    max_abs_difference; exact: does the form claim to be exact? Ratios are NaN where the exact gradient, or the form, is zero, and
-    everything is where the form is not defined ("undiscounted" where episodes may never end).
+    max_abs_difference; exact: does the form claim to be exact? Ratios are NaN where the exact gradient, or the form, is zero up to
+    rounding, and everything is where the form is not defined ("undiscounted" where episodes may never end).
     """
 
     coagent: str
@@ -323,6 +323,7 @@ def compare_gradients(
     chosen = [FORMS[form] if isinstance(form, str) else form for form in (FORMS if forms is None else forms)]
     setting = _setting(mdp, params, first, deliberation_cost, initial)
     truth = policy_gradient(mdp, setting.network, params)
+    rounding = 1e-13 * float(np.abs(setting.values.q_omega).max() * setting.values.d_z.sum())
     rows = []
     for form in chosen:
         try:
@@ -331,7 +332,7 @@ def compare_gradients(
             if form.exact:
                 raise
             gradient = np.full_like(truth[form.coagent], np.nan)
-        rows.append(_compare(form, gradient.reshape(-1), truth[form.coagent].reshape(-1)))
+        rows.append(_compare(form, gradient.reshape(-1), truth[form.coagent].reshape(-1), rounding))
     return rows
 
 
@@ -348,14 +349,14 @@ def _evaluate(form: Form, setting: Setting) -> FloatArray:
     return gradient
 
 
-def _compare(form: Form, gradient: FloatArray, truth: FloatArray) -> Comparison:
+def _compare(form: Form, gradient: FloatArray, truth: FloatArray, rounding: float) -> Comparison:
     norm, true_norm = float(np.linalg.norm(gradient)), float(np.linalg.norm(truth))
-    signed = np.abs(truth) > 1e-12 * np.abs(truth).max(initial=0.0)
+    signed = np.abs(truth) > rounding
     return Comparison(
         coagent=form.coagent,
         form=form.name,
-        cosine=float(gradient @ truth) / (norm * true_norm) if norm * true_norm > 0 else np.nan,
-        norm_ratio=norm / true_norm if true_norm > 0 else np.nan,
+        cosine=float(gradient @ truth) / (norm * true_norm) if norm > rounding and true_norm > rounding else np.nan,
+        norm_ratio=norm / true_norm if true_norm > rounding else np.nan,
         sign_agreement=float((np.sign(gradient) == np.sign(truth))[signed].mean()) if signed.any() else np.nan,
         max_abs_difference=float(np.abs(gradient - truth).max(initial=0.0)),
         exact=form.exact,
