@@ -24,7 +24,7 @@ from optioncoagent.option_critic import CONTINUE, TERMINATE, option_critic
 
 
 @st.composite
-def problems(draw, max_states=4):
+def problems(draw, max_states=4, gammas=(0.9, 1.0, 0.5, 0.9)):
     """(mdp, params, settings of option-critic)."""
     num_options, num_actions = draw(st.sampled_from((2, 3, 2, 1))), draw(st.sampled_from((2, 3)))
     same = {
@@ -32,7 +32,7 @@ def problems(draw, max_states=4):
         "deliberation_cost": draw(st.sampled_from((0.3, 0.0))),
         "initial": draw(st.sampled_from((None, 0, tuple(np.arange(1, num_options + 1) / np.arange(1, num_options + 1).sum())))),
     }
-    mdp = draw(mdps(num_actions, max_states, gammas=(0.9, 1.0, 0.5, 0.9)))
+    mdp = draw(mdps(num_actions, max_states, gammas))
     network = option_critic(num_options, num_actions, **same)
     return mdp, network.init_params(mdp.num_observations, draw(st.integers(0, 2**32 - 1))), same
 
@@ -134,37 +134,47 @@ def test_forms_that_claim_to_be_exact_are(problem):
             assert row.norm_ratio == pytest.approx(1.0, abs=1e-6) and row.cosine == pytest.approx(1.0, abs=1e-9)
 
 
-@given(problems(), st.sampled_from(("undiscounted", "greedy_value", "every_step", "margin")))
-def test_deviations_are_exact_when_they_say_so(problem, form):
-    """undiscounted where γ = 1; greedy_value under a greedy policy over options; every_step where options always terminate."""
-    mdp, params, same = problem
-    if form == "undiscounted" and mdp.gamma < 1:
-        return
-    if form == "greedy_value":
-        best = option_values(mdp, {**params, "option": np.zeros_like(params["option"])}, **same).q_omega
-        for _ in range(20):  # policy iteration over the policy over options alone; sharing observations may have no greedy fixed point
-            greedy = np.zeros_like(params["option"])
-            total = np.zeros_like(greedy)
-            np.add.at(total, mdp.observation, best)
-            greedy[total < total.max(axis=1, keepdims=True)] = -np.inf
-            params["option"] = greedy
-            best = option_values(mdp, params, **same).q_omega
-        value = (softmax(params["option"])[mdp.observation] * best).sum(axis=1)
-        if not np.allclose(value, best.max(axis=1)):
-            return
-    if form == "every_step":
-        params["termination"][..., CONTINUE] = -np.inf
+def assert_exact(mdp, params, same, form):
     exact = policy_gradient(mdp, option_critic(params["option"].shape[1], mdp.num_actions, **same), params)
-    if form == "margin":
-        difference = termination_gradient(mdp, params, "margin", **same) - exact["termination"]
-        values = option_values(mdp, params, **same)
-        b = softmax(params["termination"])[mdp.observation][..., TERMINATE]
-        expected = np.zeros_like(difference[..., 0])
-        np.add.at(expected, mdp.observation, -0.1 * values.d_beta * b * (1 - b))
-        np.testing.assert_allclose(difference[..., TERMINATE], expected, atol=1e-10)
-        return
     row = compare_gradients(mdp, params, [form], **same)[0]
     assert row.max_abs_difference < 1e-9 * max(1.0, np.abs(exact[row.coagent]).max())
+
+
+@given(problems(gammas=(1.0,)))
+def test_undiscounted_is_exact_without_a_discount(problem):
+    assert_exact(*problem, "undiscounted")
+
+
+@given(problems())
+def test_every_step_is_exact_where_options_always_terminate(problem):
+    problem[1]["termination"][..., CONTINUE] = -np.inf
+    assert_exact(*problem, "every_step")
+
+
+@given(problems())
+def test_greedy_value_is_exact_under_a_greedy_policy_over_options(problem):
+    """Policy iteration over π_Ω alone, at states that look different, finds a π_Ω that is greedy for its own Q_Ω."""
+    shared, params, same = problem
+    mdp = MDP(shared.P, shared.R, shared.d0, shared.gamma, shared.terminal)
+    params = option_critic(params["option"].shape[1], mdp.num_actions).init_params(mdp.num_states, seed=1)
+    for _ in range(20):
+        q_omega = option_values(mdp, params, **same).q_omega
+        greedy = softmax(params["option"]) * q_omega
+        if np.allclose(greedy.sum(axis=1), q_omega.max(axis=1), atol=1e-12):
+            break
+        params["option"] = np.where(np.arange(q_omega.shape[1]) == q_omega.argmax(axis=1)[:, None], 0.0, -np.inf)
+    assert_exact(mdp, params, same, "greedy_value")
+
+
+@given(problems())
+def test_margin_adds_the_slope_of_termination(problem):
+    """- Σ d_β ∂b (A + c + 0.1) differs from the exact gradient by - 0.1 Σ d_β ∂b."""
+    mdp, params, same = problem
+    values, b = option_values(mdp, params, **same), softmax(params["termination"])[mdp.observation][..., TERMINATE]
+    expected = np.zeros(params["option"].shape)
+    np.add.at(expected, mdp.observation, -0.1 * values.d_beta * b * (1 - b))
+    difference = termination_gradient(mdp, params, "margin", **same) - termination_gradient(mdp, params, **same)
+    np.testing.assert_allclose(difference, np.stack([expected, -expected], axis=-1), atol=1e-10)
 
 
 def test_undiscounted_of_a_task_without_end_is_not_a_number():

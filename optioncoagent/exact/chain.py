@@ -101,9 +101,9 @@ class Structure:
         self.edges = _Edges(layout)
         self.keys = self._every_key() if everything else self._reach(network, support, first)
         if mdp.gamma == 1:
-            self.keys, self.endless = self._without_endless(network, support)
+            self.keys, self.never_end = self._without_endless(network, support)
         else:
-            self.endless = self.keys[:0]
+            self.never_end = self.keys[:0]
         self.states = np.concatenate([self.first_states, self.keys // layout.M])
         self.nodes = _join(first, layout.later_nodes(self.keys))
         self.tick = Tick(network, self.nodes, layout.num_observations)
@@ -146,7 +146,7 @@ class Structure:
         return np.unique(self.edges.target[edge[entry]] * M + memory)
 
     def _without_endless(self, network: CoagentNetwork, support: Mapping[str, FloatArray]) -> tuple[IntArray, IntArray]:
-        """Split the nodes into those that end with probability one and those that may go on for ever."""
+        """The nodes that end with probability one; and those that never do (others may come to one that never does)."""
         M, size = self.layout.M, self.keys.size
         nodes = self.layout.later_nodes(self.keys)
         tick = Tick(network, nodes, self.layout.num_observations)
@@ -159,8 +159,7 @@ class Structure:
         # Pr(the episode ends here): Σ_c law(c) P(terminal | s, a(c))
         ending = (law * self.edges.end[self.keys // M][:, self.layout.action]).sum(axis=(1, 2)) > 0
         never_ends = ~_spread(backwards, ending)
-        endless = _spread(backwards, never_ends)
-        return self.keys[~endless], self.keys[endless]
+        return self.keys[~_spread(backwards, never_ends)], self.keys[never_ends]
 
     def describe(self, key: int) -> str:
         """A later node in words."""
@@ -278,10 +277,11 @@ def chain(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], everythi
     """
     policies = network.policies(params, mdp.num_observations)
     structure = _structure(mdp, network, policies, False)
-    if structure.endless.size:
+    if structure.never_end.size:
         raise ValueError(
-            f"gamma = 1 and an episode may never end: from {structure.describe(structure.endless[0])} ({structure.endless.size} such "
-            "nodes) no terminal state need be reached, and the return is not defined; use gamma < 1, or check the MDP's terminal states"
+            f"gamma = 1 and an episode may never end: from {structure.describe(structure.never_end[0])} ({structure.never_end.size} such "
+            "nodes are reached) there is no way to a terminal state, and the return is not defined; use gamma < 1, or check the MDP's "
+            "terminal states"
         )
     if everything:
         structure = _structure(mdp, network, policies, True)
