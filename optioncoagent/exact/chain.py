@@ -125,15 +125,13 @@ class Structure:
 
     def _reach(self, network: CoagentNetwork, support: Mapping[str, FloatArray], first: Nodes) -> IntArray:
         """Numbers of the later nodes that are reached with positive probability, sorted."""
+        seen = np.zeros(self.layout.S * self.layout.M, dtype=bool)
         frontier = self._successors(network, support, self.first_states, first)
-        reached = frontier
         while frontier.size:
-            states = frontier // self.layout.M
-            frontier = np.setdiff1d(
-                self._successors(network, support, states, self.layout.later_nodes(frontier)), reached, assume_unique=True
-            )
-            reached = np.union1d(reached, frontier)
-        return reached
+            seen[frontier] = True
+            found = self._successors(network, support, frontier // self.layout.M, self.layout.later_nodes(frontier))
+            frontier = found[~seen[found]]
+        return np.flatnonzero(seen)
 
     def _successors(self, network: CoagentNetwork, support: Mapping[str, FloatArray], states: IntArray, nodes: Nodes) -> IntArray:
         M = self.layout.M
