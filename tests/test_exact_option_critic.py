@@ -1,5 +1,6 @@
 """ACN, appendix E, and OC's theorems: option-critic's values, occupancies and gradients, and the networks it reduces to."""
 
+from dataclasses import replace
 from fractions import Fraction as F
 
 import numpy as np
@@ -14,6 +15,7 @@ from optioncoagent.exact import (
     compare_gradients,
     expected_return,
     finite_difference,
+    form_gradient,
     option_values,
     policy_gradient,
     termination_gradient,
@@ -21,6 +23,8 @@ from optioncoagent.exact import (
 from optioncoagent.mdp import MDP
 from optioncoagent.network import Coagent, CoagentNetwork, softmax
 from optioncoagent.option_critic import CONTINUE, TERMINATE, option_critic
+
+ENDING = np.array([[[0.5, 0.25, 0.25], [0, 0.5, 0.5]], [[0.5, 0, 0.5], [0.25, 0.25, 0.5]], [[0, 0, 1], [0, 0, 1]]])
 
 
 @st.composite
@@ -346,6 +350,19 @@ def test_one_action_coagent_for_each_option_has_the_same_gradient():
     assert_same({"": np.stack([gradient["left"], gradient["right"]], axis=1)}, {"": expected["action"]}, 1e-9)
 
 
+def test_a_form_of_ones_own():
+    """The exact form of the option, doubled: its cosine is 1 and its norm ratio 2."""
+    mdp = MDP(ENDING, np.array([[1.0, 2.0], [0.5, 0.0], [0.0, 0.0]]), [0.5, 0.5, 0.0], 0.9)
+    params = option_critic(2, 2).init_params(3)
+    doubled = replace(FORMS["exact"], name="doubled", formula=lambda setting: 2 * FORMS["exact"].formula(setting), exact=False)
+    (row,) = compare_gradients(mdp, params, [doubled])
+    assert (row.form, row.coagent, row.exact) == ("doubled", "option", False)
+    assert row.cosine == pytest.approx(1.0) and row.norm_ratio == pytest.approx(2.0) and row.sign_agreement == 1.0
+    exact = policy_gradient(mdp, option_critic(2, 2), params)["option"]
+    np.testing.assert_allclose(form_gradient(mdp, params, doubled), 2 * exact, atol=1e-12)
+    assert row.max_abs_difference == pytest.approx(np.abs(exact).max())
+
+
 def test_other_params_are_refused():
     mdp = MDP(np.ones((1, 2, 1)), np.ones((1, 2)), [1.0], 0.9)
     hierarchy = option_critic((2, 2), 2)
@@ -355,5 +372,5 @@ def test_other_params_are_refused():
     params = option_critic(2, 2).init_params(1)
     with pytest.raises(ValueError, match="choose one of"):
         termination_gradient(mdp, params, "every_step")
-    with pytest.raises(ValueError, match="unknown forms"):
+    with pytest.raises(ValueError, match="unknown form 'nonsense'"):
         compare_gradients(mdp, params, ["q_beta", "nonsense"])

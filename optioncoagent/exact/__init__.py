@@ -35,7 +35,7 @@ Option-Critic Architecture" (AAAI 2017). Where each numbered statement is, as a 
 """
 
 from optioncoagent.exact.comdp import CoMDP, comdp
-from optioncoagent.exact.forms import FORMS, Comparison, Form, compare_gradients, termination_gradient
+from optioncoagent.exact.forms import FORMS, Comparison, Form, compare_gradients, form_gradient, termination_gradient
 from optioncoagent.exact.gradients import expected_return, finite_difference, local_gradient, policy_gradient
 from optioncoagent.exact.option_values import OptionValues, option_values
 from optioncoagent.exact.synchronous import SynchronousMDP, synchronous
@@ -51,6 +51,7 @@ __all__ = [
     "compare_gradients",
     "expected_return",
     "finite_difference",
+    "form_gradient",
     "local_gradient",
     "option_values",
     "policy_gradient",

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from optioncoagent.network import CoagentNetwork, softmax
 from optioncoagent.option_critic import CONTINUE, TERMINATE
 
 MARGIN = 0.1  # of the form "margin"
+_UNDISCOUNTED: WeakKeyDictionary[MDP, MDP] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,9 @@ class Setting:
     def undiscounted_d_beta(self) -> FloatArray:
         """Σ_t Pr(S_t = s, ω_{t-1} = ω), (S, O). Raises ValueError where an episode may never end."""
         mdp = self.mdp
-        undiscounted = MDP(mdp.P, mdp.R, mdp.d0, 1.0, mdp.terminal, mdp.observation)
-        return option_values(undiscounted, self.params, self.first, self.deliberation_cost, self.initial).d_beta
+        if mdp not in _UNDISCOUNTED:
+            _UNDISCOUNTED[mdp] = MDP(mdp.P, mdp.R, mdp.d0, 1.0, mdp.terminal, mdp.observation)
+        return option_values(_UNDISCOUNTED[mdp], self.params, self.first, self.deliberation_cost, self.initial).d_beta
 
 
 @dataclass(frozen=True)
@@ -284,7 +287,22 @@ def termination_gradient(
     known = [name for name, record in FORMS.items() if record.coagent == "termination"]
     if form not in known:
         raise ValueError(f"form={form!r} is no form of the termination gradient: choose one of {known}")
-    return _evaluate(FORMS[form], _setting(mdp, params, first, deliberation_cost, initial))
+    return form_gradient(mdp, params, form, first, deliberation_cost, initial)
+
+
+def form_gradient(
+    mdp: MDP,
+    params: Mapping[str, Any],
+    form: str | Form,
+    first: str = "select",
+    deliberation_cost: float = 0.0,
+    initial: Any = None,
+) -> FloatArray:
+    """Any form, of `FORMS` by name or one's own, like the logits of its coagent: `FORMS[form].coagent` says whose.
+
+    Raises ValueError for an unknown name, and where `option_values` does; "undiscounted" needs episodes that end.
+    """
+    return _evaluate(_record(form), _setting(mdp, params, first, deliberation_cost, initial))
 
 
 class Comparison(NamedTuple):
@@ -317,10 +335,7 @@ def compare_gradients(
     forms: names in `FORMS`, or records of one's own; None: all of `FORMS`. Raises ValueError for an unknown name, and where
     `option_values` does.
     """
-    unknown = [form for form in forms or () if isinstance(form, str) and form not in FORMS]
-    if unknown:
-        raise ValueError(f"unknown forms {unknown}: choose from {list(FORMS)}, or pass a Form")
-    chosen = [FORMS[form] if isinstance(form, str) else form for form in (FORMS if forms is None else forms)]
+    chosen = [_record(form) for form in (FORMS if forms is None else forms)]
     setting = _setting(mdp, params, first, deliberation_cost, initial)
     truth = policy_gradient(mdp, setting.network, params)
     rounding = 1e-13 * float(np.abs(setting.values.q_omega).max() * setting.values.d_z.sum())
@@ -334,6 +349,14 @@ def compare_gradients(
             gradient = np.full_like(truth[form.coagent], np.nan)
         rows.append(_compare(form, gradient.reshape(-1), truth[form.coagent].reshape(-1), rounding))
     return rows
+
+
+def _record(form: str | Form) -> Form:
+    if isinstance(form, Form):
+        return form
+    if form not in FORMS:
+        raise ValueError(f"unknown form {form!r}: choose from {list(FORMS)}, or pass a Form")
+    return FORMS[form]
 
 
 def _setting(mdp: MDP, params: Mapping[str, Any], first: str, deliberation_cost: float, initial: Any) -> Setting:

@@ -20,7 +20,7 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 DENSE_BELOW = 200  # unknowns; a dense factorisation wins below
-ITERATE_ABOVE = 2_000  # unknowns of a chain with cycles; smaller ones are factorised in no time
+ITERATE_ABOVE = 1_000  # unknowns of a chain with cycles; smaller ones are factorised in no time
 MAX_ITERATIONS = 30  # of BiCGSTAB; a chain that mixes more slowly than that is local, and a factorisation of it does not fill in much
 TOLERANCE = 1e-10  # largest residual |r - (I - γ T) v| relative to |r| + |v| that is accepted
 
