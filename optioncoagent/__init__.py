@@ -1,1 +1,51 @@
-"""Option-critic as an asynchronous coagent network."""
+"""Option-critic as an asynchronous coagent network.
+
+A coagent network is written down once, as data (`Coagent`, `CoagentNetwork`; `option_critic` is one), and three solvers read it:
+
+    network, mdp            the descriptions. numpy, scipy
+    exact                   what the theory says, by linear solves. numpy, scipy
+    simulate                the same networks, sampled by compiled code. numba
+    agents                  the learner: any network on any Gymnasium environment. torch
+    experiments, cli        the experiments of the papers, the command line
+
+Names load when first touched, so that `import optioncoagent` costs nothing of torch, minigrid or matplotlib.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+_MODULES = {
+    "optioncoagent.network": ("Coagent", "CoagentNetwork", "LocalState"),
+    "optioncoagent.option_critic": ("CONTINUE", "TERMINATE", "option_critic"),
+    "optioncoagent.mdp": ("MDP",),
+    "optioncoagent.exact": (
+        "comdp",
+        "compare_gradients",
+        "expected_return",
+        "finite_difference",
+        "local_gradient",
+        "option_values",
+        "policy_gradient",
+        "synchronous",
+        "termination_gradient",
+    ),
+    "optioncoagent.simulate": ("estimate_gradient", "estimate_return"),
+    "optioncoagent.agents": ("CoagentActorCritic", "OptionCritic"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+__all__ = sorted(_MODULE_OF)
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'optioncoagent' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

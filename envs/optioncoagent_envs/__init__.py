@@ -1,5 +1,14 @@
-"""Gymnasium environments for option agents: 3x3 gridworld, four rooms, and MiniGrid in batches."""
+"""Gymnasium environments for option agents: a gridworld, four rooms, and MiniGrid in batches.
+
+Importing this package registers `OptionCoagent/Gridworld-v0` and `OptionCoagent/FourRooms-v0`; so does the prefix in
+`gymnasium.make("optioncoagent_envs:OptionCoagent/FourRooms-v0")`. Both carry toy_text's tables `P` and `initial_state_distrib`.
+"""
+
+import gymnasium as gym
 
 from optioncoagent_envs.minigrid_vector import make_minigrid
 
 __all__ = ["make_minigrid"]
+
+gym.register("OptionCoagent/Gridworld-v0", entry_point="optioncoagent_envs.gridworld:gridworld")
+gym.register("OptionCoagent/FourRooms-v0", entry_point="optioncoagent_envs.four_rooms:FourRooms", max_episode_steps=1000)
