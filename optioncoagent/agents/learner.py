@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -113,12 +114,14 @@ class CoagentActorCritic:
         self.running = self.running or self._start()
 
         # collect
+        began = perf_counter()
         rollout = collect(self.module, self.sampler, self.spec, self.running, settings.num_steps)
         self.num_timesteps += rollout.start.numel()
         self.num_episodes += len(self.running.finished)
         self.recent.extend(self.running.finished)
 
         # sweep, returns, forms
+        collected = perf_counter()
         batch = make_batch(self.module, self.spec, rollout, settings, self.forms)
 
         # epochs
@@ -139,7 +142,10 @@ class CoagentActorCritic:
         row = {"timesteps": float(self.num_timesteps), "episodes": float(self.num_episodes), **metrics.episodes(self.recent)}
         row |= {name: float(np.mean([seen[name] for seen in losses_seen])) for name in losses_seen[0]}
         row |= metrics.coagents(self.network, rollout, batch)
-        return row | self.summary(row)
+        acting = collected - began - self.running.seconds
+        learning = perf_counter() - collected
+        seconds = {"seconds_environment": self.running.seconds, "seconds_acting": acting, "seconds_learning": learning}
+        return row | self.summary(row) | seconds
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """What is minimised, in parts: one for each coagent (objective and entropy bonus), one for the critic."""

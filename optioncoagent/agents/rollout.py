@@ -6,6 +6,7 @@ Axes are time-major: (num_steps, num_envs). Outputs are held for each environmen
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,7 @@ class Running:
     outputs: Outputs
     episode_return: np.ndarray
     finished: list[tuple[float, int]] = field(default_factory=list)  # (return, length) of episodes that ended in the last rollout
+    seconds: float = 0.0  # spent inside the environment in the last rollout
 
 
 class Sampler:
@@ -122,7 +124,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
     steps: list[dict[str, Any]] = []
     final_index: list[tuple[int, int]] = []
     final_observations: list[Any] = []
-    running.finished = []
+    running.finished, running.seconds = [], 0.0
     for t in range(num_steps):
         # the coagents run
         previous = running.outputs
@@ -133,7 +135,9 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
 
         # the environment steps
         action = network.joint_action(outputs).cpu().numpy() + env.single_action_space.start  # type: ignore[attr-defined]
+        began = perf_counter()
         observation, reward, terminated, truncated, info = env.step(action)
+        running.seconds += perf_counter() - began
         steps.append(
             dict(
                 observation=running.observation,

@@ -32,6 +32,8 @@ class Settings:
     """Weight of the critic's loss."""
     max_grad_norm: float = 0.5
     """The gradient is scaled down to this norm."""
+    normalize_advantages: bool = True
+    """Divide the advantages of all coagents by one number, the standard deviation of the λ-advantages of the rollout."""
     discount_weighting: bool = False
     """Weight step t of an episode by γ^t, as the gradient of the discounted return has it."""
     sampled_returns: bool = False

@@ -33,7 +33,8 @@ class CoagentBatch:
 
 @dataclass(frozen=True)
 class Batch:
-    """The steps that were learned from, flattened to (B, ...). weight: γ^t or 1. critic_index: K_t; target: λ-return for Q(S_t, K_t)."""
+    """The steps that were learned from, flattened to (B, ...). weight: γ^t or 1, over the scale of the
+    advantages. critic_index: K_t; target: λ-return for Q(S_t, K_t)."""
 
     observation: Tensors
     weight: Tensor
@@ -83,6 +84,8 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
     advantage = lambda_advantages(delta, trace).flatten()
 
     weight = settings.gamma ** rollout.age.flatten().to(q.dtype) if settings.discount_weighting else torch.ones_like(q)
+    if settings.normalize_advantages:
+        weight = weight / (advantage[rollout.valid.flatten()].std(correction=0) + 1e-8)
     coagents = {}
     for k, coagent in enumerate(network.coagents):
         name, before = coagent.name, actual[:k]

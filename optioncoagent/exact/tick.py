@@ -130,7 +130,7 @@ class Tick:
         baseline.
         """
         step = self.steps[index]
-        if not step.kept:
+        if value.shape[-1] == 1:  # nothing that is read depends on this output
             return np.zeros_like(policy)
         # d_i(x) = Σ_t γ^t Pr(X_t^i = x, E_t^i = 1)
         executed = occupancy.reshape(-1, *(1,) * len(step.live)) * law * step.beta
