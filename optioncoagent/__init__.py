@@ -16,6 +16,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from optioncoagent.option_critic import option_critic as option_critic  # at once: the module of that name would take its place
+
 _MODULES = {
     "optioncoagent.network": ("Coagent", "CoagentNetwork", "LocalState"),
     "optioncoagent.option_critic": ("CONTINUE", "TERMINATE", "option_critic"),

@@ -1,7 +1,7 @@
 """What the theory says, exactly."""
 
 from optioncoagent.exact.comdp import CoMDP, comdp
-from optioncoagent.exact.forms import FORMS, Comparison, Form, compare_gradients, termination_gradient
+from optioncoagent.exact.forms import FORMS, Comparison, Form, compare_gradients, form_gradient, termination_gradient
 from optioncoagent.exact.gradients import expected_return, finite_difference, local_gradient, policy_gradient
 from optioncoagent.exact.option_values import OptionValues, option_values
 from optioncoagent.exact.synchronous import SynchronousMDP, synchronous
@@ -17,6 +17,7 @@ __all__ = [
     "compare_gradients",
     "expected_return",
     "finite_difference",
+    "form_gradient",
     "local_gradient",
     "option_values",
     "policy_gradient",
