@@ -11,6 +11,7 @@ from typing import Literal
 import tyro
 
 from optioncoagent.agents.settings import Settings
+from optioncoagent.experiments.gradients_command import Gradients
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,9 @@ def main() -> None:
     """Entry point. Bad input ends with one line that says what to change, and exit status 2."""
     try:
         command = tyro.extras.subcommand_cli_from_dict(
-            {"train": Train, "evaluate": Evaluate}, prog="optioncoagent", description="Option-critic as an asynchronous coagent network."
+            {"train": Train, "evaluate": Evaluate, "gradients": Gradients},
+            prog="optioncoagent",
+            description="Option-critic as an asynchronous coagent network.",
         )
         command.run()
     except KeyboardInterrupt:

@@ -26,9 +26,7 @@ COMPILED = compiled_ids()
 
 
 def stock_batch(env_id: str, num_envs: int, **kwargs) -> SyncVectorEnv:
-    return gym.make_vec(
-        env_id, num_envs, vectorization_mode="sync", vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}, **kwargs
-    )
+    return gym.make_vec(env_id, num_envs, vectorization_mode="sync", vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}, **kwargs)
 
 
 def assert_same_observations(ours, theirs) -> None:

@@ -92,9 +92,7 @@ class CompiledMiniGrid(MiniGridBatch):
         images, directions = self._blank_images(n), np.empty(n, np.int64)
         rewards, terminated, truncated = np.empty(n), np.empty(n, bool), np.empty(n, bool)
         arrays = actions, images, directions, rewards, terminated, truncated
-        waiting = (
-            [self._pool.submit(self._step_chunk, *chunk, *arrays) for chunk in self._chunks[1:]] if self._pool else []
-        )
+        waiting = [self._pool.submit(self._step_chunk, *chunk, *arrays) for chunk in self._chunks[1:]] if self._pool else []
         finals = self._step_chunk(*self._chunks[0], *arrays)
         finals = [final for final in (finals, *(future.result() for future in waiting)) if final is not None]
         infos: dict[str, Any] = {}

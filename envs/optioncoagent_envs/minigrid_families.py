@@ -97,9 +97,7 @@ FAMILIES: dict[type[MiniGridEnv], Family] = {
     envs.DoorKeyEnv: Family(levels.door_key),
     envs.FourRoomsEnv: Family(levels.four_rooms, settings=_four_rooms),
     envs.LockedRoomEnv: Family(levels.locked_room, missions=_locked_room),
-    envs.MultiRoomEnv: Family(
-        rooms.multi_room, settings=lambda env: [env.minNumRooms, env.maxNumRooms, env.maxRoomSize]
-    ),
+    envs.MultiRoomEnv: Family(rooms.multi_room, settings=lambda env: [env.minNumRooms, env.maxNumRooms, env.maxRoomSize]),
     envs.UnlockEnv: Family(rooms.unlock, OPEN, lambda env: [env.room_size, 0, 0]),
     envs.UnlockPickupEnv: Family(rooms.unlock, PICKUP, lambda env: [env.room_size, 1, 0], _pick_up),
     envs.BlockedUnlockPickupEnv: Family(rooms.unlock, PICKUP, lambda env: [env.room_size, 1, 1], _pick_up),

@@ -46,9 +46,7 @@ def read_row(
     return env
 
 
-def write_row(
-    env: Any, cells: np.ndarray, agent: np.ndarray, stream: np.ndarray, shape: Shape, missions: list[str]
-) -> None:
+def write_row(env: Any, cells: np.ndarray, agent: np.ndarray, stream: np.ndarray, shape: Shape, missions: list[str]) -> None:
     """Writes the state of `env` to the row; a mission that is not among `missions` is added there."""
     width, height, stride, pad = shape
     target, door = getattr(env, "obj", None), getattr(env, "door", None)
