@@ -12,6 +12,7 @@ import gymnasium as gym
 import tyro
 
 from optioncoagent.agents.settings import Settings
+from optioncoagent.experiments.gradients_command import Gradients
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,9 @@ def main() -> None:
     """Entry point. Bad input ends with one line that says what to change, and exit status 2."""
     try:
         command = tyro.extras.subcommand_cli_from_dict(
-            {"train": Train, "evaluate": Evaluate}, prog="optioncoagent", description="Option-critic as an asynchronous coagent network."
+            {"train": Train, "evaluate": Evaluate, "gradients": Gradients},
+            prog="optioncoagent",
+            description="Option-critic as an asynchronous coagent network.",
         )
         command.run()
     except KeyboardInterrupt:

@@ -271,6 +271,24 @@ FORMS: dict[str, Form] = {
 }
 
 
+def form_gradient(
+    mdp: MDP,
+    params: Mapping[str, Any],
+    form: str | Form,
+    first: str = "select",
+    deliberation_cost: float = 0.0,
+    initial: Any = None,
+) -> FloatArray:
+    """The gradient of flat option-critic's `form.coagent` in this form, like params[form.coagent].
+
+    form: a name in `FORMS`, or a record of one's own. Raises ValueError for an unknown name, and where `option_values` does; "undiscounted"
+    needs episodes that end.
+    """
+    if isinstance(form, str) and form not in FORMS:
+        raise ValueError(f"form={form!r}: choose from {list(FORMS)}, or pass a Form")
+    return _evaluate(FORMS[form] if isinstance(form, str) else form, _setting(mdp, params, first, deliberation_cost, initial))
+
+
 def termination_gradient(
     mdp: MDP,
     params: Mapping[str, Any],
