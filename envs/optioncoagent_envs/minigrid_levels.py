@@ -140,7 +140,9 @@ def crossing(rows, rng, grid, agent, shape, settings):
     """CrossingEnv; settings: the number of crossings, the code of the obstacle."""
     width, height = shape[0], shape[1]
     count_v, count_h = len(range(2, height - 2, 2)), len(range(2, width - 2, 2))
-    rivers = np.empty(count_v + count_h, np.int64)
+    rivers = np.empty(count_v + count_h, np.int64)  # the vertical ones from left to right, the horizontal ones down
+    vertical, horizontal = np.empty(count_v, np.int64), np.empty(count_h, np.int64)
+    crossed = np.empty(len(rivers), np.bool_)
     number = min(settings[0], len(rivers))
     path = np.empty(number, np.int64)  # 1: through a vertical river, to the right; 0: through a horizontal one, down
     for row in rows:
@@ -150,22 +152,29 @@ def crossing(rows, rng, grid, agent, shape, settings):
         cells[position(shape, width - 2, height - 2)] = GREEN_GOAL
         for k in range(len(rivers)):
             rivers[k] = k
+            crossed[k] = False
         shuffle(stream, rivers)
-        vertical = np.sort(rivers[:number][rivers[:number] < count_v]) * 2 + 2
-        horizontal = (np.sort(rivers[:number][rivers[:number] >= count_v]) - count_v) * 2 + 2
-        for y in horizontal:
-            bar(cells, shape, 1, y, width - 2, 1, settings[1])
-        for x in vertical:
-            bar(cells, shape, x, 1, 1, height - 2, settings[1])
-        path[: len(vertical)] = 1
-        path[len(vertical) :] = 0
+        for k in range(number):
+            crossed[rivers[k]] = True
+        num_v = num_h = 0
+        for k in range(len(rivers)):
+            if crossed[k] and k < count_v:
+                vertical[num_v] = 2 * k + 2
+                bar(cells, shape, vertical[num_v], 1, 1, height - 2, settings[1])
+                num_v += 1
+            elif crossed[k]:
+                horizontal[num_h] = 2 * (k - count_v) + 2
+                bar(cells, shape, 1, horizontal[num_h], width - 2, 1, settings[1])
+                num_h += 1
+        for k in range(number):
+            path[k] = k < num_v
         shuffle(stream, path)
         i, j = 0, 0  # rivers crossed to the right and down so far
         for rightwards in path:
             left = vertical[i - 1] if i > 0 else 0
-            right = vertical[i] if i < len(vertical) else height - 1
+            right = vertical[i] if i < num_v else height - 1
             top = horizontal[j - 1] if j > 0 else 0
-            bottom = horizontal[j] if j < len(horizontal) else width - 1
+            bottom = horizontal[j] if j < num_h else width - 1
             if rightwards:
                 x, y = right, below(stream, top + 1, bottom)
                 i += 1
