@@ -104,9 +104,11 @@ def mdps(draw, num_actions, max_states=3, gammas=(0.9, 1.0, 0.5, 0.9, 1.0, 0.0))
         P[-1], R[-1], terminal[-1] = np.eye(S)[-1], 0.0, True
     d0 = np.eye(S)[0] if draw(st.booleans()) else rng.dirichlet(np.ones(S))
     observation = rng.integers(0, 2, S) if draw(st.booleans()) else None
-    if draw(st.booleans()):
+    form = draw(st.sampled_from(("dense", "sparse", "rewards of (s, a)")))
+    if form == "dense":
         return MDP(P, R, d0, gamma, terminal, observation)
-    return MDP(sp.csr_array(P.reshape(-1, S)), sp.csr_array(R.reshape(-1, S)), d0, gamma, terminal, observation)
+    R = sp.csr_array(R.reshape(-1, S)) if form == "sparse" else R[:, :, 0] * ~terminal[:, None]
+    return MDP(sp.csr_array(P.reshape(-1, S)), R, d0, gamma, terminal, observation)
 
 
 @st.composite

@@ -8,7 +8,8 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from brute_force import law_of, trajectories, truncated_return
+import scipy.sparse as sp
+from brute_force import law_of, rewards_of, trajectories, truncated_return
 from hypothesis import given
 from strategies import cases
 from test_exact_gradients import assert_same, torch_witness
@@ -75,14 +76,16 @@ def as_array(law, size):
 
 def reward_indicators(case):
     """{r: the same case with reward 1{R_t = r}} for every r but 0, which is the complement: a CoMDP's R^i(x, u, x', r) for each r."""
-    mdp = case.mdp
-    R = mdp.R.toarray().reshape(mdp.num_states, mdp.num_actions, -1) if mdp.R.ndim == 2 else mdp.R
+    mdp, R = case.mdp, rewards_of(case.mdp)
     values = sorted({float(r) for r in R.ravel()} - {0.0})
     return {r: case._replace(mdp=MDP(mdp.P, _like(mdp.R, R == r), mdp.d0, mdp.gamma, mdp.terminal, mdp.observation)) for r in values}
 
 
 def _like(layout, array):
-    return array.astype(float) if layout.ndim == 3 else type(layout)(array.reshape(layout.shape).astype(float))
+    """An (S, A, S) array in the layout of R."""
+    if sp.issparse(layout):
+        return sp.csr_array(array.reshape(layout.shape).astype(float))
+    return array.astype(float) if layout.ndim == 3 else array[:, :, 0].astype(float)
 
 
 def property_3(local, found):
