@@ -49,6 +49,22 @@ def test_only_what_is_reached_need_end():
     assert (values.q_omega[2] == 0).all()
 
 
+def test_which_logits_are_minus_infinity_may_change_from_call_to_call():
+    """One MDP, one network: the way into the trap is closed, opened, closed again; ten other patterns do not confuse them."""
+    mdp, network = trap(1.0), option_critic(2, 2)
+    params = network.init_params(3, scale=0.0)
+    closed = {name: logits.copy() for name, logits in params.items()}
+    closed["action"][0, :, 1] = -np.inf
+    for _ in range(2):
+        assert expected_return(mdp, network, closed) == pytest.approx(2.0)
+        with pytest.raises(ValueError, match="may never end"):
+            expected_return(mdp, network, params)
+        for entry in np.ndindex(5, 2):
+            other = {name: logits.copy() for name, logits in closed.items()}
+            other["termination"].reshape(-1, 2)[entry] = -np.inf
+            assert expected_return(mdp, network, other) == pytest.approx(2.0)
+
+
 def test_a_terminal_start_earns_nothing():
     mdp = MDP(ENDS, np.array([[1, 0], [1, 1], [0, 0]]), [0, 0, 1], 1.0)
     params = FLAT.init_params(3)

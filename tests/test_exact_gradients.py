@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from brute_force import action_of, initial_outputs, reward_of, ticks, truncated_gradient, truncated_return
+from brute_force import action_of, initial_outputs, reward_of, ticks, transitions_of, truncated_gradient, truncated_return
 from hypothesis import given
 from strategies import cases
 
@@ -22,7 +22,7 @@ def torch_witness(mdp, network, params):
     logits = {n: torch.tensor(params[n], requires_grad=True) for n in network.names}
     policies = {n: torch.softmax(logits[n], dim=-1).reshape(-1) for n in network.names}
     shapes = {n: tuple(params[n].shape) for n in network.names}
-    P = mdp.transition_matrix.toarray().reshape(mdp.num_states, mdp.num_actions, -1)
+    P = transitions_of(mdp)
     live = [s for s in range(mdp.num_states) if not mdp.terminal[s]]
     numbers = {(start, s, u): 0 for start in (True, False) for s in live for u in np.ndindex(*network.num_outputs)}
     numbers = {node: i for i, node in enumerate(numbers)}

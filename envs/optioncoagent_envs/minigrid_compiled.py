@@ -107,9 +107,7 @@ class CompiledMiniGrid(MiniGridBatch):
         """Steps rows first to last - 1; returns the rows whose episodes ended and their last observations, or None."""
         grid, agent, shape = self._grid, self._agent, self._shape
         outcome = rewards, terminated, truncated
-        ended = step_rows(
-            first, last, actions, grid, agent, self._rng, shape, self._family.rule, self._model.max_steps, *outcome
-        )
+        ended = step_rows(first, last, actions, grid, agent, self._rng, shape, self._family.rule, self._model.max_steps, *outcome)
         self._observe(self._rows[first:last], images, directions)
         if not ended:
             return None
