@@ -135,12 +135,20 @@ def make_mdp(command: Gradients) -> MDP:
 
 
 def as_text(heading: str, rows: Sequence[Comparison]) -> str:
-    """A table to read."""
+    """A table to read, and below it what each form computes."""
+    from optioncoagent.exact import FORMS
+
     lines = [f"{'gradient of':<12} {'form':<19} {'cosine':>8} {'norm ratio':>11} {'signs agree':>12} {'largest difference':>19}  exact"]
     for r in rows:
         measured = f"{r.cosine:8.4f} {r.norm_ratio:11.5g} {r.sign_agreement:12.1%} {r.max_abs_difference:19.2e}"
         lines.append(f"{r.coagent:<12} {r.form:<19} {measured}  {'yes' if r.exact else 'no'}")
-    return "\n".join([heading, "", *lines]) + "\n"
+    known = [FORMS[r.form] for r in rows if r.form in FORMS]
+    meanings = [f"{form.name}: {form.computes}" + ("" if form.exact else f" Exact: {_lower(form.exact_when)}") for form in known]
+    return "\n".join([heading, "", *lines, "", *meanings]) + "\n"
+
+
+def _lower(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]
 
 
 def as_csv(rows: Sequence[Comparison]) -> str:
