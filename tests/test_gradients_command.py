@@ -189,7 +189,7 @@ def test_a_step_has_the_length_asked_for():
 
 def test_an_unknown_form_is_refused():
     mdp, _, start = four_rooms()
-    with pytest.raises(ValueError, match="form='margins': choose from"):
+    with pytest.raises(ValueError, match="unknown form 'margins': choose from"):
         form_gradient(mdp, start, "margins")
 
 
