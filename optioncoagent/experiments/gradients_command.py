@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -29,7 +29,7 @@ class Gradients:
     Cosine, ratio of norms, share of signs that agree and largest difference, for random parameters or after some exact-gradient steps.
     """
 
-    env_id: tyro.conf.Positional[str] = GRIDWORLD
+    env_id: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[ENV_ID]")] = GRIDWORLD
     """OptionCoagent/FourRooms-v0, a toy_text id such as FrozenLake-v1, or a MiniGrid id whose level can be enumerated."""
     num_options: int = 4
     """Number of options, at least 2: with one, nothing depends on terminations and their gradient is zero."""
