@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from minigrid.core.grid import Grid
@@ -78,10 +79,12 @@ def test_level_names_lead_back_to_the_level(backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_reset_mask(backend):
     ours, theirs = make_minigrid(DOORKEY, 3, backend=backend), stock_batch(DOORKEY, 3)
+    mask = np.array([False, True, False])
+    with pytest.raises(gym.error.ResetNeeded):
+        ours.reset(options={"reset_mask": mask})
     for env in (ours, theirs):
         env.reset(seed=0)
         rollout(env, 5)
-    mask = np.array([False, True, False])
     both = [env.reset(seed=50, options={"reset_mask": mask})[0] for env in (ours, theirs)]
     assert_same_observations(*both)
     with pytest.raises(ValueError):
@@ -122,6 +125,18 @@ def test_views_are_the_wrappers(env_id, options, backend):
     assert_same_observations(ours.reset(seed=2)[0], theirs.reset(seed=2)[0])
     for mine, other in zip(rollout(ours, 60), rollout(theirs, 60), strict=True):
         assert_same_step(mine, other)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_gymnasiums_wrappers_understand_it(backend):
+    def episodes(env):
+        env = RecordEpisodeStatistics(env)
+        env.reset(seed=0)
+        steps = rollout(env, 60)
+        return [(s[4]["episode"]["r"].tolist(), s[4]["episode"]["l"].tolist()) for s in steps if "episode" in s[4]]
+
+    ours = episodes(make_minigrid("MiniGrid-LavaGapS5-v0", 3, backend=backend))
+    assert ours == episodes(stock_batch("MiniGrid-LavaGapS5-v0", 3)) and ours
 
 
 def test_settings_of_ones_own():

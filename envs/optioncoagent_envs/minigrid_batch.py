@@ -65,9 +65,10 @@ class MiniGridBatch(VectorEnv):
         return list(seed)
 
     def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
-        """Which environments a reset concerns: `options["reset_mask"]`, a boolean array, or all."""
+        """Which environments a reset concerns: `options["reset_mask"]`, a boolean array, or all, as at first."""
         if not options or "reset_mask" not in options:
             return np.ones(self.num_envs, bool)
+        self._require_reset()
         mask = options["reset_mask"]
         if not (isinstance(mask, np.ndarray) and mask.dtype == bool and mask.shape == (self.num_envs,) and mask.any()):
             raise ValueError(f"reset_mask must be a boolean array of shape ({self.num_envs},), not all False: {mask!r}")
@@ -75,7 +76,7 @@ class MiniGridBatch(VectorEnv):
 
     def _require_reset(self) -> None:
         if not self._started:
-            raise gym.error.ResetNeeded("reset() before the first step() or render()")
+            raise gym.error.ResetNeeded("reset() all environments first")
 
     @property
     def level_names(self) -> list[tuple[int, int]]:

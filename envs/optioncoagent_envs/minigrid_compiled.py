@@ -72,10 +72,10 @@ class CompiledMiniGrid(MiniGridBatch):
     # Gymnasium's interface
 
     def reset(self, *, seed=None, options=None):
+        rows = np.flatnonzero(self._reset_mask(options))
         first_time = not self._started
         seeds = self._seeds(seed)
-        rows = np.flatnonzero(self._reset_mask(options))
-        for row in range(self.num_envs) if first_time else rows.tolist():
+        for row in rows.tolist():
             if first_time or seeds[row] is not None:
                 generator, self._level_seeds[row] = seeding.np_random(seeds[row])
                 self._rng[row] = stream_of(generator)
@@ -185,11 +185,13 @@ class CompiledMiniGrid(MiniGridBatch):
         self._mission_tuple = None
 
     def minigrid_env(self, index: int) -> MiniGridEnv:
+        self._require_reset()
         row = self._grid[index], self._agent[index], self._rng[index]
         return read_row(self._model, *row, self._shape, self._missions)
 
     def set_env(self, index: int, env: gym.Env) -> None:
         """Raises ValueError if `env` is of another class or size, or holds an object that has no code."""
+        self._require_reset()
         core = env.unwrapped
         if type(core) is not type(self._model) or (core.width, core.height) != self._shape[:2]:
             raise ValueError(f"{core} is not made like {self._model}")

@@ -184,9 +184,10 @@ class StockMiniGrid(MiniGridBatch):
         self._views: list[dict] = [{} for _ in envs]
 
     def reset(self, *, seed=None, options=None):
-        infos: dict[str, Any] = {}
+        rows = np.flatnonzero(self._reset_mask(options))
         seeds = self._seeds(seed)
-        for i in np.flatnonzero(self._reset_mask(options)).tolist():
+        infos: dict[str, Any] = {}
+        for i in rows.tolist():
             self._views[i], info = self._reset_one(i, seed=seeds[i], options=options)
             if seeds[i] is not None or self._level_seeds[i] != self.cores[i].np_random_seed:
                 self._level_seeds[i], self._level_counts[i] = int(self.cores[i].np_random_seed), 0

@@ -24,11 +24,12 @@ from typing import Any, cast
 
 import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 from minigrid.minigrid_env import MiniGridEnv
 from minigrid.wrappers import FullyObsWrapper, ViewSizeWrapper
 
+from optioncoagent_envs.minigrid_batch import MiniGridBatch
 from optioncoagent_envs.minigrid_compiled import CompiledMiniGrid, draws_like_minigrid
 from optioncoagent_envs.minigrid_families import FAMILIES, family_of
 from optioncoagent_envs.minigrid_stock import StockMiniGrid
@@ -48,7 +49,7 @@ def make_minigrid(
     view_size: int | None = None,
     threads: int = 1,
     **kwargs: Any,
-) -> VectorEnv:
+) -> MiniGridBatch | GymnasiumMiniGrid:
     """A batch of MiniGrid environments that reset in the step that ends an episode (SAME_STEP).
 
     env_id: any id that Gymnasium can make, with MiniGrid's own already registered.
