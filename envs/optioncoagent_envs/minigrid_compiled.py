@@ -21,9 +21,9 @@ from optioncoagent_envs.minigrid_batch import MiniGridBatch, Observations, episo
 from optioncoagent_envs.minigrid_codes import GREY_WALL
 from optioncoagent_envs.minigrid_families import Family
 from optioncoagent_envs.minigrid_levels import AGENT_COLUMNS, DIRECTION, MISSION
-from optioncoagent_envs.minigrid_observe import view_offsets
+from optioncoagent_envs.minigrid_observe import USUAL, observe_sized, observe_usual, observe_whole_grid, view_offsets
 from optioncoagent_envs.minigrid_random import stream_of
-from optioncoagent_envs.minigrid_rules import are_actions, observe_rows, step_rows
+from optioncoagent_envs.minigrid_rules import are_actions, step_rows
 from optioncoagent_envs.minigrid_state import read_row, write_row
 
 FACING = [DIRECTION, MISSION]
@@ -55,6 +55,7 @@ class CompiledMiniGrid(MiniGridBatch):
         self._settings = np.array(family.settings(core), np.int64)
         self._missions = family.missions(core)
         self._size = 0 if view == "full" else self.view_size
+        self._write_observations = {0: observe_whole_grid, USUAL: observe_usual}.get(self._size, observe_sized)
         pad = max(1, self._size - 1)
         stride = core.width + 2 * pad
         self._shape = core.width, core.height, stride, pad
@@ -146,7 +147,9 @@ class CompiledMiniGrid(MiniGridBatch):
 
     def _observe(self, rows: np.ndarray, images: np.ndarray, directions: np.ndarray) -> None:
         size, see_through = self._size, self._model.see_through_walls
-        observe_rows(rows, self._grid, self._agent, self._offsets, self._shape, size, see_through, images, directions)
+        self._write_observations(
+            rows, self._grid, self._agent, self._offsets, self._shape, size, see_through, images, directions
+        )
 
     def _assemble(self, images: np.ndarray, directions: np.ndarray) -> Observations:
         if self._mission_tuple is None:
