@@ -85,11 +85,10 @@ class CompiledMiniGrid(MiniGridBatch):
         return self.observations(), {}
 
     def step(self, actions):
-        self._require_reset()
         n = self.num_envs
-        actions = np.ascontiguousarray(actions, np.int64)
-        if actions.shape != (n,) or not are_actions(actions):
-            raise ValueError(f"{n} actions from 0 to 6 are needed, not {actions}")
+        actions = self._checked(actions)
+        if not are_actions(actions):
+            raise ValueError(f"actions are from 0 to 6, not {actions}")
         images, directions = self._blank_images(n), np.empty(n, np.int64)
         rewards, terminated, truncated = np.empty(n), np.empty(n, bool), np.empty(n, bool)
         arrays = actions, images, directions, rewards, terminated, truncated
