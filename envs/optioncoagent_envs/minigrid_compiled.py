@@ -27,12 +27,14 @@ from optioncoagent_envs.minigrid_rules import are_actions, step_rows
 from optioncoagent_envs.minigrid_state import read_row, write_row
 
 FACING = [DIRECTION, MISSION]
+ROWS_PER_THREAD = 256  # with fewer, waking a thread takes longer than its work
 
 
 class CompiledMiniGrid(MiniGridBatch):
     """Environments of one covered family (`minigrid_families`), all made like `env`.
 
-    threads: how many share a step; more than one pays from batches of about a thousand.
+    threads: how many share a step, at most one for every ROWS_PER_THREAD environments. More than one pays from about a
+    thousand environments, and while no other program wants the cores: the fastest thread waits for the slowest.
     """
 
     backend = "compiled"
@@ -66,7 +68,8 @@ class CompiledMiniGrid(MiniGridBatch):
         self._grid = np.full((num_envs, stride * (core.height + 2 * pad)), GREY_WALL, np.uint8)
         self._agent = np.zeros((num_envs, AGENT_COLUMNS + family.num_obstacles(core)), np.int64)
         self._mission_tuple: tuple[str, ...] | None = None
-        bounds = np.linspace(0, num_envs, min(threads, num_envs) + 1).astype(int).tolist()
+        used = max(1, min(threads, num_envs // ROWS_PER_THREAD))
+        bounds = np.linspace(0, num_envs, used + 1).astype(int).tolist()
         self._chunks = list(zip(bounds[:-1], bounds[1:], strict=True))
         self._pool = ThreadPoolExecutor(len(self._chunks) - 1) if len(self._chunks) > 1 else None
 

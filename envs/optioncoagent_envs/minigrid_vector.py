@@ -57,7 +57,7 @@ def make_minigrid(
     backend: "auto", or one of the module's three to insist on it; ValueError if that one does not cover the id.
     view: "partial", what the agent sees, or "full", the whole grid (FullyObsWrapper's encoding).
     view_size: side of the partial view, odd; the environment's own (7) by default.
-    threads: how many share a step of the compiled backend.
+    threads: how many share a step of the compiled backend; of use from batches of about a thousand.
     kwargs: for `gym.make`, such as `render_mode="rgb_array"`, or the environment's own settings.
 
     Raises `gymnasium.error.NameNotFound` for an id that is not registered.
