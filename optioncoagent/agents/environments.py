@@ -1,0 +1,76 @@
+"""Whatever the user gives (an id, an environment, a vector environment) as a vector environment the learner can train on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+
+from optioncoagent.agents.observations import ObservationSpec
+
+
+def make_vector_env(env: Any, num_envs: int, seed: int) -> VectorEnv:
+    """A vector environment from an id, an Env (a batch of one) or a VectorEnv.
+
+    Ids are made with SAME_STEP autoreset; MiniGrid and BabyAI ids come from `optioncoagent_envs`. Raises ValueError for a vector
+    environment that does not reset itself, TypeError for anything else.
+    """
+    if isinstance(env, str):
+        if env.startswith(("MiniGrid-", "BabyAI-")):
+            from optioncoagent_envs import make_minigrid
+
+            return make_minigrid(env, num_envs, seed)
+        if env.startswith("OptionCoagent/"):
+            env = f"optioncoagent_envs:{env}"
+        kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP}
+        return gym.make_vec(env, num_envs, vectorization_mode="sync", vector_kwargs=kwargs)
+    if isinstance(env, gym.Env):
+        return SyncVectorEnv([lambda: env], autoreset_mode=AutoresetMode.SAME_STEP)
+    if not isinstance(env, VectorEnv):
+        raise TypeError(f"{env!r} is neither an environment id nor a gymnasium Env or VectorEnv")
+    if autoreset_mode(env) not in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP):
+        raise ValueError(
+            f"{env!r} has autoreset mode {autoreset_mode(env)}: it must reset itself; make it with "
+            "autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP"
+        )
+    return env
+
+
+def autoreset_mode(env: VectorEnv) -> AutoresetMode | None:
+    """How a vector environment starts the next episode, from its metadata."""
+    mode = (env.metadata or {}).get("autoreset_mode")
+    return AutoresetMode(mode) if mode is not None else None
+
+
+@dataclass(frozen=True)
+class Interface:
+    """What an agent knows of its environment: its id (None if it was given as an object), observations, actions."""
+
+    env_id: str | None
+    spec: ObservationSpec
+    num_actions: int
+    first_action: int
+
+    @classmethod
+    def of(cls, env: VectorEnv, env_id: str | None) -> Interface:
+        """Raises ValueError naming what is not supported of the spaces."""
+        space = env.single_action_space
+        if not isinstance(space, gym.spaces.Discrete):
+            raise ValueError(f"the action space is {space}: only Discrete actions are supported")
+        return cls(env_id, ObservationSpec.from_space(env.single_observation_space), int(space.n), int(space.start))
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Interface:
+        return cls(**{**content, "spec": ObservationSpec.from_json(content["spec"])})
+
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "spec": self.spec.to_json()}
+
+    def check_actions(self, num_actions: int) -> None:
+        """Raise ValueError unless the environment takes exactly the network's actions."""
+        if num_actions != self.num_actions:
+            raise ValueError(
+                f"the environment takes {self.num_actions} actions, the network's action coagents give {num_actions}: make them the same"
+            )

@@ -1,0 +1,257 @@
+"""CoagentActorCritic: trains any coagent network with discrete outputs from its local gradients, from the description alone.
+
+Every coagent has a head of its own and a local gradient of its own, gated by whether it executed (ACN, the asynchronous coagent policy
+gradient theorem); one critic Q(s, K) gives every baseline and every expected form. The order of one update is: collect, sweep,
+returns, epochs.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from torch import Tensor, nn
+
+from optioncoagent.agents import checkpoint, losses, metrics
+from optioncoagent.agents.environments import Interface, make_vector_env
+from optioncoagent.agents.modules import CoagentModule, Encoder, derive_seed
+from optioncoagent.agents.rollout import Running, Sampler, at_configuration, collect, tick
+from optioncoagent.agents.settings import Settings
+from optioncoagent.agents.targets import FORMS, Batch, make_batch
+from optioncoagent.network import CoagentNetwork
+
+Row = dict[str, float]
+
+
+class CoagentActorCritic:
+    """An agent that trains `network` on `env`.
+
+    env: an environment id, a Gymnasium Env or VectorEnv. network: any `CoagentNetwork`, or a function from the number of actions to
+    one. encoder: a torch module from observations (a tensor, or a dict of tensors for a Dict space) to (n, features), in place of the
+    default one. forms: {coagent: "expected" | "difference" | "score"}, its gradient form; by default expected wherever the critic
+    knows the coagent's output, and score otherwise. summary: a function from the metrics of an update to further ones, which the
+    progress bar shows. settings: the fields of `Settings`.
+
+    Raises ValueError, before anything is trained, for what cannot be: an unsupported space, another number of actions, a setting out
+    of range.
+    """
+
+    def __init__(
+        self,
+        env: Any,
+        network: CoagentNetwork | Callable[[int], CoagentNetwork],
+        *,
+        encoder: nn.Module | None = None,
+        forms: Mapping[str, str] | None = None,
+        summary: Callable[[Row], Row] | None = None,
+        **settings: Any,
+    ):
+        self.settings = Settings(**settings)
+        self.env: VectorEnv | None = None
+        if isinstance(env, Interface):
+            self.interface = env
+        else:
+            self.env = make_vector_env(env, self.settings.num_envs, self.settings.seed)
+            self.settings = replace(self.settings, num_envs=self.env.num_envs)
+            self.interface = Interface.of(self.env, env if isinstance(env, str) else None)
+        self.spec = self.interface.spec
+        self.network = network = network if isinstance(network, CoagentNetwork) else network(self.interface.num_actions)
+        self.interface.check_actions(network.num_actions)
+        self.forms = _forms(network, forms or {})
+        self.summary = summary or (lambda row: {})
+        self.description: dict[str, Any] = {}  # saved with the agent: what a subclass needs to make the network again
+
+        seed, device = self.settings.seed, self.settings.device
+        dtype = getattr(torch, self.settings.dtype)
+        torch_state = torch.get_rng_state()
+        torch.manual_seed(derive_seed(seed, "encoder"))
+        encoder = encoder or Encoder(self.spec, self.settings.hidden_sizes)
+        torch.set_rng_state(torch_state)
+        encoder = encoder.to(device, dtype)
+        with torch.no_grad():
+            num_features = encoder(self.spec.state(self.spec.blank(device))).shape[-1]
+        self.module = CoagentModule(network, encoder, num_features, seed).to(device, dtype)
+        self.optimizer = torch.optim.Adam(self.module.parameters(), lr=self.settings.learning_rate, eps=1e-5)
+        self.sampler = Sampler(network, derive_seed(seed, "train"), device)
+        self.predict_sampler = Sampler(network, derive_seed(seed, "predict"), device)
+        self.shuffle = torch.Generator().manual_seed(derive_seed(seed, "minibatches"))
+        self.running: Running | None = None
+        self.num_timesteps = 0
+        self.num_episodes = 0
+        self.recent: deque[tuple[float, int]] = deque(maxlen=100)  # (return, length) of the last episodes
+
+    # Training
+
+    def learn(self, total_timesteps: int, progress_bar: bool = False, log: Callable[[Row], None] | None = None) -> CoagentActorCritic:
+        """Train for at least `total_timesteps` more steps, in whole rollouts; returns self. Called again it goes on.
+
+        log: called with the metrics of every update. An interrupt (Ctrl-C) leaves the agent as it was after the last whole minibatch.
+        """
+        from tqdm import tqdm
+
+        goal = self.num_timesteps + total_timesteps
+        with tqdm(total=total_timesteps, disable=not progress_bar, unit="step", unit_scale=True) as bar:
+            while self.num_timesteps < goal:
+                row = self.update()
+                bar.update(min(int(row["timesteps"]), goal) - goal + total_timesteps - bar.n)
+                bar.set_postfix(
+                    {"return": f"{row['return_mean']:.3f}", **{k: f"{v:.3g}" for k, v in self.summary(row).items()}}, refresh=False
+                )
+                if log is not None:
+                    log(row)
+        return self
+
+    def update(self) -> Row:
+        """One rollout and the epochs on it; returns its metrics."""
+        settings = self.settings
+        self.running = self.running or self._start()
+
+        # collect
+        began = perf_counter()
+        rollout = collect(self.module, self.sampler, self.spec, self.running, settings.num_steps)
+        self.num_timesteps += rollout.start.numel()
+        self.num_episodes += len(self.running.finished)
+        self.recent.extend(self.running.finished)
+
+        # sweep, returns, forms
+        collected = perf_counter()
+        batch = make_batch(self.module, self.spec, rollout, settings, self.forms)
+
+        # epochs
+        size = -(-len(batch) // settings.num_minibatches)
+        losses_seen = []
+        for _ in range(settings.update_epochs):
+            order = torch.randperm(len(batch), generator=self.shuffle).to(batch.target.device)
+            for index in order.split(size):
+                # compute losses
+                parts = self.losses(batch[index] if settings.num_minibatches > 1 else batch)
+                # backward pass
+                self.optimizer.zero_grad(set_to_none=True)
+                sum(parts.values(), torch.zeros(())).backward()
+                nn.utils.clip_grad_norm_(self.module.parameters(), settings.max_grad_norm)
+                self.optimizer.step()
+                losses_seen.append({name: float(part.detach()) for name, part in parts.items()})
+
+        row = {"timesteps": float(self.num_timesteps), "episodes": float(self.num_episodes), **metrics.episodes(self.recent)}
+        row |= {name: float(np.mean([seen[name] for seen in losses_seen])) for name in losses_seen[0]}
+        row |= metrics.coagents(self.network, rollout, batch)
+        acting = collected - began - self.running.seconds
+        learning = perf_counter() - collected
+        seconds = {"seconds_environment": self.running.seconds, "seconds_acting": acting, "seconds_learning": learning}
+        return row | self.summary(row) | seconds
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """What is minimised, in parts: one for each coagent (objective and entropy bonus), one for the critic."""
+        settings = self.settings
+        features = self.module.features(self.spec.state(batch.observation))
+        parts = {}
+        for name, part in batch.coagents.items():
+            log_new = at_configuration(self.module.log_policy(name, features), part.configuration)
+            # E_t^i γ^t Σ_u w_u ρ_u A_u, clipped; only a coagent that executed learns
+            objective = batch.weight * losses.clipped_objective(log_new, part.log_old, (part.weight, part.advantage), settings.clip_coef)
+            bonus = settings.ent_coef * losses.entropy(log_new)
+            parts[f"{name}/loss"] = -(part.executed * (objective + bonus)).mean()
+        q = at_configuration(self.module.q(features)[..., None], batch.critic_index)[:, 0]
+        parts["critic/loss"] = settings.vf_coef * (q - batch.target).square().mean()
+        return parts
+
+    # Acting
+
+    def predict(
+        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Actions for one observation or a batch, in Stable-Baselines3's contract.
+
+        state: what the call before returned, the running outputs of the coagents in `network.memory` (n, memory), or None at the
+        start. episode_start: (n,) bool, where an episode begins. deterministic: argmax of every policy; whether a coagent executes is
+        still sampled.
+        """
+        batched = self.spec.is_batched(observation)
+        tensors = self.spec.tensors(observation if batched else self.spec.stack([observation]), self.settings.device)
+        n = len(next(iter(tensors.values())))
+        start = torch.full((n,), state is None)
+        if episode_start is not None:
+            start |= torch.as_tensor(np.asarray(episode_start, dtype=bool)).reshape(-1)
+        start = start.to(self.settings.device)
+        previous = self.predict_sampler.initial(n)
+        if state is not None:
+            held = torch.as_tensor(np.asarray(state, dtype=np.int64), device=self.settings.device).reshape(n, -1)
+            previous |= {name: torch.where(start, previous[name], held[:, j]) for j, name in enumerate(self.network.memory)}
+        with torch.no_grad():
+            outputs, _ = tick(self.module, self.predict_sampler, self.spec.state(tensors), start, previous, deterministic)
+        action = self.network.joint_action(outputs).cpu().numpy() + self.interface.first_action
+        memory = (
+            np.stack([outputs[name].cpu().numpy() for name in self.network.memory], axis=-1)
+            if self.network.memory
+            else np.zeros((n, 0), int)
+        )
+        return (action, memory) if batched else (action[0], memory[0])
+
+    def probabilities(self, observation: Any) -> dict[str, np.ndarray]:
+        """Every coagent's policy for these observations: {name: array}.
+
+        Shapes as `network.init_params` has them, with the batch of observations (if it is one) as first axis of the coagents that
+        observe: for all observations of a finite environment in order, the logarithms are parameters for the exact solver.
+        """
+        batched = self.spec.is_batched(observation)
+        tensors = self.spec.tensors(observation if batched else self.spec.stack([observation]), self.settings.device)
+        tables = {}
+        with torch.no_grad():
+            features = self.module.features(self.spec.state(tensors))
+            for name, shape in self.module.shapes.items():
+                table = self.module.log_policy(name, features).exp().reshape(-1, *shape).cpu().numpy()
+                tables[name] = table if batched and self.network[name].observes else table[0]
+        return tables
+
+    # Keeping
+
+    def save(self, path: str | Path, overwrite: bool = False) -> None:
+        """Write a folder with weights, optimiser (safetensors) and settings (JSON). Raises FileExistsError if it holds an agent already."""
+        checkpoint.save(self, Path(path), overwrite)
+
+    @classmethod
+    def load(cls, path: str | Path, network: CoagentNetwork, env: Any = None, encoder: nn.Module | None = None) -> CoagentActorCritic:
+        """The agent saved in a folder. The network (and an encoder of one's own) is code, so it is given again; loading never runs
+        code from the folder.
+        """
+        saved = checkpoint.read(Path(path))
+        agent = cls(env if env is not None else saved.interface, network, encoder=encoder, forms=saved.forms, **saved.settings)
+        checkpoint.restore(agent, Path(path), saved)
+        return agent
+
+    def _start(self) -> Running:
+        if self.env is None:
+            if self.interface.env_id is None:
+                raise ValueError("this agent was made from an environment object: give env= to load to train it further")
+            self.env = make_vector_env(self.interface.env_id, self.settings.num_envs, self.settings.seed)
+        n, device = self.env.num_envs, self.settings.device
+        observation, _ = self.env.reset(seed=self.settings.seed)
+        start = torch.ones(n, dtype=torch.bool, device=device)
+        age = torch.zeros(n, dtype=torch.long, device=device)
+        outputs = self.sampler.initial(n)
+        return Running(self.env, self.spec.tensors(observation, device), start, start.clone(), age, outputs, np.zeros(n))
+
+
+def _forms(network: CoagentNetwork, chosen: Mapping[str, str]) -> dict[str, str]:
+    """The gradient form of every coagent. Raises ValueError naming the coagent whose choice cannot be."""
+    forms = {}
+    for name in network.names:
+        only_score = name in network.action and name not in network.critic_inputs
+        forms[name] = form = chosen.get(name, "score" if only_score else "expected")
+        if form not in FORMS:
+            raise ValueError(f"coagent {name!r}: gradient form {form!r}, choose one of {FORMS}")
+        if only_score and form != "score":
+            raise ValueError(f"coagent {name!r}: the critic does not know its output, so its gradient form is score, not {form}")
+        if form == "difference" and network[name].num_outputs != 2:
+            raise ValueError(f"coagent {name!r}: the form difference is for two outputs, it has {network[name].num_outputs}")
+    unknown = set(chosen) - set(network.names)
+    if unknown:
+        raise ValueError(f"forms names {sorted(unknown)}, but the coagents are {list(network.names)}")
+    return forms

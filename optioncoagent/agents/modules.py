@@ -1,0 +1,132 @@
+"""Encoder, one head for each coagent, one critic."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from optioncoagent.agents.observations import GRID_DEPTHS, ObservationSpec, Tensors
+from optioncoagent.network import CoagentNetwork
+
+MAX_LOGITS = 100_000  # a head larger than this is a mistake in the description, not a policy
+
+
+class Encoder(nn.Module):
+    """All leaves of an observation to one vector: indicators and numbers side by side, then layers of `hidden_sizes`.
+
+    MiniGrid images are read as indicators of object, colour and state in each cell; the first layer then is a sum of looked-up rows.
+    """
+
+    def __init__(self, spec: ObservationSpec, hidden_sizes: tuple[int, ...]):
+        super().__init__()
+        self.spec = spec
+        sizes = (sum(leaf.size for leaf in spec.leaves), *hidden_sizes)
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.out_features = sizes[-1]
+        for layer in self.layers:
+            nn.init.orthogonal_(layer.weight, math.sqrt(2))  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def forward(self, state: Tensor | Tensors) -> Tensor:
+        tensors = {"": state} if isinstance(state, Tensor) else state
+        dtype = self.layers[0].weight.dtype if len(self.layers) else torch.get_default_dtype()
+        x = torch.cat([features(leaf.kind, tensors[leaf.path], leaf.size, dtype) for leaf in self.spec.leaves], dim=-1)
+        for layer in self.layers:
+            x = torch.tanh(layer(x))
+        return x
+
+
+def features(kind: str, x: Tensor, size: int, dtype: Any) -> Tensor:
+    """One leaf as numbers, (n, size)."""
+    if kind == "discrete":
+        return F.one_hot(x, size).to(dtype)
+    if kind == "grid":
+        return torch.cat([F.one_hot(x[..., c].long(), depth).flatten(1) for c, depth in enumerate(GRID_DEPTHS)], dim=1).to(dtype)
+    if kind == "pixels":
+        return x.flatten(1).to(dtype) / 255
+    return x.flatten(1).to(dtype)
+
+
+class CoagentModule(nn.Module):
+    """The parameters: an encoder, a policy head for each coagent, the critic Q(s, K).
+
+    A head gives logits for every configuration of the discrete outputs its policy reads; a coagent that does not observe has a plain table.
+    Raises ValueError naming the coagent whose head would have more than `MAX_LOGITS` logits.
+    """
+
+    def __init__(self, network: CoagentNetwork, encoder: nn.Module, num_features: int, seed: int):
+        super().__init__()
+        self.network = network
+        self.shapes = {name: (*network.configuration_shape(name), network[name].num_outputs) for name in network.names}
+        self.critic_shape = tuple(network[name].num_outputs for name in network.critic_inputs)
+        for name, shape in (*self.shapes.items(), (f"{network.action[0]} (its critic)", self.critic_shape)):
+            if math.prod(shape) > MAX_LOGITS:
+                raise ValueError(
+                    f"coagent {name!r} would need {math.prod(shape):,} logits, one for each of {shape}: let it read fewer outputs "
+                    f"(at most {MAX_LOGITS:,})"
+                )
+        self.encoder = encoder
+        self.policies = nn.ModuleDict()
+        for name, shape in self.shapes.items():
+            with _seeded(seed, name):  # a head starts the same whatever other heads there are
+                observes = network[name].observes
+                self.policies[f"policy_{name}"] = _Head(num_features, math.prod(shape), 0.01) if observes else _Table(math.prod(shape))
+        with _seeded(seed, "critic"):
+            self.critic = _Head(num_features, math.prod(self.critic_shape), 1.0)
+
+    def features(self, state: Any) -> Tensor:
+        return self.encoder(state)
+
+    def log_policy(self, name: str, features: Tensor) -> Tensor:
+        """ln π of a coagent for every configuration it may read, (n, number of configurations, outputs)."""
+        logits = self.policies[f"policy_{name}"](features)
+        return F.log_softmax(logits.reshape(len(features), -1, self.shapes[name][-1]), dim=-1)
+
+    def q(self, features: Tensor) -> Tensor:
+        """Q(s, K) for every K, (n, number of configurations of K)."""
+        return self.critic(features)
+
+    def q_sizes(self) -> tuple[int, ...]:
+        return self.critic_shape
+
+
+class _Head(nn.Linear):
+    def __init__(self, num_features: int, num_outputs: int, gain: float):
+        super().__init__(num_features, num_outputs)
+        nn.init.orthogonal_(self.weight, gain)
+        nn.init.zeros_(self.bias)
+
+
+class _Table(nn.Module):
+    """Logits of a coagent that does not look at the observation."""
+
+    def __init__(self, num_logits: int):
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(num_logits))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.logits.expand(len(features), -1)
+
+
+class _seeded:
+    """Run a block with torch's global random state set from (seed, name), and put it back."""
+
+    def __init__(self, seed: int, name: str):
+        self.seed = derive_seed(seed, name)
+
+    def __enter__(self) -> None:
+        self.state = torch.get_rng_state()
+        torch.manual_seed(self.seed)
+
+    def __exit__(self, *_: object) -> None:
+        torch.set_rng_state(self.state)
+
+
+def derive_seed(seed: int, name: str) -> int:
+    """A seed for one named source of randomness."""
+    return zlib.crc32(f"{seed}/{name}".encode())

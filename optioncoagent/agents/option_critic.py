@@ -1,0 +1,83 @@
+"""OptionCritic: the learner with option-critic's network, defaults and vocabulary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from optioncoagent.agents import checkpoint
+from optioncoagent.agents.learner import CoagentActorCritic, Row
+from optioncoagent.network import CoagentNetwork
+from optioncoagent.option_critic import TERMINATE, option_critic
+
+GradientForm = Literal["q_beta", "advantage", "score"]
+FORM_OF: dict[str, str] = {"q_beta": "expected", "advantage": "difference", "score": "score"}
+
+
+class OptionCritic(CoagentActorCritic):
+    """Option-critic on a Gymnasium environment.
+
+    env: an environment id (MiniGrid's among them), an Env or a VectorEnv. num_options: how many options, or a tuple of them, top level
+    first. gradient_form: of the terminations: "q_beta" (ACN, E.2), "advantage" (OC, Theorem 2; the same gradient) or "score" (sampled).
+    deliberation_cost, first, initial: see `optioncoagent.option_critic`. settings: the fields of `Settings`.
+    """
+
+    def __init__(
+        self,
+        env: Any,
+        num_options: int | tuple[int, ...] = 4,
+        gradient_form: GradientForm = "q_beta",
+        deliberation_cost: float = 0.0,
+        first: Literal["select", "terminate"] = "select",
+        initial: Any = None,
+        *,
+        encoder: nn.Module | None = None,
+        **settings: Any,
+    ):
+        if gradient_form not in FORM_OF:
+            raise ValueError(f"gradient_form={gradient_form!r}: choose one of {tuple(FORM_OF)}")
+
+        def network(num_actions: int) -> CoagentNetwork:
+            return option_critic(num_options, num_actions, first, deliberation_cost, initial)
+
+        num_levels = len(num_options) if isinstance(num_options, Sequence) else 1
+        names = ["termination"] if num_levels == 1 else [f"termination_{level}" for level in range(1, num_levels + 1)]
+        forms = dict.fromkeys(names, FORM_OF[gradient_form])
+        super().__init__(env, network, encoder=encoder, forms=forms, summary=option_metrics, **settings)
+        self.description = {
+            "num_options": num_options,
+            "gradient_form": gradient_form,
+            "deliberation_cost": deliberation_cost,
+            "first": first,
+            "initial": initial,
+        }
+
+    @classmethod
+    def load(cls, path: str | Path, env: Any = None, encoder: nn.Module | None = None) -> OptionCritic:  # type: ignore[override]
+        """The agent saved in a folder, ready to act; to train it further, `env` is needed if it was made from an environment object.
+
+        An encoder of one's own is code, so it is given again. Loading never runs code from the folder.
+        """
+        saved = checkpoint.read(Path(path))
+        agent = cls(env if env is not None else saved.interface, **saved.description, encoder=encoder, **saved.settings)
+        checkpoint.restore(agent, Path(path), saved)
+        return agent
+
+
+def option_metrics(row: Row) -> Row:
+    """Mean option length and termination probability of every level, from the coagents' metrics.
+
+    An option lasts from one execution of its coagent to the next; its length is one over the rate at which the coagent executes.
+    """
+    named = {}
+    for key, value in row.items():
+        name, _, metric = key.partition("/")
+        if metric == "executed" and name.startswith("option"):
+            named[f"{name}_length"] = 1 / value if value else math.inf
+        if metric == f"probability_{TERMINATE}" and name.startswith("termination"):
+            named[f"{name}_probability"] = value
+    return named

@@ -1,0 +1,68 @@
+"""Training settings: one frozen record, checked when it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a network is trained. Raises ValueError that names the field if a value is out of range."""
+
+    num_envs: int = 16
+    """Environments stepped together (an environment given as an object brings its own number)."""
+    num_steps: int = 128
+    """Steps of each environment in one rollout."""
+    update_epochs: int = 4
+    """Passes over a rollout; 1 with one minibatch is the plain local gradient."""
+    num_minibatches: int = 4
+    """Parts into which each pass is cut."""
+    learning_rate: float = 1e-3
+    """Step size of Adam."""
+    gamma: float = 0.99
+    """Discount."""
+    gae_lambda: float = 0.95
+    """λ of the λ-returns."""
+    clip_coef: float = 0.2
+    """Probability ratios are clipped to 1 ± this in every coagent's objective."""
+    ent_coef: float = 0.01
+    """Weight of the entropy bonus of every coagent's policy."""
+    vf_coef: float = 0.5
+    """Weight of the critic's loss."""
+    max_grad_norm: float = 0.5
+    """The gradient is scaled down to this norm."""
+    normalize_advantages: bool = True
+    """Divide the advantages of all coagents by one number, the standard deviation of the λ-advantages of the rollout."""
+    discount_weighting: bool = False
+    """Weight step t of an episode by γ^t, as the gradient of the discounted return has it."""
+    sampled_returns: bool = False
+    """Use sampled values of the next outputs in place of their expectation; λ = 1 then gives the sampled return."""
+    hidden_sizes: tuple[int, ...] = (64, 64)
+    """Widths of the encoder's layers; none makes heads linear in the observation (tables, if it is Discrete)."""
+    dtype: Literal["float32", "float64"] = "float32"
+    """Precision of the parameters."""
+    device: str = "cpu"
+    """Where torch computes."""
+    seed: int = 0
+    """Seed of everything random."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_envs", "num_steps", "update_epochs", "num_minibatches"):
+            value = getattr(self, name)
+            _require(isinstance(value, int) and not isinstance(value, bool) and value >= 1, name, value, "an integer of at least 1")
+        for name in ("learning_rate", "max_grad_norm", "clip_coef"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "greater than 0")
+        for name in ("gamma", "gae_lambda"):
+            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "in [0, 1]")
+        for name in ("ent_coef", "vf_coef"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+        _require(isinstance(self.seed, int) and self.seed >= 0, "seed", self.seed, "an integer of at least 0")
+        _require(self.dtype in ("float32", "float64"), "dtype", self.dtype, '"float32" or "float64"')
+        _require(all(isinstance(n, int) and n >= 1 for n in self.hidden_sizes), "hidden_sizes", self.hidden_sizes, "integers of at least 1")
+        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
+
+
+def _require(condition: bool, name: str, value: object, allowed: str) -> None:
+    if not condition:
+        raise ValueError(f"{name}={value!r}: it must be {allowed}")

@@ -1,0 +1,142 @@
+"""The command line: optioncoagent train | evaluate | gradients | reproduce."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from optioncoagent.agents.settings import Settings
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train option-critic on a Gymnasium or MiniGrid environment, and evaluate it.
+
+    Writes a run folder with config.json, metrics.csv, TensorBoard events and the agent. Ctrl-C stops early and keeps what was learned.
+    """
+
+    env_id: tyro.conf.Positional[str]
+    """Environment, for example MiniGrid-DoorKey-5x5-v0."""
+    total_timesteps: int = 200_000
+    """Environment steps to train for (whole rollouts, at least this many)."""
+    num_options: tuple[int, ...] = (4,)
+    """Number of options; several numbers make a hierarchy, top level first."""
+    gradient_form: Literal["q_beta", "advantage", "score"] = "q_beta"
+    """Form of the termination gradient."""
+    deliberation_cost: float = 0.0
+    """Charged whenever an option is chosen, except at the first step."""
+    run_dir: Path | None = None
+    """Folder of the run; it must not exist. By default a new one under runs/."""
+    eval_episodes: int = 100
+    """Episodes of the final evaluation."""
+    torch_threads: int = 1
+    """Threads torch computes with; networks this small rarely gain from more."""
+    profile: bool = False
+    """Print where the time went."""
+    settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
+
+    def __post_init__(self) -> None:
+        for name in ("total_timesteps", "eval_episodes", "torch_threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: it must be at least 1")
+
+    def run(self) -> None:
+        _train(self)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Run episodes of a trained agent and print their mean return and length."""
+
+    run_dir: tyro.conf.Positional[Path]
+    """Folder of a run."""
+    num_episodes: int = 100
+    """Episodes to run."""
+    deterministic: bool = False
+    """Take the most probable output of every policy; such an agent can loop for ever where the observation does not change."""
+    seed: int = 1_000_000
+    """Seed of the episodes (the default is apart from the training seeds one would choose)."""
+
+    def __post_init__(self) -> None:
+        if self.num_episodes < 1:
+            raise ValueError(f"num_episodes={self.num_episodes}: it must be at least 1")
+
+    def run(self) -> None:
+        _evaluate(self)
+
+
+def _train(command: Train) -> None:
+    import torch
+
+    from optioncoagent import records
+    from optioncoagent.agents import OptionCritic
+
+    torch.set_num_threads(command.torch_threads)
+    agent = OptionCritic(
+        command.env_id,
+        num_options=command.num_options,
+        gradient_form=command.gradient_form,
+        deliberation_cost=command.deliberation_cost,
+        **asdict(command.settings),
+    )
+    default = f"{command.env_id.replace('/', '-').replace(':', '-')}-seed{command.settings.seed}"
+    folder = records.new_folder(command.run_dir, default)
+    records.write_json(folder / "config.json", {"command": asdict(command), "versions": records.versions()})
+    print(f"training {command.env_id} with {agent.network}\n{agent.env}, {agent.settings.num_envs} at a time; run folder: {folder}")
+
+    writer = records.MetricsWriter(folder)
+    seconds = dict.fromkeys(("environment", "acting", "learning"), 0.0)
+    saved = time.monotonic()
+
+    def log(row: dict[str, float]) -> None:
+        nonlocal saved
+        writer(row)
+        for part in seconds:
+            seconds[part] += row[f"seconds_{part}"]
+        if time.monotonic() - saved > 60:
+            agent.save(folder, overwrite=True)
+            saved = time.monotonic()
+
+    try:
+        agent.learn(command.total_timesteps, progress_bar=True, log=log)
+    except KeyboardInterrupt:
+        print(f"\nstopped after {agent.num_timesteps:,} steps; the agent is kept in {folder}")
+        return
+    finally:
+        agent.save(folder, overwrite=True)
+        writer.close()
+        if command.profile:
+            total = sum(seconds.values()) or 1.0
+            print("time: " + ", ".join(f"{part} {s:.1f} s ({s / total:.0%})" for part, s in seconds.items()))
+    _evaluate(Evaluate(folder, command.eval_episodes))
+
+
+def _evaluate(command: Evaluate) -> None:
+    from optioncoagent.agents import OptionCritic
+    from optioncoagent.agents.environments import make_vector_env
+    from optioncoagent.agents.evaluation import evaluate
+
+    agent = OptionCritic.load(command.run_dir)
+    if agent.interface.env_id is None:
+        raise ValueError(f"{command.run_dir} was trained on an environment object: evaluate it from Python")
+    env = make_vector_env(agent.interface.env_id, min(agent.settings.num_envs, command.num_episodes), command.seed)
+    print(evaluate(agent, env, command.num_episodes, command.seed, command.deterministic))
+
+
+def main() -> None:
+    """Entry point. Bad input ends with one line that says what to change, and exit status 2."""
+    try:
+        command = tyro.extras.subcommand_cli_from_dict(
+            {"train": Train, "evaluate": Evaluate}, prog="optioncoagent", description="Option-critic as an asynchronous coagent network."
+        )
+        command.run()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except (ValueError, FileExistsError, FileNotFoundError) as error:
+        print(f"optioncoagent: {error}", file=sys.stderr)
+        sys.exit(2)

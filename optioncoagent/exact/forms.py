@@ -1,0 +1,362 @@
+"""Gradient forms of option-critic: the exact ones, and what public code computes instead.
+
+A form is a record: `FORMS` lists them, `compare_gradients` measures any of them, one's own too, against the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from optioncoagent.exact.gradients import policy_gradient
+from optioncoagent.exact.option_values import OptionValues, flat_network, option_values
+from optioncoagent.exact.tick import FloatArray
+from optioncoagent.mdp import MDP
+from optioncoagent.network import CoagentNetwork, softmax
+from optioncoagent.option_critic import CONTINUE, TERMINATE
+
+MARGIN = 0.1  # of the form "margin"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a form is evaluated on: flat option-critic with these params, its values and policies at every state."""
+
+    mdp: MDP
+    params: Mapping[str, Any]
+    network: CoagentNetwork
+    first: str
+    deliberation_cost: float
+    initial: Any
+
+    @cached_property
+    def values(self) -> OptionValues:
+        """`option_values`, with 0 for values that are not defined: nothing goes there, but 0 times NaN would be NaN."""
+        values = option_values(self.mdp, self.params, self.first, self.deliberation_cost, self.initial)
+        return OptionValues(**{field.name: np.nan_to_num(getattr(values, field.name)) for field in fields(values)})
+
+    @cached_property
+    def termination(self) -> FloatArray:
+        """β(s, ω, ·), the law of TERMINATE and CONTINUE, (S, O, 2)."""
+        return softmax(np.asarray(self.params["termination"], dtype=np.float64))[self.mdp.observation]
+
+    @cached_property
+    def policy_over_options(self) -> FloatArray:
+        """π_Ω(ω|s), (S, O)."""
+        return softmax(np.asarray(self.params["option"], dtype=np.float64))[self.mdp.observation]
+
+    @cached_property
+    def first_decision(self) -> FloatArray:
+        """Pr(S_0 = s, ω_{-1} = ω) where the termination decides at the first step too, else 0, (S, O)."""
+        if self.first == "select":
+            return np.zeros(self.policy_over_options.shape)
+        return np.where(self.mdp.terminal, 0.0, self.mdp.d0)[:, None] * self.network.initial("option")
+
+    def decisions(self, d_beta: FloatArray) -> tuple[tuple[FloatArray, float], ...]:
+        """An occupancy of decisions split into (weight (S, O), cost of TERMINATE): the first step is free of cost."""
+        return (d_beta - self.first_decision, self.deliberation_cost), (self.first_decision, 0.0)
+
+    def q_beta(self, cost: float) -> FloatArray:
+        """Q_β(s, ω, u): V_Ω - c upon TERMINATE, Q_Ω upon CONTINUE, (S, O, 2)."""
+        values = np.empty_like(self.termination)
+        values[..., TERMINATE] = self.values.v_omega[:, None] - cost
+        values[..., CONTINUE] = self.values.q_omega
+        return values
+
+    def undiscounted_d_beta(self) -> FloatArray:
+        """Σ_t Pr(S_t = s, ω_{t-1} = ω), (S, O). Raises ValueError where an episode may never end."""
+        mdp = self.mdp
+        undiscounted = MDP(mdp.P, mdp.R, mdp.d0, 1.0, mdp.terminal, mdp.observation)
+        return option_values(undiscounted, self.params, self.first, self.deliberation_cost, self.initial).d_beta
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to compute the gradient of one coagent.
+
+    name; coagent: whose logits; computes: one sentence; exact: is it the gradient of J? exact_when: when it is, or would be;
+    formula: the gradient at each state's logits, (S, O, 2) for "termination", (S, O) for "option"; states that share an observation are
+    added up by the caller.
+    """
+
+    name: str
+    coagent: str
+    computes: str
+    exact: bool
+    exact_when: str
+    formula: Callable[[Setting], FloatArray]
+
+
+def _expected(policy: FloatArray, weight: FloatArray, values: FloatArray) -> FloatArray:
+    """weight Σ_u (∂π(u)/∂θ_v) values(u): ∂π(u)/∂θ_v = π(u) (1{u = v} - π(v))."""
+    return weight[..., None] * policy * (values - (policy * values).sum(axis=-1, keepdims=True))
+
+
+def _score(policy: FloatArray, weights: FloatArray) -> FloatArray:
+    """Σ_u weights(u) ∂ln π(u)/∂θ_v, where ∂ln π(u)/∂θ_v = 1{u = v} - π(v)."""
+    return weights - policy * weights.sum(axis=-1, keepdims=True)
+
+
+def _slope(s: Setting, coefficient: FloatArray) -> FloatArray:
+    """- coefficient ∂b: ∂b/∂ϑ is b (1 - b) for the logit of TERMINATE and its negative for that of CONTINUE."""
+    slope = np.zeros_like(s.termination)
+    slope[..., TERMINATE] = s.termination[..., TERMINATE] * s.termination[..., CONTINUE]
+    slope[..., CONTINUE] = -slope[..., TERMINATE]
+    return -coefficient[..., None] * slope
+
+
+def _against(s: Setting, d_beta: FloatArray, advantage: FloatArray) -> FloatArray:
+    """- Σ d_β ∂b (advantage + c)."""
+    return _slope(s, np.sum([weight * (advantage + cost) for weight, cost in s.decisions(d_beta)], axis=0))
+
+
+def _q_beta(s: Setting) -> FloatArray:
+    # ∂J/∂ϑ = Σ_{s,ω} d_β(s,ω) Σ_u (∂β(x,u)/∂ϑ) Q_β(x,u)
+    parts = [_expected(s.termination, weight, s.q_beta(cost)) for weight, cost in s.decisions(s.values.d_beta)]
+    return np.sum(parts, axis=0)
+
+
+def _advantage(s: Setting) -> FloatArray:
+    # ∂J/∂ϑ = - Σ_{s,ω} d_β(s,ω) (∂b_ω(s)/∂ϑ) (A_Ω(s,ω) + c)
+    return _against(s, s.values.d_beta, s.values.a_omega)
+
+
+def _score_form(s: Setting) -> FloatArray:
+    # E[Σ_t γ^t (G_t - U(ω_{t-1}, S_t)) ∂ln β(X_t, U_t)/∂ϑ], where E[G_t | x, u] = Q_β(x,u)
+    parts = [weight[..., None] * s.termination * (s.q_beta(cost) - s.values.u[..., None]) for weight, cost in s.decisions(s.values.d_beta)]
+    return _score(s.termination, np.sum(parts, axis=0))
+
+
+def _undiscounted(s: Setting) -> FloatArray:
+    return _against(s, s.undiscounted_d_beta(), s.values.a_omega)
+
+
+def _greedy_value(s: Setting) -> FloatArray:
+    return _against(s, s.values.d_beta, s.values.q_omega - s.values.q_omega.max(axis=1, keepdims=True))
+
+
+def _post_decision_pair(s: Setting) -> FloatArray:
+    return _slope(s, s.values.d_z * (s.values.a_omega + s.deliberation_cost))
+
+
+def _post_switch_option(s: Setting) -> FloatArray:
+    # Σ_{t≥1} γ^t Pr(S_t = s, ω_t = ω): d_Z without its first step
+    b, at_first = s.termination[..., TERMINATE], np.where(s.mdp.terminal, 0.0, s.mdp.d0)[:, None]
+    chosen = at_first if s.first == "select" else (s.first_decision * b).sum(axis=1, keepdims=True)
+    first = s.first_decision * (1 - b) + chosen * s.policy_over_options
+    return _slope(s, (s.values.d_z - first) * (s.values.a_omega + s.deliberation_cost))
+
+
+def _margin(s: Setting) -> FloatArray:
+    return _against(s, s.values.d_beta, s.values.a_omega + MARGIN)
+
+
+def _option_exact(s: Setting) -> FloatArray:
+    # ∂J/∂φ = Σ_s d_Ω(s) Σ_ω (∂π_Ω(ω|s)/∂φ) Q_Ω(s,ω)
+    return _expected(s.policy_over_options, s.values.d_omega, s.values.q_omega)
+
+
+def _marginalised(s: Setting) -> FloatArray:
+    # weight b_{ω_{t-1}}(S_t) for the sampled E_t; under first="select" the first step has weight 1
+    weight = (s.values.d_beta * s.termination[..., TERMINATE]).sum(axis=1)
+    if s.first == "select":
+        weight = weight + np.where(s.mdp.terminal, 0.0, s.mdp.d0)
+    return _expected(s.policy_over_options, weight, s.values.q_omega)
+
+
+def _every_step(s: Setting) -> FloatArray:
+    # E[Σ_t γ^t G_t ∂ln π_Ω(ω_t|S_t)/∂φ]
+    return _score(s.policy_over_options, s.values.d_z * s.values.q_omega)
+
+
+FORMS: dict[str, Form] = {
+    form.name: form
+    for form in (
+        Form(
+            "q_beta",
+            "termination",
+            "Both outputs of the termination at their values, Q_Ω upon CONTINUE and V_Ω - c upon TERMINATE (ACN, E.2).",
+            True,
+            "Always.",
+            _q_beta,
+        ),
+        Form(
+            "advantage",
+            "termination",
+            "The slope of b against A_Ω + c before the decision (OC, Theorem 2).",
+            True,
+            "Always; c counts wherever it is charged, and the critics carry it.",
+            _advantage,
+        ),
+        Form(
+            "score",
+            "termination",
+            "The expectation of the sampled score of the decision times its return less U.",
+            True,
+            "Always; samples of it have more variance.",
+            _score_form,
+        ),
+        Form(
+            "undiscounted",
+            "termination",
+            "The advantage form with every step weighed alike: γ^t is dropped.",
+            False,
+            "When γ = 1.",
+            _undiscounted,
+        ),
+        Form(
+            "greedy_value",
+            "termination",
+            "The advantage form with max_ω Q_Ω in place of V_Ω.",
+            False,
+            "When the policy over options is greedy.",
+            _greedy_value,
+        ),
+        Form(
+            "post_decision_pair",
+            "termination",
+            "The advantage form at (S_t, ω_t), after the decision, in place of (S_t, ω_{t-1}).",
+            False,
+            "When there is one option, where the gradient is zero.",
+            _post_decision_pair,
+        ),
+        Form(
+            "post_switch_option",
+            "termination",
+            "The advantage form at (S_{t+1}, ω_{t+1}): the state arrived at, with the option that may have been switched to there.",
+            False,
+            'When no option ever switches, under first="select".',
+            _post_switch_option,
+        ),
+        Form(
+            "margin",
+            "termination",
+            f"The advantage form with a margin of {MARGIN} added to the advantage, of which the critics know nothing.",
+            False,
+            "When the margin is zero; a cost that the critics carry is deliberation_cost.",
+            _margin,
+        ),
+        Form(
+            "exact",
+            "option",
+            "Q_Ω against the policy over options wherever it executes (ACN's asynchronous theorem; OC leaves it open).",
+            True,
+            "Always.",
+            _option_exact,
+        ),
+        Form(
+            "marginalised",
+            "option",
+            "The same with the probability to terminate, b at (S_t, ω_{t-1}), in place of whether it did.",
+            True,
+            "Always; samples of it have less variance.",
+            _marginalised,
+        ),
+        Form(
+            "every_step",
+            "option",
+            "The score of the running option at every step, executed or not: E_t is dropped.",
+            False,
+            "When every option terminates at every step.",
+            _every_step,
+        ),
+    )
+}
+
+
+def termination_gradient(
+    mdp: MDP,
+    params: Mapping[str, Any],
+    form: str = "q_beta",
+    first: str = "select",
+    deliberation_cost: float = 0.0,
+    initial: Any = None,
+) -> FloatArray:
+    """The termination gradient of flat option-critic in one of its forms, like params["termination"].
+
+    form: "q_beta", "advantage" and "score" are exact; the others are deviations, see `FORMS`. Raises ValueError for a form of another
+    coagent or an unknown one, and where `option_values` does; "undiscounted" needs episodes that end.
+    """
+    known = [name for name, record in FORMS.items() if record.coagent == "termination"]
+    if form not in known:
+        raise ValueError(f"form={form!r} is no form of the termination gradient: choose one of {known}")
+    return _evaluate(FORMS[form], _setting(mdp, params, first, deliberation_cost, initial))
+
+
+class Comparison(NamedTuple):
+    """One form against the exact gradient of its coagent.
+
+    cosine; norm_ratio: |form| / |exact|; sign_agreement: share of the exact gradient's entries that are not zero whose sign the form has;
+    max_abs_difference; exact: does the form claim to be exact? Ratios are NaN where the exact gradient, or the form, is zero, and
+    everything is where the form is not defined ("undiscounted" where episodes may never end).
+    """
+
+    coagent: str
+    form: str
+    cosine: float
+    norm_ratio: float
+    sign_agreement: float
+    max_abs_difference: float
+    exact: bool
+
+
+def compare_gradients(
+    mdp: MDP,
+    params: Mapping[str, Any],
+    forms: Iterable[str | Form] | None = None,
+    first: str = "select",
+    deliberation_cost: float = 0.0,
+    initial: Any = None,
+) -> list[Comparison]:
+    """Measure gradient forms of flat option-critic against `policy_gradient`, one row each, in the order given.
+
+    forms: names in `FORMS`, or records of one's own; None: all of `FORMS`. Raises ValueError for an unknown name, and where
+    `option_values` does.
+    """
+    unknown = [form for form in forms or () if isinstance(form, str) and form not in FORMS]
+    if unknown:
+        raise ValueError(f"unknown forms {unknown}: choose from {list(FORMS)}, or pass a Form")
+    chosen = [FORMS[form] if isinstance(form, str) else form for form in (FORMS if forms is None else forms)]
+    setting = _setting(mdp, params, first, deliberation_cost, initial)
+    truth = policy_gradient(mdp, setting.network, params)
+    rows = []
+    for form in chosen:
+        try:
+            gradient = _evaluate(form, setting)
+        except ValueError:
+            if form.exact:
+                raise
+            gradient = np.full_like(truth[form.coagent], np.nan)
+        rows.append(_compare(form, gradient.reshape(-1), truth[form.coagent].reshape(-1)))
+    return rows
+
+
+def _setting(mdp: MDP, params: Mapping[str, Any], first: str, deliberation_cost: float, initial: Any) -> Setting:
+    return Setting(mdp, params, flat_network(mdp, params, first, deliberation_cost, initial), first, deliberation_cost, initial)
+
+
+def _evaluate(form: Form, setting: Setting) -> FloatArray:
+    """A form's gradient, like the logits of its coagent: states that share an observation add up."""
+    by_state = form.formula(setting)
+    gradient = np.zeros(np.shape(setting.params[form.coagent]))
+    live = ~setting.mdp.terminal
+    np.add.at(gradient, setting.mdp.observation[live], by_state[live])
+    return gradient
+
+
+def _compare(form: Form, gradient: FloatArray, truth: FloatArray) -> Comparison:
+    norm, true_norm = float(np.linalg.norm(gradient)), float(np.linalg.norm(truth))
+    signed = np.abs(truth) > 1e-12 * np.abs(truth).max(initial=0.0)
+    return Comparison(
+        coagent=form.coagent,
+        form=form.name,
+        cosine=float(gradient @ truth) / (norm * true_norm) if norm * true_norm > 0 else np.nan,
+        norm_ratio=norm / true_norm if true_norm > 0 else np.nan,
+        sign_agreement=float((np.sign(gradient) == np.sign(truth))[signed].mean()) if signed.any() else np.nan,
+        max_abs_difference=float(np.abs(gradient - truth).max(initial=0.0)),
+        exact=form.exact,
+    )

@@ -1,0 +1,198 @@
+"""One tick of a network over a batch of nodes: the law of its outputs forwards, their values and gradients backwards.
+
+A node is what the past leaves to a step: whether it is the first, the state, and the previous outputs that anybody can still see. Within
+the tick an output is an array axis from the moment it is drawn until its last reader has run; then it is summed out. All arrays have the
+nodes on axis 0 (length 1 where nothing depends on the node) and the live outputs, in order, on the axes after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from optioncoagent.network import CoagentNetwork
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Nodes:
+    """A batch of N nodes: start (N,) bool, observation (N,) int, previous {name: (N,) int} for the outputs that are carried."""
+
+    start: NDArray[np.bool_]
+    observation: IntArray
+    previous: Mapping[str, IntArray]
+
+    def __len__(self) -> int:
+        return self.start.size
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One coagent's turn, all that its parameters do not change.
+
+    live: names of the live outputs before it. beta: β(x), (N or 1, *live). retained: one-hot of its previous output, (N, 1 …, u), None
+    where it always executes. axes: order of its table's axes (observation, previous …, upstream in network order, u). shape: of a table
+    gathered to nodes, without axis 0. rows: (N,) the row of its table that each node reads, None if all read the same. scatter: adds nodes
+    up to rows. kept: is the output ever read? dropped: axes, counted with this output's, that nobody reads any more. unread: axes of live
+    outputs that the policy does not read. cost: (N, 1 …) or None.
+    """
+
+    name: str
+    live: tuple[str, ...]
+    beta: FloatArray
+    retained: FloatArray | None
+    rows: IntArray | None
+    scatter: sp.csr_array | None
+    axes: tuple[int, ...]
+    shape: tuple[int, ...]
+    kept: bool
+    dropped: tuple[int, ...]
+    unread: tuple[int, ...]
+    cost: FloatArray | None
+
+
+class Tick:
+    """The network's tick, compiled for one batch of nodes. `final`: the outputs that outlive it, memory and action, in order."""
+
+    def __init__(self, network: CoagentNetwork, nodes: Nodes, num_observations: int):
+        self.num_nodes = len(nodes)
+        self.final = tuple(n for n in network.names if n in network.memory or n in network.action)
+        self.steps: list[_Step] = []
+        live: tuple[str, ...] = ()
+        for position, name in enumerate(network.names):
+            later = network.names[position + 1 :]
+            needed = set(self.final).union(*(network[n].upstream + network.touched[n].upstream for n in later))
+            self.steps.append(_compile(network, nodes, num_observations, name, live, needed))
+            live = tuple(n for n in (*live, name) if n in needed)
+
+    def gather(self, policies: Mapping[str, FloatArray]) -> list[FloatArray]:
+        """Each coagent's policy at the nodes, (N or 1, *live or 1, u)."""
+        gathered = []
+        for step in self.steps:
+            table = policies[step.name].transpose(step.axes).reshape(-1, *step.shape)
+            gathered.append(table if step.rows is None else table[step.rows])
+        return gathered
+
+    def forward(self, gathered: list[FloatArray]) -> tuple[list[FloatArray], FloatArray, FloatArray]:
+        """Laws of the live outputs before each coagent; the law of the final outputs (N, *final); the expected cost (N,)."""
+        law, laws, cost = np.ones(1), [], np.zeros(self.num_nodes)
+        for step, policy in zip(self.steps, gathered, strict=True):
+            laws.append(law)
+            executed = law * step.beta
+            if step.cost is not None:
+                cost += (executed * step.cost).reshape(self.num_nodes, -1).sum(axis=1)
+            if step.kept:
+                # Pr(u) = β(x) π(x, u) + (1 - β(x)) 1{u = u_{t-1}}
+                law_with = executed[..., None] * policy
+                if step.retained is not None:
+                    law_with = law_with + (law * (1.0 - step.beta))[..., None] * step.retained
+                law = law_with
+            if step.dropped:
+                law = law.sum(axis=step.dropped)
+        return laws, np.broadcast_to(law, (self.num_nodes, *law.shape[1:])), cost
+
+    def backward(self, gathered: list[FloatArray], values: FloatArray) -> tuple[list[FloatArray], list[FloatArray], FloatArray]:
+        """Sweep the values of the final outputs (N, *final) back through the tick.
+
+        Returns for each coagent W_i, the value of the live outputs with its own (N or 1, *live, u), its mean under the policy (the
+        same, without u), and the value upon arrival W_0 (N,).
+        """
+        after: list[FloatArray] = []
+        means: list[FloatArray] = []
+        value = values
+        for step, policy in zip(reversed(self.steps), reversed(gathered), strict=True):
+            if step.dropped:
+                value = np.expand_dims(value, step.dropped)
+            if not step.kept:
+                value = value[..., None]
+            mean = (policy * value).sum(axis=-1) if step.kept else value[..., 0]
+            after.append(value)
+            means.append(mean)
+            # W_{i-1} = β [ Σ_u π W_i - c ] + (1 - β) W_i(u_{t-1})
+            arrival = mean
+            if step.retained is not None:
+                arrival = step.beta * mean + (1.0 - step.beta) * (step.retained * value).sum(axis=-1)
+            value = arrival if step.cost is None else arrival - step.beta * step.cost
+        return after[::-1], means[::-1], np.broadcast_to(value, (self.num_nodes,))
+
+    def gradient(
+        self, index: int, policy: FloatArray, occupancy: FloatArray, law: FloatArray, value: FloatArray, mean: FloatArray
+    ) -> FloatArray:
+        """Δ_i = Σ_x d_i(x) Σ_u ∂π_i(x, u) (Q_i(x, u) - b(x)) with respect to coagent i's logits, like policy (params[i] after softmax).
+
+        occupancy (N,): Σ_t γ^t Pr(node at t). law, value, mean: what `forward` and `backward` gave for this coagent; the mean is the
+        baseline.
+        """
+        step = self.steps[index]
+        if value.shape[-1] == 1:  # nothing that is read depends on this output
+            return np.zeros_like(policy)
+        # d_i(x) = Σ_t γ^t Pr(X_t^i = x, E_t^i = 1)
+        executed = occupancy.reshape(-1, *(1,) * len(step.live)) * law * step.beta
+        advantage = executed[..., None] * (value - mean[..., None])
+        if step.unread:
+            advantage = advantage.sum(axis=step.unread)
+        by_row = advantage.sum(axis=0) if step.scatter is None else step.scatter @ advantage.reshape(self.num_nodes, -1)
+        # ∂π_u/∂θ_v = π_u (1{u = v} - π_v), and Σ_u π_u (Q_u - b) = 0
+        arranged = policy.transpose(step.axes)
+        return (arranged * by_row.reshape(arranged.shape)).transpose(np.argsort(step.axes))
+
+
+def _compile(network: CoagentNetwork, nodes: Nodes, num_observations: int, name: str, live: tuple[str, ...], needed: set[str]) -> _Step:
+    coagent, kept = network[name], name in needed
+    beta = execution(network, nodes, num_observations, name, live)
+    retained = None
+    if kept and (beta < 1).any():
+        one_hot = np.eye(coagent.num_outputs)[nodes.previous[name]]
+        retained = one_hot.reshape(len(nodes), *(1,) * len(live), coagent.num_outputs)
+    cost: FloatArray | None = None
+    if coagent.cost:
+        cost = coagent.cost * (~nodes.start).astype(np.float64).reshape(-1, *(1,) * len(live))
+    # the table's axes are (observation, upstream as listed, previous as listed, u)
+    offset = int(coagent.observes)
+    upstream = {n: offset + i for i, n in enumerate(coagent.upstream)}
+    previous = [offset + len(upstream) + i for i in range(len(coagent.previous))]
+    axes = (*range(offset), *previous, *(upstream[n] for n in live if n in upstream), offset + len(upstream) + len(previous))
+    shape = (*(network[n].num_outputs if n in upstream else 1 for n in live), coagent.num_outputs)
+    rows, num_rows = None, 1
+    if coagent.observes or coagent.previous:
+        sizes = (num_observations,) * offset + tuple(network[n].num_outputs for n in coagent.previous)
+        rows, num_rows = np.zeros(len(nodes), dtype=np.int64), int(np.prod(sizes))
+        for size, value in zip(sizes, (nodes.observation,) * offset + tuple(nodes.previous[n] for n in coagent.previous), strict=True):
+            rows = rows * size + value
+    scatter = None
+    if rows is not None:
+        scatter = sp.csr_array((np.ones(len(nodes)), (rows, np.arange(len(nodes)))), shape=(num_rows, len(nodes)))
+    outputs = (*live, name) if kept else live
+    return _Step(
+        name=name,
+        live=live,
+        beta=beta,
+        retained=retained,
+        rows=rows,
+        scatter=scatter,
+        axes=axes,
+        shape=shape,
+        kept=kept,
+        dropped=tuple(1 + i for i, n in enumerate(outputs) if n not in needed),
+        unread=tuple(1 + i for i, n in enumerate(live) if n not in upstream),
+        cost=cost,
+    )
+
+
+def execution(network: CoagentNetwork, nodes: Nodes, num_observations: int, name: str, live: tuple[str, ...]) -> FloatArray:
+    """β_i at the nodes, (N or 1, *live or 1)."""
+    table = network.execution_table(name, num_observations)
+    earlier = network.names[: network.names.index(name)]
+    seen = [nodes.start.astype(np.int64), nodes.observation]
+    seen += [nodes.previous.get(n, np.zeros(len(nodes), dtype=np.int64)) for n in network.names]
+    seen_axes = [0, 1, *range(2 + len(earlier), table.ndim)]
+    table = table.transpose(*seen_axes, *range(2, 2 + len(earlier)))
+    index = tuple(value if size > 1 else np.zeros(1, dtype=np.int64) for value, size in zip(seen, table.shape, strict=False))
+    gathered = table[index]
+    return gathered.reshape(gathered.shape[0], *(gathered.shape[1 + earlier.index(n)] for n in live))

@@ -1,0 +1,8 @@
+"""Hypothesis profiles: `pytest --hypothesis-profile thorough` draws thousands of cases for each statement."""
+
+from hypothesis import HealthCheck, settings
+
+_SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
+settings.register_profile("ordinary", max_examples=200, deadline=None, derandomize=True, suppress_health_check=_SLOW)
+settings.register_profile("thorough", max_examples=5000, deadline=None, suppress_health_check=_SLOW)
+settings.load_profile("ordinary")

@@ -1,0 +1,122 @@
+"""Random MDPs and random coagent networks, drawn by hypothesis."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from hypothesis import strategies as st
+
+from optioncoagent.mdp import MDP
+from optioncoagent.network import Coagent, CoagentNetwork
+
+
+class Case(NamedTuple):
+    mdp: MDP
+    network: CoagentNetwork
+    params: dict
+
+
+class Gate:
+    """A random execution function: a mixture of indicators of what it touches, or an exclusive or of them."""
+
+    def __init__(self, base, terms, probabilistic):
+        self.base, self.terms, self.probabilistic = base, terms, probabilistic
+
+    def __repr__(self):
+        return f"Gate({self.base}, {self.terms}, {self.probabilistic})"
+
+    def __call__(self, x):
+        looked_up = [self._indicator(x, *term) for term in self.terms]
+        if not self.probabilistic:
+            verdict = looked_up[0]
+            for indicator in looked_up[1:]:
+                verdict = verdict ^ indicator
+            return verdict
+        return self.base + (1 - self.base) * sum(1.0 * indicator for indicator in looked_up) / len(looked_up)
+
+    @staticmethod
+    def _indicator(x, field, key, value):
+        if field == "start":
+            return x.start == bool(value)
+        return (x.state if field == "state" else getattr(x, field)[key]) == value
+
+
+@st.composite
+def gates(draw, names, sizes, position):
+    """A probability, or a `Gate` that touches up to two things."""
+    kind = draw(st.sampled_from(("always", "probability", "mixture", "exclusive")))
+    if kind == "always":
+        return 1.0
+    if kind == "probability":
+        return draw(st.sampled_from((0.25, 0.5, 0.8)))
+    touchable = [("start", None, 2), ("state", None, 2), *(("previous", n, k) for n, k in zip(names, sizes, strict=True))]
+    touchable += [("upstream", n, k) for n, k in zip(names[:position], sizes, strict=False)]
+    touched = draw(st.lists(st.sampled_from(touchable), min_size=1, max_size=2, unique=True))
+    terms = [(field, name, draw(st.integers(0, size - 1))) for field, name, size in touched]
+    return Gate(draw(st.sampled_from((0.0, 0.2, 0.7))), terms, kind == "mixture")
+
+
+@st.composite
+def networks(draw, synchronous=False, max_coagents=3):
+    """A network of one to three coagents. synchronous: all execute always, none reads the step before, none costs anything."""
+    m = draw(st.integers(1, max_coagents))
+    names = [f"c{i}" for i in range(m)]
+    sizes = [draw(st.sampled_from((2, 2, 2, 3, 1))) for _ in names]
+    action = draw(st.lists(st.sampled_from(names), min_size=1, max_size=min(m, 2), unique=True))
+    coagents = []
+    for position, (name, size) in enumerate(zip(names, sizes, strict=True)):
+        upstream = tuple(draw(st.permutations([n for n in names[:position] if draw(st.booleans())])))
+        previous = () if synchronous else tuple(draw(st.lists(st.sampled_from(names), max_size=1)))
+        initial = draw(st.sampled_from((None, 0, "law")))
+        coagents.append(
+            Coagent(
+                name,
+                size,
+                observes=draw(st.booleans()),
+                upstream=upstream,
+                previous=previous,
+                executes=1.0 if synchronous else draw(gates(names, sizes, position)),
+                initial=np.arange(1, size + 1) / np.arange(1, size + 1).sum() if initial == "law" else initial,
+                cost=0.0 if synchronous else draw(st.sampled_from((0.0, 0.0, 0.3))),
+            )
+        )
+    return CoagentNetwork(coagents, action=tuple(action))
+
+
+@st.composite
+def mdps(draw, num_actions, max_states=3, gammas=(0.0, 0.5, 0.9, 1.0), episodic=None):
+    """An MDP with rewards of (s, a, s'), states that may share observations, a spread or a point-mass start; ending where γ = 1."""
+    gamma = draw(st.sampled_from(gammas))
+    ends = gamma == 1 or (draw(st.booleans()) if episodic is None else episodic)
+    S = draw(st.integers(1, max_states)) + ends
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    P = rng.dirichlet(np.full(S, 0.7), (S, num_actions))
+    P[P < 0.1] = 0.0  # so that some successors are impossible
+    P[P.sum(axis=2) == 0, 0] = 1.0
+    P /= P.sum(axis=2, keepdims=True)
+    R = rng.integers(-2, 3, (S, num_actions, S)) / 2.0
+    terminal = np.zeros(S, dtype=bool)
+    if ends:
+        P = 0.6 * P
+        P[:, :, -1] += 0.4
+        P[-1], R[-1], terminal[-1] = np.eye(S)[-1], 0.0, True
+    d0 = np.eye(S)[0] if draw(st.booleans()) else rng.dirichlet(np.ones(S))
+    observation = rng.integers(0, 2, S) if draw(st.booleans()) else None
+    if draw(st.booleans()):
+        return MDP(P, R, d0, gamma, terminal, observation)
+    return MDP(sp.csr_array(P.reshape(-1, S)), sp.csr_array(R.reshape(-1, S)), d0, gamma, terminal, observation)
+
+
+@st.composite
+def cases(draw, synchronous=False, max_coagents=3, max_states=3, gammas=(0.0, 0.5, 0.9, 1.0), episodic=None, forbidden=True):
+    """(mdp, network, params); forbidden: some logits may be -inf."""
+    network = draw(networks(synchronous, max_coagents))
+    mdp = draw(mdps(network.num_actions, max_states, gammas, episodic))
+    params = network.init_params(mdp.num_observations, draw(st.integers(0, 2**32 - 1)), draw(st.sampled_from((0.0, 1.0, 2.0))))
+    if forbidden and draw(st.sampled_from((False, False, True))):
+        name = draw(st.sampled_from(network.names))
+        if params[name].shape[-1] > 1:
+            params[name].reshape(-1, params[name].shape[-1])[0, draw(st.integers(0, params[name].shape[-1] - 1))] = -np.inf
+    return Case(mdp, network, params)
