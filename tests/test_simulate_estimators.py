@@ -143,7 +143,7 @@ def test_a_deterministic_walk_printed_here():
 @KERNELS
 def test_what_never_ends(kernel, use, monkeypatch):
     use(kernel)
-    monkeypatch.setattr("optioncoagent.simulate.estimators._PATIENCE", 10_000)
+    monkeypatch.setattr("optioncoagent.simulate.episodes.PATIENCE", 10_000)
     mdp, network = gridworld(), bits()
     stay = {name: np.zeros(network.parameter_shape(name, 9)) for name in network.names}
     stay["action"][..., 1:] = -np.inf  # always up

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,14 +15,12 @@ import numpy as np
 
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork
+from optioncoagent.simulate.episodes import check_counts, check_patience, horizon, run_blocks
 from optioncoagent.simulate.kernels import draw_episodes, walk_episodes
 from optioncoagent.simulate.rng import key_of
 from optioncoagent.simulate.tables import walk_table
 from optioncoagent.simulate.waiting import compile_once
-from optioncoagent.simulate.wiring import FloatArray, check_actions, dynamics, flat, unflat, wire
-
-_NEGLIGIBLE = 1e-9  # an episode stops when what it can still earn is less
-_PATIENCE = 10**9  # steps of one episode, where nothing shows beforehand that it ends
+from optioncoagent.simulate.wiring import FloatArray, check_actions, cumulative, dynamics, flat, unflat, wire
 
 
 @dataclass(frozen=True)
@@ -160,15 +157,13 @@ def _sample(
     baseline: Any = None,
 ) -> _Samples:
     """Run all episodes, block by block."""
-    for name, value in (("episodes", episodes), ("threads", threads), ("max_steps", 1 if max_steps is None else max_steps)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise ValueError(f"{name}={value!r}: it needs an integer of at least 1")
+    check_counts(episodes=episodes, threads=threads, max_steps=1 if max_steps is None else max_steps)
     check_actions(mdp, network)
     b = np.zeros(mdp.num_states) if baseline is None else np.array(baseline, dtype=np.float64)
     if b.shape != (mdp.num_states,) or not np.isfinite(b).all():
         raise ValueError(f"baseline has shape {b.shape}: it needs one finite number for each of the {mdp.num_states} states")
-    horizon = _horizon(mdp, network)
-    limit = min(horizon, max_steps or horizon)
+    longest = horizon(mdp, network)
+    limit = min(longest, max_steps or longest)
     size = sum(np.size(params[name]) for name in params) + 1 if gradients else 1
     num_blocks = int(min(episodes, np.clip((1 << 22) // size, 16, 256)))  # a function of the problem, not of the threads
     bounds = np.linspace(0, episodes, num_blocks + 1).astype(np.int64)
@@ -179,15 +174,9 @@ def _sample(
     def block(i: int) -> None:
         run(key, bounds[i], bounds[i + 1] - bounds[i], returns[i], sums[i])
 
-    if threads == 1:
-        for i in range(num_blocks):
-            block(i)
-    else:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(block, range(num_blocks)))
-    if limit == _PATIENCE and returns[:, 4].any():
-        raise ValueError(f"γ = 1 and an episode had not ended after {_PATIENCE:,} steps: give max_steps or γ < 1")
-    if max_steps is None or horizon < max_steps:
+    run_blocks(block, num_blocks, threads)
+    check_patience(limit, returns[:, 4])
+    if max_steps is None or longest < max_steps:
         returns[:, 4] = 0
     return _Samples(returns, sums.sum(axis=0)[:, :-1])
 
@@ -215,12 +204,10 @@ def _runner(
         )  # fmt: skip
     else:
         kernel = draw_episodes
-        first_state = np.cumsum(mdp.d0) / mdp.d0.sum()
-        first_state[np.flatnonzero(mdp.d0)[-1] :] = 1.0
         head = (
             wiring.num_outputs, wiring.costs, wiring.action_strides, wiring.gates, wiring.gate_first, *wiring.reads(),
             wiring.policy_first, wiring.cumulative(policies), wiring.initial, moves.first, moves.successor, moves.cumulative, moves.reward,
-            first_state, mdp.observation.astype(np.int64), mdp.terminal, mdp.num_actions, baseline, gradients * (1 if gated else 2),
+            cumulative(mdp.d0), mdp.observation.astype(np.int64), mdp.terminal, mdp.num_actions, baseline, gradients * (1 if gated else 2),
         )  # fmt: skip
     compile_once(kernel, *head, *tail, np.uint64(0), np.int64(0), np.int64(0), np.zeros(5), np.zeros((2, policies.size + 1)))
 
@@ -228,17 +215,6 @@ def _runner(
         kernel(*head, *tail, key, first, count, returns, sums)
 
     return run
-
-
-def _horizon(mdp: MDP, network: CoagentNetwork) -> int:
-    """Steps after which γ^t max|R| / (1 - γ) < 1e-9; with γ = 1 episodes end by themselves."""
-    if mdp.gamma == 1:
-        return _PATIENCE
-    values = mdp.R.data if hasattr(mdp.R, "tocsr") else mdp.R
-    largest = float(np.abs(values).max(initial=0.0)) + sum(abs(c.cost) for c in network.coagents)
-    if mdp.gamma == 0 or largest == 0:
-        return 1
-    return max(1, math.ceil(math.log(_NEGLIGIBLE * (1 - mdp.gamma) / largest) / math.log(mdp.gamma)))
 
 
 def _standard_error(squares: Any, episodes: int) -> Any:

@@ -85,17 +85,14 @@ def draw_episodes(
             outputs[2 + m :] = outputs[2 : 2 + m]
             before, cost, action = earned + discount * baseline[state], 0.0, 0
             for i in range(m):
-                where = gate_first[i]
-                for k in range(read_first[i], read_first[i + 1]):
-                    where += read_stride[k] * outputs[read_axis[k]]
+                where = find(i, gate_first[i], outputs, read_first, read_axis, read_stride)
                 executed = gates[where] >= 1.0
                 if 0.0 < gates[where] < 1.0:
                     u, a, b, c, d = uniform(a, b, c, d)
                     executed = u < gates[where]
-                entry = policy_first[i]
+                entry = 0
                 if executed or scores == 2:
-                    for k in range(read_first[m + i], read_first[m + i + 1]):
-                        entry += read_stride[k] * outputs[read_axis[k]]
+                    entry = find(m + i, policy_first[i], outputs, read_first, read_axis, read_stride)
                 if executed:
                     u, a, b, c, d = uniform(a, b, c, d)
                     output = 0
@@ -125,6 +122,14 @@ def draw_episodes(
         _add_return(returns, earned, steps, not terminal[state])
         if scores > 0:
             _add_scores(sums, tally, touched[:num_touched], row_first, policy, earned)
+
+
+@njit(cache=True, nogil=True)
+def find(i, first, variables, read_first, read_axis, read_stride):
+    """Where table i has its entry for these variables: first + strides @ variables, over the strides that are not zero."""
+    for k in range(read_first[i], read_first[i + 1]):
+        first += read_stride[k] * variables[read_axis[k]]
+    return first
 
 
 @njit(cache=True, nogil=True)

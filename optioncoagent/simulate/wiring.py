@@ -90,7 +90,7 @@ def wire(network: CoagentNetwork, num_observations: int) -> Wiring:
     action_strides[[variable[name] for name in network.action]] = _c_strides(tuple(network[name].num_outputs for name in network.action))
     initial = np.ones((m, max(network.num_outputs)))
     for i, name in enumerate(names):
-        initial[i, : network.num_outputs[i]] = _cumulative(network.initial(name))
+        initial[i, : network.num_outputs[i]] = cumulative(network.initial(name))
     return Wiring(
         num_outputs=np.array(network.num_outputs, dtype=np.int64),
         costs=np.array([c.cost for c in network.coagents], dtype=np.float64),
@@ -163,7 +163,8 @@ def _c_strides(shape: tuple[int, ...]) -> list[int]:
     return [int(np.prod(shape[i + 1 :], dtype=np.int64)) for i in range(len(shape))]
 
 
-def _cumulative(law: FloatArray) -> FloatArray:
-    cumulative = np.cumsum(law) / law.sum()
-    cumulative[np.flatnonzero(law)[-1] :] = 1.0
-    return cumulative
+def cumulative(law: FloatArray) -> FloatArray:
+    """Running sums of a law, exactly 1 from its last possible value on."""
+    running = np.cumsum(law) / law.sum()
+    running[np.flatnonzero(law)[-1] :] = 1.0
+    return running
