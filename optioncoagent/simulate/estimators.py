@@ -165,7 +165,7 @@ def _sample(
     longest = horizon(mdp, network)
     limit = min(longest, max_steps or longest)
     size = sum(np.size(params[name]) for name in params) + 1 if gradients else 1
-    num_blocks = int(min(episodes, np.clip((1 << 22) // size, 16, 256)))  # a function of the problem, not of the threads
+    num_blocks = int(min(episodes, np.clip((1 << 22) // size, 16, 64)))  # a function of the problem, not of the threads
     bounds = np.linspace(0, episodes, num_blocks + 1).astype(np.int64)
     returns, sums = np.zeros((num_blocks, 5)), np.zeros((num_blocks, 2, size))
     run = _runner(mdp, network, params, b, limit, gradients, gated, must_end=max_steps is None and mdp.gamma == 1)
