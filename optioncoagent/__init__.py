@@ -16,9 +16,11 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+# option_critic is a module too: its function is bound here, before anything else can bind the module to the name
+from optioncoagent.option_critic import CONTINUE, TERMINATE, option_critic  # noqa: F401
+
 _MODULES = {
     "optioncoagent.network": ("Coagent", "CoagentNetwork", "LocalState"),
-    "optioncoagent.option_critic": ("CONTINUE", "TERMINATE", "option_critic"),
     "optioncoagent.mdp": ("MDP",),
     "optioncoagent.exact": (
         "comdp",
@@ -35,7 +37,7 @@ _MODULES = {
     "optioncoagent.agents": ("CoagentActorCritic", "OptionCritic"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
-__all__ = sorted(_MODULE_OF)
+__all__ = sorted([*_MODULE_OF, "CONTINUE", "TERMINATE", "option_critic"])
 __version__ = "0.1.0"
 
 

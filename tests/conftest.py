@@ -1,6 +1,9 @@
 """Hypothesis profiles: `pytest --hypothesis-profile thorough` draws thousands of cases for each statement."""
 
+import torch
 from hypothesis import HealthCheck, settings
+
+torch.set_num_threads(1)  # the networks here are small: threads would only wait for each other
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
 settings.register_profile("ordinary", max_examples=200, deadline=None, derandomize=True, suppress_health_check=_SLOW)

@@ -46,7 +46,7 @@ class Gate:
 @st.composite
 def gates(draw, names, sizes, position):
     """A probability, or a `Gate` that touches up to two things."""
-    kind = draw(st.sampled_from(("always", "probability", "mixture", "exclusive")))
+    kind = draw(st.sampled_from(("mixture", "always", "probability", "exclusive")))
     if kind == "always":
         return 1.0
     if kind == "probability":
@@ -61,20 +61,20 @@ def gates(draw, names, sizes, position):
 @st.composite
 def networks(draw, synchronous=False, max_coagents=3):
     """A network of one to three coagents. synchronous: all execute always, none reads the step before, none costs anything."""
-    m = draw(st.integers(1, max_coagents))
+    m = max(1, max_coagents - draw(st.sampled_from((0, 0, 1, 0, 2))))
     names = [f"c{i}" for i in range(m)]
-    sizes = [draw(st.sampled_from((2, 2, 2, 3, 1))) for _ in names]
-    action = draw(st.lists(st.sampled_from(names), min_size=1, max_size=min(m, 2), unique=True))
+    sizes = [draw(st.sampled_from((2, 2, 3, 2, 1))) for _ in names]
+    action = [names[-1]] if draw(st.integers(0, 2)) else draw(st.permutations(names))[:2]
     coagents = []
     for position, (name, size) in enumerate(zip(names, sizes, strict=True)):
-        upstream = tuple(draw(st.permutations([n for n in names[:position] if draw(st.booleans())])))
-        previous = () if synchronous else tuple(draw(st.lists(st.sampled_from(names), max_size=1)))
+        upstream = tuple(draw(st.permutations([n for n in names[:position] if draw(st.integers(0, 3))])))
+        previous = () if synchronous or draw(st.integers(0, 2)) else (draw(st.sampled_from(names)),)
         initial = draw(st.sampled_from((None, 0, "law")))
         coagents.append(
             Coagent(
                 name,
                 size,
-                observes=draw(st.booleans()),
+                observes=draw(st.integers(0, 3)) > 0,
                 upstream=upstream,
                 previous=previous,
                 executes=1.0 if synchronous else draw(gates(names, sizes, position)),
@@ -86,11 +86,11 @@ def networks(draw, synchronous=False, max_coagents=3):
 
 
 @st.composite
-def mdps(draw, num_actions, max_states=3, gammas=(0.0, 0.5, 0.9, 1.0), episodic=None):
+def mdps(draw, num_actions, max_states=3, gammas=(0.9, 1.0, 0.5, 0.9, 1.0, 0.0), episodic=None):
     """An MDP with rewards of (s, a, s'), states that may share observations, a spread or a point-mass start; ending where γ = 1."""
     gamma = draw(st.sampled_from(gammas))
     ends = gamma == 1 or (draw(st.booleans()) if episodic is None else episodic)
-    S = draw(st.integers(1, max_states)) + ends
+    S = max(1, max_states - draw(st.sampled_from((0, 0, 1, 0, 2)))) + ends
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     P = rng.dirichlet(np.full(S, 0.7), (S, num_actions))
     P[P < 0.1] = 0.0  # so that some successors are impossible
@@ -110,11 +110,11 @@ def mdps(draw, num_actions, max_states=3, gammas=(0.0, 0.5, 0.9, 1.0), episodic=
 
 
 @st.composite
-def cases(draw, synchronous=False, max_coagents=3, max_states=3, gammas=(0.0, 0.5, 0.9, 1.0), episodic=None, forbidden=True):
+def cases(draw, synchronous=False, max_coagents=3, max_states=3, gammas=(0.9, 1.0, 0.5, 0.9, 1.0, 0.0), episodic=None, forbidden=True):
     """(mdp, network, params); forbidden: some logits may be -inf."""
     network = draw(networks(synchronous, max_coagents))
     mdp = draw(mdps(network.num_actions, max_states, gammas, episodic))
-    params = network.init_params(mdp.num_observations, draw(st.integers(0, 2**32 - 1)), draw(st.sampled_from((0.0, 1.0, 2.0))))
+    params = network.init_params(mdp.num_observations, draw(st.integers(0, 2**32 - 1)), draw(st.sampled_from((1.0, 2.0, 1.0, 0.0))))
     if forbidden and draw(st.sampled_from((False, False, True))):
         name = draw(st.sampled_from(network.names))
         if params[name].shape[-1] > 1:

@@ -6,6 +6,7 @@ Importing this package registers `OptionCoagent/Gridworld-v0` and `OptionCoagent
 
 import gymnasium as gym
 
+from optioncoagent_envs import minigrid_registry as _minigrid_registry  # noqa: F401  (registers on import)
 from optioncoagent_envs.minigrid_vector import make_minigrid
 
 __all__ = ["make_minigrid"]

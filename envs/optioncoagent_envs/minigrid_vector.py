@@ -1,17 +1,148 @@
-"""MiniGrid as a Gymnasium vector environment."""
+"""MiniGrid as a Gymnasium vector environment: same seeds and actions, then bit for bit what MiniGrid returns.
+
+`make_minigrid` picks the fastest way that an id allows, and the environment's `backend` says which:
+
+    "compiled"   the families whose episodes end at a goal, in lava, with a pick-up or an opened door, made by ids or by
+                 settings of one's own: Empty, FourRooms, DistShift, LavaGap, LavaCrossing, SimpleCrossing, DoorKey,
+                 MultiRoom, LockedRoom, Unlock, UnlockPickup, BlockedUnlockPickup, KeyCorridor, ObstructedMaze
+                 (`minigrid_compiled`; `compiled_ids` lists them): levels, rules and observations are compiled
+    "stock"      any other MiniGrid or BabyAI id, and any subclass of `MiniGridEnv`: MiniGrid's own levels and rules,
+                 compiled observations (`minigrid_stock`)
+    "gymnasium"  an environment that makes observations of its own (other wrappers, another space, another `gen_obs`):
+                 Gymnasium's SyncVectorEnv
+
+Levels are MiniGrid's in all three: environment `i` of `reset(seed=s)` starts in the level that `gym.make(env_id)` shows
+after `reset(seed=s + i)`, and goes on through the levels that further resets of it would show.
+"""
 
 from __future__ import annotations
 
+import warnings
+from functools import cache, partial
+from typing import Any, cast
+
 import gymnasium as gym
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.envs.registration import load_env_creator
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers import OrderEnforcing, TimeLimit
+from minigrid.minigrid_env import MiniGridEnv
+from minigrid.wrappers import FullyObsWrapper, ViewSizeWrapper
+
+from optioncoagent_envs.minigrid_compiled import CompiledMiniGrid, draws_like_minigrid
+from optioncoagent_envs.minigrid_families import FAMILIES, family_of
+from optioncoagent_envs.minigrid_stock import StockMiniGrid
+
+BACKENDS = ("auto", "compiled", "stock", "gymnasium")
+VIEWS = ("partial", "full")
+OBSERVING = ("gen_obs", "gen_obs_grid", "get_view_exts", "dir_vec", "right_vec")  # what MiniGridEnv's observation needs
 
 
-def make_minigrid(env_id: str, num_envs: int, seed: int | None = None) -> VectorEnv:
+def make_minigrid(
+    env_id: str,
+    num_envs: int,
+    seed: int | None = None,
+    *,
+    backend: str = "auto",
+    view: str = "partial",
+    view_size: int | None = None,
+    threads: int = 1,
+    **kwargs: Any,
+) -> VectorEnv:
     """A batch of MiniGrid environments that reset in the step that ends an episode (SAME_STEP).
 
-    With a `seed`, the first `reset()` without one uses it: environment `i` gets `seed + i`.
-    Raises `gymnasium.error.NameNotFound` for an id that MiniGrid does not register.
-    """
-    import minigrid  # noqa: F401  (registers the ids)
+    env_id: any id that Gymnasium can make, with MiniGrid's own already registered.
+    seed: the first `reset()` without a seed uses it: environment `i` gets `seed + i`.
+    backend: "auto", or one of the module's three to insist on it; ValueError if that one does not cover the id.
+    view: "partial", what the agent sees, or "full", the whole grid (FullyObsWrapper's encoding).
+    view_size: side of the partial view, odd; the environment's own (7) by default.
+    threads: how many share a step of the compiled backend.
+    kwargs: for `gym.make`, such as `render_mode="rgb_array"`, or the environment's own settings.
 
-    return gym.make_vec(env_id, num_envs, vectorization_mode="sync", vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP})
+    Raises `gymnasium.error.NameNotFound` for an id that is not registered.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"backend is one of {BACKENDS}, not {backend!r}")
+    if view not in VIEWS:
+        raise ValueError(f"view is one of {VIEWS}, not {view!r}")
+    if view_size is not None and (view_size < 3 or view_size % 2 == 0 or view_size > 31):
+        raise ValueError(f"view_size is odd and from 3 to 31, not {view_size}")
+    if num_envs < 1 or threads < 1:
+        raise ValueError(f"num_envs and threads are positive, not {num_envs} and {threads}")
+    make = partial(gym.make, env_id, disable_env_checker=True, **kwargs)
+    env = make()
+    able = backends(env)
+    if backend == "auto":
+        backend = able[0]
+    if backend not in able:
+        raise ValueError(f"the {backend} backend does not cover {env_id} made like this; {', '.join(able)} do")
+    if backend == "compiled":
+        family = FAMILIES[cast(type[MiniGridEnv], type(env.unwrapped))]
+        return CompiledMiniGrid(env, family, num_envs, view, view_size, seed, threads)
+    envs = [env] + [make() for _ in range(num_envs - 1)]
+    if backend == "stock":
+        return StockMiniGrid(envs, view, view_size, seed)
+    return GymnasiumMiniGrid(envs, view, view_size, seed)
+
+
+def backends(env: gym.Env) -> list[str]:
+    """The backends that cover an environment, the fastest first."""
+    core = env.unwrapped
+    if not isinstance(core, MiniGridEnv):
+        raise ValueError(f"{core} is no MiniGrid environment")
+    limited = False
+    while isinstance(env, OrderEnforcing | TimeLimit):
+        limited = limited or isinstance(env, TimeLimit)
+        env = env.env
+    spaces = core.observation_space.spaces if isinstance(core.observation_space, gym.spaces.Dict) else {}
+    overridden = any(getattr(type(core), name) is not getattr(MiniGridEnv, name) for name in OBSERVING)
+    if env is not core or overridden or set(spaces) != {"image", "direction", "mission"}:
+        return ["gymnasium"]
+    family = family_of(core)
+    if limited or core.render_mode == "human" or family is None or not draws_like_minigrid(core, family):
+        return ["stock", "gymnasium"]
+    return ["compiled", "stock", "gymnasium"]
+
+
+@cache
+def compiled_ids() -> tuple[str, ...]:
+    """MiniGrid's registered ids that the compiled backend covers."""
+    return tuple(name for name in minigrid_ids() if _class_of(name) in FAMILIES and "compiled" in backends(_made(name)))
+
+
+def minigrid_ids() -> list[str]:
+    """Every id that MiniGrid registers, BabyAI's among them; those of `WFC` need minigrid's extra of that name."""
+    return [name for name, spec in gym.registry.items() if str(spec.entry_point).startswith("minigrid.envs")]
+
+
+def _class_of(env_id: str) -> Any:
+    return load_env_creator(str(gym.spec(env_id).entry_point))
+
+
+def _made(env_id: str) -> gym.Env:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # an older version of an id is an id all the same
+        return gym.make(env_id, disable_env_checker=True)
+
+
+class GymnasiumMiniGrid(SyncVectorEnv):
+    """Gymnasium's own batch, for environments whose observations are not MiniGrid's."""
+
+    backend = "gymnasium"
+
+    def __init__(self, envs: list[gym.Env], view: str, view_size: int | None, seed: int | None):
+        if view == "full":
+            envs = [FullyObsWrapper(env) for env in envs]
+        elif view_size is not None:
+            envs = [ViewSizeWrapper(env, view_size) for env in envs]
+        super().__init__([partial(_itself, env) for env in envs], autoreset_mode=AutoresetMode.SAME_STEP)
+        self._first_seed = seed
+
+    def reset(self, *, seed=None, options=None):
+        if seed is None:
+            seed = self._first_seed
+        self._first_seed = None
+        return super().reset(seed=seed, options=options)
+
+
+def _itself(env: gym.Env) -> gym.Env:
+    return env

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-import zlib
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from optioncoagent.agents.observations import GRID_DEPTHS, ObservationSpec, Tensors
+from optioncoagent.agents.observations import ObservationSpec, Tensors
 from optioncoagent.network import CoagentNetwork
 
+SCALE = {"grid": 1 / 10, "pixels": 1 / 255}  # bytes to about [0, 1]; MiniGrid's codes end at 10
 MAX_LOGITS = 100_000  # a head larger than this is a mistake in the description, not a policy
 
 
 class Encoder(nn.Module):
-    """All leaves of an observation to one vector: indicators and numbers side by side, then layers of `hidden_sizes`.
-
-    MiniGrid images are read as indicators of object, colour and state in each cell; the first layer then is a sum of looked-up rows.
-    """
+    """All leaves of an observation to one vector, indicators and numbers side by side, then layers of `hidden_sizes` with ReLU."""
 
     def __init__(self, spec: ObservationSpec, hidden_sizes: tuple[int, ...]):
         super().__init__()
@@ -37,7 +35,7 @@ class Encoder(nn.Module):
         dtype = self.layers[0].weight.dtype if len(self.layers) else torch.get_default_dtype()
         x = torch.cat([features(leaf.kind, tensors[leaf.path], leaf.size, dtype) for leaf in self.spec.leaves], dim=-1)
         for layer in self.layers:
-            x = torch.tanh(layer(x))
+            x = F.relu(layer(x))
         return x
 
 
@@ -45,11 +43,7 @@ def features(kind: str, x: Tensor, size: int, dtype: Any) -> Tensor:
     """One leaf as numbers, (n, size)."""
     if kind == "discrete":
         return F.one_hot(x, size).to(dtype)
-    if kind == "grid":
-        return torch.cat([F.one_hot(x[..., c].long(), depth).flatten(1) for c, depth in enumerate(GRID_DEPTHS)], dim=1).to(dtype)
-    if kind == "pixels":
-        return x.flatten(1).to(dtype) / 255
-    return x.flatten(1).to(dtype)
+    return x.flatten(1).to(dtype) * SCALE.get(kind, 1.0)
 
 
 class CoagentModule(nn.Module):
@@ -77,10 +71,10 @@ class CoagentModule(nn.Module):
                 observes = network[name].observes
                 self.policies[f"policy_{name}"] = _Head(num_features, math.prod(shape), 0.01) if observes else _Table(math.prod(shape))
         with _seeded(seed, "critic"):
-            self.critic = _Head(num_features, math.prod(self.critic_shape), 1.0)
+            self.critic = _Head(num_features, math.prod(self.critic_shape), 0.01)  # about 0: a made-up value misleads every coagent
 
     def features(self, state: Any) -> Tensor:
-        return self.encoder(state)
+        return self.encoder(state).to(self.critic.weight.dtype)
 
     def log_policy(self, name: str, features: Tensor) -> Tensor:
         """ln π of a coagent for every configuration it may read, (n, number of configurations, outputs)."""
@@ -129,4 +123,4 @@ class _seeded:
 
 def derive_seed(seed: int, name: str) -> int:
     """A seed for one named source of randomness."""
-    return zlib.crc32(f"{seed}/{name}".encode())
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "little")

@@ -20,7 +20,6 @@ from torch import Tensor
 Tensors = dict[str, Tensor]  # one tensor a leaf, batch axes first
 
 MISSION_FEATURES = 256  # words and word pairs of a mission are hashed into this many indicators
-GRID_DEPTHS = (11, 6, 4)  # MiniGrid's objects, colours, states
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def _leaves(space: gym.Space[Any], path: str, minigrid: bool) -> Any:
             yield Leaf(path, "mission", (), MISSION_FEATURES)
     elif isinstance(space, gym.spaces.Box):
         if minigrid and space.dtype == np.uint8 and len(space.shape) == 3 and space.shape[-1] == 3:
-            yield Leaf(path, "grid", space.shape, int(np.prod(space.shape[:2])) * sum(GRID_DEPTHS))
+            yield Leaf(path, "grid", space.shape, int(np.prod(space.shape)))
         else:
             yield Leaf(path, "pixels" if space.dtype == np.uint8 else "box", space.shape, int(np.prod(space.shape)))
     elif isinstance(space, gym.spaces.Discrete):

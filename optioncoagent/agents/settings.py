@@ -16,7 +16,7 @@ class Settings:
     """Steps of each environment in one rollout."""
     update_epochs: int = 4
     """Passes over a rollout; 1 with one minibatch is the plain local gradient."""
-    num_minibatches: int = 4
+    num_minibatches: int = 8
     """Parts into which each pass is cut."""
     learning_rate: float = 1e-3
     """Step size of Adam."""

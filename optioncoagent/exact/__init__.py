@@ -1,7 +1,41 @@
-"""What the theory says, exactly."""
+"""What the theory says, exactly: returns, gradients, values and reductions of any coagent network on any finite MDP, by linear solves.
+
+    chain, tick, solve    the Markov chain that (mdp, network, params) makes: its nodes, its kernel, one sweep of a tick, its linear system
+    gradients             expected_return, policy_gradient, local_gradient, finite_difference
+    comdp, synchronous    the CoMDP of one coagent; the reduction to a synchronous network
+    option_values         option-critic's values and occupancies
+    forms                 the gradient forms of option-critic, and what they differ by
+
+Sources: ACN is Kostas, Nota, Thomas, "Asynchronous Coagent Networks" (ICML 2020), appendices A to E; OC is Bacon, Harb, Precup, "The
+Option-Critic Architecture" (AAAI 2017). Where each numbered statement is, as a function and as a test (tests/test_exact_*.py):
+
+    statement                                            function                            test
+    ACN A, definition of the CoMDP                       comdp                               appendix_b: all of it
+    ACN B, Properties 1 and 2: initial laws              comdp(…).d0                         appendix_b: test_property_1, _2
+    ACN B, Property 3: transitions                       comdp(…).P                          appendix_b: test_property_3
+    ACN B, Property 4: rewards                           comdp(…).R                          appendix_b: test_property_4
+    ACN B, Properties 5, 6, 7: laws of S_t and U_t^pre   comdp                               appendix_b: test_property_5, _6, _7
+    ACN B, Properties 8 and 9: independence              comdp(…).P                          appendix_b: test_property_8, _9
+    ACN B, Property 10: law of R_t                       comdp                               appendix_b: test_property_10
+    ACN B, Property 11: J = J_i                          expected_return, comdp              appendix_b: test_property_11
+    ACN B, Lemma 1: the CoMDP is an MDP                  comdp                               appendix_b: test_lemma_1
+    ACN B, Lemma 2: it models the environment            comdp                               appendix_b: test_lemma_2
+    ACN B, Lemma 3: its gradient is Δ_i                  local_gradient, comdp               appendix_b: test_lemma_3
+    ACN B, Theorem 1: ∇J = [Δ_1; …; Δ_m]                 policy_gradient                     appendix_b: test_theorem_1
+    the same for asynchronous networks (ACPGT)           policy_gradient, local_gradient     gradients: test_acpgt_*; appendix_b:
+                                                                                             test_theorem_1_for_asynchronous_networks_…
+    ACN B, Corollary 1: convergence                      policy_gradient                     corollary_1: test_corollary_1
+    ACN C.1: joint law of (A_t, U_t, E_t)                synchronous                         appendix_c: test_c_1_joint_law
+    ACN C.2.1: law of the state                          synchronous                         appendix_c: test_c_2_1_state_laws
+    ACN C.2.2: law of the reward                         synchronous                         appendix_c: test_c_2_2_reward_laws
+    ACN C.2.3: J is the same                             synchronous, expected_return        appendix_c: test_c_2_3_objectives
+    ACN E.2: the two termination gradients are one       termination_gradient                option_critic: test_e_2_termination_gradient
+    OC, Theorems 1 and 2                                 policy_gradient, option_values      option_critic: test_oc_theorems_1_and_2
+    OC, equations 1 to 3                                 option_values                       option_critic: test_option_values
+"""
 
 from optioncoagent.exact.comdp import CoMDP, comdp
-from optioncoagent.exact.forms import FORMS, Comparison, Form, compare_gradients, termination_gradient
+from optioncoagent.exact.forms import FORMS, Comparison, Form, compare_gradients, form_gradient, termination_gradient
 from optioncoagent.exact.gradients import expected_return, finite_difference, local_gradient, policy_gradient
 from optioncoagent.exact.option_values import OptionValues, option_values
 from optioncoagent.exact.synchronous import SynchronousMDP, synchronous
@@ -17,6 +51,7 @@ __all__ = [
     "compare_gradients",
     "expected_return",
     "finite_difference",
+    "form_gradient",
     "local_gradient",
     "option_values",
     "policy_gradient",

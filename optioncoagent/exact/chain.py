@@ -56,6 +56,7 @@ class Layout:
         # the joint action of every (memory value, rest value), (M, R)
         outputs = dict(zip((*self.memory, *rest), np.indices(self.arranged_sizes, sparse=True), strict=True))
         joint = np.broadcast_to(network.joint_action(outputs), self.arranged_sizes).reshape(self.M, -1)
+        self.R = joint.shape[1]
         self.action = joint[:1] if self.memory_sizes and (joint == joint[:1]).all() else joint
 
     def later_nodes(self, keys: IntArray) -> Nodes:
@@ -80,7 +81,7 @@ class Layout:
 
     def arrange(self, final: FloatArray) -> FloatArray:
         """(N, *final) to (N, M, R)."""
-        return final.transpose(self.to_memory_first).reshape(final.shape[0], self.M, -1)
+        return final.transpose(self.to_memory_first).reshape(final.shape[0], self.M, self.R)
 
     def unarrange(self, arranged: FloatArray) -> FloatArray:
         """(N, M, R) to (N, *final)."""
@@ -100,9 +101,9 @@ class Structure:
         self.edges = _Edges(layout)
         self.keys = self._every_key() if everything else self._reach(network, support, first)
         if mdp.gamma == 1:
-            self.keys, self.endless = self._without_endless(network, support)
+            self.keys, self.never_end = self._without_endless(network, support)
         else:
-            self.endless = self.keys[:0]
+            self.never_end = self.keys[:0]
         self.states = np.concatenate([self.first_states, self.keys // layout.M])
         self.nodes = _join(first, layout.later_nodes(self.keys))
         self.tick = Tick(network, self.nodes, layout.num_observations)
@@ -124,15 +125,13 @@ class Structure:
 
     def _reach(self, network: CoagentNetwork, support: Mapping[str, FloatArray], first: Nodes) -> IntArray:
         """Numbers of the later nodes that are reached with positive probability, sorted."""
+        seen = np.zeros(self.layout.S * self.layout.M, dtype=bool)
         frontier = self._successors(network, support, self.first_states, first)
-        reached = frontier
         while frontier.size:
-            states = frontier // self.layout.M
-            frontier = np.setdiff1d(
-                self._successors(network, support, states, self.layout.later_nodes(frontier)), reached, assume_unique=True
-            )
-            reached = np.union1d(reached, frontier)
-        return reached
+            seen[frontier] = True
+            found = self._successors(network, support, frontier // self.layout.M, self.layout.later_nodes(frontier))
+            frontier = found[~seen[found]]
+        return np.flatnonzero(seen)
 
     def _successors(self, network: CoagentNetwork, support: Mapping[str, FloatArray], states: IntArray, nodes: Nodes) -> IntArray:
         M = self.layout.M
@@ -145,7 +144,7 @@ class Structure:
         return np.unique(self.edges.target[edge[entry]] * M + memory)
 
     def _without_endless(self, network: CoagentNetwork, support: Mapping[str, FloatArray]) -> tuple[IntArray, IntArray]:
-        """Split the nodes into those that end with probability one and those that may go on for ever."""
+        """The nodes that end with probability one; and those that never do (others may come to one that never does)."""
         M, size = self.layout.M, self.keys.size
         nodes = self.layout.later_nodes(self.keys)
         tick = Tick(network, nodes, self.layout.num_observations)
@@ -156,10 +155,9 @@ class Structure:
         target = np.searchsorted(self.keys, target_key)
         backwards = sp.csr_array((np.ones(source.size, dtype=bool), (target, source)), shape=(size, size))
         # Pr(the episode ends here): Σ_c law(c) P(terminal | s, a(c))
-        ending = (law * self.edges.end[self.keys // M][:, self.layout.action]).reshape(size, -1).sum(axis=1) > 0
+        ending = (law * self.edges.end[self.keys // M][:, self.layout.action]).sum(axis=(1, 2)) > 0
         never_ends = ~_spread(backwards, ending)
-        endless = _spread(backwards, never_ends)
-        return self.keys[~endless], self.keys[endless]
+        return self.keys[~_spread(backwards, never_ends)], self.keys[never_ends]
 
     def describe(self, key: int) -> str:
         """A later node in words."""
@@ -217,7 +215,7 @@ class Chain:
         self.entries = s.edges.law(law, s.node, s.edge).reshape(-1)[s.selected]
         # r(n) = Σ_c Pr(c | n) r(s, a(c)) - Σ_i c_i Pr(E^i = 1 | n)
         reward = s.layout.reward[s.states][:, s.layout.action]
-        self.reward = (law * reward).reshape(s.states.size, -1).sum(axis=1) - cost
+        self.reward = (law * reward).sum(axis=(1, 2)) - cost
 
     @cached_property
     def system(self) -> System:
@@ -277,10 +275,11 @@ def chain(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], everythi
     """
     policies = network.policies(params, mdp.num_observations)
     structure = _structure(mdp, network, policies, False)
-    if structure.endless.size:
+    if structure.never_end.size:
         raise ValueError(
-            f"gamma = 1 and an episode may never end: from {structure.describe(structure.endless[0])} ({structure.endless.size} such "
-            "nodes) no terminal state need be reached, and the return is not defined; use gamma < 1, or check the MDP's terminal states"
+            f"gamma = 1 and an episode may never end: from {structure.describe(structure.never_end[0])} ({structure.never_end.size} such "
+            "nodes are reached) there is no way to a terminal state, and the return is not defined; use gamma < 1, or check the MDP's "
+            "terminal states"
         )
     if everything:
         structure = _structure(mdp, network, policies, True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from optioncoagent.network import CoagentNetwork, softmax
 from optioncoagent.option_critic import CONTINUE, TERMINATE
 
 MARGIN = 0.1  # of the form "margin"
+_UNDISCOUNTED: WeakKeyDictionary[MDP, MDP] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -70,8 +72,9 @@ class Setting:
     def undiscounted_d_beta(self) -> FloatArray:
         """Σ_t Pr(S_t = s, ω_{t-1} = ω), (S, O). Raises ValueError where an episode may never end."""
         mdp = self.mdp
-        undiscounted = MDP(mdp.P, mdp.R, mdp.d0, 1.0, mdp.terminal, mdp.observation)
-        return option_values(undiscounted, self.params, self.first, self.deliberation_cost, self.initial).d_beta
+        if mdp not in _UNDISCOUNTED:
+            _UNDISCOUNTED[mdp] = MDP(mdp.P, mdp.R, mdp.d0, 1.0, mdp.terminal, mdp.observation)
+        return option_values(_UNDISCOUNTED[mdp], self.params, self.first, self.deliberation_cost, self.initial).d_beta
 
 
 @dataclass(frozen=True)
@@ -284,15 +287,30 @@ def termination_gradient(
     known = [name for name, record in FORMS.items() if record.coagent == "termination"]
     if form not in known:
         raise ValueError(f"form={form!r} is no form of the termination gradient: choose one of {known}")
-    return _evaluate(FORMS[form], _setting(mdp, params, first, deliberation_cost, initial))
+    return form_gradient(mdp, params, form, first, deliberation_cost, initial)
+
+
+def form_gradient(
+    mdp: MDP,
+    params: Mapping[str, Any],
+    form: str | Form,
+    first: str = "select",
+    deliberation_cost: float = 0.0,
+    initial: Any = None,
+) -> FloatArray:
+    """Any form, of `FORMS` by name or one's own, like the logits of its coagent: `FORMS[form].coagent` says whose.
+
+    Raises ValueError for an unknown name, and where `option_values` does; "undiscounted" needs episodes that end.
+    """
+    return _evaluate(_record(form), _setting(mdp, params, first, deliberation_cost, initial))
 
 
 class Comparison(NamedTuple):
     """One form against the exact gradient of its coagent.
 
     cosine; norm_ratio: |form| / |exact|; sign_agreement: share of the exact gradient's entries that are not zero whose sign the form has;
-    max_abs_difference; exact: does the form claim to be exact? Ratios are NaN where the exact gradient, or the form, is zero, and
-    everything is where the form is not defined ("undiscounted" where episodes may never end).
+    max_abs_difference; exact: does the form claim to be exact? Ratios are NaN where the exact gradient, or the form, is zero up to
+    rounding, and everything is where the form is not defined ("undiscounted" where episodes may never end).
     """
 
     coagent: str
@@ -317,12 +335,10 @@ def compare_gradients(
     forms: names in `FORMS`, or records of one's own; None: all of `FORMS`. Raises ValueError for an unknown name, and where
     `option_values` does.
     """
-    unknown = [form for form in forms or () if isinstance(form, str) and form not in FORMS]
-    if unknown:
-        raise ValueError(f"unknown forms {unknown}: choose from {list(FORMS)}, or pass a Form")
-    chosen = [FORMS[form] if isinstance(form, str) else form for form in (FORMS if forms is None else forms)]
+    chosen = [_record(form) for form in (FORMS if forms is None else forms)]
     setting = _setting(mdp, params, first, deliberation_cost, initial)
     truth = policy_gradient(mdp, setting.network, params)
+    rounding = 1e-13 * float(np.abs(setting.values.q_omega).max() * setting.values.d_z.sum())
     rows = []
     for form in chosen:
         try:
@@ -331,8 +347,16 @@ def compare_gradients(
             if form.exact:
                 raise
             gradient = np.full_like(truth[form.coagent], np.nan)
-        rows.append(_compare(form, gradient.reshape(-1), truth[form.coagent].reshape(-1)))
+        rows.append(_compare(form, gradient.reshape(-1), truth[form.coagent].reshape(-1), rounding))
     return rows
+
+
+def _record(form: str | Form) -> Form:
+    if isinstance(form, Form):
+        return form
+    if form not in FORMS:
+        raise ValueError(f"unknown form {form!r}: choose from {list(FORMS)}, or pass a Form")
+    return FORMS[form]
 
 
 def _setting(mdp: MDP, params: Mapping[str, Any], first: str, deliberation_cost: float, initial: Any) -> Setting:
@@ -348,14 +372,14 @@ def _evaluate(form: Form, setting: Setting) -> FloatArray:
     return gradient
 
 
-def _compare(form: Form, gradient: FloatArray, truth: FloatArray) -> Comparison:
+def _compare(form: Form, gradient: FloatArray, truth: FloatArray, rounding: float) -> Comparison:
     norm, true_norm = float(np.linalg.norm(gradient)), float(np.linalg.norm(truth))
-    signed = np.abs(truth) > 1e-12 * np.abs(truth).max(initial=0.0)
+    signed = np.abs(truth) > rounding
     return Comparison(
         coagent=form.coagent,
         form=form.name,
-        cosine=float(gradient @ truth) / (norm * true_norm) if norm * true_norm > 0 else np.nan,
-        norm_ratio=norm / true_norm if true_norm > 0 else np.nan,
+        cosine=float(gradient @ truth) / (norm * true_norm) if norm > rounding and true_norm > rounding else np.nan,
+        norm_ratio=norm / true_norm if true_norm > rounding else np.nan,
         sign_agreement=float((np.sign(gradient) == np.sign(truth))[signed].mean()) if signed.any() else np.nan,
         max_abs_difference=float(np.abs(gradient - truth).max(initial=0.0)),
         exact=form.exact,

@@ -20,7 +20,7 @@ from optioncoagent.option_critic import TERMINATE, option_critic
 class OptionValues:
     """Q_U, Q_Ω, V_Ω, A_Ω, U and the occupancies of option-critic, exactly. Everything is 0 at terminal states.
 
-    Values (OC, equations 1–4), with b the probability to terminate and c the deliberation cost:
+    Values (OC, equations 1 to 3), with b the probability to terminate and c the deliberation cost:
 
         q_u (S, O, A)    Q_U(s,ω,a) = Σ_s' P(s'|s,a) [ R(s,a,s') + γ U(ω,s') ]
         q_omega (S, O)   Q_Ω(s,ω) = Σ_a π_ω(a|s) Q_U(s,ω,a)

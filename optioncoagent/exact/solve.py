@@ -1,7 +1,8 @@
 """Solve (I - γ T) v = r and its transpose, for the T of a Markov chain.
 
-Small systems are dense. Chains that are acyclic in time are back-substituted: ordered along time, I - γ T is triangular and its
-factors are itself. Others are factorised sparsely, and where a factorisation would fill in, iterated, with the residual checked.
+Small systems are dense. Chains that are acyclic in time are back-substituted: ordered along time, I - γ T is triangular and is its own
+factor. Of the others, the large ones are iterated for a few steps first, which is enough where a chain mixes fast and a factorisation
+would fill in; else they are factorised sparsely. Every answer's residual is checked.
 """
 
 from __future__ import annotations
@@ -19,30 +20,25 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 DENSE_BELOW = 200  # unknowns; a dense factorisation wins below
-ITERATE_ABOVE = 30_000  # unknowns of a chain with cycles; a sparse factorisation fills in above
+ITERATE_ABOVE = 1_000  # unknowns of a chain with cycles; smaller ones are factorised in no time
+MAX_ITERATIONS = 30  # of BiCGSTAB; a chain that mixes more slowly than that is local, and a factorisation of it does not fill in much
 TOLERANCE = 1e-10  # largest residual |r - (I - γ T) v| relative to |r| + |v| that is accepted
 
 
 class Pattern:
     """Where the entries of T are, (n, n); compiled once, its values change with the parameters.
 
-    rows, columns: (k,) positions, none twice. method: "dense", "back-substitution", "sparse LU" or "iterative".
+    rows, columns: (k,) positions, none twice. order: of time, where the chain is large and acyclic, else None.
     """
 
     def __init__(self, rows: IntArray, columns: IntArray, size: int):
         self.rows, self.columns, self.size = rows, columns, size
         self.order = None if size < DENSE_BELOW else _topological_order(rows, columns, size)
-        if size < DENSE_BELOW:
-            self.method = "dense"
-        elif self.order is not None:
-            self.method = "back-substitution"
-        else:
-            self.method = "sparse LU" if size < ITERATE_ABOVE else "iterative"
         self._flat = rows * size + columns
 
     def factorise(self, entries: FloatArray, gamma: float) -> System:
         """The system I - γ T with T's entries (k,) in the order of rows and columns."""
-        return System(self, self._dense(entries, gamma) if self.method == "dense" else self._sparse(entries, gamma))
+        return System(self, self._dense(entries, gamma) if self.size < DENSE_BELOW else self._sparse(entries, gamma))
 
     def _dense(self, entries: FloatArray, gamma: float) -> FloatArray:
         matrix = np.zeros(self.size * self.size)
@@ -72,10 +68,11 @@ class Pattern:
 
 @dataclass
 class System:
-    """A factorised I - γ T. `solve` checks every answer; `residual` is the largest relative residual so far."""
+    """I - γ T, to be solved. After a solve, `method` says how it went, and `residual` is the largest relative residual so far."""
 
     pattern: Pattern
     matrix: FloatArray | sp.csc_array
+    method: str = ""
     residual: float = 0.0
 
     def solve(self, right: FloatArray, transposed: bool = False) -> FloatArray:
@@ -85,15 +82,11 @@ class System:
         order = self.pattern.order
         permuted = right if order is None else right[order]
         solution = self._apply_inverse(permuted, transposed)
-        matrix = self.matrix.T if transposed else self.matrix
-        residual = np.inf
-        if np.isfinite(solution).all():
-            scale = np.abs(permuted).max() + np.abs(solution).max()
-            residual = float(np.abs(permuted - matrix @ solution).max() / scale) if scale else 0.0
+        residual = self._residual(solution, permuted, transposed)
         if not residual <= TOLERANCE:
             raise ValueError(
-                f"the chain's linear system ({self.pattern.size} nodes, {self.pattern.method}) was solved to a residual of {residual:.1e} "
-                "only: some reachable node ends with a probability too small for float64; scale the logits down or lower gamma"
+                f"the chain's linear system ({self.pattern.size} nodes, {self.method}) was solved to a residual of {residual:.1e} only: "
+                "some reachable node ends with a probability too small for float64; scale the logits down or lower gamma"
             )
         self.residual = max(self.residual, residual)
         if order is None:
@@ -102,33 +95,43 @@ class System:
         restored[order] = solution
         return restored
 
+    def _residual(self, solution: FloatArray, right: FloatArray, transposed: bool) -> float:
+        """max |right - (I - γ T) v| / (max |right| + max |v|)."""
+        if not np.isfinite(solution).all():
+            return np.inf
+        scale = np.abs(right).max() + np.abs(solution).max()
+        error = np.abs(right - (self.matrix.T if transposed else self.matrix) @ solution).max()
+        return float(error / scale) if scale else 0.0
+
     def _apply_inverse(self, right: FloatArray, transposed: bool) -> FloatArray:
-        if self.pattern.method == "dense":
-            lu, pivots, _ = self._lu_dense
+        if isinstance(self.matrix, np.ndarray):
+            self.method = "dense"
+            lu, pivots, _ = self._dense_factors
             return dgetrs(lu, pivots, right, trans=0 if transposed else 1)[0]
-        if self.pattern.method == "iterative":
+        if self.pattern.order is None and self.pattern.size > ITERATE_ABOVE and self.method != "sparse LU":
+            self.method = "iterative"
             matrix = self.matrix.T if transposed else self.matrix
-            solution, failed = sla.bicgstab(matrix, right, rtol=1e-13, atol=0.0, maxiter=2000)
-            if not failed:
+            solution, unfinished = sla.bicgstab(matrix, right, rtol=1e-13, atol=0.0, maxiter=MAX_ITERATIONS)
+            if not unfinished:
                 return solution
-        return self._lu_sparse.solve(right, trans="T" if transposed else "N")
+        self.method = "sparse LU" if self.pattern.order is None else "back-substitution"
+        return self._sparse_factors.solve(right, trans="T" if transposed else "N")
 
     @cached_property
-    def _lu_dense(self) -> tuple[FloatArray, NDArray[np.int32], int]:
+    def _dense_factors(self) -> tuple[FloatArray, NDArray[np.int32], int]:
         return dgetrf(self.matrix.T)  # of the transpose, which is in Fortran's order already
 
     @cached_property
-    def _lu_sparse(self) -> sla.SuperLU:
-        natural = self.pattern.order is not None
+    def _sparse_factors(self) -> sla.SuperLU:
+        # a triangular matrix in its own order does not fill in; else order by minimum degree, and pivot on the diagonal, which dominates
+        order = "MMD_AT_PLUS_A" if self.pattern.order is None else "NATURAL"
         try:
-            return sla.splu(
-                self.matrix,
-                permc_spec="NATURAL" if natural else "MMD_AT_PLUS_A",
-                diag_pivot_thresh=0.0,
-                options={"SymmetricMode": True},
-            )
+            return sla.splu(self.matrix, permc_spec=order, diag_pivot_thresh=0.0, options={"SymmetricMode": True})
         except RuntimeError as error:
-            raise ValueError(f"the chain's linear system is singular: some reachable node never ends ({error})") from error
+            raise ValueError(
+                f"the chain's linear system ({self.pattern.size} nodes) is singular: some reachable node ends with a probability too small "
+                "for float64; scale the logits down or lower gamma"
+            ) from error
 
 
 def _topological_order(rows: IntArray, columns: IntArray, size: int) -> IntArray | None:

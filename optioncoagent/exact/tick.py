@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import scipy.sparse as sp
@@ -86,7 +87,7 @@ class Tick:
             laws.append(law)
             executed = law * step.beta
             if step.cost is not None:
-                cost += (executed * step.cost).reshape(self.num_nodes, -1).sum(axis=1)
+                cost += (executed * step.cost).sum(axis=tuple(range(1, executed.ndim)))
             if step.kept:
                 # Pr(u) = β(x) π(x, u) + (1 - β(x)) 1{u = u_{t-1}}
                 law_with = executed[..., None] * policy
@@ -137,7 +138,10 @@ class Tick:
         advantage = executed[..., None] * (value - mean[..., None])
         if step.unread:
             advantage = advantage.sum(axis=step.unread)
-        by_row = advantage.sum(axis=0) if step.scatter is None else step.scatter @ advantage.reshape(self.num_nodes, -1)
+        if step.scatter is None:
+            by_row = advantage.sum(axis=0)
+        else:
+            by_row = step.scatter @ advantage.reshape(self.num_nodes, prod(advantage.shape[1:]))
         # ∂π_u/∂θ_v = π_u (1{u = v} - π_v), and Σ_u π_u (Q_u - b) = 0
         arranged = policy.transpose(step.axes)
         return (arranged * by_row.reshape(arranged.shape)).transpose(np.argsort(step.axes))

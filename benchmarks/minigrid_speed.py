@@ -1,0 +1,216 @@
+"""The claim: MiniGrid steps as fast as a learner can take them, with levels, rules and observations unchanged.
+
+Prints three tables, each ratio from this one run:
+
+1. random actions, resets included, compiled ids, by batch and threads;
+2. episodes of ten steps, as a policy makes them that solves its level in ten: every tenth step of an environment
+   draws a new level (`max_steps=10`, the environments out of step with each other). Levels come from the compiled
+   generators, each environment's from its own seeded stream, as in stock MiniGrid; there is no pool;
+3. ids that keep MiniGrid's own levels and rules: stepping alone (calls in which no episode ended, agents turning and
+   walking), then random actions with resets, and the share of the time that MiniGrid's level generators take.
+
+"stock" is gymnasium.make_vec's SyncVectorEnv of 16 environments; "copy" is a plain copy of one batch of observations.
+
+    python benchmarks/minigrid_speed.py [--seconds 0.3] [--table 1 2 3]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import time
+import warnings
+from collections.abc import Iterator
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from optioncoagent_envs import make_minigrid
+
+COMPILED = [
+    "MiniGrid-Empty-8x8-v0",
+    "MiniGrid-FourRooms-v0",
+    "MiniGrid-DoorKey-8x8-v0",
+    "MiniGrid-LavaCrossingS9N2-v0",
+    "MiniGrid-SimpleCrossingS9N2-v0",
+    "MiniGrid-DistShift1-v0",
+    "MiniGrid-LavaGapS7-v0",
+    "MiniGrid-MultiRoom-N2-S4-v0",
+    "MiniGrid-MultiRoom-N6-v0",
+    "MiniGrid-LockedRoom-v0",
+    "MiniGrid-Unlock-v0",
+    "MiniGrid-UnlockPickup-v0",
+    "MiniGrid-BlockedUnlockPickup-v0",
+    "MiniGrid-KeyCorridorS3R3-v0",
+    "MiniGrid-KeyCorridorS6R3-v0",
+    "MiniGrid-ObstructedMaze-1Dlhb-v0",
+    "MiniGrid-ObstructedMaze-Full-v1",
+]
+STOCK = [
+    "MiniGrid-Fetch-8x8-N3-v0",
+    "MiniGrid-GoToDoor-8x8-v0",
+    "MiniGrid-GoToObject-8x8-N2-v0",
+    "MiniGrid-PutNear-8x8-N3-v0",
+    "MiniGrid-RedBlueDoors-8x8-v0",
+    "MiniGrid-MemoryS13-v0",
+    "MiniGrid-Playground-v0",
+    "MiniGrid-Dynamic-Obstacles-8x8-v0",
+    "BabyAI-GoToLocal-v0",
+    "BabyAI-GoTo-v0",
+    "BabyAI-PutNextLocal-v0",
+    "BabyAI-OneRoomS20-v0",
+    "BabyAI-BossLevel-v0",
+]
+BATCHES = (16, 256, 1024, 4096)
+
+
+def stock_batch(env_id: str, num_envs: int = 16, **kwargs) -> VectorEnv:
+    options = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    return gym.make_vec(env_id, num_envs, vectorization_mode="sync", vector_kwargs=options, **kwargs)
+
+
+def calls(env: VectorEnv, seconds: float, num_actions: int) -> Iterator[tuple[float, bool]]:
+    """Steps for a while with random actions; yields what each call took and whether an episode ended in it."""
+    rng = np.random.default_rng(0)
+    actions = rng.integers(0, num_actions, (64, env.num_envs))
+    for k in range(3):
+        env.step(actions[k])
+    until = time.perf_counter() + seconds
+    k = 0
+    while (start := time.perf_counter()) < until:
+        infos = env.step(actions[k % 64])[4]
+        yield time.perf_counter() - start, "final_obs" in infos
+        k += 1
+
+
+def steps_per_second(env: VectorEnv, seconds: float, num_actions: int | None = None) -> float:
+    taken = [took for took, _ in calls(env, seconds, num_actions or env.single_action_space.n)]
+    return env.num_envs * len(taken) / sum(taken)
+
+
+def stepping_alone(env: VectorEnv, seconds: float) -> float:
+    """Steps per second over the calls in which no episode ended; nan if there was none."""
+    taken = [took for took, ended in calls(env, seconds, 3) if not ended]
+    return env.num_envs * len(taken) / sum(taken) if taken else float("nan")
+
+
+def copies_per_second(num_envs: int, seconds: float) -> float:
+    """Observations per second when a batch of images is just copied."""
+    source = np.zeros((num_envs, 7, 7, 3), np.uint8)
+    copies, until = 0, time.perf_counter() + seconds
+    start = time.perf_counter()
+    while time.perf_counter() < until:
+        for _ in range(20):
+            source.copy()
+        copies += 20
+    return copies * num_envs / (time.perf_counter() - start)
+
+
+def out_of_step(env: VectorEnv, period: int) -> None:
+    """Lets the environments of a compiled batch reach their time limits one after another."""
+    state = env.get_state()  # type: ignore[attr-defined]
+    state["agent"][:, 3] = np.arange(env.num_envs) % period
+    env.set_state(state)  # type: ignore[attr-defined]
+
+
+def table_random(seconds: float) -> None:
+    print("\n1. random actions, resets included; million steps a second\n")
+    heads = [f"{n} x{threads}" for threads in (1, 2) for n in BATCHES]
+    print("id |", " | ".join(heads), "| stock | x1 1024 : stock | copy : x1 1024")
+    print("--- |" * (len(heads) + 4))
+    for env_id in COMPILED:
+        speeds = {}
+        for threads in (1, 2):
+            for n in BATCHES:
+                env = make_minigrid(env_id, n, seed=0, threads=threads)
+                env.reset()
+                speeds[threads, n] = steps_per_second(env, seconds)
+                env.close()
+        stock = stock_batch(env_id)
+        stock.reset(seed=0)
+        base = steps_per_second(stock, 2 * seconds)
+        copy = copies_per_second(1024, seconds)
+        cells = [f"{speed / 1e6:.2f}" for speed in speeds.values()]
+        ratios = [f"{base:.0f}", f"{speeds[1, 1024] / base:.0f}", f"{copy / speeds[1, 1024]:.1f}"]
+        print(env_id, "|", " | ".join(cells + ratios), flush=True)
+
+
+def table_short_episodes(seconds: float) -> None:
+    print("\n2. episodes of ten steps, batch 1024\n")
+    print("id | M steps/s x1 | M levels/s x1 | M steps/s x2 | stock steps/s | x1 : stock | copy : x1")
+    print("--- |" * 7)
+    for env_id in COMPILED:
+        speeds = {}
+        for threads in (1, 2):
+            env = make_minigrid(env_id, 1024, seed=0, threads=threads, max_steps=10)
+            env.reset()
+            out_of_step(env, 10)
+            speeds[threads] = steps_per_second(env, seconds, num_actions=2)
+            env.close()
+        stock = stock_batch(env_id, max_steps=10)
+        stock.reset(seed=0)
+        base = steps_per_second(stock, 2 * seconds, num_actions=2)
+        copy = copies_per_second(1024, seconds)
+        one, two = speeds[1], speeds[2]
+        cells = [f"{one / 1e6:.2f}", f"{one / 1e7:.3f}", f"{two / 1e6:.2f}", f"{base:.0f}"]
+        print(env_id, "|", " | ".join([*cells, f"{one / base:.0f}", f"{copy / one:.1f}"]), flush=True)
+
+
+def table_stock(seconds: float) -> None:
+    print("\n3. MiniGrid's own levels and rules, compiled observations, batch 16\n")
+    print("id | stepping steps/s | : stock | with resets steps/s | : stock | time in level generators")
+    print("--- |" * 6)
+    for env_id in STOCK:
+        ours, theirs = make_minigrid(env_id, 16, backend="stock"), stock_batch(env_id)
+        with contextlib.redirect_stdout(io.StringIO()):  # BabyAI prints the levels that it rejects
+            speeds = []
+            for env in (ours, theirs):
+                env.reset(seed=0)
+                speeds.append(stepping_alone(env, 3 * seconds))
+            for env in (ours, theirs):
+                env.reset(seed=0)
+                speeds.append(steps_per_second(env, 3 * seconds))
+            share = generating_share(env_id, seconds)
+        alone, alone_stock, whole, whole_stock = speeds
+        cells = [f"{alone:.0f}", f"{alone / alone_stock:.1f}", f"{whole:.0f}", f"{whole / whole_stock:.1f}"]
+        print(env_id, "|", " | ".join([*cells, f"{share:.0%}"]), flush=True)
+
+
+def generating_share(env_id: str, seconds: float) -> float:
+    """Which part of the time of a batch with random actions MiniGrid's `_gen_grid` takes."""
+    env = make_minigrid(env_id, 16, seed=0, backend="stock")
+    spent = 0.0
+
+    def timed(generate):
+        def wrapper(*args):
+            nonlocal spent
+            start = time.perf_counter()
+            generate(*args)
+            spent += time.perf_counter() - start
+
+        return wrapper
+
+    env.reset()
+    for core in env.cores:  # type: ignore[attr-defined]
+        core._gen_grid = timed(core._gen_grid)
+    total = sum(took for took, _ in calls(env, 2 * seconds, int(env.single_action_space.n)))  # type: ignore[attr-defined]
+    return spent / total
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=0.3, help="for each measurement")
+    parser.add_argument("--table", type=int, nargs="*", default=[1, 2, 3])
+    settings = parser.parse_args()
+    warnings.simplefilter("ignore", DeprecationWarning)  # older versions of ids are measured too
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start")
+    for number, table in enumerate((table_random, table_short_episodes, table_stock), 1):
+        if number in settings.table:
+            table(settings.seconds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""A batch of MiniGrid environments that is compiled throughout: levels, rules and observations.
+
+Levels are drawn as MiniGrid draws them: every environment has a NumPy generator of its own, seeded by
+`reset(seed=...)`, and each new episode takes the next level from it. The generators are compiled and replay NumPy's
+stream, so that there is no pool: an environment meets exactly the sequence of levels that stock MiniGrid would, seed
+for seed, and the level of a seed is the one that `gym.make(env_id).reset(seed=seed)` shows.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from copy import copy
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import seeding
+from minigrid.minigrid_env import MiniGridEnv
+
+from optioncoagent_envs.minigrid_batch import MiniGridBatch, Observations, episode_ends
+from optioncoagent_envs.minigrid_codes import GREY_WALL
+from optioncoagent_envs.minigrid_families import Family
+from optioncoagent_envs.minigrid_levels import AGENT_COLUMNS, DIRECTION, MISSION
+from optioncoagent_envs.minigrid_observe import view_offsets
+from optioncoagent_envs.minigrid_random import stream_of
+from optioncoagent_envs.minigrid_rules import are_actions, observe_rows, step_rows
+from optioncoagent_envs.minigrid_state import read_row, write_row
+
+FACING = [DIRECTION, MISSION]
+
+
+class CompiledMiniGrid(MiniGridBatch):
+    """Environments of one covered family (`minigrid_families`), all made like `env`.
+
+    threads: how many share a step; more than one pays from batches of about a thousand.
+    """
+
+    backend = "compiled"
+
+    def __init__(
+        self,
+        env: gym.Env,
+        family: Family,
+        num_envs: int,
+        view: str = "partial",
+        view_size: int | None = None,
+        seed: int | None = None,
+        threads: int = 1,
+    ):
+        super().__init__(env, num_envs, view, view_size, seed)
+        core = env.unwrapped
+        assert isinstance(core, MiniGridEnv)
+        self._model = core
+        self._family = family
+        self._settings = np.array(family.settings(core), np.int64)
+        self._missions = family.missions(core)
+        self._size = 0 if view == "full" else self.view_size
+        pad = max(1, self._size - 1)
+        stride = core.width + 2 * pad
+        self._shape = core.width, core.height, stride, pad
+        offsets = view_offsets(self._size)
+        self._offsets = offsets[..., 0] + offsets[..., 1] * stride
+        self._rows = np.arange(num_envs)
+        self._rng = np.zeros((num_envs, 6), np.uint64)
+        self._grid = np.full((num_envs, stride * (core.height + 2 * pad)), GREY_WALL, np.uint8)
+        self._agent = np.zeros((num_envs, AGENT_COLUMNS), np.int64)
+        self._mission_tuple: tuple[str, ...] | None = None
+        bounds = np.linspace(0, num_envs, min(threads, num_envs) + 1).astype(int).tolist()
+        self._chunks = list(zip(bounds[:-1], bounds[1:], strict=True))
+        self._pool = ThreadPoolExecutor(len(self._chunks) - 1) if len(self._chunks) > 1 else None
+
+    # Gymnasium's interface
+
+    def reset(self, *, seed=None, options=None):
+        first_time = not self._started
+        seeds = self._seeds(seed)
+        rows = np.flatnonzero(self._reset_mask(options))
+        for row in range(self.num_envs) if first_time else rows.tolist():
+            if first_time or seeds[row] is not None:
+                generator, self._level_seeds[row] = seeding.np_random(seeds[row])
+                self._rng[row] = stream_of(generator)
+                self._level_counts[row] = -1
+        self._renew(rows)
+        return self.observations(), {}
+
+    def step(self, actions):
+        self._require_reset()
+        n = self.num_envs
+        actions = np.ascontiguousarray(actions, np.int64)
+        if actions.shape != (n,) or not are_actions(actions):
+            raise ValueError(f"{n} actions from 0 to 6 are needed, not {actions}")
+        images, directions = self._blank_images(n), np.empty(n, np.int64)
+        rewards, terminated, truncated = np.empty(n), np.empty(n, bool), np.empty(n, bool)
+        arrays = actions, images, directions, rewards, terminated, truncated
+        waiting = (
+            [self._pool.submit(self._step_chunk, *chunk, *arrays) for chunk in self._chunks[1:]] if self._pool else []
+        )
+        finals = self._step_chunk(*self._chunks[0], *arrays)
+        finals = [final for final in (finals, *(future.result() for future in waiting)) if final is not None]
+        infos: dict[str, Any] = {}
+        if finals:
+            if len(self._missions) > 1:
+                self._mission_tuple = None
+            ended = np.concatenate([rows for rows, _ in finals])
+            infos = episode_ends(n, ended, [final for _, chunk in finals for final in chunk])
+        return self._assemble(images, directions), rewards, terminated, truncated, infos
+
+    def _step_chunk(self, first, last, actions, images, directions, rewards, terminated, truncated):
+        """Steps rows first to last - 1; returns the rows whose episodes ended and their last observations, or None."""
+        grid, agent, shape = self._grid, self._agent, self._shape
+        outcome = rewards, terminated, truncated
+        ended = step_rows(first, last, actions, grid, agent, shape, self._family.rule, self._model.max_steps, *outcome)
+        self._observe(self._rows[first:last], images, directions)
+        if not ended:
+            return None
+        rows = np.flatnonzero(terminated[first:last] | truncated[first:last]) + first
+        final_images = images[rows].reshape(-1, *self._image_shape)
+        final_obs = [
+            {"image": image, "direction": direction, "mission": self._missions[mission]}
+            for image, (direction, mission) in zip(final_images, agent[rows][:, FACING].tolist(), strict=True)
+        ]
+        self._renew(rows)
+        self._observe(rows, images, directions)
+        return rows, final_obs
+
+    def close_extras(self, **kwargs: Any) -> None:
+        if self._pool:
+            self._pool.shutdown()
+        self._model.close()
+
+    # levels and observations
+
+    def _renew(self, rows: np.ndarray) -> None:
+        """Draws new levels into the rows."""
+        self._level_counts[rows] += 1
+        self._family.generate(rows, self._rng, self._grid, self._agent, self._shape, self._settings)
+
+    @property
+    def _image_shape(self) -> tuple[int, ...]:
+        return self.single_observation_space["image"].shape  # type: ignore[return-value]
+
+    def _blank_images(self, n: int) -> np.ndarray:
+        return np.empty((n, int(np.prod(self._image_shape))), np.uint8)
+
+    def _observe(self, rows: np.ndarray, images: np.ndarray, directions: np.ndarray) -> None:
+        size, see_through = self._size, self._model.see_through_walls
+        observe_rows(rows, self._grid, self._agent, self._offsets, self._shape, size, see_through, images, directions)
+
+    def _assemble(self, images: np.ndarray, directions: np.ndarray) -> Observations:
+        if self._mission_tuple is None:
+            self._mission_tuple = tuple([self._missions[k] for k in self._agent[:, MISSION].tolist()])
+        shape = (self.num_envs, *self._image_shape)
+        return {"image": images.reshape(shape), "direction": directions, "mission": self._mission_tuple}
+
+    def observations(self) -> Observations:
+        images, directions = self._blank_images(self.num_envs), np.empty(self.num_envs, np.int64)
+        self._observe(self._rows, images, directions)
+        self._mission_tuple = None
+        return self._assemble(images, directions)
+
+    # state
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """A copy of everything that the future depends on, with a row for each environment.
+
+        grid (n, cells) uint8 and agent (n, 6) int64 are the level as it stands (`minigrid_levels`), rng (n, 6) uint64
+        is where the levels to come are drawn from, seed and count name the level (`level_names`). Rows may be taken,
+        repeated and put together at will.
+        """
+        return {name: array.copy() for name, array in self._state().items()}
+
+    def _state(self) -> dict[str, np.ndarray]:
+        names = {"seed": self._level_seeds, "count": self._level_counts}
+        return {"grid": self._grid, "agent": self._agent, "rng": self._rng, **names}
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Goes back to a state of a batch of the same size, made alike."""
+        for name, mine in self._state().items():
+            if state[name].shape != mine.shape:
+                raise ValueError(f"{name} has the shape {state[name].shape}, not {mine.shape}")
+            mine[:] = state[name]
+        self._started = True
+        self._mission_tuple = None
+
+    def minigrid_env(self, index: int) -> MiniGridEnv:
+        row = self._grid[index], self._agent[index], self._rng[index]
+        return read_row(self._model, *row, self._shape, self._missions)
+
+    def set_env(self, index: int, env: gym.Env) -> None:
+        """Raises ValueError if `env` is of another class or size, or holds an object that has no code."""
+        core = env.unwrapped
+        if type(core) is not type(self._model) or (core.width, core.height) != self._shape[:2]:
+            raise ValueError(f"{core} is not made like {self._model}")
+        write_row(core, self._grid[index], self._agent[index], self._rng[index], self._shape, self._missions)
+        self._mission_tuple = None
+
+
+def draws_like_minigrid(env: MiniGridEnv, family: Family, seeds: int = 4) -> bool:
+    """Whether the installed minigrid draws the levels that the compiled generator draws: a few are compared."""
+    batch = CompiledMiniGrid(env, family, seeds)
+    batch.reset(seed=0)
+    ours = batch.get_state()
+    for seed in range(seeds):
+        stock = copy(env)  # so that `env` keeps its own generator
+        stock.reset(seed=seed)
+        batch.set_env(seed, stock)
+    theirs = batch.get_state()
+    return all(np.array_equal(ours[name], theirs[name]) for name in ("grid", "agent", "rng"))

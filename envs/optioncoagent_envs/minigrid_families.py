@@ -1,0 +1,116 @@
+"""Which of MiniGrid's classes the compiled batch covers, and what it needs to know about each.
+
+A family is a class of `minigrid.envs`: its compiled generator, the rule that ends its episodes, the settings that an
+instance gives the generator (None: not covered when made like this), and the missions that its levels number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from minigrid import envs
+from minigrid.core.constants import COLOR_NAMES, COLOR_TO_IDX, IDX_TO_COLOR
+from minigrid.core.world_object import Lava, Wall
+from minigrid.minigrid_env import MiniGridEnv
+
+from optioncoagent_envs import minigrid_levels as levels
+from optioncoagent_envs import minigrid_rooms as rooms
+from optioncoagent_envs.minigrid_codes import BALL, BOX, BOX_NAMED, GREY_WALL, KEY, LAVA, NAMED, NUM_COLORS
+from optioncoagent_envs.minigrid_rules import GOAL_ONLY, OPEN, PICKUP
+
+COLORS_BY_INDEX = [IDX_TO_COLOR[index] for index in range(NUM_COLORS)]
+assert sorted(COLORS_BY_INDEX) == COLOR_NAMES and len(COLOR_TO_IDX) == NUM_COLORS
+
+
+def _no_settings(env: Any) -> list[int] | None:
+    return []
+
+
+def _one_mission(env: Any) -> list[str]:
+    return [env.observation_space["mission"].sample()]
+
+
+def _pick_up(env: Any) -> list[str]:
+    """Missions by the colour of what is to be picked up."""
+    kind = getattr(env, "obj_type", "box")
+    return [f"pick up the {color} {kind}" for color in COLORS_BY_INDEX]
+
+
+def _locked_room(env: Any) -> list[str]:
+    return [env._gen_mission(lock, room, lock) for lock in COLORS_BY_INDEX for room in COLORS_BY_INDEX]
+
+
+def _start(env: Any) -> list[int]:
+    x, y = env.agent_start_pos if env.agent_start_pos is not None else (-1, -1)
+    return [x, y, env.agent_start_dir]
+
+
+def _obstacle(env: Any) -> int | None:
+    return {Lava: LAVA, Wall: GREY_WALL}.get(env.obstacle_type)
+
+
+def _lava_gap(env: Any) -> list[int] | None:
+    code = _obstacle(env)
+    return None if code is None else [code]
+
+
+def _crossing(env: Any) -> list[int] | None:
+    code = _obstacle(env)
+    return None if code is None else [env.num_crossings, code]
+
+
+def _four_rooms(env: Any) -> list[int] | None:
+    return [] if env._agent_default_pos is None and env._goal_default_pos is None else None
+
+
+def _key_corridor(env: Any) -> list[int] | None:
+    code = {"key": KEY + NAMED, "ball": BALL + NAMED, "box": BOX + BOX_NAMED}.get(env.obj_type)
+    return None if code is None else [env.room_size, env.num_rows, code]
+
+
+def _two_rooms(env: Any) -> list[int]:
+    return [env.room_size, 1, 2, 0, 0, 0, env.key_in_box, env.blocked, 0]
+
+
+def _maze(env: Any) -> list[int]:
+    keys_last = isinstance(env, envs.ObstructedMaze_Full_V1)
+    return [env.room_size, 3, 3, *env.agent_room, env.num_quarters, env.key_in_box, env.blocked, keys_last]
+
+
+@dataclass(frozen=True)
+class Family:
+    """generate: a generator of `minigrid_levels` or `minigrid_rooms`; rule: of `minigrid_rules`."""
+
+    generate: Callable[..., None]
+    rule: int = GOAL_ONLY
+    settings: Callable[[Any], list[int] | None] = _no_settings
+    missions: Callable[[Any], list[str]] = _one_mission
+
+
+FAMILIES: dict[type[MiniGridEnv], Family] = {
+    envs.EmptyEnv: Family(levels.empty, settings=_start),
+    envs.DistShiftEnv: Family(levels.dist_shift, settings=lambda env: [*_start(env), env.strip2_row]),
+    envs.LavaGapEnv: Family(levels.lava_gap, settings=_lava_gap),
+    envs.CrossingEnv: Family(levels.crossing, settings=_crossing),
+    envs.DoorKeyEnv: Family(levels.door_key),
+    envs.FourRoomsEnv: Family(levels.four_rooms, settings=_four_rooms),
+    envs.LockedRoomEnv: Family(levels.locked_room, missions=_locked_room),
+    envs.MultiRoomEnv: Family(
+        rooms.multi_room, settings=lambda env: [env.minNumRooms, env.maxNumRooms, env.maxRoomSize]
+    ),
+    envs.UnlockEnv: Family(rooms.unlock, OPEN, lambda env: [env.room_size, 0, 0]),
+    envs.UnlockPickupEnv: Family(rooms.unlock, PICKUP, lambda env: [env.room_size, 1, 0], _pick_up),
+    envs.BlockedUnlockPickupEnv: Family(rooms.unlock, PICKUP, lambda env: [env.room_size, 1, 1], _pick_up),
+    envs.KeyCorridorEnv: Family(rooms.key_corridor, PICKUP, _key_corridor, _pick_up),
+    envs.ObstructedMaze_1Dlhb: Family(rooms.obstructed_maze, PICKUP, _two_rooms),
+    envs.ObstructedMaze_Full: Family(rooms.obstructed_maze, PICKUP, _maze),
+    envs.ObstructedMaze_Full_V1: Family(rooms.obstructed_maze, PICKUP, _maze),
+}
+
+
+def family_of(env: MiniGridEnv) -> Family | None:
+    """The family of an environment as it was made; None if the compiled batch does not cover it."""
+    family = FAMILIES.get(type(env))
+    return family if family is not None and family.settings(env) is not None else None

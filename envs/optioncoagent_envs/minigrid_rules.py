@@ -1,0 +1,146 @@
+"""MiniGrid's step, compiled for a batch: the seven actions and the three ways to end.
+
+The arrays are those of `minigrid_levels`. A goal or lava that the agent enters ends the episode in every environment;
+`rule` says what else does: GOAL nothing, PICKUP holding the object that the mission names after a pick-up action, OPEN
+the named door standing open after a toggle action.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from optioncoagent_envs.minigrid_codes import (
+    BALL,
+    BOX,
+    BOX_NAMED,
+    DOOR_CLOSED,
+    DOOR_LOCKED,
+    DOOR_OPEN,
+    EMPTY,
+    GOAL,
+    KEY,
+    LAVA,
+    NAMED,
+    NUM_COLORS,
+    WALL,
+    WORDS,
+)
+from optioncoagent_envs.minigrid_levels import CARRIED, DIRECTION, DOOR, POSITION, STEPS
+from optioncoagent_envs.minigrid_observe import write_agent, write_view, write_word
+
+GOAL_ONLY, PICKUP, OPEN = range(3)
+LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE, DONE = range(7)  # minigrid.core.actions.Actions
+
+
+@njit(cache=True, nogil=True)
+def toggled(code, carried):
+    """What a cell becomes when it is toggled by an agent that carries `carried`."""
+    if DOOR_OPEN <= code < DOOR_CLOSED:
+        return code + (DOOR_CLOSED - DOOR_OPEN)
+    if DOOR_CLOSED <= code < DOOR_LOCKED:
+        return code - (DOOR_CLOSED - DOOR_OPEN)
+    if DOOR_LOCKED <= code < WALL:
+        color = code - DOOR_LOCKED
+        fits = KEY <= carried < BALL and (carried - KEY) % NUM_COLORS == color
+        return DOOR_OPEN + color if fits else code
+    if code >= BOX:
+        inside = (code - BOX) % BOX_NAMED // NUM_COLORS
+        return KEY + inside - 1 if inside > 0 else EMPTY
+    return code
+
+
+@njit(cache=True, nogil=True)
+def act(cells, agent, action, stride, rule):
+    """One action of one agent; returns 1 for success, -1 for lava, 0 otherwise."""
+    direction = agent[DIRECTION]
+    step = 1 if direction % 2 == 0 else stride
+    front = agent[POSITION] + step if direction < 2 else agent[POSITION] - step
+    code = np.int64(cells[front])
+    carried = agent[CARRIED]
+    if action == LEFT:
+        agent[DIRECTION] = (direction + 3) % 4
+    elif action == RIGHT:
+        agent[DIRECTION] = (direction + 1) % 4
+    elif action == FORWARD:
+        if code < DOOR_CLOSED:
+            agent[POSITION] = front
+        if GOAL <= code < LAVA:
+            return 1
+        if code == LAVA:
+            return -1
+    elif action == PICK_UP:
+        if code >= KEY and carried == EMPTY:
+            agent[CARRIED] = carried = code
+            cells[front] = EMPTY
+        if rule == PICKUP and carried >= KEY:
+            return (carried - BOX) // BOX_NAMED if carried >= BOX else (carried - KEY) // NAMED % 2
+    elif action == DROP:
+        if code == EMPTY and carried != EMPTY:
+            cells[front] = carried
+            agent[CARRIED] = EMPTY
+    elif action == TOGGLE:
+        cells[front] = toggled(code, carried)
+        if rule == OPEN and DOOR_OPEN <= cells[agent[DOOR]] < DOOR_CLOSED:
+            return 1
+    return 0
+
+
+@njit(cache=True, nogil=True)
+def observe(cells, agent, offsets, size, see_through, scratch, image):
+    """The image of one agent's view; offsets (4, size * size) are differences of positions."""
+    at, ways = agent[POSITION], offsets[agent[DIRECTION]]
+    for cell in range(size * size):
+        scratch[np.uintp(cell)] = WORDS[cells[np.uintp(at + ways[np.uintp(cell)])]]
+    write_view(scratch, size, see_through, WORDS[agent[CARRIED]], image)
+
+
+@njit(cache=True, nogil=True)
+def observe_all(cells, agent, shape, image):
+    """The image of one whole grid, with the agent in it."""
+    width, height, stride, pad = shape
+    for x in range(width):
+        for y in range(height):
+            write_word(image, x * height + y, WORDS[cells[(y + pad) * stride + x + pad]])
+    x, y = agent[POSITION] % stride - pad, agent[POSITION] // stride - pad
+    write_agent(image, x * height + y, agent[DIRECTION])
+
+
+@njit(cache=True, nogil=True)
+def observe_rows(rows, grid, agent, offsets, shape, size, see_through, images, directions):
+    """Observations of some rows: images (n, pixels) uint8, directions (n,) int64. A size of 0 shows the whole grid."""
+    scratch = np.empty(size * size, np.uint32)
+    for row in rows:
+        directions[row] = agent[row, DIRECTION]
+        if size == 0:
+            observe_all(grid[row], agent[row], shape, images[row])
+        elif size == 7:  # a constant lets the compiler unroll MiniGrid's usual view
+            observe(grid[row], agent[row], offsets, 7, see_through, scratch, images[row])
+        else:
+            observe(grid[row], agent[row], offsets, size, see_through, scratch, images[row])
+
+
+@njit(cache=True, nogil=True)
+def are_actions(actions):
+    for action in actions:
+        if action < LEFT or action > DONE:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def step_rows(first, last, actions, grid, agent, shape, rule, max_steps, rewards, terminated, truncated):
+    """Rows first to last - 1 take their actions; returns how many episodes ended.
+
+    actions (n,) int64; rewards (n,) float64, terminated and truncated (n,) bool are written.
+    """
+    ended = 0
+    for row in range(first, last):
+        outcome = act(grid[row], agent[row], actions[row], shape[2], rule)
+        agent[row, STEPS] += 1
+        steps = agent[row, STEPS]
+        rewards[row] = 1 - 0.9 * (steps / max_steps) if outcome > 0 else 0.0
+        terminated[row] = outcome != 0
+        truncated[row] = steps >= max_steps
+        ended += terminated[row] or truncated[row]
+    return ended
