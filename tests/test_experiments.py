@@ -172,11 +172,16 @@ def test_the_goal_moves_and_moves_back_for_the_next_run():
     assert steps[1] > 150  # each run begins untrained
 
 
+LIGHT = """
+import sys
+from optioncoagent.experiments import figure5, figure6, four_rooms, runner
+
+assert not {"matplotlib", "torch", "minigrid"} & set(sys.modules)
+best = {"setting": "best", "seed": 0, "J": -6.0, "fewest_steps": 4.0}
+figure6.plot([best, {"setting": "learning", "seed": 0, "episode": 1, "trials": 2, "mean": -9.0, "squares": 1.0}])
+assert "matplotlib.pyplot" not in sys.modules
+"""
+
+
 def test_nothing_heavy_is_loaded_before_it_is_needed():
-    code = (
-        "import sys; from optioncoagent.experiments import figure5, figure6, four_rooms, runner;"
-        "assert not {'matplotlib', 'torch', 'minigrid'} & set(sys.modules);"
-        "rows = [{'setting': 'best', 'seed': 0, 'J': -6.0, 'fewest_steps': 4.0},"
-        "{'setting': 'learning', 'seed': 0, 'episode': 1, 'trials': 2, 'mean': -9.0, 'squares': 1.0}]; figure6.plot(rows); assert 'matplotlib.pyplot' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    subprocess.run([sys.executable, "-c", LIGHT], check=True)
