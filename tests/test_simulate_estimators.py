@@ -141,6 +141,20 @@ def test_a_deterministic_walk_printed_here():
 
 
 @KERNELS
+def test_an_episode_may_be_over_at_once(kernel, use):
+    """S_0 is terminal three times in four, else one step of reward 2 follows: J = 1/2 and a quarter of the episodes take a step."""
+    use(kernel)
+    P = np.zeros((2, 1, 2))
+    P[:, 0, 1] = 1
+    mdp, network = MDP(P, [[2.0], [0.0]], [0.25, 0.75], 1.0), CoagentNetwork([Coagent("action", 1)])
+    estimate = estimate_return(mdp, network, network.init_params(2), 40_000)
+    assert abs(estimate.mean - 0.5) < 4 * estimate.standard_error
+    assert estimate.steps == 40_000 * estimate.mean / 2
+    never = MDP(P, [[2.0], [0.0]], [0.0, 1.0], 1.0)
+    assert estimate_return(never, network, network.init_params(2), 10).steps == 0
+
+
+@KERNELS
 def test_what_never_ends(kernel, use, monkeypatch):
     use(kernel)
     monkeypatch.setattr("optioncoagent.simulate.episodes.PATIENCE", 10_000)

@@ -7,7 +7,8 @@ from enumerated import random_mdp, random_network, ticks
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optioncoagent.simulate.tables import build_alias, walk_table
+from optioncoagent.simulate.alias import build_alias
+from optioncoagent.simulate.tables import walk_table
 from optioncoagent.simulate.wiring import dynamics, flat, unflat, wire
 
 

@@ -150,7 +150,7 @@ def plot(rows: list[dict[str, Any]]) -> Any:
             grid[0, column].plot(
                 [1, 1000, 1000, 2000], [best["before"]] * 2 + [best["after"]] * 2, color="k", linestyle=":", label="optimal"
             )
-        grid[0, column].set(title=title, yscale="log", ylim=(7, 1100))
+        grid[0, column].set(title=title, yscale="log", ylim=(7, 6000))
         if grid[0, column].get_legend_handles_labels()[0]:
             grid[0, column].legend(fontsize=8, loc="upper center", ncols=2)
         grid[2, column].set(xlabel="episode", ylim=(0, 1))

@@ -200,7 +200,7 @@ def _runner(
         kernel: Any = walk_episodes
         head: tuple[Any, ...] = (
             table.width, table.threshold, table.alias, table.successor, table.reward, table.visits,
-            table.start_threshold, table.start_alias, table.start_node, baseline[table.state],
+            table.first_threshold, table.first_alias, table.first_node, baseline[table.state],
         )  # fmt: skip
     else:
         kernel = draw_episodes

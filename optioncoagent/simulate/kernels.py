@@ -19,7 +19,7 @@ from optioncoagent.simulate.rng import seeded, uniform
 
 @njit(cache=True, nogil=True)
 def walk_episodes(
-    width, threshold, alias, successor, reward, visits, start_threshold, start_alias, start_node, baseline,
+    width, threshold, alias, successor, reward, visits, first_threshold, first_alias, first_node, baseline,
     row_first, row_of, policy, gamma, max_steps, key, first, count, returns, sums,
 ):  # fmt: skip
     """Episodes by the joint law of the tick (`tables.WalkTable`). baseline: (N,), b at each node. row_first, row_of: rows of `policy`."""
@@ -28,9 +28,9 @@ def walk_episodes(
     for episode in range(first, first + count):
         a, b, c, d = seeded(key, episode)
         u, a, b, c, d = uniform(a, b, c, d)
-        u *= start_node.size
+        u *= first_node.size
         k = np.int64(u)
-        node = np.int64(start_node[k if u - k < start_threshold[k] else start_alias[k]])
+        node = np.int64(first_node[k if u - k < first_threshold[k] else first_alias[k]])
         earned, discount, steps, num_touched = 0.0, 1.0, 0, 0
         while node != end and steps < max_steps:
             u, a, b, c, d = uniform(a, b, c, d)

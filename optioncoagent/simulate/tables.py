@@ -3,22 +3,25 @@
 A node is what the next tick depends on: the state and the outputs that are remembered (at a first step, all outputs that can be
 retained). A transition out of a node is one way the tick and the environment's answer can go: who executes, every output, the successor
 state. Its probability, reward and the policy entries that were drawn from are known in advance; each node's law is turned into an alias
-table (Walker 1977; Vose 1991), so that a step costs one random number whatever the network.
+table, so that a step costs one random number whatever the network.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import math
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import breadth_first_order
 
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork
-from optioncoagent.simulate.wiring import Dynamics, FloatArray, IntArray, Wiring
+from optioncoagent.simulate.alias import build_alias
+from optioncoagent.simulate.ticks import Ticks, tick_law
+from optioncoagent.simulate.wiring import Dynamics, FloatArray, IntArray, Wiring, c_strides
 
 MAX_ENTRIES = 1 << 21  # a larger joint table is not built; each coagent then draws for itself
 
@@ -29,7 +32,7 @@ class WalkTable:
 
     threshold, alias, successor, reward: (N * width,), row `node` from node * width. visits: (N * width, K), the policy entries drawn from,
     num_parameters where a coagent did not execute; K = 0 if gradients were not asked for. state: (N,), the MDP's state.
-    start_threshold, start_alias, start_node: the alias table of the first node.
+    first_threshold, first_alias, first_node: the alias table of the first node.
     """
 
     width: int
@@ -39,23 +42,39 @@ class WalkTable:
     reward: FloatArray
     visits: NDArray[np.int32]
     state: IntArray
-    start_threshold: FloatArray
-    start_alias: NDArray[np.int32]
-    start_node: NDArray[np.int32]
+    first_threshold: FloatArray
+    first_alias: NDArray[np.int32]
+    first_node: NDArray[np.int32]
 
 
-@dataclass
-class _Ticks:
-    """Partial ticks as columns: the node they leave, their probability, the variables of `wiring`, entries drawn from, cost so far."""
+@dataclass(frozen=True)
+class _Nodes:
+    """Every later node, then, where first steps differ from later ones, the first ones.
+
+    state (N,), variables (2 + 2m, N). landing (S,): the later node of each state with memory 0, -1 if terminal; memory_strides (m,) leads
+    from there to the node of the outputs. first_node, first_law: law of the first node, N being the end.
+    """
+
+    state: IntArray
+    variables: IntArray
+    landing: IntArray
+    memory_strides: IntArray
+    first_node: IntArray
+    first_law: FloatArray
+
+
+@dataclass(frozen=True)
+class _Transitions:
+    """Ways out of nodes, as columns; visits (transitions, K)."""
 
     node: IntArray
     probability: FloatArray
-    variables: IntArray
+    successor: IntArray
+    reward: FloatArray
     visits: IntArray
-    cost: FloatArray
 
-    def take(self, index: IntArray, factor: FloatArray) -> _Ticks:
-        return _Ticks(self.node[index], self.probability[index] * factor, self.variables[:, index], self.visits[:, index], self.cost[index])
+    def take(self, index: Any, probability: FloatArray) -> _Transitions:
+        return _Transitions(self.node[index], probability, self.successor[index], self.reward[index], self.visits[index])
 
 
 def walk_table(
@@ -73,62 +92,23 @@ def walk_table(
     policies: (num_parameters,) probabilities. gradients: keep who executed and what was drawn. gated: False records an output whether or
     not its coagent executed, which is what the estimate that drops E_t^i sums. must_end: raise the ValueError of `check_ends`.
     """
-    m = len(network.names)
-    remembered = [i for i, name in enumerate(network.names) if name in network.memory or not gated]
-    sizes = [network.num_outputs[i] for i in remembered]
-    num_memories = int(np.prod(sizes, dtype=np.int64))
-    alive = np.flatnonzero(~mdp.terminal)
-    if alive.size * num_memories > MAX_ENTRIES:
+    nodes = _lay_out(mdp, network, wiring, gated)
+    ticks = None if nodes is None else tick_law(policies, wiring, nodes.variables, gated, MAX_ENTRIES)
+    transitions = None if nodes is None or ticks is None else _with_moves(mdp, moves, wiring, nodes, ticks)
+    if nodes is None or transitions is None:
         return None
-    position = np.full(mdp.num_states, -1)
-    position[alive] = np.arange(alive.size)
-
-    # later nodes: every state that is not terminal with every memory
-    state = np.repeat(alive, num_memories)
-    later = np.zeros((2 + 2 * m, state.size), dtype=np.int64)
-    for i, values in zip(remembered, np.unravel_index(np.tile(np.arange(num_memories), alive.size), sizes or (1,)), strict=False):
-        later[2 + m + i] = values
-    retained = [i for i, name in enumerate(network.names) if i in remembered or network.may_retain(name, start=True)]
-    first = _first_nodes(mdp, network, retained)
-    if first is None:
-        return None
-    start_state, start_variables, start_law = first
-    same = not any(network.touched[name].start for name in network.names) and not wiring.costs.any()
-    end = alive.size * num_memories
-    if same and retained == remembered:
-        start_node = position[start_state] * num_memories + _memory_index(start_variables[2 + m :], remembered, sizes)
-        variables = later
-    else:  # first steps differ from later ones: they get nodes of their own
-        start_node = end + np.arange(start_state.size)
-        state, variables = np.concatenate((state, start_state)), np.concatenate((later, start_variables), axis=1)
-        end += start_state.size
-    variables[1] = mdp.observation[state]
-
-    ticks = _tick_law(policies, wiring, variables, gated, MAX_ENTRIES)
-    if ticks is None:
-        return None
-    index = _memory_index(ticks.variables[2 : 2 + m], remembered, sizes)
-    entries = _with_moves(mdp, moves, wiring, state, ticks, index, position, num_memories, end, MAX_ENTRIES)
-    if entries is None:
-        return None
-    node, probability, successor, reward, visits = entries
-    if not gradients:
-        node, probability, successor, reward = _merged(node, probability, successor, reward)
-        visits = np.zeros((node.size, 0), dtype=np.int64)
-    mass_at_end = float(mdp.d0[mdp.terminal].sum())
-    if mass_at_end > 0:
-        start_node, start_law = np.append(start_node, end), np.append(start_law, mass_at_end)
     if must_end:
-        check_ends(node, successor, start_node, end, state)
-    return _alias_rows(node, probability, successor, reward, visits, state, wiring.num_parameters, start_node, start_law, end)
+        check_ends(transitions.node, transitions.successor, nodes.first_node, nodes.state)
+    if not gradients:
+        transitions = _merged(transitions)
+    return _alias_rows(nodes, transitions, wiring.num_parameters)
 
 
-def check_ends(node: IntArray, successor: IntArray, start_node: IntArray, end: int, state: IntArray) -> None:
+def check_ends(node: IntArray, successor: IntArray, first_node: IntArray, state: IntArray) -> None:
     """ValueError, naming a state, if a node that can be reached cannot reach the end: with γ = 1 its return does not exist."""
-    ones = np.ones(node.size + start_node.size, dtype=np.int8)
-    source = end + 1  # leads to every first node
-    edges = (np.concatenate((node, np.full(start_node.size, source))), np.concatenate((successor, start_node)))
-    graph = sp.csr_array((ones, edges), shape=(end + 2, end + 2))
+    end, source = state.size, state.size + 1  # the source leads to every first node
+    edges = (np.concatenate((node, np.full(first_node.size, source))), np.concatenate((successor, first_node)))
+    graph = sp.csr_array((np.ones(edges[0].size, dtype=np.int8), edges), shape=(end + 2, end + 2))
     reached = breadth_first_order(graph, source, return_predecessors=False)
     ending = np.zeros(end + 2, dtype=bool)
     ending[breadth_first_order(graph.T.tocsr(), end, return_predecessors=False)] = True
@@ -138,6 +118,41 @@ def check_ends(node: IntArray, successor: IntArray, start_node: IntArray, end: i
             f"γ = 1, and from state {state[stuck.min()]}, which can be reached, no end can: the return does not exist. Give max_steps, "
             "γ < 1 or a terminal state"
         )
+
+
+def _lay_out(mdp: MDP, network: CoagentNetwork, wiring: Wiring, gated: bool) -> _Nodes | None:
+    """Number the nodes; None if there are too many."""
+    m, names = len(network.names), network.names
+    remembered = [i for i in range(m) if names[i] in network.memory or not gated]
+    seen_first = [i for i in range(m) if i in remembered or network.may_retain(names[i], start=True)]
+    sizes = [network.num_outputs[i] for i in remembered]
+    num_memories, alive = math.prod(sizes), np.flatnonzero(~mdp.terminal)
+    first = _first_nodes(mdp, network, seen_first)
+    if first is None or alive.size * num_memories > MAX_ENTRIES:
+        return None
+    landing, memory_strides = np.full(mdp.num_states, -1), np.zeros(m, dtype=np.int64)
+    landing[alive] = num_memories * np.arange(alive.size)
+    memory_strides[remembered] = c_strides(tuple(sizes))
+
+    # later nodes: every state that is not terminal with every memory
+    state, memory = np.repeat(alive, num_memories), np.tile(np.arange(num_memories), alive.size)
+    variables = np.zeros((2 + 2 * m, state.size), dtype=np.int64)
+    for i, size in zip(remembered, sizes, strict=True):
+        variables[2 + m + i] = memory // memory_strides[i] % size
+
+    # first nodes: of their own, unless a first step is like any other
+    first_state, first_variables, first_law = first
+    start_matters = wiring.costs.any() or any(network.touched[name].start for name in names)
+    if start_matters or seen_first != remembered:
+        first_node = state.size + np.arange(first_state.size)
+        state, variables = np.concatenate((state, first_state)), np.concatenate((variables, first_variables), axis=1)
+    else:
+        first_node = landing[first_state] + memory_strides @ first_variables[2 + m :]
+    variables[1] = mdp.observation[state]
+    over_at_once = float(mdp.d0[mdp.terminal].sum())
+    if over_at_once > 0:
+        first_node, first_law = np.append(first_node, state.size), np.append(first_law, over_at_once)
+    return _Nodes(state, variables, landing, memory_strides, first_node, first_law)
 
 
 def _first_nodes(mdp: MDP, network: CoagentNetwork, retained: list[int]) -> tuple[IntArray, IntArray, FloatArray] | None:
@@ -158,130 +173,56 @@ def _first_nodes(mdp: MDP, network: CoagentNetwork, retained: list[int]) -> tupl
     return state, variables, law
 
 
-def _tick_law(policies: FloatArray, wiring: Wiring, variables: IntArray, gated: bool, limit: int) -> _Ticks | None:
-    """Every way the tick can go from every node, coagent by coagent in order; None beyond `limit` ways."""
-    m, n = wiring.num_outputs.size, variables.shape[1]
-    ticks = _Ticks(np.arange(n), np.ones(n), variables, np.full((m, n), wiring.num_parameters), np.zeros(n))
-    for i in range(m):
-        gate = wiring.gates[wiring.gate_first[i] + wiring.gate_strides[i] @ ticks.variables]
-        retaining, executing = np.flatnonzero(gate < 1), np.flatnonzero(gate > 0)
-        outputs = int(wiring.num_outputs[i])
-        if retaining.size + executing.size * outputs > limit:
-            return None
-
-        # E_t^i = 0: U_t^i = U_{t-1}^i
-        kept = ticks.take(retaining, 1 - gate[retaining])
-        kept.variables[2 + i] = kept.variables[2 + m + i]
-        if not gated:
-            row = wiring.policy_first[i] + wiring.policy_strides[i] @ kept.variables
-            kept.visits[i] = row + kept.variables[2 + i]
-
-        # E_t^i = 1: U_t^i ~ π_i(X_t^i, ·)
-        drawn = ticks.take(np.repeat(executing, outputs), np.repeat(gate[executing], outputs))
-        drawn.variables[2 + i] = np.tile(np.arange(outputs), executing.size)
-        entry = wiring.policy_first[i] + wiring.policy_strides[i] @ drawn.variables + drawn.variables[2 + i]
-        drawn.visits[i] = entry
-        drawn.probability *= policies[entry]
-        drawn.cost += np.where(drawn.variables[0] == 1, 0.0, wiring.costs[i])
-
-        both = _Ticks(*(np.concatenate((getattr(kept, f.name), getattr(drawn, f.name)), axis=-1) for f in fields(_Ticks)))
-        possible = np.flatnonzero(both.probability > 0)
-        ticks = both.take(possible, np.ones(possible.size))
-    return ticks
-
-
-def _with_moves(mdp, moves, wiring, state, ticks, memory, position, num_memories, end, limit):
-    """Follow each tick with each of the environment's answers."""
-    m = wiring.num_outputs.size
-    row = state[ticks.node] * mdp.num_actions + wiring.action_strides @ ticks.variables[2 : 2 + m]
+def _with_moves(mdp: MDP, moves: Dynamics, wiring: Wiring, nodes: _Nodes, ticks: Ticks) -> _Transitions | None:
+    """Follow each tick with each of the environment's answers; None if there are too many."""
+    m, end = wiring.num_outputs.size, nodes.state.size
+    outputs = ticks.variables[2 : 2 + m]
+    row = nodes.state[ticks.node] * mdp.num_actions + wiring.action_strides @ outputs
     counts = moves.first[row + 1] - moves.first[row]
-    if counts.sum() > limit:
+    if counts.sum() > MAX_ENTRIES:
         return None
     tick = np.repeat(np.arange(row.size), counts)
-    move = np.repeat(moves.first[row] - np.concatenate(([0], np.cumsum(counts)[:-1])), counts) + np.arange(tick.size)
-    landed = position[moves.successor[move]]
-    successor = np.where(landed >= 0, landed * num_memories + memory[tick], end)
-    probability = ticks.probability[tick] * moves.probability[move]
-    return ticks.node[tick], probability, successor, moves.reward[move] - ticks.cost[tick], ticks.visits[:, tick].T
+    move = np.repeat(moves.first[row] - np.cumsum(counts) + counts, counts) + np.arange(tick.size)
+    landing, memory = nodes.landing[moves.successor[move]], nodes.memory_strides @ outputs
+    return _Transitions(
+        node=ticks.node[tick],
+        probability=ticks.probability[tick] * moves.probability[move],
+        successor=np.where(landing >= 0, landing + memory[tick], end),
+        reward=moves.reward[move] - ticks.cost[tick],
+        visits=ticks.visits[:, tick].T,
+    )
 
 
-def _merged(node: IntArray, probability: FloatArray, successor: IntArray, reward: FloatArray):
-    """Add up transitions that a return cannot tell apart."""
-    order = np.lexsort((reward, successor, node))
-    node, probability, successor, reward = node[order], probability[order], successor[order], reward[order]
-    new = np.ones(node.size, dtype=bool)
-    new[1:] = (node[1:] != node[:-1]) | (successor[1:] != successor[:-1]) | (reward[1:] != reward[:-1])
-    return node[new], np.add.reduceat(probability, np.flatnonzero(new)) if node.size else probability, successor[new], reward[new]
+def _merged(transitions: _Transitions) -> _Transitions:
+    """Add up transitions that a return cannot tell apart, and forget what was drawn."""
+    order = np.lexsort((transitions.reward, transitions.successor, transitions.node))
+    ordered = transitions.take(order, transitions.probability[order])
+    new = np.ones(order.size, dtype=bool)
+    for column in (ordered.node, ordered.successor, ordered.reward):
+        new[1:] &= column[1:] == column[:-1]
+    new[1:] = ~new[1:]
+    first = np.flatnonzero(new)
+    merged = ordered.take(first, np.add.reduceat(ordered.probability, first) if first.size else ordered.probability)
+    return replace(merged, visits=merged.visits[:, :0])
 
 
-def _alias_rows(node, probability, successor, reward, visits, state, nobody, start_node, start_law, end):
-    """Scatter transitions into rows of equal width and build each row's alias table."""
-    order = np.argsort(node, kind="stable")
-    counts = np.bincount(node, minlength=end)
+def _alias_rows(nodes: _Nodes, transitions: _Transitions, nobody: int) -> WalkTable | None:
+    """Scatter transitions into rows of equal width and build each row's alias table; None if there is too much to fill up."""
+    end = nodes.state.size
+    order = np.argsort(transitions.node, kind="stable")
+    counts = np.bincount(transitions.node, minlength=end)
     width = int(counts.max(initial=1))
     if end * width > 2 * MAX_ENTRIES:
         return None
-    first = np.concatenate(([0], np.cumsum(counts)))[node[order]]
-    slot = node[order] * width + np.arange(node.size) - first
+    node = transitions.node[order]
+    slot = node * width + np.arange(node.size) - (np.cumsum(counts) - counts)[node]
     law = np.zeros(end * width)
-    law[slot] = probability[order]
-    threshold, alias = build_alias(law, width)
-    start_threshold, start_alias = build_alias(np.ascontiguousarray(start_law), start_law.size)
-    table = WalkTable(
-        width=width,
-        threshold=threshold,
-        alias=alias,
-        successor=np.full(law.size, end, dtype=np.int32),
-        reward=np.zeros(law.size),
-        visits=np.full((law.size, visits.shape[1]), nobody, dtype=np.int32),
-        state=state,
-        start_threshold=start_threshold,
-        start_alias=start_alias,
-        start_node=start_node.astype(np.int32),
-    )
-    table.successor[slot], table.reward[slot], table.visits[slot] = successor[order], reward[order], visits[order]
-    return table
-
-
-def _memory_index(outputs: IntArray, remembered: list[int], sizes: list[int]) -> IntArray:
-    index = np.zeros(outputs.shape[1], dtype=np.int64)
-    for i, size in zip(remembered, sizes, strict=True):
-        index = index * size + outputs[i]
-    return index
-
-
-@njit(cache=True, nogil=True)
-def build_alias(law: FloatArray, width: int) -> tuple[FloatArray, NDArray[np.int32]]:
-    """Alias tables of rows of `width` entries: draw k uniformly, keep it with probability threshold[k], else take alias[k] (Vose 1991)."""
-    threshold, alias = np.ones(law.size), np.arange(law.size).astype(np.int32)
-    scaled, stack = np.empty(width), np.empty(width, dtype=np.int64)
-    for first in range(0, law.size, width):
-        total = law[first : first + width].sum()
-        if total <= 0:
-            continue
-        small, large = 0, width  # the stack holds small entries from the left, large ones from the right
-        for k in range(width):
-            scaled[k] = law[first + k] * width / total
-            if scaled[k] < 1:
-                stack[small] = k
-                small += 1
-            else:
-                large -= 1
-                stack[large] = k
-        while small > 0 and large < width:
-            small -= 1
-            k, rich = stack[small], stack[large]
-            threshold[first + k] = scaled[k]
-            alias[first + k] = first + rich
-            scaled[rich] -= 1 - scaled[k]
-            if scaled[rich] < 1:
-                large += 1
-                stack[small] = rich
-                small += 1
-        while small > 0:  # rounding left them a hair below 1; an entry of probability 0 must not be drawn
-            small -= 1
-            k = stack[small]
-            if scaled[k] < 0.5:
-                threshold[first + k] = 0.0
-                alias[first + k] = first + np.argmax(law[first : first + width])
-    return threshold, alias
+    law[slot] = transitions.probability[order]
+    successor, reward = np.full(law.size, end, dtype=np.int32), np.zeros(law.size)
+    visits = np.full((law.size, transitions.visits.shape[1]), nobody, dtype=np.int32)
+    successor[slot], reward[slot], visits[slot] = transitions.successor[order], transitions.reward[order], transitions.visits[order]
+    first_law = np.ascontiguousarray(nodes.first_law)
+    return WalkTable(
+        width, *build_alias(law, width), successor, reward, visits, nodes.state,
+        *build_alias(first_law, first_law.size), nodes.first_node.astype(np.int32),
+    )  # fmt: skip

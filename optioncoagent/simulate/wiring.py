@@ -77,17 +77,17 @@ def wire(network: CoagentNetwork, num_observations: int) -> Wiring:
         gate_first.append(sum(g.size for g in gates))
         gates.append(np.ascontiguousarray(table).ravel())
         axes = [0, 1, *(2 + j for j in range(i)), *(2 + m + j for j in range(m))]
-        for axis, stride, size in zip(axes, _c_strides(table.shape), table.shape, strict=True):
+        for axis, stride, size in zip(axes, c_strides(table.shape), table.shape, strict=True):
             gate_strides[i, axis] = stride if size > 1 else 0
 
         coagent, shape = network[name], network.parameter_shape(name, num_observations)
         read = [1] if coagent.observes else []
         read += [2 + variable[other] for other in coagent.upstream] + [2 + m + variable[other] for other in coagent.previous]
-        policy_strides[i, read] = _c_strides(shape)[:-1]
+        policy_strides[i, read] = c_strides(shape)[:-1]
         policy_first.append(policy_first[-1] + int(np.prod(shape)))
 
     action_strides = np.zeros(m, dtype=np.int64)
-    action_strides[[variable[name] for name in network.action]] = _c_strides(tuple(network[name].num_outputs for name in network.action))
+    action_strides[[variable[name] for name in network.action]] = c_strides(tuple(network[name].num_outputs for name in network.action))
     initial = np.ones((m, max(network.num_outputs)))
     for i, name in enumerate(names):
         initial[i, : network.num_outputs[i]] = cumulative(network.initial(name))
@@ -159,7 +159,8 @@ def check_actions(mdp: MDP, network: CoagentNetwork) -> None:
         )
 
 
-def _c_strides(shape: tuple[int, ...]) -> list[int]:
+def c_strides(shape: tuple[int, ...]) -> list[int]:
+    """Strides, in entries, of a C-ordered array."""
     return [int(np.prod(shape[i + 1 :], dtype=np.int64)) for i in range(len(shape))]
 
 
