@@ -19,7 +19,7 @@ from optioncoagent.simulate import estimate_gradient, estimate_return
 from optioncoagent.simulate.episodes import run_blocks
 from optioncoagent.simulate.rng import key_of, seeded, uniform
 
-RUNS = 5
+RUNS = 7
 
 
 @njit(cache=True, nogil=True)

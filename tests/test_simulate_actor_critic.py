@@ -57,7 +57,7 @@ def by_the_book(mdp, network, episodes, rng, max_steps):
 
 
 def test_learning_is_that_of_the_book():
-    mdp, network, trials = random_mdp(0, num_states=2, gamma=0.9), option_critic(2, 2, deliberation_cost=0.2), 1200
+    mdp, network, trials = random_mdp(0, num_states=2, gamma=0.9), option_critic(2, 2, deliberation_cost=0.2, initial=0), 1200
     rng = np.random.default_rng(0)
     slow = [by_the_book(mdp, network, 3, rng, 6) for _ in range(trials)]
     fast = actor_critic(mdp, network, 3, STEP_SIZES, CRITIC, DECAY, trials=60_000, max_steps=6, threads=2)
