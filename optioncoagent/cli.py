@@ -8,9 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+import gymnasium as gym
 import tyro
 
 from optioncoagent.agents.settings import Settings
+from optioncoagent.experiments.gradients_command import Gradients
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,10 @@ def _train(command: Train) -> None:
     default = f"{command.env_id.replace('/', '-').replace(':', '-')}-seed{command.settings.seed}"
     folder = records.new_folder(command.run_dir, default)
     records.write_json(folder / "config.json", {"command": asdict(command), "versions": records.versions()})
-    print(f"training {command.env_id} with {agent.network}\n{agent.env}, {agent.settings.num_envs} at a time; run folder: {folder}")
+    backend = getattr(agent.env, "backend", type(agent.env).__name__)
+    print(
+        f"training {agent.network} on {command.env_id}\n{agent.settings.num_envs} environments ({backend}); run folder {folder}", flush=True
+    )
 
     writer = records.MetricsWriter(folder)
     seconds = dict.fromkeys(("environment", "acting", "learning"), 0.0)
@@ -132,11 +137,13 @@ def main() -> None:
     """Entry point. Bad input ends with one line that says what to change, and exit status 2."""
     try:
         command = tyro.extras.subcommand_cli_from_dict(
-            {"train": Train, "evaluate": Evaluate}, prog="optioncoagent", description="Option-critic as an asynchronous coagent network."
+            {"train": Train, "evaluate": Evaluate, "gradients": Gradients},
+            prog="optioncoagent",
+            description="Option-critic as an asynchronous coagent network.",
         )
         command.run()
     except KeyboardInterrupt:
         sys.exit(130)
-    except (ValueError, FileExistsError, FileNotFoundError) as error:
+    except (ValueError, TypeError, OSError, gym.error.Error) as error:
         print(f"optioncoagent: {error}", file=sys.stderr)
         sys.exit(2)

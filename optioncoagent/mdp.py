@@ -22,7 +22,8 @@ class MDP:
     of P, or of (s, a), shape (S, A). d0: (S,), law of S_0. gamma: in [0, 1]. terminal: (S,) bool, or None: the states that every
     action keeps, with zero reward. observation: (S,) int, what state s looks like to policies and execution functions; by default s itself.
 
-    Arrays are checked, copied to float64 and kept as `P`, `R`, `d0`, `gamma`, `terminal`, `observation`.
+    Arrays are checked, copied to float64 and kept as `P`, `R`, `d0`, `gamma`, `terminal`, `observation`. `observations` is None, or, where
+    `from_minigrid` made the MDP, a list: what is seen at each observation index.
     Raises ValueError that names the first offending entry.
     """
 
@@ -40,6 +41,7 @@ class MDP:
         self._check_laws()
         self.terminal = self._inferred_terminal() if terminal is None else np.array(terminal)
         self.observation = np.arange(self.num_states) if observation is None else np.array(observation)
+        self.observations: list[Any] | None = None
         self._check_terminal()
         self._check_observation()
 
@@ -96,6 +98,31 @@ class MDP:
         weighted.data = weighted.data / np.where(P.data > 0, P.data, 1.0)
         terminal = np.arange(num_states + 1) == num_states
         return cls(P, weighted, np.append(d0, 0.0), gamma, terminal)
+
+    @classmethod
+    def from_minigrid(
+        cls, env_id: str, gamma: float, seed: int = 0, horizon: bool = False, view: str = "state", max_states: int = 300_000
+    ) -> MDP:
+        """One level of a deterministic MiniGrid task, the one that `reset(seed=seed)` makes: every state reachable by minigrid's dynamics.
+
+        State 0 is the start, the last state the absorbing end. Without `horizon` there is no time: success pays 1 and only a termination
+        ends. With it the time is unrolled up to max_steps, state t n + s with n the number of time-free states, success pays minigrid's own
+        reward, which falls with the time, and the truncation ends as well: returns are those of the real environment.
+        view: "state", observations tell states apart, or "egocentric", states with the same 7x7 image, direction and mission share one. In
+        neither does an observation show the time. `observations[o]` is what is seen (image, direction, mission); the last one belongs to
+        the end, where nothing is.
+        Raises ValueError, naming the environment, if it is not a MiniGrid one, draws random numbers in a step, or has more than
+        `max_states` states; gymnasium's own error for an unknown id.
+        """
+        from optioncoagent.minigrid_levels import VIEWS, enumerate_level
+
+        if view not in VIEWS:
+            raise ValueError(f"view={view!r}: choose one of {VIEWS}")
+        level = enumerate_level(env_id, seed, max_states, horizon)
+        looks, observations = level.views(view, horizon)
+        mdp = cls(**level.arrays(horizon), gamma=gamma, observation=looks)
+        mdp.observations = observations
+        return mdp
 
     def _check_shapes(self) -> int:
         S = self.num_states

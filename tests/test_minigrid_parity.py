@@ -15,6 +15,7 @@ import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from minigrid.core.constants import DIR_TO_VEC
 from minigrid.core.world_object import Ball, Key
+from minigrid.envs import DynamicObstaclesEnv
 
 from optioncoagent_envs import make_minigrid
 from optioncoagent_envs.minigrid_vector import compiled_ids, minigrid_ids
@@ -26,9 +27,7 @@ COMPILED = compiled_ids()
 
 
 def stock_batch(env_id: str, num_envs: int, **kwargs) -> SyncVectorEnv:
-    return gym.make_vec(
-        env_id, num_envs, vectorization_mode="sync", vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}, **kwargs
-    )
+    return gym.make_vec(env_id, num_envs, vectorization_mode="sync", vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}, **kwargs)
 
 
 def assert_same_observations(ours, theirs) -> None:
@@ -91,7 +90,7 @@ def put_before_something(core, rng) -> list[int]:
         other = "red" if obj.color != "red" else "blue"
         core.carrying = [Key(obj.color), Key(obj.color), Key(other), Ball(obj.color), None][rng.integers(5)]
         return [TOGGLE, FORWARD, *rng.integers(0, 7, 3)] if rng.random() < 0.5 else [TOGGLE, TOGGLE, TOGGLE]
-    if kind in ("goal", "lava"):
+    if kind in ("goal", "lava") or isinstance(core, DynamicObstaclesEnv):
         return [FORWARD]
     core.carrying = None if rng.random() < 0.8 else Ball("purple")
     return [[PICKUP, LEFT, LEFT, DROP], [PICKUP, DROP, PICKUP], [TOGGLE, PICKUP]][rng.integers(3)]
@@ -100,6 +99,9 @@ def put_before_something(core, rng) -> list[int]:
 def event(core, action) -> str | None:
     """What the action is about to do in a stock environment, by name."""
     front = core.grid.get(*core.front_pos)
+    if isinstance(core, DynamicObstaclesEnv):
+        known = action == FORWARD and front is not None and front.type in ("goal", "ball", "wall")
+        return front.type if known else None
     if front is None:
         return "drop" if action == DROP and core.carrying is not None else None
     if action == FORWARD and front.type in ("goal", "lava"):
@@ -117,6 +119,8 @@ def event(core, action) -> str | None:
 def possible_events(core) -> set[str]:
     """The events that a level of this class always allows for."""
     kinds = {obj.type for obj in core.grid.grid if obj is not None}
+    if isinstance(core, DynamicObstaclesEnv):
+        return {"time-out", "goal", "ball", "wall"}
     events = {"time-out"} | (kinds & {"goal", "lava", "box"})
     if {"key", "ball", "box"} & kinds:
         events |= {"other pickup", "drop"}
@@ -135,6 +139,7 @@ def possible_events(core) -> set[str]:
 def replay_compiled(env_id: str, num_envs: int, num_steps: int, seed: int) -> None:
     """Steps both batches side by side and counts what happens; three quarters of the environments follow scripts."""
     ours, theirs = make_minigrid(env_id, num_envs, backend="compiled"), stock_batch(env_id, num_envs)
+    num_actions = int(ours.single_action_space.n)
     assert_same_observations(ours.reset(seed=seed)[0], theirs.reset(seed=seed)[0])
     cores = [env.unwrapped for env in theirs.envs]
     possible = possible_events(cores[0])
@@ -142,7 +147,7 @@ def replay_compiled(env_id: str, num_envs: int, num_steps: int, seed: int) -> No
     rng = np.random.default_rng(seed)
     scripts: list[list[int]] = [[] for _ in cores]
     for _ in range(num_steps):
-        actions = rng.integers(0, 7, num_envs)
+        actions = rng.integers(0, num_actions, num_envs)
         for i, core in enumerate(cores):
             if i % 4 > 0 and not scripts[i] and rng.random() < 0.5:
                 scripts[i] = put_before_something(core, rng)

@@ -33,7 +33,7 @@ def rollout(env, num_steps: int, seed: int = 0) -> list:
 
 
 def test_covered_ids():
-    assert len(compiled_ids()) >= 51
+    assert len(compiled_ids()) == 57
     assert set(compiled_ids()) < set(minigrid_ids())
 
 

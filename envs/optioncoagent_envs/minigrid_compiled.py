@@ -63,7 +63,7 @@ class CompiledMiniGrid(MiniGridBatch):
         self._rows = np.arange(num_envs)
         self._rng = np.zeros((num_envs, 6), np.uint64)
         self._grid = np.full((num_envs, stride * (core.height + 2 * pad)), GREY_WALL, np.uint8)
-        self._agent = np.zeros((num_envs, AGENT_COLUMNS), np.int64)
+        self._agent = np.zeros((num_envs, AGENT_COLUMNS + family.num_obstacles(core)), np.int64)
         self._mission_tuple: tuple[str, ...] | None = None
         bounds = np.linspace(0, num_envs, min(threads, num_envs) + 1).astype(int).tolist()
         self._chunks = list(zip(bounds[:-1], bounds[1:], strict=True))
@@ -92,9 +92,7 @@ class CompiledMiniGrid(MiniGridBatch):
         images, directions = self._blank_images(n), np.empty(n, np.int64)
         rewards, terminated, truncated = np.empty(n), np.empty(n, bool), np.empty(n, bool)
         arrays = actions, images, directions, rewards, terminated, truncated
-        waiting = (
-            [self._pool.submit(self._step_chunk, *chunk, *arrays) for chunk in self._chunks[1:]] if self._pool else []
-        )
+        waiting = [self._pool.submit(self._step_chunk, *chunk, *arrays) for chunk in self._chunks[1:]] if self._pool else []
         finals = self._step_chunk(*self._chunks[0], *arrays)
         finals = [final for final in (finals, *(future.result() for future in waiting)) if final is not None]
         infos: dict[str, Any] = {}
@@ -109,7 +107,9 @@ class CompiledMiniGrid(MiniGridBatch):
         """Steps rows first to last - 1; returns the rows whose episodes ended and their last observations, or None."""
         grid, agent, shape = self._grid, self._agent, self._shape
         outcome = rewards, terminated, truncated
-        ended = step_rows(first, last, actions, grid, agent, shape, self._family.rule, self._model.max_steps, *outcome)
+        ended = step_rows(
+            first, last, actions, grid, agent, self._rng, shape, self._family.rule, self._model.max_steps, *outcome
+        )
         self._observe(self._rows[first:last], images, directions)
         if not ended:
             return None
@@ -163,7 +163,7 @@ class CompiledMiniGrid(MiniGridBatch):
     def get_state(self) -> dict[str, np.ndarray]:
         """A copy of everything that the future depends on, with a row for each environment.
 
-        grid (n, cells) uint8 and agent (n, 6) int64 are the level as it stands (`minigrid_levels`), rng (n, 6) uint64
+        grid (n, cells) uint8 and agent (n, c) int64 are the level as it stands (`minigrid_levels`), rng (n, 6) uint64
         is where the levels to come are drawn from, seed and count name the level (`level_names`). Rows may be taken,
         repeated and put together at will.
         """

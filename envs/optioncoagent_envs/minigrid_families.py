@@ -1,7 +1,8 @@
 """Which of MiniGrid's classes the compiled batch covers, and what it needs to know about each.
 
 A family is a class of `minigrid.envs`: its compiled generator, the rule that ends its episodes, the settings that an
-instance gives the generator (None: not covered when made like this), and the missions that its levels number.
+instance gives the generator (None: not covered when made like this), the missions that its levels number, and how many
+obstacles move about.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from minigrid.minigrid_env import MiniGridEnv
 from optioncoagent_envs import minigrid_levels as levels
 from optioncoagent_envs import minigrid_rooms as rooms
 from optioncoagent_envs.minigrid_codes import BALL, BOX, BOX_NAMED, GREY_WALL, KEY, LAVA, NAMED, NUM_COLORS
-from optioncoagent_envs.minigrid_rules import GOAL_ONLY, OPEN, PICKUP
+from optioncoagent_envs.minigrid_rules import AVOID, GOAL_ONLY, OPEN, PICKUP
 
 COLORS_BY_INDEX = [IDX_TO_COLOR[index] for index in range(NUM_COLORS)]
 assert sorted(COLORS_BY_INDEX) == COLOR_NAMES and len(COLOR_TO_IDX) == NUM_COLORS
@@ -26,6 +27,10 @@ assert sorted(COLORS_BY_INDEX) == COLOR_NAMES and len(COLOR_TO_IDX) == NUM_COLOR
 
 def _no_settings(env: Any) -> list[int] | None:
     return []
+
+
+def _no_obstacles(env: Any) -> int:
+    return 0
 
 
 def _one_mission(env: Any) -> list[str]:
@@ -87,19 +92,21 @@ class Family:
     rule: int = GOAL_ONLY
     settings: Callable[[Any], list[int] | None] = _no_settings
     missions: Callable[[Any], list[str]] = _one_mission
+    num_obstacles: Callable[[Any], int] = _no_obstacles
 
 
 FAMILIES: dict[type[MiniGridEnv], Family] = {
     envs.EmptyEnv: Family(levels.empty, settings=_start),
     envs.DistShiftEnv: Family(levels.dist_shift, settings=lambda env: [*_start(env), env.strip2_row]),
+    envs.DynamicObstaclesEnv: Family(
+        levels.dynamic_obstacles, AVOID, _start, num_obstacles=lambda env: env.n_obstacles
+    ),
     envs.LavaGapEnv: Family(levels.lava_gap, settings=_lava_gap),
     envs.CrossingEnv: Family(levels.crossing, settings=_crossing),
     envs.DoorKeyEnv: Family(levels.door_key),
     envs.FourRoomsEnv: Family(levels.four_rooms, settings=_four_rooms),
     envs.LockedRoomEnv: Family(levels.locked_room, missions=_locked_room),
-    envs.MultiRoomEnv: Family(
-        rooms.multi_room, settings=lambda env: [env.minNumRooms, env.maxNumRooms, env.maxRoomSize]
-    ),
+    envs.MultiRoomEnv: Family(rooms.multi_room, settings=lambda env: [env.minNumRooms, env.maxNumRooms, env.maxRoomSize]),
     envs.UnlockEnv: Family(rooms.unlock, OPEN, lambda env: [env.room_size, 0, 0]),
     envs.UnlockPickupEnv: Family(rooms.unlock, PICKUP, lambda env: [env.room_size, 1, 0], _pick_up),
     envs.BlockedUnlockPickupEnv: Family(rooms.unlock, PICKUP, lambda env: [env.room_size, 1, 1], _pick_up),

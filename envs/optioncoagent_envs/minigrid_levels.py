@@ -2,7 +2,7 @@
 
 A generator takes the rows of a batch that need a new level and writes them:
 
-    rows (k,) int64, rng (n, 6) uint64 (`minigrid_random`), grid (n, cells) uint8 (`minigrid_codes`), agent (n, 6)
+    rows (k,) int64, rng (n, 6) uint64 (`minigrid_random`), grid (n, cells) uint8 (`minigrid_codes`), agent (n, c)
     int64, shape (width, height, stride, pad), settings (s,) int64: what the environment was made with
 
 A grid is stored row by row within a rim of `pad` cells of wall, so that no view reaches outside; a position is an index
@@ -15,11 +15,13 @@ import numpy as np
 from minigrid.core.constants import COLOR_NAMES, COLOR_TO_IDX
 from numba import njit
 
-from optioncoagent_envs.minigrid_codes import DOOR_CLOSED, DOOR_LOCKED, EMPTY, GOAL, GREY_WALL, KEY, LAVA
+from optioncoagent_envs.minigrid_codes import BALL, DOOR_CLOSED, DOOR_LOCKED, EMPTY, GOAL, GREY_WALL, KEY, LAVA
 from optioncoagent_envs.minigrid_random import below, shuffle
 
 POSITION, DIRECTION, CARRIED, STEPS, MISSION, DOOR = range(6)  # the columns of `agent`; DOOR: the one to be opened
-AGENT_COLUMNS = 6
+AGENT_COLUMNS = 6  # then come the positions of obstacles that move, in the order in which they do
+OBSTACLE = BALL + COLOR_TO_IDX["blue"]
+OBSTACLE_TRIES = 100
 COLORS = np.array([COLOR_TO_IDX[name] for name in COLOR_NAMES])  # in the order in which MiniGrid draws them
 GREEN_GOAL = GOAL + COLOR_TO_IDX["green"]
 YELLOW = COLOR_TO_IDX["yellow"]
@@ -66,8 +68,11 @@ def begin(agent, at, direction):
 
 
 @njit(cache=True, nogil=True)
-def place(stream, cells, shape, x, y, width, height, agent, apart, tries):
-    """`place_obj`: an empty cell of the rectangle, at least `apart` steps from the position `agent` (0 for none)."""
+def find(stream, cells, shape, x, y, width, height, agent, apart, tries):
+    """`place_obj`: an empty cell of the rectangle, at least `apart` steps from the position `agent` (0 for none).
+
+    Returns its position, or 0 if none was found.
+    """
     x, y = max(x, 0), max(y, 0)
     right, bottom = min(x + width, shape[0]), min(y + height, shape[1])
     ax, ay = agent % shape[2] - shape[3], agent // shape[2] - shape[3]
@@ -79,7 +84,16 @@ def place(stream, cells, shape, x, y, width, height, agent, apart, tries):
         at = position(shape, i, j)
         if cells[at] == EMPTY and abs(i - ax) + abs(j - ay) >= apart:
             return at
-    raise RecursionError("rejection sampling failed in place_obj")
+    return 0
+
+
+@njit(cache=True, nogil=True)
+def place(stream, cells, shape, x, y, width, height, agent, apart, tries):
+    """`find`, with MiniGrid's error if there is no such cell."""
+    at = find(stream, cells, shape, x, y, width, height, agent, apart, tries)
+    if at == 0:
+        raise RecursionError("rejection sampling failed in place_obj")
+    return at
 
 
 @njit(cache=True, nogil=True)
@@ -104,6 +118,18 @@ def empty(rows, rng, grid, agent, shape, settings):
             place_agent(rng[row], cells, agent[row], shape, 0, 0, shape[0], shape[1])
         else:
             begin(agent[row], position(shape, settings[0], settings[1]), settings[2])
+
+
+@njit(cache=True, nogil=True)
+def dynamic_obstacles(rows, rng, grid, agent, shape, settings):
+    """DynamicObstaclesEnv; settings: those of EmptyEnv."""
+    empty(rows, rng, grid, agent, shape, settings)
+    for row in rows:
+        for k in range(AGENT_COLUMNS, agent.shape[1]):
+            start = agent[row, POSITION]
+            at = place(rng[row], grid[row], shape, 0, 0, shape[0], shape[1], start, 1, OBSTACLE_TRIES)
+            grid[row, at] = OBSTACLE
+            agent[row, k] = at
 
 
 @njit(cache=True, nogil=True)
@@ -140,7 +166,9 @@ def crossing(rows, rng, grid, agent, shape, settings):
     """CrossingEnv; settings: the number of crossings, the code of the obstacle."""
     width, height = shape[0], shape[1]
     count_v, count_h = len(range(2, height - 2, 2)), len(range(2, width - 2, 2))
-    rivers = np.empty(count_v + count_h, np.int64)
+    rivers = np.empty(count_v + count_h, np.int64)  # the vertical ones from left to right, the horizontal ones down
+    vertical, horizontal = np.empty(count_v, np.int64), np.empty(count_h, np.int64)
+    crossed = np.empty(len(rivers), np.bool_)
     number = min(settings[0], len(rivers))
     path = np.empty(number, np.int64)  # 1: through a vertical river, to the right; 0: through a horizontal one, down
     for row in rows:
@@ -150,22 +178,29 @@ def crossing(rows, rng, grid, agent, shape, settings):
         cells[position(shape, width - 2, height - 2)] = GREEN_GOAL
         for k in range(len(rivers)):
             rivers[k] = k
+            crossed[k] = False
         shuffle(stream, rivers)
-        vertical = np.sort(rivers[:number][rivers[:number] < count_v]) * 2 + 2
-        horizontal = (np.sort(rivers[:number][rivers[:number] >= count_v]) - count_v) * 2 + 2
-        for y in horizontal:
-            bar(cells, shape, 1, y, width - 2, 1, settings[1])
-        for x in vertical:
-            bar(cells, shape, x, 1, 1, height - 2, settings[1])
-        path[: len(vertical)] = 1
-        path[len(vertical) :] = 0
+        for k in range(number):
+            crossed[rivers[k]] = True
+        num_v = num_h = 0
+        for k in range(len(rivers)):
+            if crossed[k] and k < count_v:
+                vertical[num_v] = 2 * k + 2
+                bar(cells, shape, vertical[num_v], 1, 1, height - 2, settings[1])
+                num_v += 1
+            elif crossed[k]:
+                horizontal[num_h] = 2 * (k - count_v) + 2
+                bar(cells, shape, 1, horizontal[num_h], width - 2, 1, settings[1])
+                num_h += 1
+        for k in range(number):
+            path[k] = k < num_v
         shuffle(stream, path)
         i, j = 0, 0  # rivers crossed to the right and down so far
         for rightwards in path:
             left = vertical[i - 1] if i > 0 else 0
-            right = vertical[i] if i < len(vertical) else height - 1
+            right = vertical[i] if i < num_v else height - 1
             top = horizontal[j - 1] if j > 0 else 0
-            bottom = horizontal[j] if j < len(horizontal) else width - 1
+            bottom = horizontal[j] if j < num_h else width - 1
             if rightwards:
                 x, y = right, below(stream, top + 1, bottom)
                 i += 1

@@ -84,24 +84,24 @@ def write_agent(image, at, direction):
 
 
 @njit(cache=True, nogil=True)
-def observe_streams(streams, poses, carried, shape, size, see_through, offsets, images):
-    """Images from the cells of the view that lie inside the grid.
+def observe_views(words, poses, carried, shape, size, see_through, offsets, images):
+    """Images from the cells of each view that lie inside the grid.
 
-    streams (n, size * size) uint32: those cells in the view's order, the rest unused; poses (n,) int64:
-    4 * (y * width + x) + direction; carried (n,) uint32: the words of what is carried; shape: (width, height) of the
-    grid; offsets as `view_offsets`; images (n, size * size * 3) uint8 are written.
+    words (k,) uint32: those cells, view after view, in the view's order; poses (n,) int64: 4 * (y * width + x) +
+    direction; carried (n,) uint32: the words of what is carried; shape: (width, height) of the grid; offsets as
+    `view_offsets`; images (n, size * size * 3) uint8 are written.
     """
     cells = np.empty(size * size, np.uint32)
     width, height = shape
+    taken = 0
     for i in range(len(poses)):
         direction = poses[i] % 4
         x, y = poses[i] // 4 % width, poses[i] // 4 // width
-        taken = 0
         for cell in range(size * size):
             cx = x + offsets[direction, cell, 0]
             cy = y + offsets[direction, cell, 1]
             if 0 <= cx < width and 0 <= cy < height:
-                cells[cell] = streams[i, taken]
+                cells[cell] = words[taken]
                 taken += 1
             else:
                 cells[cell] = OUTSIDE
@@ -109,12 +109,12 @@ def observe_streams(streams, poses, carried, shape, size, see_through, offsets, 
 
 
 @njit(cache=True, nogil=True)
-def observe_whole(streams, poses, width, height, images):
-    """FullyObsWrapper's images (n, width * height * 3) from streams (n, width * height) uint32 in the grid's order."""
+def observe_whole(words, poses, width, height, images):
+    """FullyObsWrapper's images (n, width * height * 3) from the words of each grid, in the grid's order."""
     for i in range(len(poses)):
         for x in range(width):
             for y in range(height):
-                write_word(images[i], x * height + y, streams[i, y * width + x])
+                write_word(images[i], x * height + y, words[(i * height + y) * width + x])
         x, y = poses[i] // 4 % width, poses[i] // 4 // width
         write_agent(images[i], x * height + y, poses[i] % 4)
 

@@ -43,7 +43,7 @@ def multi_room(rows, rng, grid, agent, shape, settings):
             reached = chain_rooms(stream, chain, number, shape, settings[2])
             if reached > length:
                 length = reached
-                best[:length] = chain[:length]
+                best, chain = chain, best
         blank(cells, shape)
         previous = -1  # index into COLORS of the last door's colour
         for k in range(length):

@@ -1,8 +1,9 @@
-"""MiniGrid's step, compiled for a batch: the seven actions and the three ways to end.
+"""MiniGrid's step, compiled for a batch: the seven actions and the ways to end.
 
 The arrays are those of `minigrid_levels`. A goal or lava that the agent enters ends the episode in every environment;
-`rule` says what else does: GOAL nothing, PICKUP holding the object that the mission names after a pick-up action, OPEN
-the named door standing open after a toggle action.
+`rule` says what else does: GOAL_ONLY nothing, PICKUP holding the object that the mission names after a pick-up action,
+OPEN the named door standing open after a toggle action, AVOID walking towards anything but the goal, among obstacles
+that move first.
 """
 
 from __future__ import annotations
@@ -26,10 +27,19 @@ from optioncoagent_envs.minigrid_codes import (
     WALL,
     WORDS,
 )
-from optioncoagent_envs.minigrid_levels import CARRIED, DIRECTION, DOOR, POSITION, STEPS
+from optioncoagent_envs.minigrid_levels import (
+    AGENT_COLUMNS,
+    CARRIED,
+    DIRECTION,
+    DOOR,
+    OBSTACLE_TRIES,
+    POSITION,
+    STEPS,
+    find,
+)
 from optioncoagent_envs.minigrid_observe import write_agent, write_view, write_word
 
-GOAL_ONLY, PICKUP, OPEN = range(3)
+GOAL_ONLY, PICKUP, OPEN, AVOID = range(4)
 LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE, DONE = range(7)  # minigrid.core.actions.Actions
 
 
@@ -87,6 +97,26 @@ def act(cells, agent, action, stride, rule):
 
 
 @njit(cache=True, nogil=True)
+def act_among_obstacles(cells, agent, stream, action, shape):
+    """DynamicObstaclesEnv.step: as `act`, or -2 for running into something."""
+    if action > FORWARD:
+        action = LEFT
+    direction = agent[DIRECTION]
+    step = 1 if direction % 2 == 0 else shape[2]
+    front = cells[agent[POSITION] + step if direction < 2 else agent[POSITION] - step]
+    blocked = front != EMPTY and not GOAL <= front < LAVA
+    for k in range(AGENT_COLUMNS, len(agent)):
+        y, x = agent[k] // shape[2] - shape[3] - 1, agent[k] % shape[2] - shape[3] - 1
+        at = find(stream, cells, shape, x, y, 3, 3, agent[POSITION], 1, OBSTACLE_TRIES)
+        if at > 0:
+            cells[at] = cells[agent[k]]
+            cells[agent[k]] = EMPTY
+            agent[k] = at
+    outcome = act(cells, agent, action, shape[2], AVOID)
+    return -2 if action == FORWARD and blocked else outcome
+
+
+@njit(cache=True, nogil=True)
 def observe(cells, agent, offsets, size, see_through, scratch, image):
     """The image of one agent's view; offsets (4, size * size) are differences of positions."""
     at, ways = agent[POSITION], offsets[agent[DIRECTION]]
@@ -129,17 +159,20 @@ def are_actions(actions):
 
 
 @njit(cache=True, nogil=True)
-def step_rows(first, last, actions, grid, agent, shape, rule, max_steps, rewards, terminated, truncated):
+def step_rows(first, last, actions, grid, agent, rng, shape, rule, max_steps, rewards, terminated, truncated):
     """Rows first to last - 1 take their actions; returns how many episodes ended.
 
     actions (n,) int64; rewards (n,) float64, terminated and truncated (n,) bool are written.
     """
     ended = 0
     for row in range(first, last):
-        outcome = act(grid[row], agent[row], actions[row], shape[2], rule)
+        if rule == AVOID:
+            outcome = act_among_obstacles(grid[row], agent[row], rng[row], actions[row], shape)
+        else:
+            outcome = act(grid[row], agent[row], actions[row], shape[2], rule)
         agent[row, STEPS] += 1
         steps = agent[row, STEPS]
-        rewards[row] = 1 - 0.9 * (steps / max_steps) if outcome > 0 else 0.0
+        rewards[row] = 1 - 0.9 * (steps / max_steps) if outcome > 0 else -1.0 if outcome == -2 else 0.0
         terminated[row] = outcome != 0
         truncated[row] = steps >= max_steps
         ended += terminated[row] or truncated[row]

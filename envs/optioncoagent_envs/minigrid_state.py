@@ -10,7 +10,7 @@ from minigrid.core.grid import Grid
 from minigrid.minigrid_env import MiniGridEnv
 
 from optioncoagent_envs.minigrid_codes import EMPTY, code_of, is_named, object_of
-from optioncoagent_envs.minigrid_levels import CARRIED, DIRECTION, DOOR, MISSION, POSITION, STEPS
+from optioncoagent_envs.minigrid_levels import AGENT_COLUMNS, CARRIED, DIRECTION, DOOR, MISSION, POSITION, STEPS
 from optioncoagent_envs.minigrid_random import generator_of, stream_of
 
 Shape = tuple[int, int, int, int]
@@ -41,14 +41,15 @@ def read_row(
     if agent[DOOR]:
         y, x = divmod(int(agent[DOOR]), stride)
         env.door = env.grid.get(x - pad, y - pad)
+    if len(agent) > AGENT_COLUMNS:
+        places = [divmod(int(at), stride) for at in agent[AGENT_COLUMNS:]]
+        env.obstacles = [env.grid.get(x - pad, y - pad) for y, x in places]
     env.step_count = int(agent[STEPS])
     env.mission = missions[agent[MISSION]]
     return env
 
 
-def write_row(
-    env: Any, cells: np.ndarray, agent: np.ndarray, stream: np.ndarray, shape: Shape, missions: list[str]
-) -> None:
+def write_row(env: Any, cells: np.ndarray, agent: np.ndarray, stream: np.ndarray, shape: Shape, missions: list[str]) -> None:
     """Writes the state of `env` to the row; a mission that is not among `missions` is added there."""
     width, height, stride, pad = shape
     target, door = getattr(env, "obj", None), getattr(env, "door", None)
@@ -64,4 +65,6 @@ def write_row(
     if door is not None:
         k = next(k for k, obj in enumerate(env.grid.grid) if obj is door)
         agent[DOOR] = (k // width + pad) * stride + k % width + pad
+    if len(agent) > AGENT_COLUMNS:
+        agent[AGENT_COLUMNS:] = [(y + pad) * stride + x + pad for x, y in (ball.cur_pos for ball in env.obstacles)]
     stream[:] = stream_of(env.np_random)

@@ -17,17 +17,24 @@ from typing import Any, cast
 import gymnasium as gym
 import numpy as np
 from gymnasium.wrappers import TimeLimit
-from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX
+from minigrid.core.constants import COLOR_NAMES, COLOR_TO_IDX, OBJECT_TO_IDX
 from minigrid.core.grid import Grid
-from minigrid.core.world_object import Ball, Box, Floor, Goal, Key, Lava, Wall
+from minigrid.core.world_object import Ball, Box, Door, Floor, Goal, Key, Lava, Wall
 from minigrid.minigrid_env import MiniGridEnv
 
 from optioncoagent_envs.minigrid_batch import MiniGridBatch, Observations
 from optioncoagent_envs.minigrid_codes import word_of
-from optioncoagent_envs.minigrid_observe import observe_streams, observe_whole, view_offsets
+from optioncoagent_envs.minigrid_observe import observe_views, observe_whole, view_offsets
 
 # These never change their looks during an episode of minigrid's own environments; doors do.
 CONSTANT = frozenset((Wall, Floor, Goal, Lava, Key, Ball, Box))
+EMPTY_WORD = word_of(None)
+DOOR_WORDS = {
+    (color, is_open, is_locked): word_of(Door(color, is_open, is_locked))
+    for color in COLOR_NAMES
+    for is_open in (False, True)
+    for is_locked in (False, True)
+}
 OWN = ("gen_obs", "window", "clock", "render_mode")  # of an environment in this batch, no part of its state
 
 
@@ -35,9 +42,12 @@ class Words(dict):
     """object -> word; remembered only for the classes whose looks never change."""
 
     def __init__(self, constant: frozenset[type]):
+        super().__init__({None: EMPTY_WORD})
         self.constant = constant
 
     def __missing__(self, obj: Any) -> int:
+        if type(obj) is Door:
+            return DOOR_WORDS[obj.color, obj.is_open, obj.is_locked]
         word = word_of(obj)
         if type(obj) in self.constant:
             self[obj] = word
@@ -102,20 +112,17 @@ class Lens:
 
     def images(self, views: Sequence[View]) -> np.ndarray:
         """The views written out: (n, *shape) uint8."""
-        n, capacity = len(views), self.shape[0] * self.shape[1]
-        streams = np.empty((n, capacity), np.uint32)
-        flat = streams.data.cast("B").cast("I")
-        for at, view in zip(range(0, n * capacity, capacity), views, strict=True):
-            flat[at : at + len(view.words)] = view.words
+        n = len(views)
+        words = np.frombuffer(b"".join([view.words for view in views]), np.uint32)
         poses = np.array([view.pose for view in views])
         carried = np.array([view.carried for view in views], np.uint32)
-        images = np.empty((n, capacity * 3), np.uint8)
+        images = np.empty((n, self.shape[0] * self.shape[1] * 3), np.uint8)
         if self.whole:
-            observe_whole(streams, poses, self.width, self.height, images)
+            observe_whole(words, poses, self.width, self.height, images)
         else:
             size, see_through = self.size, self.see_through
             shape = self.width, self.height
-            observe_streams(streams, poses, carried, shape, size, see_through, self.offsets, images)
+            observe_views(words, poses, carried, shape, size, see_through, self.offsets, images)
         return images.reshape(n, *self.shape)
 
 

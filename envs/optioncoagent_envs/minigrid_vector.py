@@ -2,10 +2,11 @@
 
 `make_minigrid` picks the fastest way that an id allows, and the environment's `backend` says which:
 
-    "compiled"   the families whose episodes end at a goal, in lava, with a pick-up or an opened door, made by ids or by
-                 settings of one's own: Empty, FourRooms, DistShift, LavaGap, LavaCrossing, SimpleCrossing, DoorKey,
-                 MultiRoom, LockedRoom, Unlock, UnlockPickup, BlockedUnlockPickup, KeyCorridor, ObstructedMaze
-                 (`minigrid_compiled`; `compiled_ids` lists them): levels, rules and observations are compiled
+    "compiled"   the families whose episodes end at a goal, in lava, with a pick-up, an opened door or a collision, made
+                 by ids or by settings of one's own: Empty, FourRooms, DistShift, LavaGap, LavaCrossing, SimpleCrossing,
+                 DoorKey, MultiRoom, LockedRoom, Unlock, UnlockPickup, BlockedUnlockPickup, KeyCorridor, ObstructedMaze,
+                 Dynamic-Obstacles (`minigrid_compiled`; `compiled_ids` lists them): levels, rules and observations are
+                 compiled
     "stock"      any other MiniGrid or BabyAI id, and any subclass of `MiniGridEnv`: MiniGrid's own levels and rules,
                  compiled observations (`minigrid_stock`)
     "gymnasium"  an environment that makes observations of its own (other wrappers, another space, another `gen_obs`):

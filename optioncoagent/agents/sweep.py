@@ -32,7 +32,7 @@ def sweep(
         # W_{k-1} = β_k [ Σ_u π_k(u) W_k(u) − c_k ] + (1 − β_k) W_k(previous u)
         drawn = (policies[coagent.name] * w).sum(dim=k, keepdim=True)
         if coagent.cost:
-            drawn = drawn - coagent.cost * ~start
+            drawn = drawn - coagent.cost * (~start).to(q.dtype)
         beta = gate_on_axes(network, k, start, state, previous, q.dtype)
         if isinstance(beta, float) and beta == 1.0:
             values.insert(0, drawn)
@@ -56,7 +56,12 @@ def gate_on_axes(
 def gate(network: CoagentNetwork, k: int, x: LocalState, dtype: torch.dtype) -> float | Tensor:
     """Execution probability of coagent k on local states, a float if it is constant."""
     coagent = network.coagents[k]
-    beta = execution_probability(coagent, x)
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)  # so that 0.3 * x.start has the precision of the rest
+    try:
+        beta = execution_probability(coagent, x)
+    finally:
+        torch.set_default_dtype(default)
     if not callable(coagent.executes):
         return float(beta)
     beta = torch.as_tensor(beta, device=x.start.device).to(dtype)

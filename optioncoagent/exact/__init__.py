@@ -1,10 +1,12 @@
 """What the theory says, exactly: returns, gradients, values and reductions of any coagent network on any finite MDP, by linear solves.
 
-    chain, tick, solve    the Markov chain that (mdp, network, params) makes: its nodes, its kernel, one sweep of a tick, its linear system
+    chain                 the Markov chain that (mdp, network, params) makes: its kernel, values and occupancies
+    structure, layout     what the parameters do not change: which nodes it has, how they are numbered
+    tick, solve           one sweep of the network over all nodes; the linear system
     gradients             expected_return, policy_gradient, local_gradient, finite_difference
     comdp, synchronous    the CoMDP of one coagent; the reduction to a synchronous network
     option_values         option-critic's values and occupancies
-    forms                 the gradient forms of option-critic, and what they differ by
+    forms, compare        the gradient forms of option-critic as records; how they differ from the gradient
 
 Sources: ACN is Kostas, Nota, Thomas, "Asynchronous Coagent Networks" (ICML 2020), appendices A to E; OC is Bacon, Harb, Precup, "The
 Option-Critic Architecture" (AAAI 2017). Where each numbered statement is, as a function and as a test (tests/test_exact_*.py):
@@ -35,7 +37,8 @@ Option-Critic Architecture" (AAAI 2017). Where each numbered statement is, as a 
 """
 
 from optioncoagent.exact.comdp import CoMDP, comdp
-from optioncoagent.exact.forms import FORMS, Comparison, Form, compare_gradients, form_gradient, termination_gradient
+from optioncoagent.exact.compare import Comparison, compare_gradients, form_gradient, termination_gradient
+from optioncoagent.exact.forms import FORMS, Form
 from optioncoagent.exact.gradients import expected_return, finite_difference, local_gradient, policy_gradient
 from optioncoagent.exact.option_values import OptionValues, option_values
 from optioncoagent.exact.synchronous import SynchronousMDP, synchronous

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from optioncoagent.exact.chain import check_actions
+from optioncoagent.exact.layout import check_actions
 from optioncoagent.exact.tick import FloatArray, IntArray, Nodes, execution
 from optioncoagent.mdp import MDP
 from optioncoagent.network import Coagent, CoagentNetwork

@@ -1,0 +1,118 @@
+"""Gradient forms of option-critic, evaluated and measured against the exact gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from optioncoagent.exact.forms import FORMS, Form, NotDefined, Setting
+from optioncoagent.exact.gradients import policy_gradient
+from optioncoagent.exact.option_values import flat_network
+from optioncoagent.exact.tick import FloatArray
+from optioncoagent.mdp import MDP
+
+
+def termination_gradient(
+    mdp: MDP,
+    params: Mapping[str, Any],
+    form: str = "q_beta",
+    first: str = "select",
+    deliberation_cost: float = 0.0,
+    initial: Any = None,
+) -> FloatArray:
+    """The termination gradient of flat option-critic in one of its forms, like params["termination"].
+
+    form: "q_beta", "advantage" and "score" are exact; the others are deviations, see `FORMS`. Raises ValueError for a form of another
+    coagent or an unknown one, and where `option_values` does; "undiscounted" needs episodes that end.
+    """
+    known = [name for name, record in FORMS.items() if record.coagent == "termination"]
+    if form not in known:
+        raise ValueError(f"form={form!r} is no form of the termination gradient: choose one of {known}")
+    return form_gradient(mdp, params, form, first, deliberation_cost, initial)
+
+
+def form_gradient(
+    mdp: MDP,
+    params: Mapping[str, Any],
+    form: str | Form,
+    first: str = "select",
+    deliberation_cost: float = 0.0,
+    initial: Any = None,
+) -> FloatArray:
+    """Any form, of `FORMS` by name or one's own, like the logits of its coagent: `FORMS[form].coagent` says whose.
+
+    Raises ValueError for an unknown name, and where `option_values` does; "undiscounted" needs episodes that end.
+    """
+    return _record(form).gradient(_setting(mdp, params, first, deliberation_cost, initial))
+
+
+class Comparison(NamedTuple):
+    """One form against the exact gradient of its coagent.
+
+    cosine; norm_ratio: |form| / |exact|; sign_agreement: share of the exact gradient's entries that are not zero whose sign the form has;
+    max_abs_difference; exact: does the form claim to be exact? Ratios are NaN where the exact gradient, or the form, is zero up to
+    rounding, and everything is where the form is not defined ("undiscounted" where episodes may never end).
+    """
+
+    coagent: str
+    form: str
+    cosine: float
+    norm_ratio: float
+    sign_agreement: float
+    max_abs_difference: float
+    exact: bool
+
+
+def compare_gradients(
+    mdp: MDP,
+    params: Mapping[str, Any],
+    forms: Iterable[str | Form] | None = None,
+    first: str = "select",
+    deliberation_cost: float = 0.0,
+    initial: Any = None,
+) -> list[Comparison]:
+    """Measure gradient forms of flat option-critic against `policy_gradient`, one row each, in the order given.
+
+    forms: names in `FORMS`, or records of one's own; None: all of `FORMS`. Raises ValueError for an unknown name, and where
+    `option_values` does.
+    """
+    chosen = [_record(form) for form in (FORMS if forms is None else forms)]
+    setting = _setting(mdp, params, first, deliberation_cost, initial)
+    truth = policy_gradient(mdp, setting.network, params)
+    rounding = 1e-13 * float(np.abs(setting.values.q_omega).max() * setting.values.d_z.sum())
+    rows = []
+    for form in chosen:
+        try:
+            gradient = form.gradient(setting)
+        except NotDefined:
+            gradient = np.full_like(truth[form.coagent], np.nan)
+        rows.append(_compare(form, gradient.reshape(-1), truth[form.coagent].reshape(-1), rounding))
+    return rows
+
+
+def _record(form: str | Form) -> Form:
+    if isinstance(form, Form):
+        return form
+    if form not in FORMS:
+        raise ValueError(f"unknown form {form!r}: choose from {list(FORMS)}, or pass a Form")
+    return FORMS[form]
+
+
+def _setting(mdp: MDP, params: Mapping[str, Any], first: str, deliberation_cost: float, initial: Any) -> Setting:
+    return Setting(mdp, params, flat_network(mdp, params, first, deliberation_cost, initial), first, deliberation_cost, initial)
+
+
+def _compare(form: Form, gradient: FloatArray, truth: FloatArray, rounding: float) -> Comparison:
+    norm, true_norm = float(np.linalg.norm(gradient)), float(np.linalg.norm(truth))
+    signed = np.abs(truth) > rounding
+    return Comparison(
+        coagent=form.coagent,
+        form=form.name,
+        cosine=float(gradient @ truth) / (norm * true_norm) if norm > rounding and true_norm > rounding else np.nan,
+        norm_ratio=norm / true_norm if true_norm > rounding else np.nan,
+        sign_agreement=float((np.sign(gradient) == np.sign(truth))[signed].mean()) if signed.any() else np.nan,
+        max_abs_difference=float(np.abs(gradient - truth).max(initial=0.0)),
+        exact=form.exact,
+    )

@@ -1,0 +1,158 @@
+"""`optioncoagent gradients`: every gradient form of option-critic against the exact gradient, on one finite environment."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from optioncoagent.exact import Comparison
+    from optioncoagent.mdp import MDP
+
+PICTURES = (".png", ".pdf", ".svg")
+GRIDWORLD = "optioncoagent_envs:OptionCoagent/Gridworld-v0"
+NUM_POINTS = 50  # comparisons along an ascent, for the picture
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """Compare every gradient form of option-critic with the exact gradient, by linear algebra, on one finite environment.
+
+    Cosine, ratio of norms, share of signs that agree and largest difference, for random parameters or after some exact-gradient steps.
+    """
+
+    env_id: tyro.conf.Positional[str] = GRIDWORLD
+    """OptionCoagent/FourRooms-v0, a toy_text id such as FrozenLake-v1, or a MiniGrid id whose level can be enumerated."""
+    num_options: int = 4
+    """Number of options, at least 2: with one, nothing depends on terminations and their gradient is zero."""
+    gamma: float = 0.99
+    """Discount."""
+    first: Literal["select", "terminate"] = "select"
+    """Is the first option selected, or does the termination decide at the first step too?"""
+    deliberation_cost: float = 0.0
+    """Charged whenever an option is chosen, except at the first step."""
+    seed: int = 0
+    """Seed of the random parameters."""
+    scale: float = 1.0
+    """Logits are drawn normal(0, scale)."""
+    steps: int = 0
+    """Exact-gradient steps to take before comparing."""
+    step_size: float = 0.05
+    """Root-mean-square change of a logit in the first of these steps; later ones are no longer than that."""
+    level_seed: int = 0
+    """MiniGrid: seed of the level."""
+    horizon: bool = False
+    """MiniGrid: unroll the time up to max_steps, with the reward that falls with it."""
+    view: Literal["state", "egocentric"] = "state"
+    """MiniGrid: do policies see the state, or what the agent sees?"""
+    format: Literal["text", "csv", "json"] = "text"
+    """How the table is written."""
+    out: Path | None = None
+    """File for the table; by default it is printed."""
+    plot: Path | None = None
+    """File for a picture of the table (.png, .pdf or .svg)."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("num_options", 2), ("steps", 0), ("seed", 0), ("level_seed", 0), ("scale", 0)):
+            if not getattr(self, name) >= least:
+                raise ValueError(f"{name}={getattr(self, name)}: it must be at least {least}")
+        if not self.step_size > 0:
+            raise ValueError(f"step_size={self.step_size}: it must be greater than 0")
+        if not 0 <= self.gamma <= 1:
+            raise ValueError(f"gamma={self.gamma}: it must be in [0, 1]")
+        if self.plot is not None and self.plot.suffix not in PICTURES:
+            raise ValueError(f"plot={self.plot}: choose a file name that ends with one of {PICTURES}")
+        for path in (self.out, self.plot):
+            if path is not None and not path.parent.is_dir():
+                raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
+
+    def run(self) -> None:
+        main(self)
+
+
+def main(command: Gradients) -> None:
+    """Write the table, and the picture if one is asked for. Raises ValueError for an environment that cannot be enumerated."""
+    from optioncoagent.exact import compare_gradients, expected_return
+    from optioncoagent.experiments.ascent import ascend, gradient_along, of_length
+    from optioncoagent.option_critic import option_critic
+
+    mdp = make_mdp(command)
+    same: dict[str, Any] = {"first": command.first, "deliberation_cost": command.deliberation_cost}
+    network = option_critic(command.num_options, mdp.num_actions, **same)
+    start = network.init_params(mdp.num_observations, command.seed, command.scale)
+    every = max(1, command.steps // NUM_POINTS)
+
+    along: list[tuple[int, list[Comparison]]] = []
+    for step, params in enumerate(ascend(start, gradient_along(mdp, network), of_length(command.step_size), command.steps)):  # noqa: B007
+        if step == command.steps or (command.plot is not None and step % every == 0):
+            along.append((step, compare_gradients(mdp, params, **same)))
+    rows = along[-1][1]
+    heading = f"{command.env_id}, {mdp}, {command.num_options} options, J = {expected_return(mdp, network, params):.6g}"
+    heading += f" after {command.steps} exact-gradient steps" if command.steps else ""
+    text = {"text": lambda: as_text(heading, rows), "csv": lambda: as_csv(rows), "json": lambda: as_json(rows)}[command.format]()
+    if command.out is None:
+        print(text, end="")
+    else:
+        command.out.write_text(text)
+    if command.plot is not None:
+        from optioncoagent.experiments.gradients_picture import picture
+
+        picture(heading, along).savefig(command.plot)
+
+
+def make_mdp(command: Gradients) -> MDP:
+    """The environment as an MDP. Raises ValueError, naming it, if it is unknown or cannot be enumerated."""
+    import gymnasium as gym
+    import minigrid  # noqa: F401  (registers the ids)
+    from minigrid.minigrid_env import MiniGridEnv
+
+    import optioncoagent_envs  # noqa: F401  (registers the ids)
+    from optioncoagent.mdp import MDP
+
+    try:
+        env = gym.make(command.env_id, disable_env_checker=True).unwrapped
+    except (gym.error.Error, ImportError) as error:
+        raise ValueError(f"env_id={command.env_id}: {error}") from error
+    if isinstance(env, MiniGridEnv):
+        return MDP.from_minigrid(command.env_id, command.gamma, command.level_seed, command.horizon, command.view)
+    for name in ("level_seed", "horizon", "view"):
+        if getattr(command, name) != getattr(Gradients, name):
+            raise ValueError(f"{name}={getattr(command, name)} is for MiniGrid levels, and {command.env_id} is none")
+    if getattr(env, "P", None) is None or getattr(env, "initial_state_distrib", None) is None:
+        raise ValueError(
+            f"env_id={command.env_id} cannot be enumerated: it is no MiniGrid level, and has no toy_text tables P "
+            "and initial_state_distrib; build an MDP from arrays, and call optioncoagent.compare_gradients"
+        )
+    return MDP.from_env(env, command.gamma)
+
+
+def as_text(heading: str, rows: Sequence[Comparison]) -> str:
+    """A table to read."""
+    lines = [f"{'gradient of':<12} {'form':<19} {'cosine':>8} {'norm ratio':>11} {'signs agree':>12} {'largest difference':>19}  exact"]
+    for r in rows:
+        measured = f"{r.cosine:8.4f} {r.norm_ratio:11.5g} {r.sign_agreement:12.1%} {r.max_abs_difference:19.2e}"
+        lines.append(f"{r.coagent:<12} {r.form:<19} {measured}  {'yes' if r.exact else 'no'}")
+    return "\n".join([heading, "", *lines]) + "\n"
+
+
+def as_csv(rows: Sequence[Comparison]) -> str:
+    """One line a form, columns as in `Comparison`."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(rows[0]._fields)
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def as_json(rows: Sequence[Comparison]) -> str:
+    """A list of objects, keys as in `Comparison`; what is not defined is null."""
+    objects = [{key: None if isinstance(value, float) and isnan(value) else value for key, value in r._asdict().items()} for r in rows]
+    return json.dumps(objects, indent=2) + "\n"

@@ -1,0 +1,111 @@
+"""The command line as a user meets it: a run folder, its evaluation, errors in one line, an interrupt that loses nothing."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+import optioncoagent as oc
+from optioncoagent.cli import main
+
+SMALL = ["--num-envs", "4", "--num-steps", "16", "--num-minibatches", "2", "--eval-episodes", "3", "--hidden-sizes", "16"]
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["optioncoagent", *map(str, arguments)])
+    main()
+
+
+def rows(folder):
+    with (folder / "metrics.csv").open() as file:
+        return [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in csv.DictReader(file)]
+
+
+def test_train_then_evaluate(monkeypatch, tmp_path, capsys):
+    folder = tmp_path / "run"
+    arguments = [
+        "train",
+        "MiniGrid-Empty-5x5-v0",
+        "--total-timesteps",
+        256,
+        "--num-options",
+        2,
+        2,
+        "--run-dir",
+        folder,
+        "--profile",
+        *SMALL,
+    ]
+    run(monkeypatch, *arguments)
+    printed = capsys.readouterr().out
+    assert "3 episodes: return" in printed and "time: environment" in printed and "compiled" in printed
+    config = json.loads((folder / "config.json").read_text())
+    assert config["command"]["num_options"] == [2, 2] and config["versions"]["torch"]
+    assert any(path.name.startswith("events.out.tfevents") for path in folder.iterdir())
+    metrics = rows(folder)
+    assert [int(float(row["timesteps"])) for row in metrics] == [64, 128, 192, 256]
+    for column in ("option_1_length", "termination_2_probability", "option_2/usage_1", "action/entropy_option_2_0"):
+        assert column in metrics[0]
+
+    run(monkeypatch, "evaluate", folder, "--num-episodes", 5)
+    assert capsys.readouterr().out.startswith("5 episodes: return")
+    assert oc.OptionCritic.load(folder).num_timesteps == 256
+
+    with pytest.raises(SystemExit) as stopped:  # the folder exists: nothing is overwritten
+        run(monkeypatch, *arguments)
+    assert stopped.value.code == 2 and "never overwritten" in capsys.readouterr().err
+    assert rows(folder) == metrics
+
+
+def test_the_same_seed_writes_the_same_metrics(monkeypatch, tmp_path):
+    for name, seed in (("a", 3), ("b", 3), ("c", 4)):
+        run(monkeypatch, "train", "CartPole-v1", "--total-timesteps", 256, "--seed", seed, "--run-dir", tmp_path / name, *SMALL)
+    assert rows(tmp_path / "a") == rows(tmp_path / "b") != rows(tmp_path / "c")
+
+
+def test_runs_are_numbered_by_default(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        run(monkeypatch, "train", "optioncoagent_envs:OptionCoagent/FourRooms-v0", "--total-timesteps", 64, *SMALL)
+    names = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert names == ["optioncoagent_envs-OptionCoagent-FourRooms-v0-seed0", "optioncoagent_envs-OptionCoagent-FourRooms-v0-seed0-2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "CartPole-v1", "--gamma", "1.5"], "gamma=1.5: it must be in [0, 1]"),
+        (["train", "CartPole-v1", "--total-timesteps", "0"], "total_timesteps=0"),
+        (["train", "CartPole-v1", "--num-options", "0"], "num_options"),
+        (["train", "NoSuchTask-v0"], "NoSuchTask"),
+        (["train", "MiniGrid-Nowhere-v0"], "MiniGrid-Nowhere"),
+        (["train", "MountainCarContinuous-v0"], "only Discrete actions"),
+        (["evaluate", "no-such-folder"], "holds no agent"),
+    ],
+)
+def test_bad_input_ends_in_one_line(monkeypatch, tmp_path, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stopped:
+        run(monkeypatch, *arguments)
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and message in error and "Traceback" not in error
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_interrupt_keeps_the_agent(tmp_path):
+    folder = tmp_path / "run"
+    command = "from optioncoagent.cli import main; main()"
+    arguments = ["train", "CartPole-v1", "--total-timesteps", "100000000", "--run-dir", str(folder), *SMALL]
+    process = subprocess.Popen([sys.executable, "-c", command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (folder / "metrics.csv").exists() or not (folder / "metrics.csv").read_text().count("\n") > 3:
+        assert time.monotonic() < deadline and process.poll() is None
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0 and "the agent is kept in" in output and "Traceback" not in errors
+    assert oc.OptionCritic.load(folder).num_timesteps >= 64

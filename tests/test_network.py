@@ -1,0 +1,159 @@
+"""Networks as data: what is derived from a description, and the errors that a wrong one gets."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import optioncoagent as oc
+from optioncoagent.network import Touched
+
+
+def net(*coagents, action="action"):
+    return oc.CoagentNetwork([*coagents, oc.Coagent("action", 2)], action=action)
+
+
+def appendix_d():
+    bits = [oc.Coagent(name, 2, executes=0.5) for name in ("left", "right")]
+    return oc.CoagentNetwork([*bits, oc.Coagent("action", 4, observes=False, upstream=("left", "right"), executes=0.5)])
+
+
+def test_option_critic_is_described_as_in_the_papers():
+    network = oc.option_critic(4, 7)
+    assert network.names == ("termination", "option", "action") and network.num_actions == 7
+    assert network.memory == network.critic_inputs == ("option",)
+    params = network.init_params(11)
+    assert {name: p.shape for name, p in params.items()} == {"termination": (11, 4, 2), "option": (11, 4), "action": (11, 4, 7)}
+    assert network.execution_table("termination", 11).ravel().tolist() == [1, 0]  # every step but the first
+    assert network.execution_table("option", 11).ravel().tolist() == [1, 0]  # iff TERMINATE
+    assert network.initial("termination")[oc.TERMINATE] == 1 and (oc.TERMINATE, oc.CONTINUE) == (0, 1)
+
+
+def test_hierarchy_order_reads_and_gates():
+    network = oc.option_critic((2, 3), 5)
+    assert network.names == ("termination_2", "termination_1", "option_1", "option_2", "action")
+    assert network.memory == ("option_1", "option_2")
+    shapes = {name: p.shape for name, p in network.init_params(6).items()}
+    assert shapes == {
+        "termination_1": (6, 2, 2),
+        "termination_2": (6, 2, 3, 2),
+        "option_1": (6, 2),
+        "option_2": (6, 2, 3),
+        "action": (6, 2, 3, 5),
+    }
+    # option 1 executes iff both say TERMINATE, option 2 iff termination 2 does
+    assert np.squeeze(network.execution_table("option_1", 6)).tolist() == [[1, 0], [0, 0]]
+    assert np.squeeze(network.execution_table("option_2", 6)).tolist() == [1, 0]
+
+
+def test_one_level_hierarchy_is_option_critic():
+    flat, one = oc.option_critic(3, 4), oc.option_critic((3,), 4)
+    assert flat.names == one.names and flat.memory == one.memory
+
+
+def test_terminate_first_draws_the_option_before():
+    network = oc.option_critic(3, 2, first="terminate", initial=(0.2, 0.3, 0.5), deliberation_cost=0.1)
+    assert network.execution_table("termination", 1).ravel().tolist() == [1]
+    assert network.initial("option").tolist() == [0.2, 0.3, 0.5] and network["option"].cost == 0.1
+
+
+def test_memory_and_critic_inputs():
+    assert appendix_d().memory == appendix_d().critic_inputs == ("left", "right", "action")
+    feed_forward = oc.CoagentNetwork([oc.Coagent("h", 2), oc.Coagent("option", 2), oc.Coagent("action", 2, upstream=("h", "option"))])
+    assert feed_forward.memory == () and feed_forward.critic_inputs == ("h", "option")
+    # an action that reads its own last output is memory; one that reads another's is needed by the critic too
+    assert net(action="action").critic_inputs == ()
+    reads = oc.CoagentNetwork([oc.Coagent("h", 2), oc.Coagent("action", 2, previous=("h",))])
+    assert reads.memory == ("h",) and reads.critic_inputs == ("h", "action")
+    # retained only at the first step: no memory, but the critic must know what the action was
+    first = oc.CoagentNetwork([oc.Coagent("action", 2, executes=lambda x: ~x.start)])
+    assert first.memory == () and first.critic_inputs == ("action",)
+    # a retained output that nobody reads is not memory
+    assert net(oc.Coagent("idle", 2, executes=0.5)).memory == ()
+
+
+def test_only_what_is_touched_is_tabulated():
+    table = np.array([[0.1, 0.2, 0.3], [0.4, 0.5, 0.6]])
+    network = net(
+        oc.Coagent("a", 2),
+        oc.Coagent("b", 3),
+        oc.Coagent("c", 2, executes=lambda x: table[x.upstream["a"], x.previous["b"]] * (x.state != 1)),
+    )
+    assert network.touched["c"] == Touched(state=True, upstream=("a",), previous=("b",))
+    assert network.execution_table("c", 4).shape == (1, 4, 2, 1, 1, 3, 1, 1)
+    np.testing.assert_array_equal(network.execution_table("c", 4)[0, 0, :, 0, 0, :, 0, 0], table)
+    assert network.execution_table("c", 4)[0, 1].max() == 0
+
+
+def test_observations_of_any_form_can_be_touched():
+    network = net(oc.Coagent("a", 2, executes=lambda x: (x.state["image"][..., 0] == 4) & ~x.start & (x.previous["action"] == 1)))
+    assert network.touched["a"] == Touched(start=True, state=True, previous=("action",))
+
+
+def test_joint_actions_in_c_order():
+    network = net(oc.Coagent("a", 3), action=("a", "action"))
+    assert network.num_actions == 6 and network.joint_action({"a": 2, "action": 1}) == 5
+
+
+WRONG = {
+    "'a' is named twice": lambda: net(oc.Coagent("a", 2), oc.Coagent("a", 2)),
+    "coagent 'b': upstream reads 'zz'.*no coagent has that name": lambda: net(oc.Coagent("b", 2, upstream=("zz",))),
+    "coagent 'b': upstream reads 'action', which is not earlier: move it": lambda: net(oc.Coagent("b", 2, upstream=("action",))),
+    "coagent 'b': previous reads 'zz'": lambda: net(oc.Coagent("b", 2, previous=("zz",))),
+    "coagent 'b': upstream='a' is a string": lambda: net(oc.Coagent("a", 2), oc.Coagent("b", 2, upstream="a")),
+    "action names 'move'": lambda: net(action="move"),
+    "no action coagent": lambda: net(action=()),
+    "coagent 'b': num_outputs=0": lambda: net(oc.Coagent("b", 0)),
+    "coagent 'b': initial=.* is no distribution": lambda: net(oc.Coagent("b", 2, initial=(0.4, 0.4))),
+    "coagent 'b': initial=2 is not one of its outputs": lambda: net(oc.Coagent("b", 2, initial=2)),
+    "coagent 'b': an execution probability is 1.5, outside": lambda: net(oc.Coagent("b", 2, executes=1.5)),
+    "coagent 'b': an execution probability is 2, outside": lambda: net(oc.Coagent("b", 2, executes=lambda x: 2.0 * x.start)),
+    "coagent 'b': an execution probability is nan": lambda: net(oc.Coagent("b", 2, executes=float("nan"))),
+    "coagent 'b': executes='often' is neither": lambda: net(oc.Coagent("b", 2, executes="often")),
+    "coagent 'b': cost=nan": lambda: net(oc.Coagent("b", 2, cost=float("nan"))),
+    "coagent 'b.c': a name is": lambda: net(oc.Coagent("b.c", 2)),
+    "coagent 'b': its execution function failed on arrays.*write ==": lambda: net(oc.Coagent("b", 2, executes=lambda x: not x.start)),
+    "coagent 'b': its execution function .*and": lambda: net(oc.Coagent("b", 2, executes=lambda x: x.start and x.previous["b"] == 0)),
+    "coagent 'b': its execution function .*if": lambda: net(oc.Coagent("b", 1, executes=lambda x: 1.0 if x.previous["b"] else 0.0)),
+    "coagent 'b': its execution function .*upstream\\['action'\\]": lambda: net(
+        oc.Coagent("b", 2, executes=lambda x: x.upstream["action"] == 0)
+    ),
+    "coagent 'b': its execution function gave": lambda: net(oc.Coagent("b", 2, executes=lambda x: np.ones((5, 7, 3)))),
+    "num_options=0": lambda: oc.option_critic(0, 2),
+    'first="later"|first=.later.': lambda: oc.option_critic(2, 2, first="later"),
+    "one law for each": lambda: oc.option_critic((2, 2), 2, first="terminate", initial=(0,)),
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_a_wrong_description_names_the_coagent_and_the_remedy(message):
+    with pytest.raises(ValueError, match=message):
+        WRONG[message]()
+
+
+def test_parameters_are_checked():
+    network = oc.option_critic(2, 3)
+    params = network.init_params(4)
+    for wrong, message in [
+        ({k: v for k, v in params.items() if k != "option"}, "no logits for coagent 'option'"),
+        ({**params, "extra": params["option"]}, "extra"),
+        ({**params, "option": params["option"][:3]}, r"params\['option'\] has shape \(3, 2\), the network needs \(4, 2\)"),
+        ({**params, "option": np.full((4, 2), -np.inf)}, "row of -inf"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            network.policies(wrong, 4)
+    legal = {**params, "option": np.array([[0.0, -np.inf]] * 4)}
+    assert network.policies(legal, 4)["option"][0].tolist() == [1, 0]
+
+
+def test_importing_loads_nothing_heavy():
+    """The functions of the public contract are there, whatever has been imported before."""
+    code = """
+import sys, optioncoagent as oc
+loaded = {"torch", "minigrid", "matplotlib", "numba", "gymnasium"} & set(sys.modules)
+assert not loaded, loaded
+import optioncoagent.option_critic, optioncoagent.agents
+assert oc.option_critic(2, 2).names and oc.OptionCritic and all(hasattr(oc, name) for name in oc.__all__)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
