@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from enumerated import bits, gridworld, random_mdp, random_network, truth
 
-from optioncoagent import MDP, Coagent, CoagentNetwork, option_critic
+from optioncoagent import MDP, Coagent, CoagentNetwork, expected_return, option_critic, policy_gradient
 from optioncoagent.simulate import estimate_finite_difference, estimate_gradient, estimate_return, tables
 
 KERNELS = pytest.mark.parametrize("kernel", ["joint", "each for itself"])
@@ -87,6 +87,15 @@ def test_the_seed_decides_and_threads_do_not(kernel, use):
         assert not np.array_equal(one.mean[name], other.mean[name])
     returns = [estimate_return(mdp, network, params, 5000, seed=3, threads=t) for t in (1, 2, 5)]
     assert returns[0] == returns[1] == returns[2]
+
+
+@pytest.mark.parametrize("gamma", [0.7, 1.0])
+def test_what_is_written_out_is_what_the_linear_solves_give(gamma):
+    for number in range(len(cases())):
+        mdp, network, params, written_out = problem(number, gamma)
+        assert np.isclose(expected_return(mdp, network, params), written_out.value)
+        solved = policy_gradient(mdp, network, params)
+        assert all(np.allclose(solved[name], written_out.gradient[name], atol=1e-10) for name in network.names)
 
 
 def test_standard_errors_are_the_spread_over_seeds():
