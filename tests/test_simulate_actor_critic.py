@@ -99,3 +99,10 @@ def test_what_never_ends_is_refused_or_capped():
         actor_critic(gridworld(), network, 1, 0.1, 0.1, 0.5, params=up)
     runs = actor_critic(gridworld(), network, 3, 0.1, 0.1, 0.5, trials=2, params=up, max_steps=7)
     assert (runs.steps == 7).all() and runs.capped == 6
+
+
+def test_arguments_are_checked():
+    with pytest.raises(ValueError, match="step_size"):
+        actor_critic(gridworld(), bits(), 1, {"left": 0.1}, 0.1, 0.5)
+    with pytest.raises(ValueError, match="trials"):
+        actor_critic(gridworld(), bits(), 1, 0.1, 0.1, 0.5, trials=0)

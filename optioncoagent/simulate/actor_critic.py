@@ -67,15 +67,17 @@ def actor_critic(
     if max_steps is None and mdp.gamma == 1:
         walk_table(mdp, network, policies, wiring, moves, must_end=True)
     limit = min(horizon(mdp, network), max_steps or np.iinfo(np.int64).max)
-    sizes = [step_size if isinstance(step_size, float | int) else step_size[name] for name in network.names]
-    steps_sizes = np.repeat(np.array(sizes, dtype=np.float64), np.diff(wiring.policy_first))
+    sizes = step_size if isinstance(step_size, Mapping) else dict.fromkeys(network.names, step_size)
+    if set(sizes) != set(network.names):
+        raise ValueError(f"step_size names {sorted(sizes)}: it needs one number, or one for each of {list(network.names)}")
+    step_sizes = np.repeat(np.array([sizes[name] for name in network.names], dtype=np.float64), np.diff(wiring.policy_first))
 
     theta = np.tile(flat(network, params), (trials, 1))
     values, returns, steps = np.zeros((trials, n)), np.zeros((trials, episodes)), np.zeros((trials, episodes), dtype=np.int64)
     problem = (
         wiring.num_outputs, wiring.costs, wiring.action_strides, wiring.gates, wiring.gate_first, *wiring.reads(), wiring.policy_first,
         wiring.initial, moves.first, moves.successor, moves.cumulative, moves.reward, cumulative(mdp.d0),
-        mdp.observation.astype(np.int64), mdp.terminal, mdp.num_actions, mdp.gamma, limit, steps_sizes, float(critic_step_size),
+        mdp.observation.astype(np.int64), mdp.terminal, mdp.num_actions, mdp.gamma, limit, step_sizes, float(critic_step_size),
         float(trace_decay), key_of(seed),
     )  # fmt: skip
     compile_once(train, *problem, np.int64(0), theta[:0], values[:0], returns[:0], steps[:0])

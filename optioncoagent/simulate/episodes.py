@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork
@@ -20,7 +21,7 @@ def horizon(mdp: MDP, network: CoagentNetwork) -> int:
     """Steps after which γ^t max|R| / (1 - γ) < 1e-9; with γ = 1 episodes end by themselves."""
     if mdp.gamma == 1:
         return PATIENCE
-    values = mdp.R.data if hasattr(mdp.R, "tocsr") else mdp.R
+    values = mdp.R.data if sp.issparse(mdp.R) else mdp.R
     largest = float(np.abs(values).max(initial=0.0)) + sum(abs(c.cost) for c in network.coagents)
     if mdp.gamma == 0 or largest == 0:
         return 1

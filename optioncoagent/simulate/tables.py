@@ -23,7 +23,7 @@ from optioncoagent.simulate.alias import build_alias
 from optioncoagent.simulate.ticks import Ticks, tick_law
 from optioncoagent.simulate.wiring import Dynamics, FloatArray, IntArray, Wiring, c_strides
 
-MAX_ENTRIES = 1 << 21  # a larger joint table is not built; each coagent then draws for itself
+MAX_ENTRIES = 1 << 20  # a larger joint table is not built; each coagent then draws for itself
 
 
 @dataclass(frozen=True)

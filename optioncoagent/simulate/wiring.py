@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from optioncoagent.mdp import MDP
@@ -121,8 +122,9 @@ def dynamics(mdp: MDP) -> Dynamics:
     P.eliminate_zeros()
     rows = np.repeat(np.arange(P.shape[0]), np.diff(P.indptr))
     s, a = np.divmod(rows, mdp.num_actions)
-    if hasattr(mdp.R, "tocsr"):
-        reward = np.asarray(mdp.R.tocsr()[rows, P.indices]).ravel()
+    if sp.issparse(mdp.R):
+        taken = mdp.R.tocsr()[rows, P.indices]
+        reward = np.asarray(taken.toarray() if sp.issparse(taken) else taken).ravel()
     else:
         reward = mdp.R[s, a] if mdp.R.ndim == 2 else mdp.R[s, a, P.indices]
     sums = np.add.reduceat(P.data, P.indptr[:-1])
