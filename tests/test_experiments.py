@@ -65,7 +65,7 @@ def test_a_half_written_file_does_not_count(tmp_path):
 def test_other_settings_are_refused_and_new_ones_added(tmp_path):
     experiment = Experiment(calls=[], stop_at=None)
     runner.run_experiment(experiment, {"fair": Coin()}, tmp_path, progress_bar=False)
-    with pytest.raises(ValueError, match="other settings"):
+    with pytest.raises(FileExistsError, match="other settings"):
         runner.run_experiment(experiment, {"fair": Coin(bias=0.7)}, tmp_path, progress_bar=False)
     rows = runner.run_experiment(experiment, {"bent": Coin(bias=0.7)}, tmp_path, progress_bar=False)
     assert {row["setting"] for row in rows} == {"fair", "bent"}
@@ -118,6 +118,19 @@ def test_only_settings_that_exist(capsys):
     with pytest.raises(SystemExit, match="2"):
         main(Reproduce("four-rooms", only=("text: 40 options",)))
     assert "text: 4 options" in capsys.readouterr().err
+
+
+def test_the_command_stops_politely(tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(figure6, "run", interrupted)
+    with pytest.raises(SystemExit, match="130"):
+        main(Reproduce("figure6", folder=tmp_path))
+    assert "goes on from there" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(Reproduce("figure6", folder=tmp_path, plot_only=True))
+    assert "no rows" in capsys.readouterr().err
 
 
 def test_the_problems_are_those_of_the_papers():

@@ -41,20 +41,22 @@ class Reproduce:
 
 
 def main(command: Reproduce) -> None:
-    """Run it and print where the figure is. SystemExit 130 after Ctrl-C, 2 for a setting that does not exist."""
+    """Run it and print where the figure is. SystemExit 130 after Ctrl-C, 2 for a setting or folder that does not fit."""
     experiment = load(command.experiment)
     from optioncoagent.experiments import runner
 
     folder = command.folder or Path("runs") / (command.experiment + ("-full" if command.full else ""))
     began = time.perf_counter()
-    if not command.plot_only:
-        settings = _chosen(experiment, command)
-        try:
-            runner.run_experiment(experiment, settings, folder, command.threads)
-        except KeyboardInterrupt:
-            print(f"stopped; what is finished is in {folder}, and the same command goes on from there", file=sys.stderr)
-            raise SystemExit(130) from None
-    path = runner.draw(experiment, folder)
+    try:
+        if not command.plot_only:
+            runner.run_experiment(experiment, _chosen(experiment, command), folder, command.threads)
+        path = runner.draw(experiment, folder)
+    except KeyboardInterrupt:
+        print(f"stopped; what is finished is in {folder}, and the same command goes on from there", file=sys.stderr)
+        raise SystemExit(130) from None
+    except (FileExistsError, FileNotFoundError) as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
     for line in experiment.summary(runner.read_rows(folder)):
         print(line)
     print(f"{experiment.ASSUMPTIONS}\n{path} ({time.perf_counter() - began:.0f} s)")

@@ -26,7 +26,10 @@ from optioncoagent.records import versions, write_json
 def run_experiment(
     experiment: ModuleType, settings: Mapping[str, Any], folder: Path, threads: int = 1, progress_bar: bool = True
 ) -> list[dict[str, Any]]:
-    """Run what is missing in the folder; all rows. Ctrl-C (KeyboardInterrupt) leaves the finished ones."""
+    """Run what is missing in the folder; all rows. Ctrl-C (KeyboardInterrupt) leaves the finished ones.
+
+    Raises FileExistsError if the folder holds rows of other settings.
+    """
     (folder / "rows").mkdir(parents=True, exist_ok=True)
     _describe(experiment, settings, folder)
     missing = [
@@ -71,7 +74,7 @@ def _describe(experiment: ModuleType, settings: Mapping[str, Any], folder: Path)
     content = json.loads(path.read_text()) if path.exists() else {"settings": {}, "seconds": {}}
     for name, setting in now.items():
         if content["settings"].get(name, setting) != setting:
-            raise ValueError(f"{folder} holds rows of other settings ({name!r}): choose another folder")
+            raise FileExistsError(f"{folder} holds rows of other settings ({name!r}): choose another folder")
     content["experiment"] = experiment.__name__.rpartition(".")[2]
     content["settings"] |= now
     content["seeds"] = {name: list(range(setting["seeds"])) for name, setting in content["settings"].items()}
