@@ -60,7 +60,7 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
 def draw(experiment: ModuleType, folder: Path) -> Path:
     """Draw figure.png from the folder's rows, the assumptions below it."""
     figure = experiment.plot(read_rows(folder))
-    width = int(figure.get_size_inches()[0] * 18)
+    width = int(figure.get_size_inches()[0] * 17)
     figure.supxlabel("\n".join(textwrap.wrap(experiment.ASSUMPTIONS, width)), fontsize=7, x=0.01, ha="left")
     path = folder / "figure.png"
     figure.savefig(path, dpi=110)

@@ -1,7 +1,7 @@
 """The tick loop: episodes of any coagent network on any MDP, summed up.
 
-Both kernels run episodes first … first + count - 1 and add to `returns` (see `_add_return`) and, if gradients
-are asked for, to `sums` (2, num_parameters): Σ g and Σ g² over episodes, where g is one episode's sample of ACPGT (ACN, Theorem 1),
+Both kernels run episodes first … first + count - 1 and add to `returns` (see `_add_return`) and, if gradients are asked for, to `sums`
+(2, num_parameters + 1): Σ g and Σ g² over episodes, where g is one episode's sample of ACPGT (ACN, Theorem 1),
 
     g = Σ_t γ^t E_t^i (G_t - b(S_t)) ∂ ln π_i(X_t^i, U_t^i) / ∂θ_i,        ∂ ln π(u) / ∂θ(v) = 1{u = v} - π(v) in a row of softmax.
 
