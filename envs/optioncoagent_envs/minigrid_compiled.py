@@ -145,9 +145,7 @@ class CompiledMiniGrid(MiniGridBatch):
 
     def _observe(self, rows: np.ndarray, images: np.ndarray, directions: np.ndarray) -> None:
         size, see_through = self._size, self._model.see_through_walls
-        self._write_observations(
-            rows, self._grid, self._agent, self._offsets, self._shape, size, see_through, images, directions
-        )
+        self._write_observations(rows, self._grid, self._agent, self._offsets, self._shape, size, see_through, images, directions)
 
     def _assemble(self, images: np.ndarray, directions: np.ndarray) -> Observations:
         if self._mission_tuple is None:
