@@ -13,6 +13,7 @@ import tyro
 
 from optioncoagent.agents.settings import Settings
 from optioncoagent.experiments.gradients_command import Gradients
+from optioncoagent.experiments.reproduce import Reproduce
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ def main() -> None:
     """Entry point. Bad input ends with one line that says what to change, and exit status 2."""
     try:
         command = tyro.extras.subcommand_cli_from_dict(
-            {"train": Train, "evaluate": Evaluate, "gradients": Gradients},
+            {"train": Train, "evaluate": Evaluate, "gradients": Gradients, "reproduce": Reproduce},
             prog="optioncoagent",
             description="Option-critic as an asynchronous coagent network.",
         )

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from optioncoagent.agents import checkpoint, losses, metrics
 from optioncoagent.agents.environments import Interface, make_vector_env
-from optioncoagent.agents.modules import CoagentModule, Encoder, derive_seed
+from optioncoagent.agents.modules import derive_seed, make_module
 from optioncoagent.agents.rollout import Running, Sampler, at_configuration, collect, tick
 from optioncoagent.agents.settings import Settings
 from optioncoagent.agents.targets import FORMS, Batch, make_batch
@@ -69,15 +69,7 @@ class CoagentActorCritic:
         self.description: dict[str, Any] = {}  # saved with the agent: what a subclass needs to make the network again
 
         seed, device = self.settings.seed, self.settings.device
-        dtype = getattr(torch, self.settings.dtype)
-        torch_state = torch.get_rng_state()
-        torch.manual_seed(derive_seed(seed, "encoder"))
-        encoder = encoder or Encoder(self.spec, self.settings.hidden_sizes)
-        torch.set_rng_state(torch_state)
-        encoder = encoder.to(device, dtype)
-        with torch.no_grad():
-            num_features = encoder(self.spec.state(self.spec.blank(device))).shape[-1]
-        self.module = CoagentModule(network, encoder, num_features, seed).to(device, dtype)
+        self.module = make_module(network, self.spec, self.settings, encoder)
         self.optimizer = torch.optim.Adam(self.module.parameters(), lr=self.settings.learning_rate, eps=1e-5)
         self.sampler = Sampler(network, derive_seed(seed, "train"), device)
         self.predict_sampler = Sampler(network, derive_seed(seed, "predict"), device)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from optioncoagent.agents.observations import ObservationSpec, Tensors
+from optioncoagent.agents.settings import Settings
 from optioncoagent.network import CoagentNetwork
 
 SCALE = {"grid": 1 / 10, "pixels": 1 / 255}  # bytes to about [0, 1]; MiniGrid's codes end at 10
@@ -25,7 +28,6 @@ class Encoder(nn.Module):
         self.spec = spec
         sizes = (sum(leaf.size for leaf in spec.leaves), *hidden_sizes)
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
-        self.out_features = sizes[-1]
         for layer in self.layers:
             nn.init.orthogonal_(layer.weight, math.sqrt(2))  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
@@ -67,10 +69,10 @@ class CoagentModule(nn.Module):
         self.encoder = encoder
         self.policies = nn.ModuleDict()
         for name, shape in self.shapes.items():
-            with _seeded(seed, name):  # a head starts the same whatever other heads there are
+            with seeded(seed, name):  # a head starts the same whatever other heads there are
                 observes = network[name].observes
                 self.policies[f"policy_{name}"] = _Head(num_features, math.prod(shape), 0.01) if observes else _Table(math.prod(shape))
-        with _seeded(seed, "critic"):
+        with seeded(seed, "critic"):
             self.critic = _Head(num_features, math.prod(self.critic_shape), 0.01)  # about 0: a made-up value misleads every coagent
 
     def features(self, state: Any) -> Tensor:
@@ -85,8 +87,15 @@ class CoagentModule(nn.Module):
         """Q(s, K) for every K, (n, number of configurations of K)."""
         return self.critic(features)
 
-    def q_sizes(self) -> tuple[int, ...]:
-        return self.critic_shape
+
+def make_module(network: CoagentNetwork, spec: ObservationSpec, settings: Settings, encoder: nn.Module | None) -> CoagentModule:
+    """The parameters of a network on observations like `spec`, freshly drawn; `encoder` in place of the default one."""
+    dtype = getattr(torch, settings.dtype)
+    with seeded(settings.seed, "encoder"):
+        encoder = (encoder or Encoder(spec, settings.hidden_sizes)).to(settings.device, dtype)
+    with torch.no_grad():
+        num_features = encoder(spec.state(spec.blank(settings.device))).shape[-1]
+    return CoagentModule(network, encoder, num_features, settings.seed).to(settings.device, dtype)
 
 
 class _Head(nn.Linear):
@@ -107,18 +116,15 @@ class _Table(nn.Module):
         return self.logits.expand(len(features), -1)
 
 
-class _seeded:
+@contextmanager
+def seeded(seed: int, name: str) -> Iterator[None]:
     """Run a block with torch's global random state set from (seed, name), and put it back."""
-
-    def __init__(self, seed: int, name: str):
-        self.seed = derive_seed(seed, name)
-
-    def __enter__(self) -> None:
-        self.state = torch.get_rng_state()
-        torch.manual_seed(self.seed)
-
-    def __exit__(self, *_: object) -> None:
-        torch.set_rng_state(self.state)
+    state = torch.get_rng_state()
+    torch.manual_seed(derive_seed(seed, name))
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
 
 
 def derive_seed(seed: int, name: str) -> int:

@@ -76,12 +76,13 @@ class Sampler:
 
     def initial(self, n: int) -> Outputs:
         """Outputs before the first step, drawn from h_0."""
-        return {name: draw(torch.as_tensor(self.network.initial(name)), self.uniform(name, n)) for name in self.network.names}
+        laws = {name: torch.as_tensor(self.network.initial(name), device=self.device) for name in self.network.names}
+        return {name: draw(law, self.uniform(name, n)) for name, law in laws.items()}
 
 
 def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
     """Sample from (n, outputs) or (outputs,) probabilities by inversion, (n,) int."""
-    below = probabilities.cumsum(dim=-1)[..., :-1] <= uniform[:, None].to(probabilities.device)
+    below = probabilities.cumsum(dim=-1)[..., :-1] <= uniform[:, None]
     return below.sum(dim=-1)
 
 

@@ -1,0 +1,112 @@
+"""Run an experiment's settings and seeds, keep the rows in files, draw the figure from the files.
+
+A folder holds experiment.json (settings, seeds, assumptions, versions), rows/SETTING-SEED.csv for each finished setting and seed, and
+figure.png. A run that was stopped goes on where it left off; a folder made with other settings is refused.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import os
+import re
+import textwrap
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tqdm import tqdm
+
+from optioncoagent.records import versions, write_json
+
+
+def run_experiment(
+    experiment: ModuleType, settings: Mapping[str, Any], folder: Path, threads: int = 1, progress_bar: bool = True
+) -> list[dict[str, Any]]:
+    """Run what is missing in the folder; all rows. Ctrl-C (KeyboardInterrupt) leaves the finished ones.
+
+    Raises FileExistsError if the folder holds rows of other settings.
+    """
+    (folder / "rows").mkdir(parents=True, exist_ok=True)
+    _describe(experiment, settings, folder)
+    missing = [
+        (name, seed) for name, setting in settings.items() for seed in range(setting.seeds) if not _file(folder, name, seed).exists()
+    ]
+    with tqdm(missing, unit="run", disable=not progress_bar) as bar:
+        for name, seed in bar:
+            bar.set_description(f"{name}, seed {seed}")
+            began = time.perf_counter()
+            rows = experiment.run(settings[name], seed, threads=threads)
+            _write(_file(folder, name, seed), [{"setting": name, "seed": seed, **row} for row in rows])
+            _add_seconds(folder, name, time.perf_counter() - began)
+    return read_rows(folder)
+
+
+def read_rows(folder: Path) -> list[dict[str, Any]]:
+    """All rows of a folder, numbers as numbers. FileNotFoundError if there are none."""
+    files = sorted((folder / "rows").glob("*.csv"))
+    if not files:
+        raise FileNotFoundError(f"{folder} holds no rows: run the experiment first")
+    rows = []
+    for file in files:
+        with file.open(newline="") as stream:
+            rows += [{key: _number(value) for key, value in row.items()} for row in csv.DictReader(stream)]
+    return rows
+
+
+def draw(experiment: ModuleType, folder: Path) -> Path:
+    """Draw figure.png from the folder's rows, the assumptions below it."""
+    figure = experiment.plot(read_rows(folder))
+    width = int(figure.get_size_inches()[0] * 17)
+    figure.supxlabel("\n".join(textwrap.wrap(experiment.ASSUMPTIONS, width)), fontsize=7, x=0.01, ha="left")
+    path = folder / "figure.png"
+    figure.savefig(path, dpi=110)
+    return path
+
+
+def _describe(experiment: ModuleType, settings: Mapping[str, Any], folder: Path) -> None:
+    """Write experiment.json, or check that it describes the same settings; settings that were not there before are added."""
+    path = folder / "experiment.json"
+    now = json.loads(json.dumps({name: dataclasses.asdict(setting) for name, setting in settings.items()}))
+    content = json.loads(path.read_text()) if path.exists() else {"settings": {}, "seconds": {}}
+    for name, setting in now.items():
+        if content["settings"].get(name, setting) != setting:
+            raise FileExistsError(f"{folder} holds rows of other settings ({name!r}): choose another folder")
+    content["experiment"] = experiment.__name__.rpartition(".")[2]
+    content["settings"] |= now
+    content["seeds"] = {name: list(range(setting["seeds"])) for name, setting in content["settings"].items()}
+    content |= {"assumptions": experiment.ASSUMPTIONS, "versions": versions()}
+    write_json(path, content)
+
+
+def _add_seconds(folder: Path, name: str, seconds: float) -> None:
+    path = folder / "experiment.json"
+    content = json.loads(path.read_text())
+    content["seconds"][name] = round(content["seconds"].get(name, 0.0) + seconds, 2)
+    write_json(path, content)
+
+
+def _file(folder: Path, name: str, seed: int) -> Path:
+    return folder / "rows" / f"{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')}-{seed}.csv"
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    """All rows or none: a file that is there is whole."""
+    partial = path.with_suffix(".partial")
+    with partial.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(partial, path)
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

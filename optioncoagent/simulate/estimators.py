@@ -1,0 +1,225 @@
+"""Monte-Carlo estimates of the return and of the local gradients, with standard errors.
+
+Episodes are numbered; each has its own random numbers, and sums are taken over blocks of episodes that do not depend on the number of
+threads. The result is a function of the arguments and the seed, bit for bit, whatever `threads` is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from optioncoagent.mdp import MDP
+from optioncoagent.network import CoagentNetwork
+from optioncoagent.simulate.episodes import check_counts, check_patience, horizon, run_blocks
+from optioncoagent.simulate.kernels import draw_episodes, walk_episodes
+from optioncoagent.simulate.rng import key_of
+from optioncoagent.simulate.tables import walk_table
+from optioncoagent.simulate.waiting import compile_once
+from optioncoagent.simulate.wiring import FloatArray, check_actions, cumulative, dynamics, flat, unflat, wire
+
+
+@dataclass(frozen=True)
+class ReturnEstimate:
+    """mean, standard_error: of the return G_0. steps: environment steps taken. capped: episodes cut off by max_steps."""
+
+    mean: float
+    standard_error: float
+    steps: int
+    capped: int
+
+
+@dataclass(frozen=True)
+class GradientEstimate:
+    """mean, standard_error: {name: array like params[name]}. steps: environment steps taken. capped: episodes cut off by max_steps."""
+
+    mean: dict[str, FloatArray]
+    standard_error: dict[str, FloatArray]
+    steps: int
+    capped: int
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Sums by block: returns (B, 5) as `kernels._add_return` has them, scores (2, num_parameters) over all blocks."""
+
+    returns: FloatArray
+    scores: FloatArray
+
+    @property
+    def steps(self) -> int:
+        return int(self.returns[:, 3].sum())
+
+    @property
+    def capped(self) -> int:
+        return int(self.returns[:, 4].sum())
+
+
+def estimate_return(
+    mdp: MDP,
+    network: CoagentNetwork,
+    params: Mapping[str, Any],
+    episodes: int,
+    seed: int = 0,
+    max_steps: int | None = None,
+    threads: int = 1,
+) -> ReturnEstimate:
+    """J(θ) = E[Σ_t γ^t R_t] from sampled episodes; costs are part of the reward at every step but the first.
+
+    An episode ends in a terminal state, after max_steps, or, γ < 1, when γ^t max|R| / (1 - γ) < 1e-9.
+    Raises ValueError if γ = 1, no max_steps is given and from some node that can be reached no end can.
+    """
+    samples = _sample(mdp, network, params, episodes, seed, max_steps, threads)
+    mean, _, count, *_ = (samples.returns[:, i] for i in range(5))
+    # Chan, Golub & LeVeque (1983): Σ (G - mean)² = Σ_blocks M2_b + n_b (mean_b - mean)²
+    total = float((mean * count).sum() / count.sum())
+    squares = float((samples.returns[:, 1] + count * (mean - total) ** 2).sum())
+    return ReturnEstimate(total, _standard_error(squares, episodes), samples.steps, samples.capped)
+
+
+def estimate_gradient(
+    mdp: MDP,
+    network: CoagentNetwork,
+    params: Mapping[str, Any],
+    episodes: int,
+    seed: int = 0,
+    max_steps: int | None = None,
+    threads: int = 1,
+    baseline: Any = None,
+    gated: bool = True,
+) -> GradientEstimate:
+    """∇J by ACPGT (ACN, Theorem 1): the mean over episodes of Σ_t γ^t E_t^i (G_t - b(S_t)) ∂ ln π_i(X_t^i, U_t^i) / ∂θ_i.
+
+    baseline: (S,), b(s); any values leave the mean as it is. gated: False drops E_t^i, a mistake whose size can so be measured.
+    Episodes end, and errors are raised, as in `estimate_return`.
+    """
+    samples = _sample(mdp, network, params, episodes, seed, max_steps, threads, gradients=True, gated=gated, baseline=baseline)
+    mean = samples.scores[0] / episodes
+    error = _standard_error(samples.scores[1] - episodes * mean**2, episodes)
+    means, errors = (unflat(network, vector, mdp.num_observations) for vector in (mean, error))
+    return GradientEstimate(means, errors, samples.steps, samples.capped)
+
+
+def estimate_finite_difference(
+    mdp: MDP,
+    network: CoagentNetwork,
+    params: Mapping[str, Any],
+    episodes: int,
+    eps: float = 0.1,
+    seed: int = 0,
+    max_steps: int | None = None,
+    threads: int = 1,
+) -> GradientEstimate:
+    """Central differences (J(θ + ε e_p) - J(θ - ε e_p)) / 2ε of sampled returns, for every finite logit p.
+
+    episodes: in all, shared equally by the two evaluations of every parameter. Both evaluations use the same random numbers; standard
+    errors are those of the differences between their blocks of episodes. Logits of -inf have gradient 0.
+    """
+    if not eps > 0:
+        raise ValueError(f"eps={eps}: it needs a positive number")
+    vector = flat(network, params)
+    free = np.flatnonzero(np.isfinite(vector))
+    each = episodes // max(2 * free.size, 1)
+    if each < 2:
+        raise ValueError(f"{episodes} episodes for {2 * free.size} evaluations: each needs at least 2")
+    mean, error, steps, capped = np.zeros(vector.size), np.zeros(vector.size), 0, 0
+    for number, p in enumerate(free):
+        sides = []
+        for sign in (1, -1):
+            moved = vector.copy()
+            moved[p] += sign * eps
+            named = unflat(network, moved, mdp.num_observations)
+            samples = _sample(mdp, network, named, each, (seed, number), max_steps, threads)
+            sides.append(samples.returns)
+            steps, capped = steps + samples.steps, capped + samples.capped
+        weight = sides[0][:, 2] / each
+        difference = (sides[0][:, 0] - sides[1][:, 0]) / (2 * eps)
+        mean[p] = weight @ difference
+        error[p] = math.sqrt((weight**2) @ (difference - mean[p]) ** 2 * weight.size / max(weight.size - 1, 1))
+    means, standard_errors = (unflat(network, v, mdp.num_observations) for v in (mean, error))
+    return GradientEstimate(means, standard_errors, steps, capped)
+
+
+def _sample(
+    mdp: MDP,
+    network: CoagentNetwork,
+    params: Mapping[str, Any],
+    episodes: int,
+    seed: int | tuple[int, ...],
+    max_steps: int | None,
+    threads: int,
+    gradients: bool = False,
+    gated: bool = True,
+    baseline: Any = None,
+) -> _Samples:
+    """Run all episodes, block by block."""
+    check_counts(episodes=episodes, threads=threads, max_steps=1 if max_steps is None else max_steps)
+    check_actions(mdp, network)
+    b = np.zeros(mdp.num_states) if baseline is None else np.array(baseline, dtype=np.float64)
+    if b.shape != (mdp.num_states,) or not np.isfinite(b).all():
+        raise ValueError(f"baseline has shape {b.shape}: it needs one finite number for each of the {mdp.num_states} states")
+    longest = horizon(mdp, network)
+    limit = min(longest, max_steps or longest)
+    size = sum(np.size(params[name]) for name in params) + 1 if gradients else 1
+    num_blocks = int(min(episodes, np.clip((1 << 22) // size, 16, 64)))  # a function of the problem, not of the threads
+    bounds = np.linspace(0, episodes, num_blocks + 1).astype(np.int64)
+    returns, sums = np.zeros((num_blocks, 5)), np.zeros((num_blocks, 2, size))
+    run = _runner(mdp, network, params, b, limit, gradients, gated, must_end=max_steps is None and mdp.gamma == 1)
+    key = key_of(seed)
+
+    def block(i: int) -> None:
+        run(key, bounds[i], bounds[i + 1] - bounds[i], returns[i], sums[i])
+
+    run_blocks(block, num_blocks, threads)
+    check_patience(limit, returns[:, 4])
+    if max_steps is None or longest < max_steps:
+        returns[:, 4] = 0
+    return _Samples(returns, sums.sum(axis=0)[:, :-1])
+
+
+def _runner(
+    mdp: MDP,
+    network: CoagentNetwork,
+    params: Mapping[str, Any],
+    baseline: FloatArray,
+    limit: int,
+    gradients: bool,
+    gated: bool,
+    must_end: bool,
+) -> Callable[..., None]:
+    """A function (key, first, count, returns, sums) that runs episodes: by the joint table, or coagent by coagent where it is too large."""
+    wiring, moves = wire(network, mdp.num_observations), dynamics(mdp)
+    policies = flat(network, network.policies(params, mdp.num_observations))
+    tail = (*wiring.rows(), np.append(policies, 1.0), mdp.gamma, limit)
+    table = walk_table(mdp, network, policies, wiring, moves, gradients, gated, must_end)
+    if table is not None:
+        kernel: Any = walk_episodes
+        head: tuple[Any, ...] = (
+            table.width, table.threshold, table.alias, table.successor, table.reward, table.visits,
+            table.first_threshold, table.first_alias, table.first_node, baseline[table.state],
+        )  # fmt: skip
+    else:
+        kernel = draw_episodes
+        head = (
+            wiring.num_outputs, wiring.costs, wiring.action_strides, wiring.gates, wiring.gate_first, *wiring.reads(),
+            wiring.policy_first, wiring.cumulative(policies), wiring.initial, moves.first, moves.successor, moves.cumulative, moves.reward,
+            cumulative(mdp.d0), mdp.observation.astype(np.int64), mdp.terminal, mdp.num_actions, baseline, gradients * (1 if gated else 2),
+        )  # fmt: skip
+    compile_once(kernel, *head, *tail, np.uint64(0), np.int64(0), np.int64(0), np.zeros(5), np.zeros((2, policies.size + 1)))
+
+    def run(key: Any, first: Any, count: Any, returns: FloatArray, sums: FloatArray) -> None:
+        kernel(*head, *tail, key, first, count, returns, sums)
+
+    return run
+
+
+def _standard_error(squares: Any, episodes: int) -> Any:
+    """√(Σ (x - mean)² / (n - 1) / n); NaN for a single episode."""
+    if episodes < 2:
+        return squares * np.nan
+    error = np.sqrt(np.maximum(squares, 0.0) / (episodes - 1) / episodes)
+    return float(error) if np.ndim(error) == 0 else error

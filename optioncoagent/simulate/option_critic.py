@@ -1,0 +1,252 @@
+"""Tabular option-critic as in four rooms (OC): intra-option Q-learning, and a termination update in the Q_β form.
+
+OC, Algorithm 1, with what ACPGT settles: V_Ω is taken under the policy over options in use; the termination update stands at the pair
+(S_{t+1}, ω_t), the state arrived at and the option that arrived; the policy over options may learn from its own local gradient, at the
+steps at which it executes. One option is the flat agent of the same learner: a softmax actor with a Q critic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from optioncoagent.mdp import MDP
+from optioncoagent.simulate.episodes import check_counts, run_blocks
+from optioncoagent.simulate.rng import key_of, seeded, uniform
+from optioncoagent.simulate.waiting import compile_once
+from optioncoagent.simulate.wiring import FloatArray, cumulative, dynamics
+
+POLICIES_OVER_OPTIONS = ("boltzmann", "learned")
+V_OMEGAS = ("policy", "max")
+PAIRS = ("arrival", "departure", "post_switch")
+_TRIALS_A_BLOCK = 5
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Settings of the learner; the last five name what public code computes instead (all at their first value: ACPGT).
+
+    temperature: of π_ω, and of π_Ω: softmax(θ / temperature). Step sizes absorb the 1 / temperature of the score, as in OC's script.
+    policy_over_options: "boltzmann" over Q_Ω, or "learned" by its local gradient with policy_step_size.
+    discounted: weigh each update of a policy or termination by γ^t, as the gradient of J does.
+    v_omega: "policy", Σ_ω π_Ω(ω|s) Q_Ω(s, ω), or "max". pair: where the termination update stands, "arrival" (S_{t+1}, ω_t), "departure"
+    (S_t, ω_t) or "post_switch" (S_{t+1}, ω_{t+1}). margin: added to A_Ω in the termination update while the critic ignores it. gated: the
+    learned π_Ω is updated only where it executes.
+    """
+
+    num_options: int = 4
+    policy_over_options: str = "boltzmann"
+    temperature: float = 0.001
+    critic_step_size: float = 0.5
+    policy_step_size: float = 0.25
+    termination_step_size: float = 0.25
+    discounted: bool = True
+    v_omega: str = "policy"
+    pair: str = "arrival"
+    margin: float = 0.0
+    gated: bool = True
+
+    def __post_init__(self) -> None:
+        for name, allowed in (("policy_over_options", POLICIES_OVER_OPTIONS), ("v_omega", V_OMEGAS), ("pair", PAIRS)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {allowed}")
+        if not self.temperature > 0:
+            raise ValueError(f"temperature={self.temperature}: it needs a positive number")
+
+
+@dataclass(frozen=True)
+class OptionCriticTrials:
+    """By (trial, episode): steps; option_length, steps a chosen option ran on average; termination, mean b_{ω_t}(S_{t+1}).
+
+    At the end: q_omega (trials, S, O), and preferences: "termination" (trials, S, O), the logit of b; "option" (trials, S, O) and "action"
+    (trials, S, O, A), whose softmax is taken after division by the temperature.
+    """
+
+    steps: NDArray[np.int64]
+    option_length: FloatArray
+    termination: FloatArray
+    q_omega: FloatArray
+    preferences: dict[str, FloatArray]
+
+
+def train_option_critic(
+    mdps: Sequence[MDP],
+    schedule: Any,
+    learner: Learner | None = None,
+    seed: int = 0,
+    max_steps: int = 1000,
+    threads: int = 1,
+    preferences: Mapping[str, Any] | None = None,
+) -> OptionCriticTrials:
+    """Train one agent a row of `schedule`, (trials, episodes) of int: the index in `mdps` of the MDP that each episode is played on.
+
+    The MDPs share states, actions and γ; what an agent has learnt goes on from one to the next. An episode ends in a terminal state or,
+    without an update that takes it for an end, after max_steps. preferences: to start from, named and shaped as one trial's in
+    `OptionCriticTrials`; zero by default, and so is the critic.
+    """
+    learner = learner or Learner()
+    which = np.ascontiguousarray(schedule, dtype=np.int64)
+    check_counts(max_steps=max_steps, threads=threads, num_options=learner.num_options)
+    if which.ndim != 2 or which.size == 0 or which.min() < 0 or which.max() >= len(mdps):
+        raise ValueError(f"schedule has shape {which.shape}: it needs (trials, episodes) of indices below {len(mdps)}")
+    sizes = {(mdp.num_states, mdp.num_actions, mdp.gamma) for mdp in mdps}
+    if len(sizes) != 1:
+        raise ValueError(f"the MDPs differ in (states, actions, gamma): {sorted(sizes)}")
+    num_states, num_actions, gamma = sizes.pop()
+    rows = [dynamics(mdp) for mdp in mdps]
+    offset = np.cumsum([0] + [row.successor.size for row in rows[:-1]])
+    problem = (
+        np.array([row.first + first for row, first in zip(rows, offset, strict=True)]),
+        *(np.concatenate([getattr(row, field) for row in rows]) for field in ("successor", "cumulative", "reward")),
+        np.array([cumulative(mdp.d0) for mdp in mdps]), np.array([mdp.terminal for mdp in mdps]), num_states, num_actions, gamma, max_steps,
+    )  # fmt: skip
+    settings = (
+        learner.num_options, learner.policy_over_options == "learned", float(learner.temperature), float(learner.critic_step_size),
+        float(learner.policy_step_size), float(learner.termination_step_size), learner.discounted, learner.v_omega == "max",
+        PAIRS.index(learner.pair), float(learner.margin), learner.gated, key_of(seed),
+    )  # fmt: skip
+    results, shape = np.zeros((3, *which.shape)), (which.shape[0], num_states, learner.num_options)
+    learnt = np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros((*shape, num_actions))
+    for name, start in zip(("termination", "option", "action"), learnt[1:], strict=True):
+        start[:] = 0.0 if preferences is None else preferences[name]
+    compile_once(train, *problem, *settings, np.int64(0), which[:0], results[:, :0], *(x[:0] for x in learnt))
+
+    kernel: Any = train
+
+    def block(i: int) -> None:
+        part = slice(i * _TRIALS_A_BLOCK, (i + 1) * _TRIALS_A_BLOCK)
+        kernel(*problem, *settings, np.int64(part.start), which[part], results[:, part], *(x[part] for x in learnt))
+
+    run_blocks(block, -(-which.shape[0] // _TRIALS_A_BLOCK), threads)
+    named = dict(zip(("termination", "option", "action"), learnt[1:], strict=True))
+    return OptionCriticTrials(results[0].astype(np.int64), results[1], results[2], learnt[0], named)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def train(
+    move_first, move_successor, move_cumulative, move_reward, first_state, terminal, num_states, num_actions, gamma, max_steps,
+    num_options, learned, temperature, critic_step_size, policy_step_size, termination_step_size, discounted, use_max, pair, margin, gated,
+    key, first_trial, schedule, results, q_omegas, varthetas, phis, thetas,
+):  # fmt: skip
+    """Train trials first_trial, first_trial + 1, …, one for each row of `schedule`."""
+    S, A = num_states, num_actions
+    for trial in range(schedule.shape[0]):
+        a, b, c, d = seeded(key, first_trial + trial)
+        q_u, pi = np.zeros((S, num_options, A)), np.empty((S, num_options, A))
+        q_omega, vartheta, phi, theta = q_omegas[trial], varthetas[trial], phis[trial], thetas[trial]
+        for s in range(S):
+            for o in range(num_options):
+                _softmax(theta[s, o], temperature, pi[s, o])
+        here, there = np.empty(num_options), np.empty(num_options)  # π_Ω(· | S_t), π_Ω(· | S_{t+1})
+        for episode in range(schedule.shape[1]):
+            k = schedule[trial, episode]
+            u, a, b, c, d = uniform(a, b, c, d)
+            s = np.searchsorted(first_state[k], u, side="right")
+            v_s = _policy_over_options(phi[s] if learned else q_omega[s], q_omega[s], temperature, use_max, here)
+            u, a, b, c, d = uniform(a, b, c, d)
+            omega = _draw(here, u)
+            if learned:
+                _improve_policy_over_options(phi[s], here, q_omega[s], v_s, policy_step_size)
+            weight, steps, choices, termination = 1.0, 0, 1, 0.0
+            while not terminal[k, s] and steps < max_steps:
+                u, a, b, c, d = uniform(a, b, c, d)
+                action = _draw(pi[s, omega], u)
+                u, a, b, c, d = uniform(a, b, c, d)
+                move = move_first[k, s * A + action]
+                while u >= move_cumulative[move]:
+                    move += 1
+                t, ended = move_successor[move], terminal[k, move_successor[move]]
+
+                # intra-option Q-learning: Q_U(S_t, ω_t, A_t) towards R_t + γ U(ω_t, S_{t+1}), U = (1 - b) Q_Ω + b V_Ω
+                v_t, b_t, arrival = 0.0, 0.0, 0.0
+                if not ended:
+                    v_t = _policy_over_options(phi[t] if learned else q_omega[t], q_omega[t], temperature, use_max, there)
+                    b_t = 1.0 / (1.0 + np.exp(-vartheta[t, omega]))
+                    arrival = (1.0 - b_t) * q_omega[t, omega] + b_t * v_t
+                q_u[s, omega, action] += critic_step_size * (move_reward[move] + gamma * arrival - q_u[s, omega, action])
+
+                # θ ← θ + α γ^t (Q_U - Q_Ω) ∂ ln π_ω(A_t|S_t);  then Q_Ω(S_t, ω_t) = Σ_a π_ω(a|S_t) Q_U(S_t, ω_t, a)
+                advantage = q_u[s, omega, action] - _mean(pi[s, omega], q_u[s, omega])
+                for v in range(A):
+                    theta[s, omega, v] += policy_step_size * weight * advantage * ((v == action) - pi[s, omega, v])
+                _softmax(theta[s, omega], temperature, pi[s, omega])
+                q_omega[s, omega] = _mean(pi[s, omega], q_u[s, omega])
+                if discounted:
+                    weight *= gamma
+
+                steps += 1
+                next_omega = omega
+                if not ended:
+                    if t == s:  # what was learnt at S_t changes π_Ω at S_{t+1}
+                        v_t = _policy_over_options(phi[t] if learned else q_omega[t], q_omega[t], temperature, use_max, there)
+                    termination += b_t
+                    u, a, b, c, d = uniform(a, b, c, d)
+                    executed = u < b_t
+                    if executed:
+                        u, a, b, c, d = uniform(a, b, c, d)
+                        next_omega = _draw(there, u)
+                        choices += 1
+                    # ϑ ← ϑ + α γ^t Σ_u ∂β(u) Q_β(u) = α γ^t b (1 - b) (V_Ω - Q_Ω), at (S_{t+1}, ω_t) unless a deviation is asked for
+                    x, o, v_x = t, omega, v_t
+                    if pair == 1:
+                        x, v_x = s, _policy_over_options(phi[s] if learned else q_omega[s], q_omega[s], temperature, use_max, here)
+                    elif pair == 2:
+                        o = next_omega
+                    b_x = 1.0 / (1.0 + np.exp(-vartheta[x, o]))
+                    vartheta[x, o] += termination_step_size * weight * b_x * (1.0 - b_x) * (v_x - q_omega[x, o] - margin)
+                    # φ ← φ + α γ^t E_t Σ_ω ∂π_Ω(ω) Q_Ω(S_{t+1}, ω)
+                    if learned and (executed or not gated):
+                        _improve_policy_over_options(phi[t], there, q_omega[t], _mean(there, q_omega[t]), policy_step_size * weight)
+                s, omega = t, next_omega
+            results[0, trial, episode] = steps
+            results[1, trial, episode] = steps / choices
+            results[2, trial, episode] = termination / max(steps - 1, 1)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _softmax(preferences, temperature, law):
+    largest, total = preferences[0], 0.0
+    for i in range(1, law.size):
+        largest = max(largest, preferences[i])
+    for i in range(law.size):
+        law[i] = np.exp((preferences[i] - largest) / temperature)
+        total += law[i]
+    for i in range(law.size):
+        law[i] /= total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _policy_over_options(preferences, q_omega, temperature, use_max, law):
+    """Write π_Ω(·|s) into `law`; V_Ω(s)."""
+    _softmax(preferences, temperature, law)
+    return np.max(q_omega) if use_max else _mean(law, q_omega)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _improve_policy_over_options(phi, law, q_omega, v_omega, step_size):
+    """φ ← φ + α π_Ω (Q_Ω - V_Ω): every option at once."""
+    for o in range(law.size):
+        phi[o] += step_size * law[o] * (q_omega[o] - v_omega)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _mean(law, values):
+    total = 0.0
+    for i in range(law.size):
+        total += law[i] * values[i]
+    return total
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _draw(law, u):
+    running = 0.0
+    for i in range(law.size - 1):
+        running += law[i]
+        if u < running:
+            return i
+    return law.size - 1

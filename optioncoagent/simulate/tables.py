@@ -1,0 +1,228 @@
+"""The joint law of one whole tick, tabulated: an episode is then a walk through a table, one draw a step.
+
+A node is what the next tick depends on: the state and the outputs that are remembered (at a first step, all outputs that can be
+retained). A transition out of a node is one way the tick and the environment's answer can go: who executes, every output, the successor
+state. Its probability, reward and the policy entries that were drawn from are known in advance; each node's law is turned into an alias
+table, so that a step costs one random number whatever the network.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from scipy.sparse.csgraph import breadth_first_order
+
+from optioncoagent.mdp import MDP
+from optioncoagent.network import CoagentNetwork
+from optioncoagent.simulate.alias import build_alias
+from optioncoagent.simulate.ticks import Ticks, tick_law
+from optioncoagent.simulate.wiring import Dynamics, FloatArray, IntArray, Wiring, c_strides
+
+MAX_ENTRIES = 1 << 20  # a larger joint table is not built; each coagent then draws for itself
+
+
+@dataclass(frozen=True)
+class WalkTable:
+    """Alias rows of equal width for N nodes; node N is the end of an episode.
+
+    threshold, alias, successor, reward: (N * width,), row `node` from node * width. visits: (N * width, K), the policy entries drawn from,
+    num_parameters where a coagent did not execute; K = 0 if gradients were not asked for. state: (N,), the MDP's state.
+    first_threshold, first_alias, first_node: the alias table of the first node.
+    """
+
+    width: int
+    threshold: FloatArray
+    alias: NDArray[np.int32]
+    successor: NDArray[np.int32]
+    reward: FloatArray
+    visits: NDArray[np.int32]
+    state: IntArray
+    first_threshold: FloatArray
+    first_alias: NDArray[np.int32]
+    first_node: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class _Nodes:
+    """Every later node, then, where first steps differ from later ones, the first ones.
+
+    state (N,), variables (2 + 2m, N). landing (S,): the later node of each state with memory 0, -1 if terminal; memory_strides (m,) leads
+    from there to the node of the outputs. first_node, first_law: law of the first node, N being the end.
+    """
+
+    state: IntArray
+    variables: IntArray
+    landing: IntArray
+    memory_strides: IntArray
+    first_node: IntArray
+    first_law: FloatArray
+
+
+@dataclass(frozen=True)
+class _Transitions:
+    """Ways out of nodes, as columns; visits (transitions, K)."""
+
+    node: IntArray
+    probability: FloatArray
+    successor: IntArray
+    reward: FloatArray
+    visits: IntArray
+
+    def take(self, index: Any, probability: FloatArray) -> _Transitions:
+        return _Transitions(self.node[index], probability, self.successor[index], self.reward[index], self.visits[index])
+
+
+def walk_table(
+    mdp: MDP,
+    network: CoagentNetwork,
+    policies: FloatArray,
+    wiring: Wiring,
+    moves: Dynamics,
+    gradients: bool = False,
+    gated: bool = True,
+    must_end: bool = False,
+) -> WalkTable | None:
+    """Tabulate the tick at every node; None if the table would have more than `MAX_ENTRIES` entries.
+
+    policies: (num_parameters,) probabilities. gradients: keep who executed and what was drawn. gated: False records an output whether or
+    not its coagent executed, which is what the estimate that drops E_t^i sums. must_end: raise the ValueError of `check_ends`.
+    """
+    nodes = _lay_out(mdp, network, wiring, gated)
+    ticks = None if nodes is None else tick_law(policies, wiring, nodes.variables, gated, MAX_ENTRIES)
+    transitions = None if nodes is None or ticks is None else _with_moves(mdp, moves, wiring, nodes, ticks)
+    if nodes is None or transitions is None:
+        return None
+    if must_end:
+        check_ends(transitions.node, transitions.successor, nodes.first_node, nodes.state)
+    if not gradients:
+        transitions = _merged(transitions)
+    return _alias_rows(nodes, transitions, wiring.num_parameters)
+
+
+def check_ends(node: IntArray, successor: IntArray, first_node: IntArray, state: IntArray) -> None:
+    """ValueError, naming a state, if a node that can be reached cannot reach the end: with γ = 1 its return does not exist."""
+    end, source = state.size, state.size + 1  # the source leads to every first node
+    edges = (np.concatenate((node, np.full(first_node.size, source))), np.concatenate((successor, first_node)))
+    graph = sp.csr_array((np.ones(edges[0].size, dtype=np.int8), edges), shape=(end + 2, end + 2))
+    reached = breadth_first_order(graph, source, return_predecessors=False)
+    ending = np.zeros(end + 2, dtype=bool)
+    ending[breadth_first_order(graph.T.tocsr(), end, return_predecessors=False)] = True
+    stuck = reached[~ending[reached] & (reached < end)]
+    if stuck.size:
+        raise ValueError(
+            f"γ = 1, and from state {state[stuck.min()]}, which can be reached, no end can: the return does not exist. Give max_steps, "
+            "γ < 1 or a terminal state"
+        )
+
+
+def _lay_out(mdp: MDP, network: CoagentNetwork, wiring: Wiring, gated: bool) -> _Nodes | None:
+    """Number the nodes; None if there are too many."""
+    m, names = len(network.names), network.names
+    remembered = [i for i in range(m) if names[i] in network.memory or not gated]
+    seen_first = [i for i in range(m) if i in remembered or network.may_retain(names[i], start=True)]
+    sizes = [network.num_outputs[i] for i in remembered]
+    num_memories, alive = math.prod(sizes), np.flatnonzero(~mdp.terminal)
+    first = _first_nodes(mdp, network, seen_first)
+    if first is None or alive.size * num_memories > MAX_ENTRIES:
+        return None
+    landing, memory_strides = np.full(mdp.num_states, -1), np.zeros(m, dtype=np.int64)
+    landing[alive] = num_memories * np.arange(alive.size)
+    memory_strides[remembered] = c_strides(tuple(sizes))
+
+    # later nodes: every state that is not terminal with every memory
+    state, memory = np.repeat(alive, num_memories), np.tile(np.arange(num_memories), alive.size)
+    variables = np.zeros((2 + 2 * m, state.size), dtype=np.int64)
+    for i, size in zip(remembered, sizes, strict=True):
+        variables[2 + m + i] = memory // memory_strides[i] % size
+
+    # first nodes: of their own, unless a first step is like any other
+    first_state, first_variables, first_law = first
+    start_matters = wiring.costs.any() or any(network.touched[name].start for name in names)
+    if start_matters or seen_first != remembered:
+        first_node = state.size + np.arange(first_state.size)
+        state, variables = np.concatenate((state, first_state)), np.concatenate((variables, first_variables), axis=1)
+    else:
+        first_node = landing[first_state] + memory_strides @ first_variables[2 + m :]
+    variables[1] = mdp.observation[state]
+    over_at_once = float(mdp.d0[mdp.terminal].sum())
+    if over_at_once > 0:
+        first_node, first_law = np.append(first_node, state.size), np.append(first_law, over_at_once)
+    return _Nodes(state, variables, landing, memory_strides, first_node, first_law)
+
+
+def _first_nodes(mdp: MDP, network: CoagentNetwork, retained: list[int]) -> tuple[IntArray, IntArray, FloatArray] | None:
+    """States, variables and law of the first nodes: S_0 ~ d0, U_{-1}^i ~ h_0^i for all outputs that a first tick can see."""
+    m = len(network.names)
+    states = np.flatnonzero((mdp.d0 > 0) & ~mdp.terminal)
+    variables, law, state = np.zeros((2 + 2 * m, states.size), dtype=np.int64), mdp.d0[states], states
+    variables[0] = 1
+    for i in retained:
+        initial = network.initial(network.names[i])
+        support = np.flatnonzero(initial)
+        if state.size * support.size > MAX_ENTRIES:
+            return None
+        repeated = np.repeat(np.arange(state.size), support.size)
+        values = np.tile(support, state.size)
+        variables, law, state = variables[:, repeated], law[repeated] * initial[values], state[repeated]
+        variables[2 + m + i] = values
+    return state, variables, law
+
+
+def _with_moves(mdp: MDP, moves: Dynamics, wiring: Wiring, nodes: _Nodes, ticks: Ticks) -> _Transitions | None:
+    """Follow each tick with each of the environment's answers; None if there are too many."""
+    m, end = wiring.num_outputs.size, nodes.state.size
+    outputs = ticks.variables[2 : 2 + m]
+    row = nodes.state[ticks.node] * mdp.num_actions + wiring.action_strides @ outputs
+    counts = moves.first[row + 1] - moves.first[row]
+    if counts.sum() > MAX_ENTRIES:
+        return None
+    tick = np.repeat(np.arange(row.size), counts)
+    move = np.repeat(moves.first[row] - np.cumsum(counts) + counts, counts) + np.arange(tick.size)
+    landing, memory = nodes.landing[moves.successor[move]], nodes.memory_strides @ outputs
+    return _Transitions(
+        node=ticks.node[tick],
+        probability=ticks.probability[tick] * moves.probability[move],
+        successor=np.where(landing >= 0, landing + memory[tick], end),
+        reward=moves.reward[move] - ticks.cost[tick],
+        visits=ticks.visits[:, tick].T,
+    )
+
+
+def _merged(transitions: _Transitions) -> _Transitions:
+    """Add up transitions that a return cannot tell apart, and forget what was drawn."""
+    order = np.lexsort((transitions.reward, transitions.successor, transitions.node))
+    ordered = transitions.take(order, transitions.probability[order])
+    new = np.ones(order.size, dtype=bool)
+    for column in (ordered.node, ordered.successor, ordered.reward):
+        new[1:] &= column[1:] == column[:-1]
+    new[1:] = ~new[1:]
+    first = np.flatnonzero(new)
+    merged = ordered.take(first, np.add.reduceat(ordered.probability, first) if first.size else ordered.probability)
+    return replace(merged, visits=merged.visits[:, :0])
+
+
+def _alias_rows(nodes: _Nodes, transitions: _Transitions, nobody: int) -> WalkTable | None:
+    """Scatter transitions into rows of equal width and build each row's alias table; None if there is too much to fill up."""
+    end = nodes.state.size
+    order = np.argsort(transitions.node, kind="stable")
+    counts = np.bincount(transitions.node, minlength=end)
+    width = int(counts.max(initial=1))
+    if end * width > 2 * MAX_ENTRIES:
+        return None
+    node = transitions.node[order]
+    slot = node * width + np.arange(node.size) - (np.cumsum(counts) - counts)[node]
+    law = np.zeros(end * width)
+    law[slot] = transitions.probability[order]
+    successor, reward = np.full(law.size, end, dtype=np.int32), np.zeros(law.size)
+    visits = np.full((law.size, transitions.visits.shape[1]), nobody, dtype=np.int32)
+    successor[slot], reward[slot], visits[slot] = transitions.successor[order], transitions.reward[order], transitions.visits[order]
+    first_law = np.ascontiguousarray(nodes.first_law)
+    return WalkTable(
+        width, *build_alias(law, width), successor, reward, visits, nodes.state,
+        *build_alias(first_law, first_law.size), nodes.first_node.astype(np.int32),
+    )  # fmt: skip

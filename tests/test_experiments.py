@@ -1,0 +1,200 @@
+"""Experiments: the runner on one made up here, and each of the papers' in small."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from optioncoagent.experiments import figure5, figure6, four_rooms, problems, runner
+from optioncoagent.experiments.reproduce import EXPERIMENTS, Reproduce, load, main
+
+
+@dataclass(frozen=True)
+class Coin:
+    seeds: int = 3
+    bias: float = 0.5
+
+
+class Experiment(SimpleNamespace):
+    """Three seeds of a coin; `stop_at` raises KeyboardInterrupt as Ctrl-C would."""
+
+    __name__ = "coins.made_up"
+    ASSUMPTIONS = "The coin is thrown, not spun."
+
+    def run(self, setting, seed, threads=1):
+        if seed == self.stop_at:
+            raise KeyboardInterrupt
+        self.calls.append(seed)
+        return [{"throw": i, "value": setting.bias + seed + i, "side": "heads"} for i in range(2)]
+
+    def plot(self, rows):
+        from matplotlib.figure import Figure
+
+        figure = Figure()
+        figure.subplots().plot([row["value"] for row in rows])
+        return figure
+
+
+def test_a_stopped_run_goes_on_where_it_left_off(tmp_path):
+    experiment = Experiment(calls=[], stop_at=2)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run_experiment(experiment, {"fair": Coin()}, tmp_path, progress_bar=False)
+    assert len(runner.read_rows(tmp_path)) == 4
+    experiment.stop_at = None
+    rows = runner.run_experiment(experiment, {"fair": Coin()}, tmp_path, progress_bar=False)
+    assert experiment.calls == [0, 1, 2]
+    assert rows[-1] == {"setting": "fair", "seed": 2, "throw": 1, "value": 3.5, "side": "heads"}
+    content = json.loads((tmp_path / "experiment.json").read_text())
+    assert content["settings"] == {"fair": {"seeds": 3, "bias": 0.5}} and content["seeds"] == {"fair": [0, 1, 2]}
+    assert content["assumptions"] == Experiment.ASSUMPTIONS and "numpy" in content["versions"]
+
+
+def test_a_half_written_file_does_not_count(tmp_path):
+    experiment = Experiment(calls=[], stop_at=None)
+    (tmp_path / "rows").mkdir()
+    (tmp_path / "rows" / "fair-0.partial").write_text("setting,seed\nfair")
+    assert len(runner.run_experiment(experiment, {"fair": Coin()}, tmp_path, progress_bar=False)) == 6
+
+
+def test_other_settings_are_refused_and_new_ones_added(tmp_path):
+    experiment = Experiment(calls=[], stop_at=None)
+    runner.run_experiment(experiment, {"fair": Coin()}, tmp_path, progress_bar=False)
+    with pytest.raises(FileExistsError, match="other settings"):
+        runner.run_experiment(experiment, {"fair": Coin(bias=0.7)}, tmp_path, progress_bar=False)
+    rows = runner.run_experiment(experiment, {"bent": Coin(bias=0.7)}, tmp_path, progress_bar=False)
+    assert {row["setting"] for row in rows} == {"fair", "bent"}
+
+
+def test_a_figure_is_drawn_from_the_files_alone(tmp_path):
+    experiment = Experiment(calls=[], stop_at=None)
+    with pytest.raises(FileNotFoundError, match="no rows"):
+        runner.draw(experiment, tmp_path)
+    runner.run_experiment(experiment, {"fair": Coin()}, tmp_path, progress_bar=False)
+    experiment.calls.clear()
+    assert runner.draw(experiment, tmp_path).stat().st_size > 0
+    assert not experiment.calls
+
+
+def small_figure5(**changes):
+    return figure5.Setting(
+        **{"seeds": 2, "episodes": (100, 10_000), "finite_difference_episodes": 200_000, "ungated_episodes": 10_000, **changes}
+    )
+
+
+SMALL = {
+    "figure5": {"gridworld": small_figure5(seeds=1)},
+    "figure6": {"learning": figure6.Learning(seeds=2, trials=50, episodes=20), "best": figure6.Ascent(seeds=1)},
+    "four-rooms": {
+        "text: 4 options": replace(four_rooms.SETTINGS["text: 4 options"], seeds=2, trials=4, episodes=40, moved_at=20),
+        "text: flat": replace(four_rooms.SETTINGS["text: flat"], seeds=1, trials=4, episodes=40, moved_at=20),
+        "text: optimal": four_rooms.Optimal("text"),
+    },
+}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiments_in_small(name, tmp_path, monkeypatch, capsys):
+    experiment = load(name)
+    monkeypatch.setattr(experiment, "SETTINGS", SMALL[name])
+    main(Reproduce(name, folder=tmp_path / "once", threads=1))
+    printed = capsys.readouterr().out
+    assert experiment.ASSUMPTIONS in printed and "figure.png" in printed
+    rows = runner.read_rows(tmp_path / "once")
+    main(Reproduce(name, folder=tmp_path / "twice", threads=2))
+    assert runner.read_rows(tmp_path / "twice") == rows  # the same rows, whatever the threads
+    (tmp_path / "once" / "figure.png").unlink()
+    monkeypatch.setattr(experiment, "run", None)
+    main(Reproduce(name, folder=tmp_path / "once", plot_only=True))
+    assert (tmp_path / "once" / "figure.png").exists()
+
+
+def test_only_settings_that_exist(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(Reproduce("four-rooms", only=("text: 40 options",)))
+    assert "text: 4 options" in capsys.readouterr().err
+
+
+def test_the_command_stops_politely(tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(figure6, "run", interrupted)
+    with pytest.raises(SystemExit, match="130"):
+        main(Reproduce("figure6", folder=tmp_path))
+    assert "goes on from there" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(Reproduce("figure6", folder=tmp_path, plot_only=True))
+    assert "no rows" in capsys.readouterr().err
+
+
+def test_the_problems_are_those_of_the_papers():
+    mdp, network = problems.gridworld(), problems.bits_network()
+    assert (mdp.num_states, mdp.gamma, mdp.num_actions) == (9, 1.0, 4)
+    assert sum(logits.size for logits in network.init_params(9).values()) == 52
+    assert problems.fewest_steps(mdp) == 4
+    # four rooms: 104 cells and the end
+    before = {dynamics: problems.fewest_steps(problems.four_rooms(dynamics)[0]) for dynamics in ("text", "code")}
+    assert np.isclose(before["text"], 12.06, atol=0.005) and np.isclose(before["code"], 8.39, atol=0.005)
+    assert problems.four_rooms("text")[0].num_states == 105
+
+
+def test_figure5_the_estimate_converges_and_the_ungated_one_does_not():
+    rows = [{"seed": 0, **row} for row in figure5.run(small_figure5(episodes=(100, 300_000), ungated_episodes=300_000), 0, threads=2)]
+    found = figure5.curves(rows)
+    first, last = (point[1] for point in found["ACPGT", "exact"])
+    assert last < 0.01 < first
+    assert found["without the gate", "exact"][-1][1] > 10 * last
+    assert found["finite differences", "exact"][0][1] < 0.1
+
+
+def test_figure6_learns_towards_the_best_that_ascent_finds():
+    rows = [{"setting": "learning", "seed": 0, **row} for row in figure6.run(figure6.Learning(trials=300, episodes=100), 0)]
+    rows += [{"setting": "best", "seed": s, **figure6.run(figure6.Ascent(), s)[0]} for s in range(2)]
+    _, mean, error = figure6.curve(rows)
+    assert mean[0] < -20 and -9 < mean[-1] < figure6.best(rows) < -5
+    assert 0 < error[-1] < 1
+
+
+def test_pooled_rows_are_those_of_one_large_run():
+    """Means and standard errors of two seeds of 5 trials are those of the 10 trials together."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(10, 4)) + 20
+    rows = []
+    for seed, part in enumerate((values[:5], values[5:])):
+        mean, squares = part.mean(axis=0), ((part - part.mean(axis=0)) ** 2).sum(axis=0)
+        for e in range(4):
+            rest = {"steps": mean[e], "option_length": 1.0, "termination": 0.5}
+            rows.append({"setting": "learning", "seed": seed, "episode": e, "trials": 5, "mean": mean[e], "squares": squares[e], **rest})
+    expected = values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(10)
+    _, mean, error = figure6.curve(rows)
+    assert np.allclose(mean, expected[0]) and np.allclose(error, expected[1])
+    curve = four_rooms.curves(rows)["learning"]
+    assert np.allclose(curve["steps"], expected[0]) and np.allclose(curve["error"], expected[1])
+
+
+def test_the_goal_moves_and_moves_back_for_the_next_run():
+    setting = replace(four_rooms.SETTINGS["text: 4 options"], trials=20, episodes=400, moved_at=200)
+    steps = {row["episode"]: row["steps"] for row in four_rooms.run(setting, 0, threads=2)}
+    assert steps[191] < 100 < steps[201]  # learnt, then the goal is elsewhere
+    assert steps[1] > 150  # each run begins untrained
+
+
+LIGHT = """
+import sys
+from optioncoagent.experiments import figure5, figure6, four_rooms, runner
+
+assert not {"matplotlib", "torch", "minigrid"} & set(sys.modules)
+best = {"setting": "best", "seed": 0, "J": -6.0, "fewest_steps": 4.0}
+figure6.plot([best, {"setting": "learning", "seed": 0, "episode": 1, "trials": 2, "mean": -9.0, "squares": 1.0}])
+assert "matplotlib.pyplot" not in sys.modules
+"""
+
+
+def test_nothing_heavy_is_loaded_before_it_is_needed():
+    subprocess.run([sys.executable, "-c", LIGHT], check=True)

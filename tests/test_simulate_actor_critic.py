@@ -1,0 +1,108 @@
+"""Actor-critic with eligibility traces against Sutton & Barto's pseudocode, written out in Python."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from enumerated import bits, gridworld, random_mdp, truth
+
+from optioncoagent import Coagent, CoagentNetwork, LocalState, option_critic
+from optioncoagent.network import softmax
+from optioncoagent.simulate import actor_critic
+
+STEP_SIZES = {"termination": 0.5, "option": 0.4, "action": 0.3}
+CRITIC, DECAY = 0.2, 0.7
+
+
+def by_the_book(mdp, network, episodes, rng, max_steps):
+    """Sutton & Barto 2018, section 13.5, actor-critic with eligibility traces (episodic), one actor a coagent."""
+    theta = {n: np.zeros(network.parameter_shape(n, mdp.num_observations)) for n in network.names}
+    w, returns = np.zeros(mdp.num_states), []
+    P = mdp.transition_matrix.toarray().reshape(mdp.num_states, mdp.num_actions, mdp.num_states)
+    for _ in range(episodes):
+        z, z_w = {n: np.zeros_like(theta[n]) for n in theta}, np.zeros_like(w)
+        s = rng.choice(mdp.num_states, p=mdp.d0)
+        previous = {n: rng.choice(network[n].num_outputs, p=network.initial(n)) for n in network.names}
+        importance, total, t = 1.0, 0.0, 0
+        while not mdp.terminal[s] and t < max_steps:
+            outputs, cost, scores = {}, 0.0, {}
+            for c in network.coagents:
+                arrays = [{n: np.array(v) for n, v in values.items()} for values in (outputs, previous)]
+                x = LocalState(np.array(t == 0), np.array(s), *arrays)
+                beta = c.executes(x) if callable(c.executes) else c.executes
+                outputs[c.name] = previous[c.name]
+                if rng.random() < beta:
+                    row = (s,) * c.observes + tuple(outputs[n] for n in c.upstream) + tuple(previous[n] for n in c.previous)
+                    p = softmax(theta[c.name][row])
+                    u = outputs[c.name] = rng.choice(c.num_outputs, p=p)
+                    scores[c.name] = row, np.eye(c.num_outputs)[u] - p
+                    cost += c.cost * (t > 0)
+            a = int(network.joint_action(outputs))
+            successor = rng.choice(mdp.num_states, p=P[s, a])
+            reward = mdp.R[s, a, successor] - cost
+            delta = reward + mdp.gamma * w[successor] * (not mdp.terminal[successor]) - w[s]
+            z_w *= mdp.gamma * DECAY
+            z_w[s] += 1
+            w += CRITIC * delta * z_w
+            for n in theta:
+                z[n] *= mdp.gamma * DECAY
+                if n in scores:
+                    z[n][scores[n][0]] += importance * scores[n][1]
+                theta[n] += STEP_SIZES[n] * delta * z[n]
+            total += importance * reward
+            importance *= mdp.gamma
+            s, previous, t = successor, outputs, t + 1
+        returns.append(total)
+    return returns, theta, w
+
+
+def test_learning_is_that_of_the_book():
+    mdp, network, trials = random_mdp(0, num_states=2, gamma=0.9), option_critic(2, 2, deliberation_cost=0.2, initial=0), 1200
+    rng = np.random.default_rng(0)
+    slow = [by_the_book(mdp, network, 3, rng, 6) for _ in range(trials)]
+    fast = actor_critic(mdp, network, 3, STEP_SIZES, CRITIC, DECAY, trials=60_000, max_steps=6, threads=2)
+
+    def z(mine, book):
+        return (mine.mean(axis=0) - book.mean(axis=0)) / np.sqrt(book.var(axis=0) / trials + mine.var(axis=0) / 60_000 + 1e-30)
+
+    assert np.abs(z(fast.returns, np.array([returns for returns, _, _ in slow]))).max() < 4
+    assert np.abs(z(fast.values, np.array([w for _, _, w in slow]))).max() < 4
+    for name in network.names:
+        values = z(fast.params[name], np.array([theta[name] for _, theta, _ in slow]))
+        assert np.abs(values).max() < 4.5
+        assert np.abs(fast.params[name]).max() > 0
+
+
+def test_without_steps_nothing_is_learnt_and_returns_have_mean_j():
+    mdp, network = gridworld(), bits()
+    params = network.init_params(9, seed=2)
+    runs = actor_critic(mdp, network, 1, 0.0, 0.0, 0.5, trials=20_000, params=params)
+    assert all((runs.params[name] == params[name]).all() for name in params)
+    assert abs(runs.returns.mean() - truth(mdp, network, params).value) < 4 * runs.returns.std() / np.sqrt(20_000)
+    assert (runs.returns == -runs.steps).all()
+
+
+def test_the_seed_decides_and_threads_do_not():
+    one, two = (actor_critic(gridworld(), bits(), 20, 0.1, 0.02, 0.8, trials=60, seed=5, threads=t) for t in (1, 2))
+    assert np.array_equal(one.returns, two.returns)
+    assert np.array_equal(one.params["action"], two.params["action"])
+    other = actor_critic(gridworld(), bits(), 20, 0.1, 0.02, 0.8, trials=60, seed=6)
+    assert not np.array_equal(one.returns, other.returns)
+    assert not np.array_equal(one.returns[0], one.returns[1])
+
+
+def test_what_never_ends_is_refused_or_capped():
+    network = CoagentNetwork([Coagent("action", 4)])
+    up = {"action": np.full((9, 4), -np.inf)}
+    up["action"][:, 0] = 0
+    with pytest.raises(ValueError, match="γ = 1"):
+        actor_critic(gridworld(), network, 1, 0.1, 0.1, 0.5, params=up)
+    runs = actor_critic(gridworld(), network, 3, 0.1, 0.1, 0.5, trials=2, params=up, max_steps=7)
+    assert (runs.steps == 7).all() and runs.capped == 6
+
+
+def test_arguments_are_checked():
+    with pytest.raises(ValueError, match="step_size"):
+        actor_critic(gridworld(), bits(), 1, {"left": 0.1}, 0.1, 0.5)
+    with pytest.raises(ValueError, match="trials"):
+        actor_critic(gridworld(), bits(), 1, 0.1, 0.1, 0.5, trials=0)

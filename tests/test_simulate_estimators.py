@@ -1,0 +1,205 @@
+"""Estimates against values written out tick by tick."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+from enumerated import bits, gridworld, random_mdp, random_network, truth
+
+from optioncoagent import MDP, Coagent, CoagentNetwork, expected_return, option_critic, policy_gradient
+from optioncoagent.simulate import estimate_finite_difference, estimate_gradient, estimate_return, tables
+
+KERNELS = pytest.mark.parametrize("kernel", ["joint", "each for itself"])
+EPISODES = 100_000
+
+
+@pytest.fixture
+def use(monkeypatch):
+    """Force one of the two ways to sample a tick."""
+
+    def choose(kernel):
+        if kernel != "joint":
+            monkeypatch.setattr(tables, "MAX_ENTRIES", 0)
+
+    return choose
+
+
+def cases():
+    networks = {f"random {seed}": random_network(seed) for seed in range(6)}
+    networks["options"] = option_critic(2, 2, deliberation_cost=0.3)
+    networks["options, terminate first"] = option_critic(3, 2, first="terminate", initial=[0.2, 0.3, 0.5])
+    networks["two levels"] = option_critic((2, 2), 2, deliberation_cost=0.1)
+    return networks
+
+
+@functools.cache
+def problem(number, gamma):
+    network = list(cases().values())[number]
+    mdp = random_mdp(number, gamma=gamma, ending=gamma == 1 or number % 2 == 0)
+    params = network.init_params(mdp.num_observations, number)
+    return mdp, network, params, truth(mdp, network, params)
+
+
+def errors(estimate, exact, visits, episodes):
+    """Estimate minus exact in standard errors, over softmax rows each of whose outputs is drawn at least 100 times in expectation."""
+    z = []
+    for name in exact:
+        often = visits[name].min(axis=-1) * episodes >= 100
+        difference, error = (estimate.mean[name] - exact[name])[often], estimate.standard_error[name][often]
+        assert (error > 0).all()
+        z.append((difference / error).ravel())
+    return np.concatenate(z)
+
+
+@KERNELS
+@pytest.mark.parametrize("gamma", [0.7, 1.0])
+def test_random_networks_agree_with_every_tick_written_out(kernel, gamma, use):
+    use(kernel)
+    z, ungated, returns = [], [], []
+    for seed in range(len(cases())):
+        mdp, network, params, exact = problem(seed, gamma)
+        estimate = estimate_gradient(mdp, network, params, EPISODES, seed, threads=2)
+        z.append(errors(estimate, exact.gradient, exact.visits, EPISODES))
+        estimate = estimate_gradient(mdp, network, params, EPISODES, seed + 100, threads=2, gated=False)
+        ungated.append(errors(estimate, exact.ungated, exact.visits, EPISODES))
+        value = estimate_return(mdp, network, params, EPISODES, seed + 200)
+        returns.append((value.mean - exact.value) / value.standard_error)
+    for values in map(np.concatenate, (z, ungated)):
+        assert values.size > 100
+        assert (np.abs(values) > 4).sum() <= max(1, 1e-3 * values.size)
+        assert np.abs(values).max() < 6
+        assert 0.75 < np.mean(values**2) < 1.3  # the standard errors are neither too small nor too large
+    assert np.abs(returns).max() < 4
+
+
+@KERNELS
+def test_the_seed_decides_and_threads_do_not(kernel, use):
+    use(kernel)
+    mdp, network = gridworld(), bits()
+    params = network.init_params(9)
+    one, three = (estimate_gradient(mdp, network, params, 5000, seed=3, threads=t) for t in (1, 3))
+    other = estimate_gradient(mdp, network, params, 5000, seed=4)
+    for name in network.names:
+        assert np.array_equal(one.mean[name], three.mean[name])
+        assert np.array_equal(one.standard_error[name], three.standard_error[name])
+        assert not np.array_equal(one.mean[name], other.mean[name])
+    returns = [estimate_return(mdp, network, params, 5000, seed=3, threads=t) for t in (1, 2, 5)]
+    assert returns[0] == returns[1] == returns[2]
+
+
+@pytest.mark.parametrize("gamma", [0.7, 1.0])
+def test_what_is_written_out_is_what_the_linear_solves_give(gamma):
+    for number in range(len(cases())):
+        mdp, network, params, written_out = problem(number, gamma)
+        assert np.isclose(expected_return(mdp, network, params), written_out.value)
+        solved = policy_gradient(mdp, network, params)
+        assert all(np.allclose(solved[name], written_out.gradient[name], atol=1e-10) for name in network.names)
+
+
+def test_standard_errors_are_the_spread_over_seeds():
+    mdp, network = gridworld(), bits()
+    params = network.init_params(9)
+    runs = [estimate_gradient(mdp, network, params, 500, seed) for seed in range(400)]
+    values = [estimate_return(mdp, network, params, 500, seed) for seed in range(400)]
+    spread = np.std([run.mean["action"] for run in runs], axis=0)
+    assert np.allclose(np.mean([run.standard_error["action"] for run in runs], axis=0), spread, rtol=0.15)
+    assert np.isclose(np.mean([v.standard_error for v in values]), np.std([v.mean for v in values]), rtol=0.15)
+
+
+def test_a_baseline_moves_no_mean_and_narrows_the_error():
+    mdp, network = gridworld(), bits()
+    params = network.init_params(9)
+    exact = truth(mdp, network, params)
+    plain = estimate_gradient(mdp, network, params, 20_000)
+    based = estimate_gradient(mdp, network, params, 20_000, baseline=np.linspace(-27, 0, 9))
+    assert np.abs(errors(based, exact.gradient, exact.visits, 20_000)).max() < 4.5
+    # E_t^i = 1 at one step in two, and ½ (Q of one output) is what a bit changes: returns themselves are far larger
+    assert sum(based.standard_error[n].sum() for n in params) < 0.8 * sum(plain.standard_error[n].sum() for n in params)
+    with pytest.raises(ValueError, match="baseline"):
+        estimate_gradient(mdp, network, params, 10, baseline=np.zeros(3))
+
+
+def test_finite_differences_of_samples():
+    mdp, network = gridworld(), bits()
+    params = network.init_params(9)
+    params["left"][3, 0] = -np.inf
+    exact = truth(mdp, network, params).gradient
+    estimate = estimate_finite_difference(mdp, network, params, 500_000, seed=1, threads=2)
+    for name in params:
+        moved = estimate.standard_error[name] > 0
+        assert moved.any()
+        assert (np.abs(estimate.mean[name] - exact[name])[moved] < 4.5 * estimate.standard_error[name][moved]).all()
+    assert estimate.mean["left"][3, 0] == 0
+
+
+def test_a_deterministic_walk_printed_here():
+    """One state, one action: reward 1 and the end with probability 1 at the third state. G = 1 + γ + γ² = 1.75 for γ = 1/2, every time."""
+    P = np.zeros((4, 1, 4))
+    P[0, 0, 1] = P[1, 0, 2] = P[2, 0, 3] = P[3, 0, 3] = 1
+    mdp = MDP(P, [[1.0], [1.0], [1.0], [0.0]], [1, 0, 0, 0], 0.5)
+    network = CoagentNetwork([Coagent("action", 1)])
+    estimate = estimate_return(mdp, network, network.init_params(4), 1000)
+    assert (estimate.mean, estimate.standard_error, estimate.steps, estimate.capped) == (1.75, 0.0, 3000, 0)
+    # a cost of 1/4 is charged at every step but the first: 1.75 - (1/4)(1/2 + 1/4)
+    costly = CoagentNetwork([Coagent("action", 1, cost=0.25)])
+    assert estimate_return(mdp, costly, costly.init_params(4), 10).mean == 1.5625
+    assert estimate_return(mdp, costly, costly.init_params(4), 10, max_steps=2).mean == 1.375
+    assert estimate_return(mdp, network, network.init_params(4), 10, max_steps=2).capped == 10
+
+
+@KERNELS
+def test_an_episode_may_be_over_at_once(kernel, use):
+    """S_0 is terminal three times in four, else one step of reward 2 follows: J = 1/2 and a quarter of the episodes take a step."""
+    use(kernel)
+    P = np.zeros((2, 1, 2))
+    P[:, 0, 1] = 1
+    mdp, network = MDP(P, [[2.0], [0.0]], [0.25, 0.75], 1.0), CoagentNetwork([Coagent("action", 1)])
+    estimate = estimate_return(mdp, network, network.init_params(2), 40_000)
+    assert abs(estimate.mean - 0.5) < 4 * estimate.standard_error
+    assert estimate.steps == 40_000 * estimate.mean / 2
+    never = MDP(P, [[2.0], [0.0]], [0.0, 1.0], 1.0)
+    assert estimate_return(never, network, network.init_params(2), 10).steps == 0
+
+
+@KERNELS
+def test_what_never_ends(kernel, use, monkeypatch):
+    use(kernel)
+    monkeypatch.setattr("optioncoagent.simulate.episodes.PATIENCE", 10_000)
+    mdp, network = gridworld(), bits()
+    stay = {name: np.zeros(network.parameter_shape(name, 9)) for name in network.names}
+    stay["action"][..., 1:] = -np.inf  # always up
+    with pytest.raises(ValueError, match="γ = 1"):
+        estimate_return(mdp, network, stay, 10)
+    capped = estimate_return(mdp, network, stay, 10, max_steps=100)
+    assert (capped.mean, capped.steps, capped.capped) == (-100.0, 1000, 10)
+    # γ < 1 stops by itself when 0.5^t · 1 / (1 - 0.5) < 1e-9, at t = 31
+    assert estimate_return(gridworld(gamma=0.5), network, stay, 1).steps == 31
+    assert estimate_return(gridworld(gamma=0.5), network, stay, 10, max_steps=100).capped == 0
+    assert np.isnan(estimate_return(gridworld(gamma=0.5), network, stay, 1).standard_error)
+
+
+@pytest.mark.parametrize("argument", [{"episodes": 0}, {"max_steps": 0}, {"threads": 0}, {"episodes": 1.5}])
+def test_arguments_are_checked(argument):
+    mdp, network = gridworld(), bits()
+    with pytest.raises(ValueError, match=next(iter(argument))):
+        estimate_return(mdp, network, network.init_params(9), **{"episodes": 10, **argument})
+
+
+def test_actions_must_be_those_of_the_mdp():
+    network = option_critic(2, 3)
+    with pytest.raises(ValueError, match="3 joint outputs"):
+        estimate_return(gridworld(), network, network.init_params(9), 10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_no_bias_at_a_hundred_million_episodes(seed):
+    mdp, network = (gridworld(), bits()) if seed == 0 else (random_mdp(seed, gamma=1.0), random_network(seed))
+    params = network.init_params(mdp.num_observations, seed)
+    exact = truth(mdp, network, params)
+    z = errors(estimate_gradient(mdp, network, params, 10**8, seed, threads=2), exact.gradient, exact.visits, 10**8)
+    value = estimate_return(mdp, network, params, 10**8, seed, threads=2)
+    assert np.abs(z).max() < 4.5
+    assert abs(value.mean - exact.value) < 4 * value.standard_error

@@ -1,0 +1,133 @@
+"""The four-rooms learner: what it estimates, and each of its updates, against exact values."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from enumerated import random_mdp
+
+import optioncoagent as oc
+from optioncoagent import option_critic, option_values, policy_gradient
+from optioncoagent.simulate.option_critic import Learner, train_option_critic
+
+# steps this small leave policies and terminations where they are: their sum is the update that the learner expects to make
+STEP = 1e-9
+STILL = Learner(3, "learned", temperature=1.0, critic_step_size=0.03, policy_step_size=STEP, termination_step_size=STEP)
+
+
+MDP = random_mdp(4, num_states=5, num_actions=3, gamma=0.9)
+PARAMS = option_critic(3, 3).init_params(6, seed=1)
+START = {**PARAMS, "termination": PARAMS["termination"][..., 0] - PARAMS["termination"][..., 1]}  # the logit of TERMINATE
+
+
+@functools.cache
+def updates(learner, episodes=20_000):
+    """Mean update an episode, over the second half of training, when the critic has settled, and Q_Ω at the end; means over trials."""
+    schedules = [np.zeros((8, n), dtype=int) for n in (episodes // 2, episodes)]
+    first, both = (train_option_critic([MDP], schedule, learner, threads=2, preferences=START) for schedule in schedules)
+    scale = STEP * (episodes - episodes // 2)
+    sums = {name: (both.preferences[name] - first.preferences[name]).mean(axis=0) / scale for name in both.preferences}
+    return sums, both.q_omega.mean(axis=0)
+
+
+def cosine_and_ratio(name, learner):
+    update, _ = updates(learner)
+    gradient = policy_gradient(MDP, option_critic(3, 3), PARAMS)[name]
+    exact = gradient[..., 0] if name == "termination" else gradient
+    norms = [np.sqrt((x**2).sum()) for x in (update[name], exact)]
+    return (update[name] * exact).sum() / (norms[0] * norms[1]), norms[0] / norms[1]
+
+
+def test_the_critic_learns_q_omega_of_the_policies_in_use():
+    _, q_omega = updates(STILL)
+    truth = option_values(MDP, PARAMS).q_omega
+    assert np.abs(q_omega - truth).max() < 0.15
+    assert np.corrcoef(q_omega.ravel(), truth.ravel())[0, 1] > 0.995
+
+
+@pytest.mark.parametrize("name", ["termination", "option", "action"])
+def test_the_mean_update_is_the_exact_gradient(name):
+    cosine, ratio = cosine_and_ratio(name, STILL)
+    assert cosine > 0.995
+    assert abs(ratio - 1) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("name", "deviation"),
+    [
+        ("termination", {"v_omega": "max"}),
+        ("termination", {"pair": "departure"}),
+        ("termination", {"pair": "post_switch"}),
+        ("termination", {"margin": 0.1}),
+        ("termination", {"discounted": False}),
+        ("option", {"discounted": False}),
+        ("option", {"gated": False}),
+        ("action", {"discounted": False}),
+    ],
+)
+def test_each_deviation_is_another_vector(name, deviation):
+    cosine, ratio = cosine_and_ratio(name, replace(STILL, **deviation))
+    assert cosine < 0.95 or abs(ratio - 1) > 0.04
+
+
+SHORT = np.zeros((3, 40), dtype=int)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_options": 3},
+        {"policy_over_options": "learned"},
+        {"temperature": 0.5},
+        {"critic_step_size": 0.3},
+        {"policy_step_size": 0.3},
+        {"termination_step_size": 0.3},
+        {"discounted": False},
+        {"v_omega": "max"},
+        {"pair": "departure"},
+        {"pair": "post_switch"},
+        {"margin": 0.2},
+    ],
+)
+def test_every_setting_is_read(change):
+    learner = Learner(2, temperature=0.1)
+    base, other = (train_option_critic([MDP], SHORT, x) for x in (learner, replace(learner, **change)))
+    assert base.q_omega.shape != other.q_omega.shape or not np.allclose(base.q_omega, other.q_omega)
+
+
+def test_trials_are_apart_and_threads_change_nothing():
+    one, two = (train_option_critic([MDP], np.zeros((12, 40), dtype=int), seed=3, threads=t) for t in (1, 2))
+    assert np.array_equal(one.q_omega, two.q_omega)
+    few = train_option_critic([MDP], SHORT, seed=3)
+    assert np.array_equal(one.q_omega[:3], few.q_omega)
+    assert not np.array_equal(one.q_omega[0], one.q_omega[1])
+
+
+def test_episodes_follow_the_schedule():
+    """Two corridors, the end one step away or never: steps tell which MDP an episode was played on."""
+    P = np.zeros((2, 1, 2))
+    P[:, 0, 1] = 1
+    short = oc.MDP(P, np.zeros((2, 1)), [1, 0], 0.9, [False, True])
+    endless = oc.MDP(np.eye(2)[:, None], np.zeros((2, 1)), [1, 0], 0.9, [False, True])
+    runs = train_option_critic([short, endless], [[0, 1, 0], [1, 1, 0]], Learner(2), max_steps=9)
+    assert runs.steps.tolist() == [[1, 9, 1], [9, 9, 1]]
+    assert (runs.option_length <= runs.steps).all()
+
+
+def test_one_option_never_switches_to_another_and_learns_as_a_flat_agent():
+    """With one option U = Q_Ω = V_Ω: nothing depends on the terminations."""
+    runs = [train_option_critic([MDP], SHORT, Learner(1, temperature=0.1, termination_step_size=step)) for step in (0.0, 5.0)]
+    assert np.array_equal(runs[0].preferences["action"], runs[1].preferences["action"])
+
+
+def test_arguments_are_checked():
+    for keywords, message in (({"pair": "here"}, "pair"), ({"v_omega": "mean"}, "v_omega"), ({"temperature": 0.0}, "temperature")):
+        with pytest.raises(ValueError, match=message):
+            Learner(**keywords)
+    with pytest.raises(ValueError, match="schedule"):
+        train_option_critic([MDP], [[0, 1]])
+    with pytest.raises(ValueError, match="differ"):
+        train_option_critic([MDP, random_mdp(0)], [[0, 1]])
