@@ -72,10 +72,20 @@ def test_a_terminal_start_earns_nothing():
     assert (policy_gradient(mdp, FLAT, params)["action"] == 0).all()
 
 
-def test_an_end_too_improbable_for_floats_is_an_error():
+@pytest.mark.parametrize("logit", (28.0, 60.0, 800.0))
+@pytest.mark.parametrize("dense_below", (200, 0))
+def test_an_end_too_improbable_for_floats_is_an_error(logit, dense_below, monkeypatch):
+    """e^28 steps to the end leave four digits of J, e^60 none, and e^-800 is no probability at all."""
+    monkeypatch.setattr(solve, "DENSE_BELOW", dense_below)
     mdp = MDP([[[1, 0], [0, 1]], [[0, 1], [0, 1]]], [[-1.0, -1.0], [0, 0]], [1, 0], 1.0)
-    with pytest.raises(ValueError, match="too small for float64"):
-        expected_return(mdp, FLAT, {"action": np.array([[60.0, 0.0], [0.0, 0.0]])})
+    with pytest.raises(ValueError, match="too small for float64" if logit < 800 else "may never end"):
+        expected_return(mdp, FLAT, {"action": np.array([[logit, 0.0], [0.0, 0.0]])})
+
+
+def test_many_steps_to_the_end_are_no_error():
+    mdp = MDP([[[1, 0], [0, 1]], [[0, 1], [0, 1]]], [[-1.0, -1.0], [0, 0]], [1, 0], 1.0)
+    J = expected_return(mdp, FLAT, {"action": np.array([[14.0, 0.0], [0.0, 0.0]])})
+    assert pytest.approx(-(1 + np.exp(14.0)), rel=1e-8) == J
 
 
 def test_bad_arguments_are_named():
