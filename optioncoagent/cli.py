@@ -80,6 +80,7 @@ def _train(command: Train) -> None:
     from optioncoagent.agents import OptionCritic
 
     torch.set_num_threads(command.torch_threads)
+    print(f"making {command.env_id} (its compiled parts take some seconds the first time)", flush=True)
     agent = OptionCritic(
         command.env_id,
         num_options=command.num_options,

@@ -68,8 +68,8 @@ class CompiledMiniGrid(MiniGridBatch):
         self._grid = np.full((num_envs, stride * (core.height + 2 * pad)), GREY_WALL, np.uint8)
         self._agent = np.zeros((num_envs, AGENT_COLUMNS + family.num_obstacles(core)), np.int64)
         self._mission_tuple: tuple[str, ...] | None = None
-        used = max(1, min(threads, num_envs // ROWS_PER_THREAD))
-        bounds = np.linspace(0, num_envs, used + 1).astype(int).tolist()
+        self.threads = max(1, min(threads, num_envs // ROWS_PER_THREAD))
+        bounds = np.linspace(0, num_envs, self.threads + 1).astype(int).tolist()
         self._chunks = list(zip(bounds[:-1], bounds[1:], strict=True))
         self._pool = ThreadPoolExecutor(len(self._chunks) - 1) if len(self._chunks) > 1 else None
 
