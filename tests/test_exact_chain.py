@@ -103,7 +103,7 @@ def test_bad_arguments_are_named():
         finite_difference(mdp, FLAT, params, eps=0)
     with pytest.raises(ValueError, match="no logits"):
         finite_difference(mdp, FLAT, {})
-    with pytest.raises(ValueError, match="more than 20000000"):
+    with pytest.raises(ValueError, match="more than 5000000"):
         wide = CoagentNetwork([*(Coagent(f"c{i}", 4) for i in range(8)), Coagent("action", 2)])
         synchronous(mdp, wide, wide.init_params(3))
 

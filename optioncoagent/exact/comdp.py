@@ -13,7 +13,7 @@ from optioncoagent.exact.tick import FloatArray
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork
 
-MAX_ENTRIES = 50_000_000  # of a CoMDP's transition array
+MAX_ENTRIES = 20_000_000  # of a CoMDP's transition array
 
 
 class CoMDP(MDP):

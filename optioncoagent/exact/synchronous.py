@@ -13,7 +13,7 @@ from optioncoagent.exact.tick import FloatArray, IntArray, Nodes, execution
 from optioncoagent.mdp import MDP
 from optioncoagent.network import Coagent, CoagentNetwork
 
-MAX_TRANSITIONS = 20_000_000  # of the reduced MDP
+MAX_TRANSITIONS = 5_000_000  # of the reduced MDP
 
 
 class SynchronousMDP(MDP):
