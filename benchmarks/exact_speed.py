@@ -3,7 +3,8 @@
     python benchmarks/exact_speed.py [--quick] [--plot FILE]
 
 Prints the time of one call, once the structure of (mdp, network) is known, and a table of cost against nodes: enlarged four rooms, whose
-chains have cycles; the same rooms unrolled in time, whose chains have none; random successors, where a factorisation would fill in.
+chains have cycles; the same rooms unrolled in time, whose chains have none; random successors, where a factorisation would fill in;
+levels of MiniGrid unrolled up to their step limit.
 Times are medians.
 """
 
@@ -157,6 +158,8 @@ def table(quick: bool) -> list[dict[str, float | str]]:
     jobs = [("four rooms, enlarged", lambda n=side: enlarged_four_rooms(n), NUM_OPTIONS) for side in sides]
     jobs += [("four rooms, unrolled", lambda n=horizon: unrolled(enlarged_four_rooms(11), n), 1) for horizon in horizons]
     jobs += [("random successors", lambda n=size: random_mdp(n), 2) for size in sizes]
+    levels = ("Empty-5x5", "Empty-8x8") if quick else ("Empty-5x5", "Empty-8x8", "DoorKey-5x5", "FourRooms")
+    jobs += [("MiniGrid, unrolled", lambda n=level: MDP.from_minigrid(f"MiniGrid-{n}-v0", 1.0, horizon=True), 2) for level in levels]
     for family, make, num_options in jobs:
         row = cost(family, make(), num_options)
         rows.append(row)

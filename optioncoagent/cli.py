@@ -13,6 +13,7 @@ import tyro
 
 from optioncoagent.agents.settings import Settings
 from optioncoagent.experiments.gradients_command import Gradients
+from optioncoagent.experiments.reproduce import Reproduce
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def _train(command: Train) -> None:
     from optioncoagent.agents import OptionCritic
 
     torch.set_num_threads(command.torch_threads)
+    print(f"making {command.env_id} (its compiled parts take some seconds the first time)", flush=True)
     agent = OptionCritic(
         command.env_id,
         num_options=command.num_options,
@@ -137,7 +139,7 @@ def main() -> None:
     """Entry point. Bad input ends with one line that says what to change, and exit status 2."""
     try:
         command = tyro.extras.subcommand_cli_from_dict(
-            {"train": Train, "evaluate": Evaluate, "gradients": Gradients},
+            {"train": Train, "evaluate": Evaluate, "gradients": Gradients, "reproduce": Reproduce},
             prog="optioncoagent",
             description="Option-critic as an asynchronous coagent network.",
         )

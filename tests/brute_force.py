@@ -81,7 +81,7 @@ def reward_of(mdp, network, start, s, action, successor, executed):
     if mdp.terminal[s]:
         return 0.0
     charged = 0.0 if start else sum(c.cost * e for c, e in zip(network.coagents, executed, strict=True))
-    return float(_rewards(mdp)[s, action, successor]) - charged
+    return float(rewards_of(mdp)[s, action, successor]) - charged
 
 
 def initial_outputs(network):
@@ -95,7 +95,7 @@ def initial_outputs(network):
 
 def steps_from(mdp, network, policies, start, s, previous):
     """(probability, tick, action, successor, reward) for everything that can happen in one step."""
-    P = _transitions(mdp)
+    P = transitions_of(mdp)
     for tick in ticks(network, start, int(mdp.observation[s]), previous):
         p_tick, action = tick.probability(policies), action_of(network, tick.outputs)
         for successor in np.flatnonzero(P[s, action] * (p_tick > 0)):
@@ -211,13 +211,15 @@ def _score(tick, policies, places, size):
     return score
 
 
-def _transitions(mdp):
+def transitions_of(mdp):
+    """P(s'|s,a) as a dense array (S, A, S)."""
     if not sp.issparse(mdp.P):
         return mdp.P
     return mdp.P.toarray().reshape(mdp.num_states, mdp.num_actions, mdp.num_states)
 
 
-def _rewards(mdp):
+def rewards_of(mdp):
+    """R(s, a, s') as a dense array (S, A, S)."""
     shape = (mdp.num_states, mdp.num_actions, mdp.num_states)
     if sp.issparse(mdp.R):
         return mdp.R.toarray().reshape(shape)

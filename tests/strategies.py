@@ -59,11 +59,11 @@ def gates(draw, names, sizes, position):
 
 
 @st.composite
-def networks(draw, synchronous=False, max_coagents=3):
+def networks(draw, synchronous=False, max_coagents=3, max_outputs=3):
     """A network of one to three coagents. synchronous: all execute always, none reads the step before, none costs anything."""
     m = max(1, max_coagents - draw(st.sampled_from((0, 0, 1, 0, 2))))
     names = [f"c{i}" for i in range(m)]
-    sizes = [draw(st.sampled_from((2, 2, 3, 2, 1))) for _ in names]
+    sizes = [min(max_outputs, draw(st.sampled_from((2, 2, 3, 2, 1)))) for _ in names]
     action = [names[-1]] if draw(st.integers(0, 2)) else draw(st.permutations(names))[:2]
     coagents = []
     for position, (name, size) in enumerate(zip(names, sizes, strict=True)):
@@ -86,10 +86,10 @@ def networks(draw, synchronous=False, max_coagents=3):
 
 
 @st.composite
-def mdps(draw, num_actions, max_states=3, gammas=(0.9, 1.0, 0.5, 0.9, 1.0, 0.0), episodic=None):
+def mdps(draw, num_actions, max_states=3, gammas=(0.9, 1.0, 0.5, 0.9, 1.0, 0.0)):
     """An MDP with rewards of (s, a, s'), states that may share observations, a spread or a point-mass start; ending where γ = 1."""
     gamma = draw(st.sampled_from(gammas))
-    ends = gamma == 1 or (draw(st.booleans()) if episodic is None else episodic)
+    ends = gamma == 1 or draw(st.booleans())
     S = max(1, max_states - draw(st.sampled_from((0, 0, 1, 0, 2)))) + ends
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     P = rng.dirichlet(np.full(S, 0.7), (S, num_actions))
@@ -104,16 +104,18 @@ def mdps(draw, num_actions, max_states=3, gammas=(0.9, 1.0, 0.5, 0.9, 1.0, 0.0),
         P[-1], R[-1], terminal[-1] = np.eye(S)[-1], 0.0, True
     d0 = np.eye(S)[0] if draw(st.booleans()) else rng.dirichlet(np.ones(S))
     observation = rng.integers(0, 2, S) if draw(st.booleans()) else None
-    if draw(st.booleans()):
+    form = draw(st.sampled_from(("dense", "sparse", "rewards of (s, a)")))
+    if form == "dense":
         return MDP(P, R, d0, gamma, terminal, observation)
-    return MDP(sp.csr_array(P.reshape(-1, S)), sp.csr_array(R.reshape(-1, S)), d0, gamma, terminal, observation)
+    R = sp.csr_array(R.reshape(-1, S)) if form == "sparse" else R[:, :, 0] * ~terminal[:, None]
+    return MDP(sp.csr_array(P.reshape(-1, S)), R, d0, gamma, terminal, observation)
 
 
 @st.composite
-def cases(draw, synchronous=False, max_coagents=3, max_states=3, gammas=(0.9, 1.0, 0.5, 0.9, 1.0, 0.0), episodic=None, forbidden=True):
+def cases(draw, synchronous=False, max_coagents=3, max_outputs=3, max_states=3, gammas=(0.9, 1.0, 0.5, 0.9, 1.0, 0.0), forbidden=True):
     """(mdp, network, params); forbidden: some logits may be -inf."""
-    network = draw(networks(synchronous, max_coagents))
-    mdp = draw(mdps(network.num_actions, max_states, gammas, episodic))
+    network = draw(networks(synchronous, max_coagents, max_outputs))
+    mdp = draw(mdps(network.num_actions, max_states, gammas))
     params = network.init_params(mdp.num_observations, draw(st.integers(0, 2**32 - 1)), draw(st.sampled_from((1.0, 2.0, 1.0, 0.0))))
     if forbidden and draw(st.sampled_from((False, False, True))):
         name = draw(st.sampled_from(network.names))

@@ -1,7 +1,9 @@
 """The chain and its solvers: edges of the contract, ways to solve that must agree, large chains, what is cached."""
 
 import gc
+import re
 import weakref
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given
 from strategies import cases
 from test_exact_gradients import assert_same
 
+import optioncoagent.exact
 from optioncoagent.exact import chain, comdp, expected_return, finite_difference, local_gradient, policy_gradient, solve, synchronous
 from optioncoagent.exact.option_values import option_values
 from optioncoagent.mdp import MDP
@@ -49,6 +52,22 @@ def test_only_what_is_reached_need_end():
     assert (values.q_omega[2] == 0).all()
 
 
+def test_which_logits_are_minus_infinity_may_change_from_call_to_call():
+    """One MDP, one network: the way into the trap is closed, opened, closed again; ten other patterns do not confuse them."""
+    mdp, network = trap(1.0), option_critic(2, 2)
+    params = network.init_params(3, scale=0.0)
+    closed = {name: logits.copy() for name, logits in params.items()}
+    closed["action"][0, :, 1] = -np.inf
+    for _ in range(2):
+        assert expected_return(mdp, network, closed) == pytest.approx(2.0)
+        with pytest.raises(ValueError, match="may never end"):
+            expected_return(mdp, network, params)
+        for entry in np.ndindex(5, 2):
+            other = {name: logits.copy() for name, logits in closed.items()}
+            other["termination"].reshape(-1, 2)[entry] = -np.inf
+            assert expected_return(mdp, network, other) == pytest.approx(2.0)
+
+
 def test_a_terminal_start_earns_nothing():
     mdp = MDP(ENDS, np.array([[1, 0], [1, 1], [0, 0]]), [0, 0, 1], 1.0)
     params = FLAT.init_params(3)
@@ -56,10 +75,20 @@ def test_a_terminal_start_earns_nothing():
     assert (policy_gradient(mdp, FLAT, params)["action"] == 0).all()
 
 
-def test_an_end_too_improbable_for_floats_is_an_error():
+@pytest.mark.parametrize("logit", (28.0, 60.0, 800.0))
+@pytest.mark.parametrize("dense_below", (200, 0))
+def test_an_end_too_improbable_for_floats_is_an_error(logit, dense_below, monkeypatch):
+    """e^28 steps to the end leave four digits of J, e^60 none, and e^-800 is no probability at all."""
+    monkeypatch.setattr(solve, "DENSE_BELOW", dense_below)
     mdp = MDP([[[1, 0], [0, 1]], [[0, 1], [0, 1]]], [[-1.0, -1.0], [0, 0]], [1, 0], 1.0)
-    with pytest.raises(ValueError, match="too small for float64"):
-        expected_return(mdp, FLAT, {"action": np.array([[60.0, 0.0], [0.0, 0.0]])})
+    with pytest.raises(ValueError, match="too small for float64" if logit < 800 else "may never end"):
+        expected_return(mdp, FLAT, {"action": np.array([[logit, 0.0], [0.0, 0.0]])})
+
+
+def test_many_steps_to_the_end_are_no_error():
+    mdp = MDP([[[1, 0], [0, 1]], [[0, 1], [0, 1]]], [[-1.0, -1.0], [0, 0]], [1, 0], 1.0)
+    J = expected_return(mdp, FLAT, {"action": np.array([[14.0, 0.0], [0.0, 0.0]])})
+    assert pytest.approx(-(1 + np.exp(14.0)), rel=1e-8) == J
 
 
 def test_bad_arguments_are_named():
@@ -184,3 +213,16 @@ def nudged(params, by):
     h7 = params["h7"].copy()
     h7[1, 0] += by
     return {**params, "h7": h7}
+
+
+def test_the_table_of_statements_names_tests_that_exist():
+    """Every "file: test" of the package's docstring, and every numbered statement of ACN's appendices B, C and E."""
+    doc = optioncoagent.exact.__doc__
+    listed = re.findall(r"  (\w+): (test_\S*)$", doc, flags=re.MULTILINE)
+    assert len(listed) > 15
+    for file, name in listed:
+        source = (Path(__file__).parent / f"test_exact_{file}.py").read_text(encoding="utf-8")
+        assert f"\ndef {name.removesuffix('…')}{'' if name.endswith('…') else '('}" in source, name
+    assert {int(n) for n in re.findall(r"Property (\d+):", doc)} == set(range(1, 12))
+    for statement in ("Lemma 1", "Lemma 2", "Lemma 3", "Theorem 1", "Corollary 1", "C.1", "C.2.1", "C.2.2", "C.2.3", "E.2"):
+        assert statement in doc

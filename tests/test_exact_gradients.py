@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from brute_force import action_of, initial_outputs, reward_of, ticks, truncated_gradient, truncated_return
+from brute_force import action_of, initial_outputs, reward_of, ticks, trajectories, transitions_of, truncated_gradient, truncated_return
 from hypothesis import given
+from hypothesis import strategies as st
 from strategies import cases
 
 from optioncoagent.exact import expected_return, finite_difference, local_gradient, policy_gradient
@@ -22,7 +23,7 @@ def torch_witness(mdp, network, params):
     logits = {n: torch.tensor(params[n], requires_grad=True) for n in network.names}
     policies = {n: torch.softmax(logits[n], dim=-1).reshape(-1) for n in network.names}
     shapes = {n: tuple(params[n].shape) for n in network.names}
-    P = mdp.transition_matrix.toarray().reshape(mdp.num_states, mdp.num_actions, -1)
+    P = transitions_of(mdp)
     live = [s for s in range(mdp.num_states) if not mdp.terminal[s]]
     numbers = {(start, s, u): 0 for start in (True, False) for s in live for u in np.ndindex(*network.num_outputs)}
     numbers = {node: i for i, node in enumerate(numbers)}
@@ -86,3 +87,20 @@ def test_local_gradients_are_the_parts_of_the_gradient(case):
         np.testing.assert_array_equal(local_gradient(*case, name), gradient[name])
         assert gradient[name].shape == case.params[name].shape
         assert (gradient[name][~np.isfinite(case.params[name])] == 0).all()
+
+
+@given(cases(max_states=2, max_outputs=2, forbidden=False), st.integers(0, 3))
+def test_the_enumeration_agrees_with_itself(case, horizon):
+    """`truncated_return` is a sum over trajectories, `truncated_gradient` its central differences."""
+    mdp, network, params = case
+    earned = [w.probability * sum(mdp.gamma**t * r for t, r in enumerate(w.rewards)) for w in trajectories(*case, steps=min(horizon, 2))]
+    assert truncated_return(*case, horizon=min(horizon, 2)) == pytest.approx(sum(earned), abs=1e-12)
+    gradient = truncated_gradient(*case, horizon=horizon)
+    name = network.names[-1]
+    index = tuple(np.unravel_index(params[name].size // 2, params[name].shape))
+    sides = []
+    for step in (1e-5, -1e-5):
+        moved = {n: logits.copy() for n, logits in params.items()}
+        moved[name][index] += step
+        sides.append(truncated_return(mdp, network, moved, horizon))
+    assert gradient[name][index] == pytest.approx((sides[0] - sides[1]) / 2e-5, abs=1e-8)

@@ -273,6 +273,26 @@ def test_missions_that_vary_are_seen(env_id):
     assert agent.predict(batch)[0].shape == (1,)
 
 
+def test_codes_and_pixels_are_told_apart():
+    from minigrid.wrappers import ImgObsWrapper, RGBImgPartialObsWrapper
+
+    kinds = {}
+    for wrapper in (ImgObsWrapper, RGBImgPartialObsWrapper, lambda env: ImgObsWrapper(RGBImgPartialObsWrapper(env))):
+        agent = oc.OptionCritic(wrapper(gym.make("MiniGrid-Empty-5x5-v0")), **{**SMALL, "num_envs": 1}).learn(16)
+        kinds |= {leaf.path or leaf.shape[0]: leaf.kind for leaf in agent.spec.leaves}
+    assert kinds == {7: "grid", "direction": "discrete", "image": "pixels", 56: "pixels"}
+
+
+def test_gymnasium_s_own_vector_environment():
+    """CartPole's, which resets in a step of its own."""
+    env = gym.make_vec("CartPole-v1", num_envs=4)
+    assert env.metadata["autoreset_mode"] == AutoresetMode.NEXT_STEP
+    agent = oc.OptionCritic(env, num_options=2, num_steps=64, num_minibatches=2)
+    row = agent.update()
+    assert agent.running is not None and row["episodes"] > 0
+    assert np.mean([length for _, length in agent.recent]) == np.mean([value for value, _ in agent.recent])  # reward 1 a step, no fake step
+
+
 def test_execution_functions_see_the_observations():
     """A coagent that executes only when facing right, on MiniGrid's dict of tensors."""
     turn = oc.Coagent("turn", 2, executes=lambda x: (x.state["direction"] == 0) & (x.previous["turn"] == x.previous["turn"]))

@@ -46,8 +46,7 @@ def test_enumerates(env_id):
     assert set(np.unique(mdp.expected_reward)) == {0, 1}
 
 
-@pytest.mark.parametrize("view", ["state", "egocentric"])
-@pytest.mark.parametrize("horizon", [False, True])
+@pytest.mark.parametrize(("horizon", "view"), [(False, "egocentric"), (True, "state")])
 @pytest.mark.parametrize("env_id", [*LEVELS, *OTHERS])
 def test_replay(env_id, horizon, view):
     """Random actions in the real environment: the model agrees on reward, ending and image at every step."""

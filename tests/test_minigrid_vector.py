@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from minigrid.core.grid import Grid
@@ -78,10 +79,12 @@ def test_level_names_lead_back_to_the_level(backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_reset_mask(backend):
     ours, theirs = make_minigrid(DOORKEY, 3, backend=backend), stock_batch(DOORKEY, 3)
+    mask = np.array([False, True, False])
+    with pytest.raises(gym.error.ResetNeeded):
+        ours.reset(options={"reset_mask": mask})
     for env in (ours, theirs):
         env.reset(seed=0)
         rollout(env, 5)
-    mask = np.array([False, True, False])
     both = [env.reset(seed=50, options={"reset_mask": mask})[0] for env in (ours, theirs)]
     assert_same_observations(*both)
     with pytest.raises(ValueError):
@@ -94,7 +97,7 @@ def test_misuse(backend):
     with pytest.raises(gym.error.ResetNeeded):
         env.step(np.zeros(2, int))
     env.reset(seed=0)
-    for actions in ([0, 7], [-1, 0], [0], [0, 0, 0]):
+    for actions in ([0, 7], [-1, 0], [0], [0, 0, 0], [0.5, 1]):
         with pytest.raises(ValueError):
             env.step(np.array(actions))
 
@@ -124,6 +127,18 @@ def test_views_are_the_wrappers(env_id, options, backend):
         assert_same_step(mine, other)
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_gymnasiums_wrappers_understand_it(backend):
+    def episodes(env):
+        env = RecordEpisodeStatistics(env)
+        env.reset(seed=0)
+        steps = rollout(env, 60)
+        return [(s[4]["episode"]["r"].tolist(), s[4]["episode"]["l"].tolist()) for s in steps if "episode" in s[4]]
+
+    ours = episodes(make_minigrid("MiniGrid-LavaGapS5-v0", 3, backend=backend))
+    assert ours == episodes(stock_batch("MiniGrid-LavaGapS5-v0", 3)) and ours
+
+
 def test_settings_of_ones_own():
     settings = {"size": 9, "max_steps": 20, "agent_view_size": 5}
     ours, theirs = make_minigrid("MiniGrid-DoorKey-5x5-v0", 4, **settings), None
@@ -135,9 +150,9 @@ def test_settings_of_ones_own():
 
 
 def test_threads_change_nothing():
-    one, two = (make_minigrid("MiniGrid-LavaCrossingS9N1-v0", 50, threads=threads) for threads in (1, 3))
+    one, two = (make_minigrid("MiniGrid-LavaCrossingS9N1-v0", 800, threads=threads) for threads in (1, 3))
     assert_same_observations(one.reset(seed=1)[0], two.reset(seed=1)[0])
-    for mine, other in zip(rollout(one, 200), rollout(two, 200), strict=True):
+    for mine, other in zip(rollout(one, 60), rollout(two, 60), strict=True):
         assert_same_step(mine, other)
     two.close()
 
@@ -246,9 +261,11 @@ class Recoloured(MiniGridEnv):
 
     def __init__(self, thing=None, **kwargs):
         self.thing = thing
-        super().__init__(MissionSpace(lambda: "go"), grid_size=7, max_steps=30, **kwargs)
+        super().__init__(MissionSpace(lambda: "go"), grid_size=7, max_steps=15, **kwargs)
 
     def _gen_grid(self, width, height):
+        width, height = self._rand_int(5, width + 1), self._rand_int(5, height + 1)  # not always as large
+        self.see_through_walls = width < 6
         self.grid = Grid(width, height)
         self.grid.wall_rect(0, 0, width, height)
         self.put_obj(Goal(), width - 2, height - 2)
@@ -318,7 +335,7 @@ def test_a_users_own_environment(register, entry, backend, limit):
     ours, theirs = make_minigrid(name, 3), stock_batch(name, 3)
     assert ours.backend == backend
     assert_same_observations(ours.reset(seed=0)[0], theirs.reset(seed=0)[0])
-    for mine, other in zip(rollout(ours, 70), rollout(theirs, 70), strict=True):
+    for mine, other in zip(rollout(ours, 150), rollout(theirs, 150), strict=True):
         assert_same_step(mine, other)
 
 

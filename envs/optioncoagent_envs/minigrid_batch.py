@@ -55,19 +55,30 @@ class MiniGridBatch(VectorEnv):
         """One seed per environment, as Gymnasium's vector environments spread them: `seed + i`."""
         if seed is None and not self._started:
             seed = self._first_seed
-        self._started = True
         if seed is None:
-            return [None] * self.num_envs
-        if isinstance(seed, int | np.integer):
-            return [int(seed) + i for i in range(self.num_envs)]
-        if len(seed) != self.num_envs:
-            raise ValueError(f"{len(seed)} seeds were given for {self.num_envs} environments")
-        return list(seed)
+            seeds: list[int | None] = [None] * self.num_envs
+        elif isinstance(seed, int | np.integer):
+            seeds = [int(seed) + i for i in range(self.num_envs)]
+        else:
+            seeds = list(seed)
+        if len(seeds) != self.num_envs:
+            raise ValueError(f"{len(seeds)} seeds were given for {self.num_envs} environments")
+        self._started = True
+        return seeds
+
+    def _checked(self, actions: Any) -> np.ndarray:
+        """The actions as (n,) int64."""
+        self._require_reset()
+        actions = np.asarray(actions)
+        if actions.dtype.kind not in "iu" or actions.shape != (self.num_envs,):
+            raise ValueError(f"{self.num_envs} whole numbers are needed as actions, not {actions}")
+        return np.ascontiguousarray(actions, np.int64)
 
     def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
-        """Which environments a reset concerns: `options["reset_mask"]`, a boolean array, or all."""
+        """Which environments a reset concerns: `options["reset_mask"]`, a boolean array, or all, as at first."""
         if not options or "reset_mask" not in options:
             return np.ones(self.num_envs, bool)
+        self._require_reset()
         mask = options["reset_mask"]
         if not (isinstance(mask, np.ndarray) and mask.dtype == bool and mask.shape == (self.num_envs,) and mask.any()):
             raise ValueError(f"reset_mask must be a boolean array of shape ({self.num_envs},), not all False: {mask!r}")
@@ -75,7 +86,7 @@ class MiniGridBatch(VectorEnv):
 
     def _require_reset(self) -> None:
         if not self._started:
-            raise gym.error.ResetNeeded("reset() before the first step() or render()")
+            raise gym.error.ResetNeeded("reset() all environments first")
 
     @property
     def level_names(self) -> list[tuple[int, int]]:

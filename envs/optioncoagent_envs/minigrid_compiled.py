@@ -21,18 +21,20 @@ from optioncoagent_envs.minigrid_batch import MiniGridBatch, Observations, episo
 from optioncoagent_envs.minigrid_codes import GREY_WALL
 from optioncoagent_envs.minigrid_families import Family
 from optioncoagent_envs.minigrid_levels import AGENT_COLUMNS, DIRECTION, MISSION
-from optioncoagent_envs.minigrid_observe import view_offsets
+from optioncoagent_envs.minigrid_observe import USUAL, observe_sized, observe_usual, observe_whole_grid, view_offsets
 from optioncoagent_envs.minigrid_random import stream_of
-from optioncoagent_envs.minigrid_rules import are_actions, observe_rows, step_rows
+from optioncoagent_envs.minigrid_rules import are_actions, step_rows
 from optioncoagent_envs.minigrid_state import read_row, write_row
 
 FACING = [DIRECTION, MISSION]
+ROWS_PER_THREAD = 256  # with fewer, waking a thread takes longer than its work
 
 
 class CompiledMiniGrid(MiniGridBatch):
     """Environments of one covered family (`minigrid_families`), all made like `env`.
 
-    threads: how many share a step; more than one pays from batches of about a thousand.
+    threads: how many share a step, at most one for every ROWS_PER_THREAD environments. More than one pays from about a
+    thousand environments, and while no other program wants the cores: the fastest thread waits for the slowest.
     """
 
     backend = "compiled"
@@ -55,6 +57,7 @@ class CompiledMiniGrid(MiniGridBatch):
         self._settings = np.array(family.settings(core), np.int64)
         self._missions = family.missions(core)
         self._size = 0 if view == "full" else self.view_size
+        self._write_observations = {0: observe_whole_grid, USUAL: observe_usual}.get(self._size, observe_sized)
         pad = max(1, self._size - 1)
         stride = core.width + 2 * pad
         self._shape = core.width, core.height, stride, pad
@@ -65,17 +68,18 @@ class CompiledMiniGrid(MiniGridBatch):
         self._grid = np.full((num_envs, stride * (core.height + 2 * pad)), GREY_WALL, np.uint8)
         self._agent = np.zeros((num_envs, AGENT_COLUMNS + family.num_obstacles(core)), np.int64)
         self._mission_tuple: tuple[str, ...] | None = None
-        bounds = np.linspace(0, num_envs, min(threads, num_envs) + 1).astype(int).tolist()
+        self.threads = max(1, min(threads, num_envs // ROWS_PER_THREAD))
+        bounds = np.linspace(0, num_envs, self.threads + 1).astype(int).tolist()
         self._chunks = list(zip(bounds[:-1], bounds[1:], strict=True))
         self._pool = ThreadPoolExecutor(len(self._chunks) - 1) if len(self._chunks) > 1 else None
 
     # Gymnasium's interface
 
     def reset(self, *, seed=None, options=None):
+        rows = np.flatnonzero(self._reset_mask(options))
         first_time = not self._started
         seeds = self._seeds(seed)
-        rows = np.flatnonzero(self._reset_mask(options))
-        for row in range(self.num_envs) if first_time else rows.tolist():
+        for row in rows.tolist():
             if first_time or seeds[row] is not None:
                 generator, self._level_seeds[row] = seeding.np_random(seeds[row])
                 self._rng[row] = stream_of(generator)
@@ -84,11 +88,10 @@ class CompiledMiniGrid(MiniGridBatch):
         return self.observations(), {}
 
     def step(self, actions):
-        self._require_reset()
         n = self.num_envs
-        actions = np.ascontiguousarray(actions, np.int64)
-        if actions.shape != (n,) or not are_actions(actions):
-            raise ValueError(f"{n} actions from 0 to 6 are needed, not {actions}")
+        actions = self._checked(actions)
+        if not are_actions(actions):
+            raise ValueError(f"actions are from 0 to 6, not {actions}")
         images, directions = self._blank_images(n), np.empty(n, np.int64)
         rewards, terminated, truncated = np.empty(n), np.empty(n, bool), np.empty(n, bool)
         arrays = actions, images, directions, rewards, terminated, truncated
@@ -107,9 +110,7 @@ class CompiledMiniGrid(MiniGridBatch):
         """Steps rows first to last - 1; returns the rows whose episodes ended and their last observations, or None."""
         grid, agent, shape = self._grid, self._agent, self._shape
         outcome = rewards, terminated, truncated
-        ended = step_rows(
-            first, last, actions, grid, agent, self._rng, shape, self._family.rule, self._model.max_steps, *outcome
-        )
+        ended = step_rows(first, last, actions, grid, agent, self._rng, shape, self._family.rule, self._model.max_steps, *outcome)
         self._observe(self._rows[first:last], images, directions)
         if not ended:
             return None
@@ -144,7 +145,7 @@ class CompiledMiniGrid(MiniGridBatch):
 
     def _observe(self, rows: np.ndarray, images: np.ndarray, directions: np.ndarray) -> None:
         size, see_through = self._size, self._model.see_through_walls
-        observe_rows(rows, self._grid, self._agent, self._offsets, self._shape, size, see_through, images, directions)
+        self._write_observations(rows, self._grid, self._agent, self._offsets, self._shape, size, see_through, images, directions)
 
     def _assemble(self, images: np.ndarray, directions: np.ndarray) -> Observations:
         if self._mission_tuple is None:
@@ -183,11 +184,13 @@ class CompiledMiniGrid(MiniGridBatch):
         self._mission_tuple = None
 
     def minigrid_env(self, index: int) -> MiniGridEnv:
+        self._require_reset()
         row = self._grid[index], self._agent[index], self._rng[index]
         return read_row(self._model, *row, self._shape, self._missions)
 
     def set_env(self, index: int, env: gym.Env) -> None:
         """Raises ValueError if `env` is of another class or size, or holds an object that has no code."""
+        self._require_reset()
         core = env.unwrapped
         if type(core) is not type(self._model) or (core.width, core.height) != self._shape[:2]:
             raise ValueError(f"{core} is not made like {self._model}")

@@ -98,9 +98,7 @@ class Family:
 FAMILIES: dict[type[MiniGridEnv], Family] = {
     envs.EmptyEnv: Family(levels.empty, settings=_start),
     envs.DistShiftEnv: Family(levels.dist_shift, settings=lambda env: [*_start(env), env.strip2_row]),
-    envs.DynamicObstaclesEnv: Family(
-        levels.dynamic_obstacles, AVOID, _start, num_obstacles=lambda env: env.n_obstacles
-    ),
+    envs.DynamicObstaclesEnv: Family(levels.dynamic_obstacles, AVOID, _start, num_obstacles=lambda env: env.n_obstacles),
     envs.LavaGapEnv: Family(levels.lava_gap, settings=_lava_gap),
     envs.CrossingEnv: Family(levels.crossing, settings=_crossing),
     envs.DoorKeyEnv: Family(levels.door_key),

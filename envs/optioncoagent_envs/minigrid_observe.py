@@ -10,7 +10,9 @@ import numpy as np
 from numba import njit
 
 from optioncoagent_envs.minigrid_codes import GREY_WALL, TRANSPARENT, WORDS
+from optioncoagent_envs.minigrid_levels import CARRIED, DIRECTION, POSITION
 
+USUAL = 7
 AHEAD = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])  # direction -> (dx, dy)
 OUTSIDE = WORDS[GREY_WALL]  # beyond the grid MiniGrid shows grey wall
 AGENT = np.uint32(10)  # the object "agent", red, its state the direction
@@ -117,6 +119,50 @@ def observe_whole(words, poses, width, height, images):
                 write_word(images[i], x * height + y, words[(i * height + y) * width + x])
         x, y = poses[i] // 4 % width, poses[i] // 4 // width
         write_agent(images[i], x * height + y, poses[i] % 4)
+
+
+# Observations of some rows of the compiled batch (arrays as in `minigrid_levels`): images (n, pixels) uint8 and
+# directions (n,) int64 are written; offsets (4, size * size) are differences of positions. There are three kernels
+# rather than one with a choice, because a constant size lets the compiler unroll MiniGrid's usual view.
+
+
+@njit(cache=True, nogil=True)
+def observe_usual(rows, grid, agent, offsets, shape, size, see_through, images, directions):
+    """The view of MiniGrid's usual size."""
+    scratch = np.empty(USUAL * USUAL, np.uint32)
+    for row in rows:
+        at, direction = agent[row, POSITION], agent[row, DIRECTION]
+        cells, ways = grid[row], offsets[direction]
+        for cell in range(USUAL * USUAL):
+            scratch[np.uintp(cell)] = WORDS[cells[np.uintp(at + ways[np.uintp(cell)])]]
+        write_view(scratch, USUAL, see_through, WORDS[agent[row, CARRIED]], images[row])
+        directions[row] = direction
+
+
+@njit(cache=True, nogil=True)
+def observe_sized(rows, grid, agent, offsets, shape, size, see_through, images, directions):
+    """The view of any size."""
+    scratch = np.empty(size * size, np.uint32)
+    for row in rows:
+        at, direction = agent[row, POSITION], agent[row, DIRECTION]
+        for cell in range(size * size):
+            scratch[cell] = WORDS[grid[row, at + offsets[direction, cell]]]
+        write_view(scratch, size, see_through, WORDS[agent[row, CARRIED]], images[row])
+        directions[row] = direction
+
+
+@njit(cache=True, nogil=True)
+def observe_whole_grid(rows, grid, agent, offsets, shape, size, see_through, images, directions):
+    """The whole grid, with the agent in it."""
+    width, height, stride, pad = shape
+    for row in rows:
+        at, direction = agent[row, POSITION], agent[row, DIRECTION]
+        for x in range(width):
+            for y in range(height):
+                word = WORDS[grid[row, (y + pad) * stride + x + pad]]
+                write_word(images[row], x * height + y, word)
+        write_agent(images[row], (at % stride - pad) * height + at // stride - pad, direction)
+        directions[row] = direction
 
 
 assert TRANSPARENT == 1 << 24  # write_view reads this bit

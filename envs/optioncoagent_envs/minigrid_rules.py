@@ -25,7 +25,6 @@ from optioncoagent_envs.minigrid_codes import (
     NAMED,
     NUM_COLORS,
     WALL,
-    WORDS,
 )
 from optioncoagent_envs.minigrid_levels import (
     AGENT_COLUMNS,
@@ -37,7 +36,6 @@ from optioncoagent_envs.minigrid_levels import (
     STEPS,
     find,
 )
-from optioncoagent_envs.minigrid_observe import write_agent, write_view, write_word
 
 GOAL_ONLY, PICKUP, OPEN, AVOID = range(4)
 LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE, DONE = range(7)  # minigrid.core.actions.Actions
@@ -114,40 +112,6 @@ def act_among_obstacles(cells, agent, stream, action, shape):
             agent[k] = at
     outcome = act(cells, agent, action, shape[2], AVOID)
     return -2 if action == FORWARD and blocked else outcome
-
-
-@njit(cache=True, nogil=True)
-def observe(cells, agent, offsets, size, see_through, scratch, image):
-    """The image of one agent's view; offsets (4, size * size) are differences of positions."""
-    at, ways = agent[POSITION], offsets[agent[DIRECTION]]
-    for cell in range(size * size):
-        scratch[np.uintp(cell)] = WORDS[cells[np.uintp(at + ways[np.uintp(cell)])]]
-    write_view(scratch, size, see_through, WORDS[agent[CARRIED]], image)
-
-
-@njit(cache=True, nogil=True)
-def observe_all(cells, agent, shape, image):
-    """The image of one whole grid, with the agent in it."""
-    width, height, stride, pad = shape
-    for x in range(width):
-        for y in range(height):
-            write_word(image, x * height + y, WORDS[cells[(y + pad) * stride + x + pad]])
-    x, y = agent[POSITION] % stride - pad, agent[POSITION] // stride - pad
-    write_agent(image, x * height + y, agent[DIRECTION])
-
-
-@njit(cache=True, nogil=True)
-def observe_rows(rows, grid, agent, offsets, shape, size, see_through, images, directions):
-    """Observations of some rows: images (n, pixels) uint8, directions (n,) int64. A size of 0 shows the whole grid."""
-    scratch = np.empty(size * size, np.uint32)
-    for row in rows:
-        directions[row] = agent[row, DIRECTION]
-        if size == 0:
-            observe_all(grid[row], agent[row], shape, images[row])
-        elif size == 7:  # a constant lets the compiler unroll MiniGrid's usual view
-            observe(grid[row], agent[row], offsets, 7, see_through, scratch, images[row])
-        else:
-            observe(grid[row], agent[row], offsets, size, see_through, scratch, images[row])
 
 
 @njit(cache=True, nogil=True)

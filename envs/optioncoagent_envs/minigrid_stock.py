@@ -94,6 +94,7 @@ class Lens:
 
     def __init__(self, width: int, height: int, size: int, see_through: bool, whole: bool):
         self.width, self.height, self.size, self.see_through, self.whole = width, height, size, see_through, whole
+        self.expects = width, height, see_through
         self.offsets = view_offsets(size)
         self.shape = (width, height, 3) if whole else (size, size, 3)
         self.pickers: dict[int, Callable[[list], Iterable]] = {}
@@ -142,16 +143,17 @@ class Eye:
     def __call__(self) -> dict:
         env = self.env
         grid = env.grid
-        if type(grid) is not Grid:
+        lens = self.lens
+        if type(grid) is not Grid or (grid.width, grid.height, env.see_through_walls) != lens.expects:
             return self.ask_grid()
         x, y = env.agent_pos
         pose = 4 * (int(y) * self.width + int(x)) + int(env.agent_dir)  # NumPy's integers are slow to reckon with
-        pick = self.lens.pickers.get(pose) or self.lens.picker(pose)
+        pick = lens.pickers.get(pose) or lens.picker(pose)
         word = self.word
-        return View(self.lens, array("I", map(word, pick(grid.grid))), pose, word(env.carrying), env.mission)
+        return View(lens, array("I", map(word, pick(grid.grid))), pose, word(env.carrying), env.mission)
 
     def ask_grid(self) -> dict:
-        """The observation when the environment has a grid of its own class, which may encode itself in its own way."""
+        """The observation of a grid that is not what the lens expects; it may encode itself in another way."""
         env = self.env
         if self.lens.whole:
             image = env.grid.encode()
@@ -184,9 +186,10 @@ class StockMiniGrid(MiniGridBatch):
         self._views: list[dict] = [{} for _ in envs]
 
     def reset(self, *, seed=None, options=None):
-        infos: dict[str, Any] = {}
+        rows = np.flatnonzero(self._reset_mask(options))
         seeds = self._seeds(seed)
-        for i in np.flatnonzero(self._reset_mask(options)).tolist():
+        infos: dict[str, Any] = {}
+        for i in rows.tolist():
             self._views[i], info = self._reset_one(i, seed=seeds[i], options=options)
             if seeds[i] is not None or self._level_seeds[i] != self.cores[i].np_random_seed:
                 self._level_seeds[i], self._level_counts[i] = int(self.cores[i].np_random_seed), 0
@@ -199,13 +202,12 @@ class StockMiniGrid(MiniGridBatch):
         return self._steppers[index].reset(**kwargs)
 
     def step(self, actions):
-        self._require_reset()
+        actions = self._checked(actions).tolist()
         rewards, terminated, truncated = [], [], []
         notes: list[tuple[dict, int]] = []  # what each environment has to say, in Gymnasium's order
         finals: list[dict] = []
         views = self._views
-        steppers = zip(self._steppers, np.asarray(actions).tolist(), strict=True)
-        for i, (stepper, action) in enumerate(steppers):
+        for i, (stepper, action) in enumerate(zip(self._steppers, actions, strict=True)):
             views[i], reward, ended, cut, info = stepper.step(action)
             rewards.append(reward)
             terminated.append(ended)

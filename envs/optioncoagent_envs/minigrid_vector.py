@@ -24,11 +24,12 @@ from typing import Any, cast
 
 import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
 from minigrid.minigrid_env import MiniGridEnv
 from minigrid.wrappers import FullyObsWrapper, ViewSizeWrapper
 
+from optioncoagent_envs.minigrid_batch import MiniGridBatch
 from optioncoagent_envs.minigrid_compiled import CompiledMiniGrid, draws_like_minigrid
 from optioncoagent_envs.minigrid_families import FAMILIES, family_of
 from optioncoagent_envs.minigrid_stock import StockMiniGrid
@@ -48,7 +49,7 @@ def make_minigrid(
     view_size: int | None = None,
     threads: int = 1,
     **kwargs: Any,
-) -> VectorEnv:
+) -> MiniGridBatch | GymnasiumMiniGrid:
     """A batch of MiniGrid environments that reset in the step that ends an episode (SAME_STEP).
 
     env_id: any id that Gymnasium can make, with MiniGrid's own already registered.
@@ -56,7 +57,7 @@ def make_minigrid(
     backend: "auto", or one of the module's three to insist on it; ValueError if that one does not cover the id.
     view: "partial", what the agent sees, or "full", the whole grid (FullyObsWrapper's encoding).
     view_size: side of the partial view, odd; the environment's own (7) by default.
-    threads: how many share a step of the compiled backend.
+    threads: how many share a step of the compiled backend; of use from batches of about a thousand.
     kwargs: for `gym.make`, such as `render_mode="rgb_array"`, or the environment's own settings.
 
     Raises `gymnasium.error.NameNotFound` for an id that is not registered.

@@ -9,7 +9,17 @@ learner.py reads downwards and holds the fixed order of one update; the pieces i
     option_critic                                   the learner with option-critic's network and vocabulary
 """
 
-from optioncoagent.agents.learner import CoagentActorCritic
-from optioncoagent.agents.option_critic import OptionCritic
+from typing import Any
 
 __all__ = ["CoagentActorCritic", "OptionCritic"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load torch only when an agent is asked for: the command line reads `agents.settings` alone."""
+    if name == "CoagentActorCritic":
+        from optioncoagent.agents.learner import CoagentActorCritic as agent
+    elif name == "OptionCritic":
+        from optioncoagent.agents.option_critic import OptionCritic as agent  # type: ignore[assignment]
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return agent

@@ -8,7 +8,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from optioncoagent.agents.observations import ObservationSpec
+from optioncoagent.agents.observations import ObservationSpec, is_mission
 
 
 def make_vector_env(env: Any, num_envs: int, seed: int) -> VectorEnv:
@@ -59,7 +59,8 @@ class Interface:
         space = env.single_action_space
         if not isinstance(space, gym.spaces.Discrete):
             raise ValueError(f"the action space is {space}: only Discrete actions are supported")
-        return cls(env_id, ObservationSpec.from_space(env.single_observation_space), int(space.n), int(space.start))
+        spec = ObservationSpec.from_space(env.single_observation_space, _is_minigrid(env))
+        return cls(env_id, spec, int(space.n), int(space.start))
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Interface:
@@ -74,3 +75,12 @@ class Interface:
             raise ValueError(
                 f"the environment takes {self.num_actions} actions, the network's action coagents give {num_actions}: make them the same"
             )
+
+
+def _is_minigrid(env: Any) -> bool:
+    """Do observations hold MiniGrid's codes? By name, since minigrid may not be imported."""
+    space = env.single_observation_space
+    if isinstance(space, gym.spaces.Dict) and any(is_mission(part) for part in space.spaces.values()):
+        return True
+    single = getattr(env.unwrapped, "envs", [env])[0]
+    return any(kind.__name__ == "MiniGridEnv" for kind in type(single.unwrapped).__mro__)

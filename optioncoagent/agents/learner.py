@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from optioncoagent.agents import checkpoint, losses, metrics
 from optioncoagent.agents.environments import Interface, make_vector_env
-from optioncoagent.agents.modules import derive_seed, make_module
-from optioncoagent.agents.rollout import Running, Sampler, at_configuration, collect, tick
+from optioncoagent.agents.modules import at_configuration, derive_seed, make_module
+from optioncoagent.agents.rollout import Running, Sampler, collect, tick
 from optioncoagent.agents.settings import Settings
 from optioncoagent.agents.targets import FORMS, Batch, make_batch
 from optioncoagent.network import CoagentNetwork
@@ -70,7 +70,7 @@ class CoagentActorCritic:
 
         seed, device = self.settings.seed, self.settings.device
         self.module = make_module(network, self.spec, self.settings, encoder)
-        self.optimizer = torch.optim.Adam(self.module.parameters(), lr=self.settings.learning_rate, eps=1e-5)
+        self.optimizer = torch.optim.Adam(self.module.parameters(), lr=self.settings.learning_rate, eps=1e-5, fused=True)
         self.sampler = Sampler(network, derive_seed(seed, "train"), device)
         self.predict_sampler = Sampler(network, derive_seed(seed, "predict"), device)
         self.shuffle = torch.Generator().manual_seed(derive_seed(seed, "minibatches"))
@@ -145,7 +145,7 @@ class CoagentActorCritic:
         features = self.module.features(self.spec.state(batch.observation))
         parts = {}
         for name, part in batch.coagents.items():
-            log_new = at_configuration(self.module.log_policy(name, features), part.configuration)
+            log_new = self.module.log_policy(name, features, part.configuration)
             # E_t^i γ^t Σ_u w_u ρ_u A_u, clipped; only a coagent that executed learns
             objective = batch.weight * losses.clipped_objective(log_new, part.log_old, (part.weight, part.advantage), settings.clip_coef)
             bonus = settings.ent_coef * losses.entropy(log_new)
@@ -198,7 +198,7 @@ class CoagentActorCritic:
         with torch.no_grad():
             features = self.module.features(self.spec.state(tensors))
             for name, shape in self.module.shapes.items():
-                table = self.module.log_policy(name, features).exp().reshape(-1, *shape).cpu().numpy()
+                table = self.module.log_table(name, features).exp().reshape(-1, *shape).cpu().numpy()
                 tables[name] = table if batched and self.network[name].observes else table[0]
         return tables
 

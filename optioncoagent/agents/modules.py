@@ -78,14 +78,28 @@ class CoagentModule(nn.Module):
     def features(self, state: Any) -> Tensor:
         return self.encoder(state).to(self.critic.weight.dtype)
 
-    def log_policy(self, name: str, features: Tensor) -> Tensor:
+    def logits(self, name: str, features: Tensor) -> Tensor:
+        """Logits of a coagent for every configuration it may read, (n, number of configurations, outputs)."""
+        return self.policies[f"policy_{name}"](features).reshape(len(features), -1, self.shapes[name][-1])
+
+    def log_table(self, name: str, features: Tensor) -> Tensor:
         """ln π of a coagent for every configuration it may read, (n, number of configurations, outputs)."""
-        logits = self.policies[f"policy_{name}"](features)
-        return F.log_softmax(logits.reshape(len(features), -1, self.shapes[name][-1]), dim=-1)
+        return F.log_softmax(self.logits(name, features), dim=-1)
+
+    def log_policy(self, name: str, features: Tensor, configuration: Tensor | None) -> Tensor:
+        """ln π of a coagent in the configurations (n,) that it is in, (n, outputs)."""
+        return F.log_softmax(at_configuration(self.logits(name, features), configuration), dim=-1)
 
     def q(self, features: Tensor) -> Tensor:
         """Q(s, K) for every K, (n, number of configurations of K)."""
         return self.critic(features)
+
+
+def at_configuration(table: Tensor, index: Tensor | None) -> Tensor:
+    """Rows (n, outputs) of a table (n, configurations, outputs); index (n,) or None where there is only one configuration."""
+    if index is None:
+        return table[:, 0]
+    return table.gather(1, index[:, None, None].expand(-1, 1, table.shape[-1]))[:, 0]
 
 
 def make_module(network: CoagentNetwork, spec: ObservationSpec, settings: Settings, encoder: nn.Module | None) -> CoagentModule:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 Tensors = dict[str, Tensor]  # one tensor a leaf, batch axes first
 
+LARGEST_GRID = 32  # cells; a larger image of a MiniGrid environment shows pixels
 MISSION_FEATURES = 256  # words and word pairs of a mission are hashed into this many indicators
 
 
@@ -40,9 +41,12 @@ class ObservationSpec:
     leaves: tuple[Leaf, ...]
 
     @classmethod
-    def from_space(cls, space: gym.Space[Any]) -> ObservationSpec:
-        """Describe a single environment's observation space. Raises ValueError naming the part that is not supported."""
-        leaves = tuple(_leaves(space, "", _is_minigrid(space)))
+    def from_space(cls, space: gym.Space[Any], minigrid: bool = False) -> ObservationSpec:
+        """Describe a single environment's observation space; minigrid: are its small images MiniGrid's codes and not pixels?
+
+        Raises ValueError naming the part that is not supported.
+        """
+        leaves = tuple(_leaves(space, "", minigrid))
         if not leaves:
             raise ValueError(f"the observation space {space} has nothing that varies")
         return cls(leaves)
@@ -111,14 +115,13 @@ def _leaves(space: gym.Space[Any], path: str, minigrid: bool) -> Any:
     if isinstance(space, gym.spaces.Dict):
         for key, part in space.spaces.items():
             yield from _leaves(part, f"{path}/{key}" if path else key, minigrid)
-    elif _is_mission(space):
+    elif is_mission(space):
         if _mission_varies(space):
             yield Leaf(path, "mission", (), MISSION_FEATURES)
     elif isinstance(space, gym.spaces.Box):
-        if minigrid and space.dtype == np.uint8 and len(space.shape) == 3 and space.shape[-1] == 3:
-            yield Leaf(path, "grid", space.shape, int(np.prod(space.shape)))
-        else:
-            yield Leaf(path, "pixels" if space.dtype == np.uint8 else "box", space.shape, int(np.prod(space.shape)))
+        codes = minigrid and len(space.shape) == 3 and max(space.shape) <= LARGEST_GRID
+        kind = "box" if space.dtype != np.uint8 else "grid" if codes else "pixels"
+        yield Leaf(path, kind, space.shape, int(np.prod(space.shape)))
     elif isinstance(space, gym.spaces.Discrete):
         yield Leaf(path, "discrete", (), int(space.n), int(space.start))
     elif isinstance(space, gym.spaces.MultiBinary):
@@ -130,17 +133,13 @@ def _leaves(space: gym.Space[Any], path: str, minigrid: bool) -> Any:
         )
 
 
-def _is_mission(space: gym.Space[Any]) -> bool:
+def is_mission(space: gym.Space[Any]) -> bool:
     return any(kind.__name__ == "MissionSpace" for kind in type(space).__mro__)  # by name: minigrid may not be imported
 
 
 def _mission_varies(space: Any) -> bool:
     """MiniGrid's missions vary with their placeholders; BabyAI's (a subclass) always."""
     return space.ordered_placeholders is not None or type(space).__name__ != "MissionSpace"
-
-
-def _is_minigrid(space: gym.Space[Any]) -> bool:
-    return isinstance(space, gym.spaces.Dict) and any(_is_mission(part) for part in space.spaces.values())
 
 
 def _get(observation: Any, path: str) -> Any:

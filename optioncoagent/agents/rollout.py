@@ -97,8 +97,7 @@ def tick(
     outputs: Outputs = {}
     executed: Outputs = {}
     for k, coagent in enumerate(network.coagents):
-        table = module.log_policy(coagent.name, features)
-        log_policy = at_configuration(table, configuration(network, coagent.name, outputs, previous))
+        log_policy = module.log_policy(coagent.name, features, configuration(network, coagent.name, outputs, previous))
         uniform = sampler.uniform(coagent.name, n)
         output = log_policy.argmax(dim=-1) if deterministic else draw(log_policy.exp(), uniform)
         beta = gate(network, k, LocalState(start, state, outputs, previous), log_policy.dtype)
@@ -109,11 +108,6 @@ def tick(
             output = torch.where(executes, output, previous[coagent.name])
         outputs[coagent.name], executed[coagent.name] = output, executes
     return outputs, executed
-
-
-def at_configuration(table: Tensor, index: Tensor | None) -> Tensor:
-    """Rows (n, outputs) of a table (n, configurations, outputs)."""
-    return table[:, 0] if index is None else table[torch.arange(len(table), device=table.device), index]
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Settings:
-    """How a network is trained. Raises ValueError that names the field if a value is out of range."""
+    """How the network is trained. Raises ValueError that names the field if a value is out of range."""
 
     num_envs: int = 16
     """Environments stepped together (an environment given as an object brings its own number)."""

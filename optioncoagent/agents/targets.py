@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from optioncoagent.agents import losses
-from optioncoagent.agents.modules import CoagentModule
+from optioncoagent.agents.modules import CoagentModule, at_configuration
 from optioncoagent.agents.observations import ObservationSpec, Tensors
 from optioncoagent.agents.returns import lambda_advantages
-from optioncoagent.agents.rollout import Outputs, Rollout, at_configuration
+from optioncoagent.agents.rollout import Outputs, Rollout
 from optioncoagent.agents.settings import Settings
 from optioncoagent.agents.sweep import at_outputs, configuration, critic_on_axes, joint_index, policy_on_axes, sweep
 
@@ -113,7 +113,7 @@ def _sweep(module: CoagentModule, spec: ObservationSpec, observation: Tensors, s
     """(log-policy tables, policies on axes, W_0 … W_m)."""
     network, state = module.network, spec.state(observation)
     features = module.features(state)
-    tables = {name: module.log_policy(name, features) for name in network.names}
+    tables = {name: module.log_table(name, features) for name in network.names}
     policies = {name: policy_on_axes(network, name, table.exp(), previous) for name, table in tables.items()}
     return tables, policies, sweep(network, policies, critic_on_axes(network, module.q(features)), start, state, previous)
 

@@ -11,21 +11,25 @@
 Sources: ACN is Kostas, Nota, Thomas, "Asynchronous Coagent Networks" (ICML 2020), appendices A to E; OC is Bacon, Harb, Precup, "The
 Option-Critic Architecture" (AAAI 2017). Where each numbered statement is, as a function and as a test (tests/test_exact_*.py):
 
-    statement                                            function                            test
-    ACN A, definition of the CoMDP                       comdp                               appendix_b: all of it
-    ACN B, Properties 1 and 2: initial laws              comdp(…).d0                         appendix_b: test_property_1, _2
+    statement                                            function                            test, as file: name (… for any ending)
+    ACN A, definition of the CoMDP                       comdp                               appendix_b: test_…
+    ACN B, Property 1: law of (S_0, U_0^pre)             comdp(…).d0                         appendix_b: test_property_1
+    ACN B, Property 2: law of S_0                        comdp(…).d0                         appendix_b: test_property_2
     ACN B, Property 3: transitions                       comdp(…).P                          appendix_b: test_property_3
     ACN B, Property 4: rewards                           comdp(…).R                          appendix_b: test_property_4
-    ACN B, Properties 5, 6, 7: laws of S_t and U_t^pre   comdp                               appendix_b: test_property_5, _6, _7
-    ACN B, Properties 8 and 9: independence              comdp(…).P                          appendix_b: test_property_8, _9
+    ACN B, Property 5: law of (S_t, U_t^pre)             comdp                               appendix_b: test_property_5
+    ACN B, Property 6: law of S_t                        comdp                               appendix_b: test_property_6
+    ACN B, Property 7: law of U_t^pre given S_t          comdp                               appendix_b: test_property_7
+    ACN B, Property 8: law of S_{t+1}                    comdp(…).P                          appendix_b: test_property_8
+    ACN B, Property 9: U_{t+1}^pre given S_{t+1} alone   comdp(…).P                          appendix_b: test_property_9
     ACN B, Property 10: law of R_t                       comdp                               appendix_b: test_property_10
     ACN B, Property 11: J = J_i                          expected_return, comdp              appendix_b: test_property_11
     ACN B, Lemma 1: the CoMDP is an MDP                  comdp                               appendix_b: test_lemma_1
     ACN B, Lemma 2: it models the environment            comdp                               appendix_b: test_lemma_2
     ACN B, Lemma 3: its gradient is Δ_i                  local_gradient, comdp               appendix_b: test_lemma_3
     ACN B, Theorem 1: ∇J = [Δ_1; …; Δ_m]                 policy_gradient                     appendix_b: test_theorem_1
-    the same for asynchronous networks (ACPGT)           policy_gradient, local_gradient     gradients: test_acpgt_*; appendix_b:
-                                                                                             test_theorem_1_for_asynchronous_networks_…
+    the same for asynchronous networks (ACPGT)           policy_gradient, local_gradient     gradients: test_acpgt_…
+    the same through C's reduction                       synchronous, comdp                  appendix_b: test_theorem_1_for_…
     ACN B, Corollary 1: convergence                      policy_gradient                     corollary_1: test_corollary_1
     ACN C.1: joint law of (A_t, U_t, E_t)                synchronous                         appendix_c: test_c_1_joint_law
     ACN C.2.1: law of the state                          synchronous                         appendix_c: test_c_2_1_state_laws

@@ -22,7 +22,9 @@ IntArray = NDArray[np.int64]
 DENSE_BELOW = 200  # unknowns; a dense factorisation wins below
 ITERATE_ABOVE = 1_000  # unknowns of a chain with cycles; smaller ones are factorised in no time
 MAX_ITERATIONS = 30  # of BiCGSTAB; a chain that mixes more slowly than that is local, and a factorisation of it does not fill in much
+MAX_GROWTH = 1e10  # largest |v| / |r|, about the number of steps to the end: each factor of ten costs a digit
 TOLERANCE = 1e-10  # largest residual |r - (I - γ T) v| relative to |r| + |v| that is accepted
+_TOO_LONG = "some reachable node ends with a probability too small for float64; scale the logits down or lower gamma"
 
 
 class Pattern:
@@ -83,10 +85,10 @@ class System:
         permuted = right if order is None else right[order]
         solution = self._apply_inverse(permuted, transposed)
         residual = self._residual(solution, permuted, transposed)
-        if not residual <= TOLERANCE:
+        if not residual <= TOLERANCE or np.abs(solution).max() > MAX_GROWTH * np.abs(permuted).max():
             raise ValueError(
-                f"the chain's linear system ({self.pattern.size} nodes, {self.method}) was solved to a residual of {residual:.1e} only: "
-                "some reachable node ends with a probability too small for float64; scale the logits down or lower gamma"
+                f"the chain's linear system ({self.pattern.size} nodes, {self.method}) has no accurate solution "
+                f"(residual {residual:.1e}): {_TOO_LONG}"
             )
         self.residual = max(self.residual, residual)
         if order is None:
@@ -128,10 +130,7 @@ class System:
         try:
             return sla.splu(self.matrix, permc_spec=order, diag_pivot_thresh=0.0, options={"SymmetricMode": True})
         except RuntimeError as error:
-            raise ValueError(
-                f"the chain's linear system ({self.pattern.size} nodes) is singular: some reachable node ends with a probability too small "
-                "for float64; scale the logits down or lower gamma"
-            ) from error
+            raise ValueError(f"the chain's linear system ({self.pattern.size} nodes) is singular: {_TOO_LONG}") from error
 
 
 def _topological_order(rows: IntArray, columns: IntArray, size: int) -> IntArray | None:

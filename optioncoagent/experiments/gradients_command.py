@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
@@ -29,7 +29,7 @@ class Gradients:
     Cosine, ratio of norms, share of signs that agree and largest difference, for random parameters or after some exact-gradient steps.
     """
 
-    env_id: tyro.conf.Positional[str] = GRIDWORLD
+    env_id: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[ENV_ID]")] = GRIDWORLD
     """OptionCoagent/FourRooms-v0, a toy_text id such as FrozenLake-v1, or a MiniGrid id whose level can be enumerated."""
     num_options: int = 4
     """Number of options, at least 2: with one, nothing depends on terminations and their gradient is zero."""
@@ -135,12 +135,20 @@ def make_mdp(command: Gradients) -> MDP:
 
 
 def as_text(heading: str, rows: Sequence[Comparison]) -> str:
-    """A table to read."""
+    """A table to read, and below it what each form computes."""
+    from optioncoagent.exact import FORMS
+
     lines = [f"{'gradient of':<12} {'form':<19} {'cosine':>8} {'norm ratio':>11} {'signs agree':>12} {'largest difference':>19}  exact"]
     for r in rows:
         measured = f"{r.cosine:8.4f} {r.norm_ratio:11.5g} {r.sign_agreement:12.1%} {r.max_abs_difference:19.2e}"
         lines.append(f"{r.coagent:<12} {r.form:<19} {measured}  {'yes' if r.exact else 'no'}")
-    return "\n".join([heading, "", *lines]) + "\n"
+    known = [FORMS[r.form] for r in rows if r.form in FORMS]
+    meanings = [f"{form.name}: {form.computes}" + ("" if form.exact else f" Exact: {_lower(form.exact_when)}") for form in known]
+    return "\n".join([heading, "", *lines, "", *meanings]) + "\n"
+
+
+def _lower(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]
 
 
 def as_csv(rows: Sequence[Comparison]) -> str:

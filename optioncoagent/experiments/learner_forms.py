@@ -1,0 +1,78 @@
+"""The learner with each of its forms of the termination gradient on a MiniGrid task: the same expectation, sampled three ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMS: tuple[Literal["q_beta", "advantage", "score"], ...] = ("q_beta", "advantage", "score")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A task and how long to train; everything else is the learner's default."""
+
+    name: str
+    env_id: str
+    num_options: int = 4
+    total_timesteps: int = 150_000
+
+
+SETTINGS = (Setting("DoorKey-5x5", "MiniGrid-DoorKey-5x5-v0"),)
+
+
+class Row(NamedTuple):
+    """Mean return of the last 100 training episodes, NaN before one has ended."""
+
+    setting: str
+    seed: int
+    form: str
+    timesteps: int
+    return_mean: float
+
+
+def run(setting: Setting, seed: int) -> list[Row]:
+    """Train once with each form, from the same seed."""
+    from optioncoagent.agents import OptionCritic
+
+    rows: list[Row] = []
+    for form in FORMS:
+        agent = OptionCritic(setting.env_id, num_options=setting.num_options, gradient_form=form, seed=seed)
+
+        def log(metrics: dict[str, float], form: str = form) -> None:
+            rows.append(Row(setting.name, seed, form, int(metrics["timesteps"]), metrics["return_mean"]))
+
+        agent.learn(setting.total_timesteps, log=log)
+        if agent.env is not None:
+            agent.env.close()
+    return rows
+
+
+def plot(rows: Iterable[Row]) -> Figure:
+    """A panel for each setting: return against steps, one line a form, the mean over seeds and its standard error."""
+    from matplotlib.figure import Figure
+
+    rows = list(rows)
+    names = list(dict.fromkeys(row.setting for row in rows))
+    figure = Figure(figsize=(6.5 * len(names), 4), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for form in dict.fromkeys(row.form for row in rows):
+            mine = {(row.seed, row.timesteps): row.return_mean for row in rows if row.setting == name and row.form == form}
+            seeds, steps = (sorted({key[i] for key in mine}) for i in (0, 1))
+            curves = np.array([[mine[seed, step] for step in steps] for seed in seeds])
+            known = ~np.isnan(curves).any(axis=0)
+            mean, x = curves[:, known].mean(axis=0), np.array(steps)[known]
+            (line,) = axes.plot(x, mean, label=form)
+            if len(seeds) > 1:
+                error = curves[:, known].std(axis=0, ddof=1) / np.sqrt(len(seeds))
+                axes.fill_between(x, mean - error, mean + error, color=line.get_color(), alpha=0.18, linewidth=0)
+        axes.set(title=name, xlabel="environment steps", ylabel="mean return of the last 100 episodes")
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False, title="gradient form")
+    return figure
