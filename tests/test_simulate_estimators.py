@@ -12,7 +12,7 @@ from optioncoagent import MDP, Coagent, CoagentNetwork, expected_return, option_
 from optioncoagent.simulate import estimate_finite_difference, estimate_gradient, estimate_return, tables
 
 KERNELS = pytest.mark.parametrize("kernel", ["joint", "each for itself"])
-EPISODES = 100_000
+EPISODES = 50_000
 
 
 @pytest.fixture

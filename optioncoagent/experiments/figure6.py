@@ -34,7 +34,7 @@ class Ascent:
     """The best J that ascent along the exact gradient (L-BFGS) finds; a seed is a restart from normal(0, 1) logits."""
 
     seeds: int = 16
-    bound: float = 15.0  # of the logits: policies stay stochastic, so that every policy ends
+    bound: float = 8.0  # of the logits: policies stay stochastic, so that every policy ends
     iterations: int = 300
 
 
@@ -59,7 +59,10 @@ def _ascend(setting: Ascent, seed: int) -> float:
 
     def negative(theta: Any) -> tuple[float, Any]:
         params = unflat(network, theta, mdp.num_observations)
-        return -expected_return(mdp, network, params), -flat(network, policy_gradient(mdp, network, params))
+        try:
+            return -expected_return(mdp, network, params), -flat(network, policy_gradient(mdp, network, params))
+        except ValueError:  # episodes so long that the solver refuses them: the line search steps back
+            return 1e9, np.zeros_like(theta)
 
     start = flat(network, network.init_params(mdp.num_observations, seed))
     bounds = [(-setting.bound, setting.bound)] * start.size
