@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -108,9 +111,11 @@ def _train(command: Train) -> None:
         if time.monotonic() - saved > 60:
             agent.save(folder, overwrite=True)
             saved = time.monotonic()
+        stop_if_asked()
 
     try:
-        agent.learn(command.total_timesteps, progress_bar=True, log=log)
+        with deferred_interrupt() as stop_if_asked:
+            agent.learn(command.total_timesteps, progress_bar=True, log=log)
     except KeyboardInterrupt:
         print(f"\nstopped after {agent.num_timesteps:,} steps; the agent is kept in {folder}")
         return
@@ -121,6 +126,27 @@ def _train(command: Train) -> None:
             total = sum(seconds.values()) or 1.0
             print("time: " + ", ".join(f"{part} {s:.1f} s ({s / total:.0%})" for part, s in seconds.items()))
     _evaluate(Evaluate(folder, command.eval_episodes))
+
+
+@contextmanager
+def deferred_interrupt() -> Iterator[Callable[[], None]]:
+    """Ctrl-C takes effect where the yielded function is called, so that nothing is left half done; a second one at once."""
+    asked = False
+
+    def ask(*_: object) -> None:
+        nonlocal asked
+        asked = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def stop_if_asked() -> None:
+        if asked:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop_if_asked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _evaluate(command: Evaluate) -> None:

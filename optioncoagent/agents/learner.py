@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -206,17 +206,28 @@ class CoagentActorCritic:
 
     def save(self, path: str | Path, overwrite: bool = False) -> None:
         """Write a folder with weights, optimiser (safetensors) and settings (JSON). Raises FileExistsError if it holds an agent already."""
-        checkpoint.save(self, Path(path), overwrite)
+        counters = self.num_timesteps, self.num_episodes
+        saved = checkpoint.Saved(asdict(self.settings), self.forms, self.interface, *counters, self.description)
+        checkpoint.save(Path(path), saved, self.module, self.optimizer, overwrite)
 
     @classmethod
-    def load(cls, path: str | Path, network: CoagentNetwork, env: Any = None, encoder: nn.Module | None = None) -> CoagentActorCritic:
-        """The agent saved in a folder. The network (and an encoder of one's own) is code, so it is given again; loading never runs
-        code from the folder.
+    def load(
+        cls, path: str | Path, network: CoagentNetwork, env: Any = None, encoder: nn.Module | None = None, **settings: Any
+    ) -> CoagentActorCritic:
+        """The agent saved in a folder; settings given here replace its own.
+
+        The network (and an encoder of one's own) is code, so it is given again; loading never runs code from the folder. To train on,
+        `env` is needed if the agent was made from an environment object.
         """
         saved = checkpoint.read(Path(path))
-        agent = cls(env if env is not None else saved.interface, network, encoder=encoder, forms=saved.forms, **saved.settings)
-        checkpoint.restore(agent, Path(path), saved)
-        return agent
+        agent = cls(saved.interface if env is None else env, network, encoder=encoder, forms=saved.forms, **{**saved.settings, **settings})
+        return agent.restore(Path(path), saved)
+
+    def restore(self, folder: Path, saved: checkpoint.Saved) -> Self:
+        """Take over what a folder holds: weights, optimiser, counters."""
+        checkpoint.restore(folder, self.module, self.optimizer)
+        self.num_timesteps, self.num_episodes = saved.num_timesteps, saved.num_episodes
+        return self
 
     def _start(self) -> Running:
         if self.env is None:

@@ -57,15 +57,17 @@ class OptionCritic(CoagentActorCritic):
         }
 
     @classmethod
-    def load(cls, path: str | Path, env: Any = None, encoder: nn.Module | None = None) -> OptionCritic:  # type: ignore[override]
-        """The agent saved in a folder, ready to act; to train it further, `env` is needed if it was made from an environment object.
+    def load(  # type: ignore[override]
+        cls, path: str | Path, env: Any = None, encoder: nn.Module | None = None, **settings: Any
+    ) -> OptionCritic:
+        """The agent saved in a folder, ready to act; settings given here replace its own.
 
-        An encoder of one's own is code, so it is given again. Loading never runs code from the folder.
+        An encoder of one's own is code, so it is given again; loading never runs code from the folder. To train on, `env` is needed if
+        the agent was made from an environment object.
         """
         saved = checkpoint.read(Path(path))
-        agent = cls(env if env is not None else saved.interface, **saved.description, encoder=encoder, **saved.settings)
-        checkpoint.restore(agent, Path(path), saved)
-        return agent
+        agent = cls(saved.interface if env is None else env, **saved.description, encoder=encoder, **{**saved.settings, **settings})
+        return agent.restore(Path(path), saved)
 
 
 def option_metrics(row: Row) -> Row:
