@@ -183,7 +183,7 @@ class CoagentNetwork:
         result = _evaluate(coagent, _RecordingState(mesh))
         earlier = self.names[: self.names.index(name)]
         used = [touched.start, touched.state, *(n in touched.upstream for n in earlier), *(n in touched.previous for n in self.names)]
-        sizes = np.broadcast_shapes(*(np.shape(a) for a in (mesh.start, mesh.state, *mesh.upstream.values(), *mesh.previous.values())))
+        sizes = (2, num_observations, *(self[n].num_outputs for n in (*earlier, *self.names)))
         shape = tuple(size if use else 1 for size, use in zip(sizes, used, strict=True))
         try:
             table = np.broadcast_to(np.asarray(result, dtype=np.float64), shape)

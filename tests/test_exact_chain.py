@@ -209,6 +209,16 @@ def test_a_wide_feed_forward_network_does_not_need_its_joint_law():
     assert policy_gradient(mdp, network, params)["h7"][1, 0] == pytest.approx(difference, abs=1e-9)
 
 
+def test_gates_in_a_wide_network():
+    """A gate's table has two axes for every coagent: more than 32 in all must not matter."""
+    hidden = [Coagent(f"h{i}", 2) for i in range(20)]
+    network = CoagentNetwork([*hidden, Coagent("action", 2, upstream=("h0",), executes=lambda x: ~x.start, initial=0)])
+    narrow = CoagentNetwork([hidden[0], network["action"]])
+    params, mdp = network.init_params(3), trap(0.9)
+    gradient = policy_gradient(mdp, network, params)
+    assert_same({n: gradient[n] for n in narrow.names}, policy_gradient(mdp, narrow, {n: params[n] for n in narrow.names}), 1e-12)
+
+
 def nudged(params, by):
     h7 = params["h7"].copy()
     h7[1, 0] += by

@@ -293,6 +293,23 @@ def test_gymnasium_s_own_vector_environment():
     assert np.mean([length for _, length in agent.recent]) == np.mean([value for value, _ in agent.recent])  # reward 1 a step, no fake step
 
 
+def test_minigrid_by_any_name_is_fast():
+    from minigrid.envs import EmptyEnv
+
+    class Mine(EmptyEnv):
+        pass
+
+    gym.register("Mine-v0", entry_point=Mine)
+    names = [
+        "MiniGrid-Empty-5x5-v0",
+        "OptionCoagent/MiniGrid-Empty-5x5-v0",
+        "optioncoagent_envs:OptionCoagent/MiniGrid-Empty-5x5-v0",
+        "Mine-v0",
+    ]
+    backends = [oc.OptionCritic(name, **SMALL).env.backend for name in names]
+    assert backends == ["compiled", "compiled", "compiled", "stock"]
+
+
 def test_execution_functions_see_the_observations():
     """A coagent that executes only when facing right, on MiniGrid's dict of tensors."""
     turn = oc.Coagent("turn", 2, executes=lambda x: (x.state["direction"] == 0) & (x.previous["turn"] == x.previous["turn"]))

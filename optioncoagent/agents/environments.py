@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
+from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from optioncoagent.agents.observations import ObservationSpec, is_mission
@@ -18,10 +19,11 @@ def make_vector_env(env: Any, num_envs: int, seed: int) -> VectorEnv:
     environment that does not reset itself, TypeError for anything else.
     """
     if isinstance(env, str):
-        if env.startswith(("MiniGrid-", "BabyAI-")):
+        name = env.removeprefix("optioncoagent_envs:").removeprefix("OptionCoagent/")
+        if _names_minigrid(name):
             from optioncoagent_envs import make_minigrid
 
-            return make_minigrid(env, num_envs, seed)
+            return make_minigrid(name, num_envs, seed)
         if env.startswith("OptionCoagent/"):
             env = f"optioncoagent_envs:{env}"
         kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP}
@@ -77,10 +79,22 @@ class Interface:
             )
 
 
+def _names_minigrid(env_id: str) -> bool:
+    """Is this the id of a MiniGrid environment, MiniGrid's own or one registered by the user?"""
+    entry_point = getattr(gym.registry.get(env_id), "entry_point", None)
+    kind = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    return env_id.startswith(("MiniGrid-", "BabyAI-")) or _is_minigrid_class(kind)
+
+
+def _is_minigrid_class(kind: Any) -> bool:
+    """By name, since minigrid may not be imported."""
+    return any(base.__name__ == "MiniGridEnv" for base in getattr(kind, "__mro__", ()))
+
+
 def _is_minigrid(env: Any) -> bool:
-    """Do observations hold MiniGrid's codes? By name, since minigrid may not be imported."""
+    """Do observations hold MiniGrid's codes?"""
     space = env.single_observation_space
     if isinstance(space, gym.spaces.Dict) and any(is_mission(part) for part in space.spaces.values()):
         return True
     single = getattr(env.unwrapped, "envs", [env])[0]
-    return any(kind.__name__ == "MiniGridEnv" for kind in type(single.unwrapped).__mro__)
+    return _is_minigrid_class(type(single.unwrapped))
