@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("optioncoagent", "numpy", "torch", "gymnasium", "minigrid")
+PACKAGES = ("optioncoagent", "numpy", "scipy", "numba", "torch", "gymnasium", "minigrid")
 
 
 def new_folder(path: Path | None, default: str) -> Path:
