@@ -293,13 +293,13 @@ def test_gymnasium_s_own_vector_environment():
     assert np.mean([length for _, length in agent.recent]) == np.mean([value for value, _ in agent.recent])  # reward 1 a step, no fake step
 
 
-def test_minigrid_by_any_name_is_fast():
+def test_minigrid_by_any_name_is_fast(monkeypatch):
     from minigrid.envs import EmptyEnv
 
     class Mine(EmptyEnv):
         pass
 
-    gym.register("Mine-v0", entry_point=Mine)
+    monkeypatch.setitem(gym.registry, "OfALearner-v0", gym.envs.registration.EnvSpec("OfALearner-v0", entry_point=Mine))
     names = [
         "MiniGrid-Empty-5x5-v0",
         "OptionCoagent/MiniGrid-Empty-5x5-v0",
