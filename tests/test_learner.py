@@ -293,20 +293,18 @@ def test_gymnasium_s_own_vector_environment():
     assert np.mean([length for _, length in agent.recent]) == np.mean([value for value, _ in agent.recent])  # reward 1 a step, no fake step
 
 
-def test_minigrid_by_any_name_is_fast(monkeypatch):
+def test_minigrid_by_any_name_is_fast():
     from minigrid.envs import EmptyEnv
 
     class Mine(EmptyEnv):
         pass
 
-    monkeypatch.setitem(gym.registry, "OfALearner-v0", gym.envs.registration.EnvSpec("OfALearner-v0", entry_point=Mine))
-    names = [
-        "MiniGrid-Empty-5x5-v0",
-        "OptionCoagent/MiniGrid-Empty-5x5-v0",
-        "optioncoagent_envs:OptionCoagent/MiniGrid-Empty-5x5-v0",
-        "Mine-v0",
-    ]
-    backends = [oc.OptionCritic(name, **SMALL).env.backend for name in names]
+    names = ["MiniGrid-Empty-5x5-v0", "OptionCoagent/MiniGrid-Empty-5x5-v0", "optioncoagent_envs:OptionCoagent/MiniGrid-Empty-5x5-v0"]
+    gym.register("MineToLearn-v0", entry_point=Mine)
+    try:
+        backends = [oc.OptionCritic(name, **SMALL).env.backend for name in (*names, "MineToLearn-v0")]
+    finally:
+        gym.registry.pop("MineToLearn-v0")  # nothing else is to find it
     assert backends == ["compiled", "compiled", "compiled", "stock"]
 
 
