@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import gymnasium as gym
 import tyro
@@ -17,6 +17,9 @@ import tyro
 from optioncoagent.agents.settings import Settings
 from optioncoagent.experiments.gradients_command import Gradients
 from optioncoagent.experiments.reproduce import Reproduce
+
+if TYPE_CHECKING:
+    from optioncoagent.agents.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Train:
     Writes a run folder with config.json, metrics.csv, TensorBoard events and the agent. Ctrl-C stops early and keeps what was learned.
     """
 
-    env_id: tyro.conf.Positional[str]
+    env_id: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV_ID")]
     """Environment, for example MiniGrid-DoorKey-5x5-v0."""
     total_timesteps: int = 200_000
     """Environment steps to train for (whole rollouts, at least this many)."""
@@ -40,14 +43,12 @@ class Train:
     """Folder of the run; it must not exist. By default a new one under runs/."""
     eval_episodes: int = 100
     """Episodes of the final evaluation."""
-    torch_threads: int = 1
-    """Threads torch computes with; networks this small rarely gain from more."""
     profile: bool = False
     """Print where the time went."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
 
     def __post_init__(self) -> None:
-        for name in ("total_timesteps", "eval_episodes", "torch_threads"):
+        for name in ("total_timesteps", "eval_episodes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: it must be at least 1")
 
@@ -59,7 +60,7 @@ class Train:
 class Evaluate:
     """Run episodes of a trained agent and print their mean return and length."""
 
-    run_dir: tyro.conf.Positional[Path]
+    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
     """Folder of a run."""
     num_episodes: int = 100
     """Episodes to run."""
@@ -77,20 +78,20 @@ class Evaluate:
 
 
 def _train(command: Train) -> None:
-    import torch
-
     from optioncoagent import records
     from optioncoagent.agents import OptionCritic
 
-    torch.set_num_threads(command.torch_threads)
-    print(f"making {command.env_id} (its compiled parts take some seconds the first time)", flush=True)
-    agent = OptionCritic(
-        command.env_id,
-        num_options=command.num_options,
-        gradient_form=command.gradient_form,
-        deliberation_cost=command.deliberation_cost,
-        **asdict(command.settings),
-    )
+    wait = " (MiniGrid's compiled parts take some seconds the first time)" if "MiniGrid-" in command.env_id else ""
+    print(f"making {command.env_id}{wait}", flush=True)
+    with deferred_interrupt() as stop_if_asked:
+        agent = OptionCritic(
+            command.env_id,
+            num_options=command.num_options,
+            gradient_form=command.gradient_form,
+            deliberation_cost=command.deliberation_cost,
+            **asdict(command.settings),
+        )
+        stop_if_asked()
     default = f"{command.env_id.replace('/', '-').replace(':', '-')}-seed{command.settings.seed}"
     folder = records.new_folder(command.run_dir, default)
     records.write_json(folder / "config.json", {"command": asdict(command), "versions": records.versions()})
@@ -117,7 +118,7 @@ def _train(command: Train) -> None:
         with deferred_interrupt() as stop_if_asked:
             agent.learn(command.total_timesteps, progress_bar=True, log=log)
     except KeyboardInterrupt:
-        print(f"\nstopped after {agent.num_timesteps:,} steps; the agent is kept in {folder}")
+        print(f"\nstopped after {agent.num_timesteps:,} steps; the agent is kept in {folder}\nsee it with: optioncoagent evaluate {folder}")
         return
     finally:
         agent.save(folder, overwrite=True)
@@ -125,7 +126,8 @@ def _train(command: Train) -> None:
         if command.profile:
             total = sum(seconds.values()) or 1.0
             print("time: " + ", ".join(f"{part} {s:.1f} s ({s / total:.0%})" for part, s in seconds.items()))
-    _evaluate(Evaluate(folder, command.eval_episodes))
+    result = _evaluate(Evaluate(folder, command.eval_episodes))
+    records.write_json(folder / "evaluation.json", vars(result))
 
 
 @contextmanager
@@ -149,7 +151,7 @@ def deferred_interrupt() -> Iterator[Callable[[], None]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _evaluate(command: Evaluate) -> None:
+def _evaluate(command: Evaluate) -> Evaluation:
     from optioncoagent.agents import OptionCritic
     from optioncoagent.agents.environments import make_vector_env
     from optioncoagent.agents.evaluation import evaluate
@@ -158,7 +160,9 @@ def _evaluate(command: Evaluate) -> None:
     if agent.interface.env_id is None:
         raise ValueError(f"{command.run_dir} was trained on an environment object: evaluate it from Python")
     env = make_vector_env(agent.interface.env_id, min(agent.settings.num_envs, command.num_episodes), command.seed)
-    print(evaluate(agent, env, command.num_episodes, command.seed, command.deterministic))
+    result = evaluate(agent, env, command.num_episodes, command.seed, command.deterministic)
+    print(result)
+    return result
 
 
 def main() -> None:
@@ -171,6 +175,7 @@ def main() -> None:
         )
         command.run()
     except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
         sys.exit(130)
     except (ValueError, TypeError, OSError, gym.error.Error) as error:
         print(f"optioncoagent: {error}", file=sys.stderr)

@@ -79,7 +79,10 @@ class MDP:
         base = getattr(env, "unwrapped", env)
         table, d0 = getattr(base, "P", None), getattr(base, "initial_state_distrib", None)
         if table is None or d0 is None:
-            raise ValueError(f"{base!r} has no toy_text tables P and initial_state_distrib; build an MDP from arrays instead")
+            raise ValueError(
+                f"{base!r} has no toy_text tables P and initial_state_distrib: give an environment (gymnasium.make(id)) that has, "
+                "use MDP.from_minigrid for a MiniGrid level, or build an MDP from arrays"
+            )
         num_states, num_actions = len(table), len(table[0])
         rows, columns, probabilities, rewards = [], [], [], []
         for s in range(num_states):

@@ -35,7 +35,7 @@ def versions() -> dict[str, str]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=2, default=str) + "\n")
+    path.write_text(json.dumps(content, indent=2, default=lambda x: x.tolist() if hasattr(x, "tolist") else str(x)) + "\n")
 
 
 class MetricsWriter:

@@ -45,6 +45,7 @@ def test_train_then_evaluate(monkeypatch, tmp_path, capsys):
     assert "3 episodes: return" in printed and "time: environment" in printed and "compiled" in printed
     config = json.loads((folder / "config.json").read_text())
     assert config["command"]["num_options"] == [2, 2] and config["versions"]["torch"]
+    assert len(json.loads((folder / "evaluation.json").read_text())["returns"]) == 3
     assert any(path.name.startswith("events.out.tfevents") for path in folder.iterdir())
     metrics = rows(folder)
     assert [int(float(row["timesteps"])) for row in metrics] == [64, 128, 192, 256]

@@ -84,7 +84,7 @@ def test_the_picture_is_written(tmp_path, capsys, settings):
     main(Gradients(plot=tmp_path / "forms.png", out=tmp_path / "forms.txt", **settings))
     assert (tmp_path / "forms.png").read_bytes().startswith(b"\x89PNG")
     assert "q_beta" in (tmp_path / "forms.txt").read_text()
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == f"wrote {tmp_path / 'forms.txt'}\n"
 
 
 def test_every_setting_matters(capsys):

@@ -154,8 +154,8 @@ CHANGES = dict(
 
 
 def test_every_setting_changes_the_first_update():
-    """No dead settings (the device is the only one that may not matter)."""
-    assert {f.name for f in fields(Settings)} == {*CHANGES, "device"}
+    """No dead settings (where and with how many threads torch computes may not matter)."""
+    assert {f.name for f in fields(Settings)} == {*CHANGES, "device", "torch_threads"}
 
     def first_update(**settings):
         agent = oc.OptionCritic("CartPole-v1", num_options=2, **{**SMALL, **settings})
@@ -256,8 +256,10 @@ def test_nested_observations_and_offsets():
     action, state = agent.predict(observation)
     assert action in (1, 2) and state.shape == (1,)
     assert agent.probabilities(observation)["action"].shape == (2, 2)
-    with pytest.raises(ValueError, match="shape"):
+    with pytest.raises(ValueError, match=r"observation\['inner'\]\['box'\] has shape \(5,\)"):
         agent.predict({**observation, "inner": {**observation["inner"], "box": np.zeros(5)}})
+    with pytest.raises(ValueError, match=r"observation\['cell'\] is missing"):
+        agent.predict({"inner": observation["inner"]})
 
 
 @pytest.mark.parametrize("env_id", ["MiniGrid-GoToDoor-5x5-v0", "BabyAI-GoToObj-v0"])
@@ -347,6 +349,31 @@ def test_predict_carries_options_and_restarts_them():
     assert np.array_equal(agent.predict(observation, deterministic=True)[1][:, 0], best)
 
 
+def test_a_wrong_state_or_observation_is_named():
+    agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL)
+    observation = np.zeros((3, 4), np.float32)
+    for state in (np.zeros((1, 1), int), np.full((3, 1), 7)):
+        with pytest.raises(ValueError, match=r"(?s)state=.*shape \(3, 1\), outputs of \('option',\) in \[2\]"):
+            agent.predict(observation, state)
+    with pytest.raises(ValueError, match="the agent was made for"):
+        agent.predict(np.zeros(7, np.float32))
+
+
+def test_a_wrong_setting_or_device_is_named():
+    with pytest.raises(TypeError, match="no setting 'num_option': did you mean 'num_options'"):
+        oc.OptionCritic("CartPole-v1", num_option=2)
+    with pytest.raises(ValueError, match="device='foo'"):
+        oc.OptionCritic("CartPole-v1", device="foo")
+
+
+def test_threads_of_torch_are_put_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    oc.OptionCritic("CartPole-v1", **SMALL).learn(64).predict(np.zeros(4, np.float32))
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+
+
 def test_stable_baselines3_evaluates_the_agent():
     from stable_baselines3.common.env_util import make_vec_env
     from stable_baselines3.common.evaluation import evaluate_policy
@@ -363,10 +390,21 @@ def test_probabilities_are_parameters_for_the_exact_solver():
     assert {name: t.shape for name, t in tables.items()} == {name: network.parameter_shape(name, 9) for name in network.names}
     for table in tables.values():
         np.testing.assert_allclose(table.sum(axis=-1), 1, rtol=1e-6)
+    mdp = oc.MDP.from_env(gym.make("optioncoagent_envs:OptionCoagent/Gridworld-v0"), 0.9)
+    params = agent.params(mdp)  # with a row for the end, which the environment never shows
+    np.testing.assert_allclose(network.policies(params, mdp.num_observations)["action"][:9], tables["action"], rtol=1e-5)
+    assert oc.expected_return(mdp, network, params) < 0
     one = agent.probabilities(4)
     np.testing.assert_allclose(one["action"], tables["action"][4], rtol=1e-6)
     flat = oc.CoagentActorCritic(GRIDWORLD, appendix_d(4), **SMALL)
     assert flat.probabilities(np.arange(9))["action"].shape == (2, 2, 4)  # does not observe
+    assert np.isfinite(oc.expected_return(mdp, flat.network, flat.params(mdp)))
+
+
+def test_an_agent_on_a_minigrid_level_in_the_exact_solver():
+    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", num_options=2, **SMALL).learn(64)
+    mdp = oc.MDP.from_minigrid("MiniGrid-Empty-5x5-v0", 0.99, view="egocentric")
+    assert 0 < oc.expected_return(mdp, agent.network, agent.params(mdp)) < 1
 
 
 def test_save_and_load(tmp_path):
@@ -381,7 +419,10 @@ def test_save_and_load(tmp_path):
     assert (loaded.settings, loaded.forms, loaded.num_timesteps) == (agent.settings, agent.forms, agent.num_timesteps)
     moments = [x.optimizer.state_dict()["state"][0]["exp_avg"] for x in (agent, loaded)]
     assert torch.equal(*moments)
-    loaded.learn(64)  # makes its environment from the id
+    assert loaded.env.num_envs == 4  # made from the id when it is first needed
+    loaded.learn(64)
+    with pytest.raises(ValueError, match="was trained on MiniGrid-Empty-5x5-v0"):
+        oc.OptionCritic.load(tmp_path / "agent", env="CartPole-v1")
     assert loaded.num_timesteps == agent.num_timesteps + 64
     with pytest.raises(FileNotFoundError, match="holds no agent"):
         oc.OptionCritic.load(tmp_path / "nothing")

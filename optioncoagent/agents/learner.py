@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from optioncoagent.agents import checkpoint, losses, metrics
 from optioncoagent.agents.environments import Interface, make_vector_env
-from optioncoagent.agents.modules import at_configuration, derive_seed, make_module
+from optioncoagent.agents.modules import at_configuration, derive_seed, make_module, torch_threads
 from optioncoagent.agents.rollout import Running, Sampler, collect, tick
-from optioncoagent.agents.settings import Settings
+from optioncoagent.agents.settings import make_settings
 from optioncoagent.agents.targets import FORMS, Batch, make_batch
 from optioncoagent.network import CoagentNetwork
 
@@ -53,14 +53,14 @@ class CoagentActorCritic:
         summary: Callable[[Row], Row] | None = None,
         **settings: Any,
     ):
-        self.settings = Settings(**settings)
-        self.env: VectorEnv | None = None
+        self.settings = make_settings(settings)
+        self._env: VectorEnv | None = None
         if isinstance(env, Interface):
             self.interface = env
         else:
-            self.env = make_vector_env(env, self.settings.num_envs, self.settings.seed)
-            self.settings = replace(self.settings, num_envs=self.env.num_envs)
-            self.interface = Interface.of(self.env, env if isinstance(env, str) else None)
+            self._env = make_vector_env(env, self.settings.num_envs, self.settings.seed)
+            self.settings = replace(self.settings, num_envs=self._env.num_envs)
+            self.interface = Interface.of(self._env, env if isinstance(env, str) else None)
         self.spec = self.interface.spec
         self.network = network = network if isinstance(network, CoagentNetwork) else network(self.interface.num_actions)
         self.interface.check_actions(network.num_actions)
@@ -79,6 +79,18 @@ class CoagentActorCritic:
         self.num_episodes = 0
         self.recent: deque[tuple[float, int]] = deque(maxlen=100)  # (return, length) of the last episodes
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.network}, {self.num_timesteps:,} steps on {self.interface.env_id or 'an environment object'})"
+
+    @property
+    def env(self) -> VectorEnv:
+        """The vector environment; a loaded agent makes its own when it is first needed, from its id."""
+        if self._env is None:
+            if self.interface.env_id is None:
+                raise ValueError("this agent was made from an environment object: give env= to load to train it further")
+            self._env = make_vector_env(self.interface.env_id, self.settings.num_envs, self.settings.seed)
+        return self._env
+
     # Training
 
     def learn(self, total_timesteps: int, progress_bar: bool = False, log: Callable[[Row], None] | None = None) -> CoagentActorCritic:
@@ -93,15 +105,18 @@ class CoagentActorCritic:
             while self.num_timesteps < goal:
                 row = self.update()
                 bar.update(min(int(row["timesteps"]), goal) - goal + total_timesteps - bar.n)
-                bar.set_postfix(
-                    {"return": f"{row['return_mean']:.3f}", **{k: f"{v:.3g}" for k, v in self.summary(row).items()}}, refresh=False
-                )
+                shown = {"return": row["return_mean"], **self.summary(row)}
+                bar.set_postfix({name: f"{value:.2f}" for name, value in shown.items() if value == value}, refresh=False)
                 if log is not None:
                     log(row)
         return self
 
     def update(self) -> Row:
         """One rollout and the epochs on it; returns its metrics."""
+        with torch_threads(self.settings.torch_threads):
+            return self._update()
+
+    def _update(self) -> Row:
         settings = self.settings
         self.running = self.running or self._start()
 
@@ -174,9 +189,9 @@ class CoagentActorCritic:
         start = start.to(self.settings.device)
         previous = self.predict_sampler.initial(n)
         if state is not None:
-            held = torch.as_tensor(np.asarray(state, dtype=np.int64), device=self.settings.device).reshape(n, -1)
+            held = torch.as_tensor(self._checked_state(state, n), device=self.settings.device)
             previous |= {name: torch.where(start, previous[name], held[:, j]) for j, name in enumerate(self.network.memory)}
-        with torch.no_grad():
+        with torch.no_grad(), torch_threads(self.settings.torch_threads):
             outputs, _ = tick(self.module, self.predict_sampler, self.spec.state(tensors), start, previous, deterministic)
         action = self.network.joint_action(outputs).cpu().numpy() + self.interface.first_action
         memory = (
@@ -186,11 +201,20 @@ class CoagentActorCritic:
         )
         return (action, memory) if batched else (action[0], memory[0])
 
+    def _checked_state(self, state: Any, n: int) -> np.ndarray:
+        sizes = [self.network[name].num_outputs for name in self.network.memory]
+        held = np.asarray(state)
+        if held.size != n * len(sizes) or not ((held.reshape(n, -1) >= 0) & (held.reshape(n, -1) < sizes)).all():
+            raise ValueError(
+                f"state={state!r}: for {n} observations it has shape ({n}, {len(sizes)}), outputs of {self.network.memory} in {sizes}"
+            )
+        return held.reshape(n, -1).astype(np.int64)
+
     def probabilities(self, observation: Any) -> dict[str, np.ndarray]:
         """Every coagent's policy for these observations: {name: array}.
 
         Shapes as `network.init_params` has them, with the batch of observations (if it is one) as first axis of the coagents that
-        observe: for all observations of a finite environment in order, the logarithms are parameters for the exact solver.
+        observe. See `params` for the exact solver.
         """
         batched = self.spec.is_batched(observation)
         tensors = self.spec.tensors(observation if batched else self.spec.stack([observation]), self.settings.device)
@@ -200,6 +224,28 @@ class CoagentActorCritic:
             for name, shape in self.module.shapes.items():
                 table = self.module.log_table(name, features).exp().reshape(-1, *shape).cpu().numpy()
                 tables[name] = table if batched and self.network[name].observes else table[0]
+        return tables
+
+    def params(self, mdp: Any) -> dict[str, np.ndarray]:
+        """The policies as parameters for the exact solver and the simulator, ln π, on an `MDP` made from the agent's environment.
+
+        Observations are `mdp.observations` (a MiniGrid level), or 0, 1, … of a Discrete space; those that only the absorbing end has, which
+        the environment never shows, get a row of zeros.
+        """
+        seen = mdp.num_observations
+        observations: Any = getattr(mdp, "observations", None)
+        if observations is None:
+            leaf = self.spec.leaves[0]
+            if leaf.kind != "discrete":
+                raise ValueError("params needs an agent on a Discrete space, or an MDP from MDP.from_minigrid")
+            seen = min(seen, leaf.size)
+            observations = leaf.offset + np.arange(seen)
+        else:
+            observations = self.spec.stack(observations)
+        tables = {}
+        for name, table in self.probabilities(observations).items():
+            padding = [(0, mdp.num_observations - seen if self.network[name].observes else 0)] + [(0, 0)] * (table.ndim - 1)
+            tables[name] = np.pad(np.log(table.astype(np.float64)), padding)
         return tables
 
     # Keeping
@@ -224,16 +270,16 @@ class CoagentActorCritic:
         return agent.restore(Path(path), saved)
 
     def restore(self, folder: Path, saved: checkpoint.Saved) -> Self:
-        """Take over what a folder holds: weights, optimiser, counters."""
+        """Take over what a folder holds: weights, optimiser, counters. ValueError if it was saved for another kind of environment."""
+        for what in ("spec", "num_actions"):
+            ours, theirs = getattr(self.interface, what), getattr(saved.interface, what)
+            if ours != theirs:
+                raise ValueError(f"{folder} was trained on {saved.interface.env_id} with {theirs}; this environment has {ours}")
         checkpoint.restore(folder, self.module, self.optimizer)
         self.num_timesteps, self.num_episodes = saved.num_timesteps, saved.num_episodes
         return self
 
     def _start(self) -> Running:
-        if self.env is None:
-            if self.interface.env_id is None:
-                raise ValueError("this agent was made from an environment object: give env= to load to train it further")
-            self.env = make_vector_env(self.interface.env_id, self.settings.num_envs, self.settings.seed)
         n, device = self.env.num_envs, self.settings.device
         observation, _ = self.env.reset(seed=self.settings.seed)
         start = torch.ones(n, dtype=torch.bool, device=device)

@@ -103,8 +103,15 @@ def at_configuration(table: Tensor, index: Tensor | None) -> Tensor:
 
 
 def make_module(network: CoagentNetwork, spec: ObservationSpec, settings: Settings, encoder: nn.Module | None) -> CoagentModule:
-    """The parameters of a network on observations like `spec`, freshly drawn; `encoder` in place of the default one."""
+    """The parameters of a network on observations like `spec`, freshly drawn; `encoder` in place of the default one.
+
+    Raises ValueError for a device that torch does not have.
+    """
     dtype = getattr(torch, settings.dtype)
+    try:
+        torch.zeros(1, device=settings.device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device={settings.device!r}: torch cannot compute there ({str(error).splitlines()[0]})") from error
     with seeded(settings.seed, "encoder"):
         encoder = (encoder or Encoder(spec, settings.hidden_sizes)).to(settings.device, dtype)
     with torch.no_grad():
@@ -128,6 +135,17 @@ class _Table(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return self.logits.expand(len(features), -1)
+
+
+@contextmanager
+def torch_threads(number: int) -> Iterator[None]:
+    """Run a block (or, as a decorator, a function) with this many threads of torch, and put their number back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @contextmanager

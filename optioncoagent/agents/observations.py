@@ -60,14 +60,26 @@ class ObservationSpec:
 
     def is_batched(self, observation: Any) -> bool:
         """Is this a batch of observations (as from a vector environment) rather than one? ValueError if neither."""
-        leaf = self.leaves[0]
-        part = _get(observation, leaf.path)
-        if leaf.kind == "mission":
-            return not isinstance(part, str)
-        shape = np.shape(part)
-        if shape == leaf.shape or (len(shape) == len(leaf.shape) + 1 and shape[1:] == leaf.shape):
-            return shape != leaf.shape
-        raise ValueError(f"observation{_at(leaf.path)} has shape {shape}; the agent was made for {leaf.shape}, or (n, *{leaf.shape})")
+        batched = set()
+        for leaf in self.leaves:
+            try:
+                part = _get(observation, leaf.path)
+            except (KeyError, IndexError, TypeError) as error:
+                raise ValueError(
+                    f"observation{_at(leaf.path)} is missing: the agent was made for {[x.path for x in self.leaves]}"
+                ) from error
+            if leaf.kind == "mission":
+                batched.add(not isinstance(part, str))
+                continue
+            shape = np.shape(part)
+            if shape[len(shape) - len(leaf.shape) :] != leaf.shape or len(shape) > len(leaf.shape) + 1:
+                raise ValueError(
+                    f"observation{_at(leaf.path)} has shape {shape}; the agent was made for {leaf.shape}, or (n, *{leaf.shape})"
+                )
+            batched.add(shape != leaf.shape)
+        if len(batched) > 1:
+            raise ValueError("the observation is a batch in some parts and a single one in others")
+        return batched.pop()
 
     def tensors(self, observation: Any, device: torch.device | str = "cpu") -> Tensors:
         """A batch of observations, as a Gymnasium vector environment gives it, to tensors (n, ...)."""

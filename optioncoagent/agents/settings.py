@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import difflib
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Settings:
     """Environments stepped together (an environment given as an object brings its own number)."""
     num_steps: int = 128
     """Steps of each environment in one rollout."""
-    update_epochs: int = 4
+    update_epochs: int = 8
     """Passes over a rollout; 1 with one minibatch is the plain local gradient."""
     num_minibatches: int = 8
     """Parts into which each pass is cut."""
@@ -44,11 +45,13 @@ class Settings:
     """Precision of the parameters."""
     device: str = "cpu"
     """Where torch computes."""
+    torch_threads: int = 1
+    """Threads torch computes with here; networks this small lose with more, badly where other programs run."""
     seed: int = 0
     """Seed of everything random."""
 
     def __post_init__(self) -> None:
-        for name in ("num_envs", "num_steps", "update_epochs", "num_minibatches"):
+        for name in ("num_envs", "num_steps", "update_epochs", "num_minibatches", "torch_threads"):
             value = getattr(self, name)
             _require(isinstance(value, int) and not isinstance(value, bool) and value >= 1, name, value, "an integer of at least 1")
         for name in ("learning_rate", "max_grad_norm", "clip_coef"):
@@ -61,6 +64,16 @@ class Settings:
         _require(self.dtype in ("float32", "float64"), "dtype", self.dtype, '"float32" or "float64"')
         _require(all(isinstance(n, int) and n >= 1 for n in self.hidden_sizes), "hidden_sizes", self.hidden_sizes, "integers of at least 1")
         object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
+
+
+def make_settings(values: dict[str, Any]) -> Settings:
+    """Settings from keyword arguments; TypeError for a name that is none, with the nearest that is."""
+    names = [f.name for f in fields(Settings)]
+    for name in values:
+        if name not in names:
+            near = difflib.get_close_matches(name, [*names, "num_options", "gradient_form", "deliberation_cost", "encoder"], 1)
+            raise TypeError(f"there is no setting {name!r}" + (f": did you mean {near[0]!r}?" if near else f"; there are {names}"))
+    return Settings(**values)
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
@@ -53,8 +54,8 @@ class Gradients:
     """MiniGrid: unroll the time up to max_steps, with the reward that falls with it."""
     view: Literal["state", "egocentric"] = "state"
     """MiniGrid: do policies see the state, or what the agent sees?"""
-    format: Literal["text", "csv", "json"] = "text"
-    """How the table is written."""
+    format: Literal["text", "csv", "json"] | None = None
+    """How the table is written; by default as the name of the file in --out says, else text."""
     out: Path | None = None
     """File for the table; by default it is printed."""
     plot: Path | None = None
@@ -78,6 +79,11 @@ class Gradients:
         main(self)
 
 
+def _format(command: Gradients) -> str:
+    suffix = command.out.suffix[1:] if command.out is not None else ""
+    return command.format or (suffix if suffix in ("csv", "json") else "text")
+
+
 def main(command: Gradients) -> None:
     """Write the table, and the picture if one is asked for. Raises ValueError for an environment that cannot be enumerated."""
     from optioncoagent.exact import compare_gradients, expected_return
@@ -97,15 +103,17 @@ def main(command: Gradients) -> None:
     rows = along[-1][1]
     heading = f"{command.env_id}, {mdp}, {command.num_options} options, J = {expected_return(mdp, network, params):.6g}"
     heading += f" after {command.steps} exact-gradient steps" if command.steps else ""
-    text = {"text": lambda: as_text(heading, rows), "csv": lambda: as_csv(rows), "json": lambda: as_json(rows)}[command.format]()
+    text = {"text": lambda: as_text(heading, rows), "csv": lambda: as_csv(rows), "json": lambda: as_json(rows)}[_format(command)]()
     if command.out is None:
         print(text, end="")
     else:
         command.out.write_text(text)
+        print(f"wrote {command.out}")
     if command.plot is not None:
         from optioncoagent.experiments.gradients_picture import picture
 
         picture(heading, along).savefig(command.plot)
+        print(f"wrote {command.plot}", file=sys.stderr)
 
 
 def make_mdp(command: Gradients) -> MDP:
