@@ -186,7 +186,7 @@ def plot(rows: list[dict[str, float | str]], path: str) -> None:
         axes.loglog(nodes, [row["structure"] for row in chosen], "o:", color=line.get_color(), label=f"{family}: structure, once")
     axes.set(xlabel="nodes of the chain", ylabel="seconds", title="Exact gradient of option-critic")
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, loc="upper left")
     figure.savefig(path, dpi=150)
 
 
