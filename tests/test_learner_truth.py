@@ -204,7 +204,7 @@ def test_next_step_autoreset():
 
 @pytest.mark.parametrize("kind", ["option-critic, terminate first, cost", "two levels"])
 def test_sampled_returns(kind):
-    """With the zero-mean correction λ = 1 is the sampled return; the gradient is the same, with a critic that is wrong all over."""
+    """With the zero-mean correction λ = 1 is the sampled return, and its mean is the same gradient."""
     mdp = random_mdp()
     network = NETWORKS[kind](mdp.num_actions)
     z, episodes = estimate(kind, mdp, 200, num_steps=25, sampled_returns=True)
