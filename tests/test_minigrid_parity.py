@@ -12,20 +12,18 @@ from collections import Counter
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from minigrid.core.constants import DIR_TO_VEC
 from minigrid.core.world_object import Ball, Key
 from minigrid.envs import DynamicObstaclesEnv
 
-from optioncoagent_envs import make_minigrid
-from optioncoagent_envs.minigrid_families import FAMILIES
+from optioncoagent_envs import compiled_ids, make_minigrid
 from optioncoagent_envs.minigrid_vector import minigrid_ids
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is out of date:DeprecationWarning")
 LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE = range(6)
 PLAYABLE = [name for name in minigrid_ids() if "WFC" not in name]  # those of WFC need packages that are not required
-COMPILED = [name for name in PLAYABLE if load_env_creator(gym.spec(name).entry_point) in FAMILIES]
+COMPILED = list(compiled_ids())
 
 
 def stock_batch(env_id: str, num_envs: int, **kwargs) -> SyncVectorEnv:

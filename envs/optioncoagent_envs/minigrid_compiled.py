@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
+from threading import Lock
 from typing import Any
 
 import gymnasium as gym
@@ -20,13 +21,14 @@ from minigrid.minigrid_env import MiniGridEnv
 from optioncoagent_envs.minigrid_batch import MiniGridBatch, Observations, episode_ends
 from optioncoagent_envs.minigrid_codes import GREY_WALL
 from optioncoagent_envs.minigrid_families import Family
-from optioncoagent_envs.minigrid_levels import AGENT_COLUMNS, DIRECTION, MISSION
+from optioncoagent_envs.minigrid_instructions import missions_of
+from optioncoagent_envs.minigrid_levels import AGENT_COLUMNS, DIRECTION, LIMIT, MISSION
 from optioncoagent_envs.minigrid_observe import USUAL, observe_sized, observe_usual, observe_whole_grid, view_offsets
-from optioncoagent_envs.minigrid_random import stream_of
-from optioncoagent_envs.minigrid_rules import are_actions, step_rows
-from optioncoagent_envs.minigrid_state import read_row, write_row
+from optioncoagent_envs.minigrid_random import generator_of, stream_of
+from optioncoagent_envs.minigrid_rules import TOLD
+from optioncoagent_envs.minigrid_state import Row, read_row, write_row
+from optioncoagent_envs.minigrid_step import are_actions, step_rows
 
-FACING = [DIRECTION, MISSION]
 ROWS_PER_THREAD = 256  # with fewer, waking a thread takes longer than its work
 
 
@@ -66,8 +68,11 @@ class CompiledMiniGrid(MiniGridBatch):
         self._rows = np.arange(num_envs)
         self._rng = np.zeros((num_envs, 6), np.uint64)
         self._grid = np.full((num_envs, stride * (core.height + 2 * pad)), GREY_WALL, np.uint8)
-        self._agent = np.zeros((num_envs, AGENT_COLUMNS + family.num_obstacles(core)), np.int64)
-        self._mission_tuple: tuple[str, ...] | None = None
+        self._marks = np.zeros((num_envs, 2, self._grid.shape[1] if family.rule == TOLD else 0), np.uint8)
+        self._agent = np.zeros((num_envs, AGENT_COLUMNS + family.extra_columns(core)), np.int64)
+        self._agent[:, LIMIT] = core.max_steps
+        self._mission_of_row = [""] * num_envs
+        self._one_at_a_time = Lock()  # MiniGrid's own generator is one environment
         self.threads = max(1, min(threads, num_envs // ROWS_PER_THREAD))
         bounds = np.linspace(0, num_envs, self.threads + 1).astype(int).tolist()
         self._chunks = list(zip(bounds[:-1], bounds[1:], strict=True))
@@ -100,25 +105,23 @@ class CompiledMiniGrid(MiniGridBatch):
         finals = [final for final in (finals, *(future.result() for future in waiting)) if final is not None]
         infos: dict[str, Any] = {}
         if finals:
-            if len(self._missions) > 1:
-                self._mission_tuple = None
             ended = np.concatenate([rows for rows, _ in finals])
             infos = episode_ends(n, ended, [final for _, chunk in finals for final in chunk])
         return self._assemble(images, directions), rewards, terminated, truncated, infos
 
     def _step_chunk(self, first, last, actions, images, directions, rewards, terminated, truncated):
         """Steps rows first to last - 1; returns the rows whose episodes ended and their last observations, or None."""
-        grid, agent, shape = self._grid, self._agent, self._shape
         outcome = rewards, terminated, truncated
-        ended = step_rows(first, last, actions, grid, agent, self._rng, shape, self._family.rule, self._model.max_steps, *outcome)
+        state = self._grid, self._agent, self._marks, self._rng
+        ended = step_rows(first, last, actions, *state, self._shape, self._family.rule, *outcome)
         self._observe(self._rows[first:last], images, directions)
         if not ended:
             return None
         rows = np.flatnonzero(terminated[first:last] | truncated[first:last]) + first
         final_images = images[rows].reshape(-1, *self._image_shape)
         final_obs = [
-            {"image": image, "direction": direction, "mission": self._missions[mission]}
-            for image, (direction, mission) in zip(final_images, agent[rows][:, FACING].tolist(), strict=True)
+            {"image": image, "direction": direction, "mission": self._mission_of_row[row]}
+            for row, image, direction in zip(rows.tolist(), final_images, self._agent[rows, DIRECTION].tolist(), strict=True)
         ]
         self._renew(rows)
         self._observe(rows, images, directions)
@@ -134,7 +137,26 @@ class CompiledMiniGrid(MiniGridBatch):
     def _renew(self, rows: np.ndarray) -> None:
         """Draws new levels into the rows."""
         self._level_counts[rows] += 1
-        self._family.generate(rows, self._rng, self._grid, self._agent, self._shape, self._settings)
+        if self._family.generate is None:
+            with self._one_at_a_time:
+                for row in rows.tolist():
+                    self._model.np_random = generator_of(self._rng[row])
+                    self._model.reset()
+                    write_row(self._model, self._row(row), self._shape, self._missions)
+        else:
+            self._family.generate(rows, self._rng, self._grid, self._agent, self._shape, self._settings)
+        self._name_missions(rows)
+
+    def _name_missions(self, rows: np.ndarray) -> None:
+        if self._family.rule == TOLD:
+            texts = missions_of(self._agent[rows])
+        else:
+            texts = [self._missions[k] for k in self._agent[rows, MISSION].tolist()]
+        for row, text in zip(rows.tolist(), texts, strict=True):
+            self._mission_of_row[row] = text
+
+    def _row(self, index: int) -> Row:
+        return Row(self._grid[index], self._agent[index], self._marks[index], self._rng[index])
 
     @property
     def _image_shape(self) -> tuple[int, ...]:
@@ -148,15 +170,12 @@ class CompiledMiniGrid(MiniGridBatch):
         self._write_observations(rows, self._grid, self._agent, self._offsets, self._shape, size, see_through, images, directions)
 
     def _assemble(self, images: np.ndarray, directions: np.ndarray) -> Observations:
-        if self._mission_tuple is None:
-            self._mission_tuple = tuple([self._missions[k] for k in self._agent[:, MISSION].tolist()])
         shape = (self.num_envs, *self._image_shape)
-        return {"image": images.reshape(shape), "direction": directions, "mission": self._mission_tuple}
+        return {"image": images.reshape(shape), "direction": directions, "mission": tuple(self._mission_of_row)}
 
     def observations(self) -> Observations:
         images, directions = self._blank_images(self.num_envs), np.empty(self.num_envs, np.int64)
         self._observe(self._rows, images, directions)
-        self._mission_tuple = None
         return self._assemble(images, directions)
 
     # state
@@ -164,15 +183,15 @@ class CompiledMiniGrid(MiniGridBatch):
     def get_state(self) -> dict[str, np.ndarray]:
         """A copy of everything that the future depends on, with a row for each environment.
 
-        grid (n, cells) uint8 and agent (n, c) int64 are the level as it stands (`minigrid_levels`), rng (n, 6) uint64
-        is where the levels to come are drawn from, seed and count name the level (`level_names`). Rows may be taken,
-        repeated and put together at will.
+        grid (n, cells) uint8 and agent (n, c) int64 are the level as it stands (`minigrid_levels`), marks (n, 2, cells or
+        0) uint8 what an instruction asks for (`minigrid_verifier`), rng (n, 6) uint64 is where the levels to come are
+        drawn from, seed and count name the level (`level_names`). Rows may be taken, repeated and put together at will.
         """
         return {name: array.copy() for name, array in self._state().items()}
 
     def _state(self) -> dict[str, np.ndarray]:
         names = {"seed": self._level_seeds, "count": self._level_counts}
-        return {"grid": self._grid, "agent": self._agent, "rng": self._rng, **names}
+        return {"grid": self._grid, "agent": self._agent, "marks": self._marks, "rng": self._rng, **names}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
         """Goes back to a state of a batch of the same size, made alike."""
@@ -181,12 +200,11 @@ class CompiledMiniGrid(MiniGridBatch):
                 raise ValueError(f"{name} has the shape {state[name].shape}, not {mine.shape}")
             mine[:] = state[name]
         self._started = True
-        self._mission_tuple = None
+        self._name_missions(self._rows)
 
     def minigrid_env(self, index: int) -> MiniGridEnv:
         self._require_reset()
-        row = self._grid[index], self._agent[index], self._rng[index]
-        return read_row(self._model, *row, self._shape, self._missions)
+        return read_row(self._model, self._row(index), self._shape, self._missions)
 
     def set_env(self, index: int, env: gym.Env) -> None:
         """Raises ValueError if `env` is of another class or size, or holds an object that has no code."""
@@ -194,12 +212,14 @@ class CompiledMiniGrid(MiniGridBatch):
         core = env.unwrapped
         if type(core) is not type(self._model) or (core.width, core.height) != self._shape[:2]:
             raise ValueError(f"{core} is not made like {self._model}")
-        write_row(core, self._grid[index], self._agent[index], self._rng[index], self._shape, self._missions)
-        self._mission_tuple = None
+        write_row(core, self._row(index), self._shape, self._missions)
+        self._name_missions(np.array([index]))
 
 
 def draws_like_minigrid(env: MiniGridEnv, family: Family, seeds: int = 4) -> bool:
     """Whether the installed minigrid draws the levels that the compiled generator draws: a few are compared."""
+    if family.generate is None:
+        return True
     batch = CompiledMiniGrid(env, family, seeds)
     batch.reset(seed=0)
     ours = batch.get_state()
@@ -208,4 +228,4 @@ def draws_like_minigrid(env: MiniGridEnv, family: Family, seeds: int = 4) -> boo
         stock.reset(seed=seed)
         batch.set_env(seed, stock)
     theirs = batch.get_state()
-    return all(np.array_equal(ours[name], theirs[name]) for name in ("grid", "agent", "rng"))
+    return all(np.array_equal(ours[name], theirs[name]) for name in ("grid", "agent", "marks", "rng"))

@@ -18,8 +18,10 @@ from numba import njit
 from optioncoagent_envs.minigrid_codes import BALL, DOOR_CLOSED, DOOR_LOCKED, EMPTY, GOAL, GREY_WALL, KEY, LAVA
 from optioncoagent_envs.minigrid_random import below, shuffle
 
-POSITION, DIRECTION, CARRIED, STEPS, MISSION, DOOR = range(6)  # the columns of `agent`; DOOR: the one to be opened
-AGENT_COLUMNS = 6  # then come the positions of obstacles that move, in the order in which they do
+# The columns of `agent`; LIMIT: of steps; DOOR: the one to be opened. Then come a family's own: the positions of obstacles
+# that move, in the order in which they do, or an instruction (`minigrid_verifier`).
+POSITION, DIRECTION, CARRIED, STEPS, LIMIT, MISSION, DOOR = range(7)
+AGENT_COLUMNS = 7
 OBSTACLE = BALL + COLOR_TO_IDX["blue"]
 OBSTACLE_TRIES = 100
 COLORS = np.array([COLOR_TO_IDX[name] for name in COLOR_NAMES])  # in the order in which MiniGrid draws them

@@ -1,9 +1,9 @@
-"""MiniGrid's step, compiled for a batch: the seven actions and the ways to end.
+"""MiniGrid's rules, compiled: the seven actions and the ways to end.
 
 The arrays are those of `minigrid_levels`. A goal or lava that the agent enters ends the episode in every environment;
 `rule` says what else does: GOAL_ONLY nothing, PICKUP holding the object that the mission names after a pick-up action,
 OPEN the named door standing open after a toggle action, AVOID walking towards anything but the goal, among obstacles
-that move first.
+that move first, TOLD what BabyAI's instruction asks for (`minigrid_verifier`).
 """
 
 from __future__ import annotations
@@ -33,11 +33,10 @@ from optioncoagent_envs.minigrid_levels import (
     DOOR,
     OBSTACLE_TRIES,
     POSITION,
-    STEPS,
     find,
 )
 
-GOAL_ONLY, PICKUP, OPEN, AVOID = range(4)
+GOAL_ONLY, PICKUP, OPEN, AVOID, TOLD = range(5)
 LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE, DONE = range(7)  # minigrid.core.actions.Actions
 
 
@@ -112,32 +111,3 @@ def act_among_obstacles(cells, agent, stream, action, shape):
             agent[k] = at
     outcome = act(cells, agent, action, shape[2], AVOID)
     return -2 if action == FORWARD and blocked else outcome
-
-
-@njit(cache=True, nogil=True)
-def are_actions(actions):
-    for action in actions:
-        if action < LEFT or action > DONE:
-            return False
-    return True
-
-
-@njit(cache=True, nogil=True)
-def step_rows(first, last, actions, grid, agent, rng, shape, rule, max_steps, rewards, terminated, truncated):
-    """Rows first to last - 1 take their actions; returns how many episodes ended.
-
-    actions (n,) int64; rewards (n,) float64, terminated and truncated (n,) bool are written.
-    """
-    ended = 0
-    for row in range(first, last):
-        if rule == AVOID:
-            outcome = act_among_obstacles(grid[row], agent[row], rng[row], actions[row], shape)
-        else:
-            outcome = act(grid[row], agent[row], actions[row], shape[2], rule)
-        agent[row, STEPS] += 1
-        steps = agent[row, STEPS]
-        rewards[row] = 1 - 0.9 * (steps / max_steps) if outcome > 0 else -1.0 if outcome == -2 else 0.0
-        terminated[row] = outcome != 0
-        truncated[row] = steps >= max_steps
-        ended += terminated[row] or truncated[row]
-    return ended

@@ -26,12 +26,13 @@ import gymnasium as gym
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
+from minigrid.envs.babyai.core.roomgrid_level import RoomGridLevel
 from minigrid.minigrid_env import MiniGridEnv
 from minigrid.wrappers import FullyObsWrapper, ViewSizeWrapper
 
 from optioncoagent_envs.minigrid_batch import MiniGridBatch
 from optioncoagent_envs.minigrid_compiled import CompiledMiniGrid, draws_like_minigrid
-from optioncoagent_envs.minigrid_families import FAMILIES, family_of
+from optioncoagent_envs.minigrid_families import FAMILIES, Family, family_of
 from optioncoagent_envs.minigrid_stock import StockMiniGrid
 
 BACKENDS = ("auto", "compiled", "stock", "gymnasium")
@@ -78,7 +79,7 @@ def make_minigrid(
     if backend not in able:
         raise ValueError(f"the {backend} backend does not cover {env_id} made like this; {', '.join(able)} do")
     if backend == "compiled":
-        family = FAMILIES[cast(type[MiniGridEnv], type(env.unwrapped))]
+        family = cast(Family, family_of(cast(MiniGridEnv, env.unwrapped)))
         return CompiledMiniGrid(env, family, num_envs, view, view_size, seed, threads)
     envs = [env] + [make() for _ in range(num_envs - 1)]
     if backend == "stock":
@@ -108,7 +109,7 @@ def backends(env: gym.Env) -> list[str]:
 @cache
 def compiled_ids() -> tuple[str, ...]:
     """MiniGrid's registered ids that the compiled backend covers."""
-    return tuple(name for name in minigrid_ids() if _class_of(name) in FAMILIES and "compiled" in backends(_made(name)))
+    return tuple(name for name in minigrid_ids() if _can_be_compiled(name) and family_of(_made(name)) is not None)
 
 
 def minigrid_ids() -> list[str]:
@@ -116,14 +117,16 @@ def minigrid_ids() -> list[str]:
     return [name for name, spec in gym.registry.items() if str(spec.entry_point).startswith("minigrid.envs")]
 
 
-def _class_of(env_id: str) -> Any:
-    return load_env_creator(str(gym.spec(env_id).entry_point))
+def _can_be_compiled(env_id: str) -> bool:
+    """By the class alone, since not every id can be made with what is installed."""
+    made_by: Any = load_env_creator(str(gym.spec(env_id).entry_point))
+    return made_by in FAMILIES or issubclass(made_by, RoomGridLevel)
 
 
-def _made(env_id: str) -> gym.Env:
+def _made(env_id: str) -> MiniGridEnv:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # an older version of an id is an id all the same
-        return gym.make(env_id, disable_env_checker=True)
+        return cast(MiniGridEnv, gym.make(env_id, disable_env_checker=True).unwrapped)
 
 
 class GymnasiumMiniGrid(SyncVectorEnv):

@@ -1,0 +1,40 @@
+"""MiniGrid's step, compiled for a batch (arrays as in `minigrid_levels` and `minigrid_verifier`)."""
+
+from __future__ import annotations
+
+from numba import njit
+
+from optioncoagent_envs.minigrid_levels import LIMIT, STEPS
+from optioncoagent_envs.minigrid_rules import AVOID, DONE, LEFT, TOLD, act, act_among_obstacles
+from optioncoagent_envs.minigrid_verifier import act_as_told
+
+
+@njit(cache=True, nogil=True)
+def are_actions(actions):
+    for action in actions:
+        if action < LEFT or action > DONE:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def step_rows(first, last, actions, grid, agent, marks, rng, shape, rule, rewards, terminated, truncated):
+    """Rows first to last - 1 take their actions; returns how many episodes ended.
+
+    actions (n,) int64; rewards (n,) float64, terminated and truncated (n,) bool are written.
+    """
+    ended = 0
+    for row in range(first, last):
+        if rule == AVOID:
+            outcome = act_among_obstacles(grid[row], agent[row], rng[row], actions[row], shape)
+        elif rule == TOLD:
+            outcome = act_as_told(grid[row], agent[row], marks[row], actions[row], shape[2])
+        else:
+            outcome = act(grid[row], agent[row], actions[row], shape[2], rule)
+        agent[row, STEPS] += 1
+        steps, limit = agent[row, STEPS], agent[row, LIMIT]
+        rewards[row] = 1 - 0.9 * (steps / limit) if outcome > 0 else -1.0 if outcome == -2 else 0.0
+        terminated[row] = outcome != 0
+        truncated[row] = steps >= limit
+        ended += terminated[row] or truncated[row]
+    return ended

@@ -1,0 +1,221 @@
+"""BabyAI's instructions, compiled: what an environment is told to do, and the verifier that says whether it is done.
+
+An instruction is up to four clauses, two in each of two groups: the clauses of a group may be done in any order
+("and"), the groups one after the other ("then", "after you"). It fills the columns of `agent` from ORDER on:
+
+    ORDER          ALL: one group only; BEFORE, AFTER: the second group follows the first, or precedes it
+    STRICT         whether to complete the later group first is a failure
+    CARRIED_MARK   the marks of what the agent carries
+    CLAUSES        for each clause: KIND, CLAUSE_STRICT, FIRST and SECOND (descriptions of objects), DONE, and KNOWS:
+                   whether it has been verified before, and so knows what the agent carried last
+
+BabyAI asks for objects by identity: those that fitted a description when the episode began. `marks` (n, 2, cells) uint8
+holds them, bit 2k for FIRST of clause k, bit 2k + 1 for SECOND: of the object that lies in a cell (MEMBERS), and of the
+cells where the verifier believes such objects to lie (PLACES), which it looks up at the beginning and after each drop.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from optioncoagent_envs.minigrid_codes import BALL, BOX, DOOR_CLOSED, DOOR_OPEN, EMPTY, KEY, NUM_COLORS, WALL
+from optioncoagent_envs.minigrid_levels import AGENT_COLUMNS, CARRIED, DIRECTION, POSITION
+from optioncoagent_envs.minigrid_rules import DROP, GOAL_ONLY, PICK_UP, TOGGLE, act
+
+ORDER, STRICT, CARRIED_MARK, CLAUSES = range(AGENT_COLUMNS, AGENT_COLUMNS + 4)
+KIND, CLAUSE_STRICT, FIRST, SECOND, DONE, KNOWS = range(6)
+CLAUSE_COLUMNS = 6
+NUM_CLAUSES = 4
+INSTRUCTION_COLUMNS = CLAUSES + NUM_CLAUSES * CLAUSE_COLUMNS - AGENT_COLUMNS
+
+ALL, BEFORE, AFTER = range(3)
+NOTHING, OPEN_DOOR, GO_TO, PICKING_UP, PUT_NEXT = range(5)
+MEMBERS, PLACES = range(2)
+SUCCESS, CONTINUE, FAILURE = 1, 0, -1
+
+# A description is a number: what the object is, its colour, where it lies as seen by the agent at the beginning (0: any).
+ANYTHING, A_KEY, A_BALL, A_BOX, A_DOOR = range(5)
+ANYWHERE, LEFT_OF, RIGHT_OF, IN_FRONT, BEHIND = range(5)
+SEVERAL = 256  # added if more than one object fits
+
+
+@njit(cache=True, nogil=True)
+def description(what, color, where):
+    """The number of a description; color: 0 for any, or 1 + colour."""
+    return (where * (NUM_COLORS + 1) + color) * 5 + what
+
+
+@njit(cache=True, nogil=True)
+def described(number):
+    """(what, color, where) of a description."""
+    number %= SEVERAL
+    return number % 5, number // 5 % (NUM_COLORS + 1), number // (5 * (NUM_COLORS + 1))
+
+
+@njit(cache=True, nogil=True)
+def act_as_told(cells, agent, marks, action, stride):
+    """RoomGridLevel.step: as `act`, or -3 for failing the instruction."""
+    front = ahead(agent, stride)
+    was, carried, carried_mark = cells[front], agent[CARRIED], agent[CARRIED_MARK]
+    outcome = act(cells, agent, action, stride, GOAL_ONLY)
+    members = marks[MEMBERS]
+    if action == PICK_UP and carried != agent[CARRIED]:
+        agent[CARRIED_MARK] = members[front]
+        members[front] = 0
+    elif action == DROP:
+        if carried != agent[CARRIED]:
+            members[front] = carried_mark
+            agent[CARRIED_MARK] = 0
+        marks[PLACES] = members
+    elif action == TOGGLE and was >= BOX:
+        members[front] = 0
+    status = verify(cells, agent, marks, action, stride, carried, carried_mark)
+    return 1 if status == SUCCESS else -3 if status == FAILURE else outcome
+
+
+@njit(cache=True, nogil=True)
+def ahead(agent, stride):
+    step = 1 if agent[DIRECTION] % 2 == 0 else stride
+    return agent[POSITION] + step if agent[DIRECTION] < 2 else agent[POSITION] - step
+
+
+@njit(cache=True, nogil=True)
+def verify(cells, agent, marks, action, stride, carried, carried_mark):
+    """Instr.verify; carried, carried_mark: before the action."""
+    if agent[ORDER] == ALL:
+        return verify_group(0, cells, agent, marks, action, stride, carried, carried_mark)
+    leading = 0 if agent[ORDER] == BEFORE else 1
+    if not is_done(agent, leading):
+        status = verify_group(leading, cells, agent, marks, action, stride, carried, carried_mark)
+        if status == FAILURE:
+            return FAILURE
+        if status == CONTINUE:
+            if agent[STRICT] and verify_group(1 - leading, cells, agent, marks, action, stride, carried, carried_mark) == SUCCESS:
+                return FAILURE
+            return CONTINUE
+    return verify_group(1 - leading, cells, agent, marks, action, stride, carried, carried_mark)
+
+
+@njit(cache=True, nogil=True)
+def is_done(agent, group):
+    for k in (2 * group, 2 * group + 1):
+        clause = CLAUSES + CLAUSE_COLUMNS * k
+        if agent[clause + KIND] != NOTHING and not agent[clause + DONE]:
+            return False
+    return True
+
+
+@njit(cache=True, nogil=True)
+def verify_group(group, cells, agent, marks, action, stride, carried, carried_mark):
+    """One clause, or AndInstr.verify of two, of which a failed one may be tried again."""
+    status = CONTINUE
+    for k in (2 * group, 2 * group + 1):
+        clause = CLAUSES + CLAUSE_COLUMNS * k
+        if agent[clause + KIND] != NOTHING and not agent[clause + DONE]:
+            status = verify_clause(k, cells, agent, marks, action, stride, carried, carried_mark)
+            agent[clause + DONE] = status == SUCCESS
+    if is_done(agent, group):
+        return SUCCESS
+    is_single = agent[CLAUSES + CLAUSE_COLUMNS * (2 * group + 1) + KIND] == NOTHING
+    return status if is_single else CONTINUE
+
+
+@njit(cache=True, nogil=True)
+def verify_clause(k, cells, agent, marks, action, stride, carried, carried_mark):
+    """verify_action of OpenInstr, GoToInstr, PickupInstr and PutNextInstr."""
+    clause = agent[CLAUSES + CLAUSE_COLUMNS * k : CLAUSES + CLAUSE_COLUMNS * (k + 1)]
+    kind, strict = clause[KIND], clause[CLAUSE_STRICT]
+    first = 1 << 2 * k
+    front = ahead(agent, stride)
+    if kind == GO_TO:
+        return SUCCESS if marks[PLACES, front] & first else CONTINUE
+    if kind == OPEN_DOOR:
+        if action != TOGGLE:
+            return CONTINUE
+        if DOOR_OPEN <= cells[front] < DOOR_CLOSED and marks[MEMBERS, front] & first:
+            return SUCCESS
+        return FAILURE if strict and DOOR_OPEN <= cells[front] < WALL else CONTINUE
+    knew = clause[KNOWS]
+    clause[KNOWS] = 1
+    if not knew:
+        carried, carried_mark = EMPTY, 0
+    holds = agent[CARRIED] != EMPTY
+    if kind == PICKING_UP:
+        if action != PICK_UP:
+            return CONTINUE
+        if carried == EMPTY and holds and agent[CARRIED_MARK] & first:
+            return SUCCESS
+        return FAILURE if strict and holds else CONTINUE
+    if strict and action == PICK_UP and holds:
+        return FAILURE
+    if action == DROP and carried != EMPTY and not holds and carried_mark & first:
+        for step in (1, -1, stride, -stride):
+            if marks[PLACES, front + step] & (first << 1):
+                return SUCCESS
+    return CONTINUE
+
+
+@njit(cache=True, nogil=True)
+def mark_level(cells, agent, marks, shape, room_size):
+    """Instr.reset_verifier: marks the objects that fit the descriptions, and adds SEVERAL to a description of more than one.
+
+    Returns false if no object fits a description.
+    """
+    marks[:] = 0
+    agent[CARRIED_MARK] = 0
+    for k in range(NUM_CLAUSES):
+        clause = CLAUSES + CLAUSE_COLUMNS * k
+        for part in range(1 + (agent[clause + KIND] == PUT_NEXT)) if agent[clause + KIND] != NOTHING else range(0):
+            count = mark_fitting(cells, agent, marks[MEMBERS], agent[clause + FIRST + part], 1 << (2 * k + part), shape, room_size)
+            if count == 0:
+                return False
+            if count > 1:
+                agent[clause + FIRST + part] += SEVERAL
+    marks[PLACES] = marks[MEMBERS]
+    return True
+
+
+@njit(cache=True, nogil=True)
+def mark_fitting(cells, agent, members, number, bit, shape, room_size):
+    """ObjDesc.find_matching_objs: sets `bit` where an object fits description `number`; returns how many do."""
+    what, color, where = described(number)
+    ax, ay = agent[POSITION] % shape[2] - shape[3], agent[POSITION] // shape[2] - shape[3]
+    left, top = ax // (room_size - 1) * (room_size - 1), ay // (room_size - 1) * (room_size - 1)
+    dx = 1 - agent[DIRECTION] if agent[DIRECTION] % 2 == 0 else 0
+    dy = 2 - agent[DIRECTION] if agent[DIRECTION] % 2 == 1 else 0
+    count = 0
+    for y in range(shape[1]):
+        for x in range(shape[0]):
+            at = (y + shape[3]) * shape[2] + x + shape[3]
+            if not fits(cells[at], what, color):
+                continue
+            if where != ANYWHERE:
+                if not (left <= x < left + room_size and top <= y < top + room_size):
+                    continue
+                forward, right = (x - ax) * dx + (y - ay) * dy, (y - ay) * dx - (x - ax) * dy
+                if where == LEFT_OF and right >= 0 or where == RIGHT_OF and right <= 0:
+                    continue
+                if where == IN_FRONT and forward <= 0 or where == BEHIND and forward >= 0:
+                    continue
+            members[at] |= np.uint8(bit)
+            count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def fits(code, what, color):
+    """Whether an object is of a kind and a colour (ANYTHING also means a wall, as it does in BabyAI)."""
+    if DOOR_OPEN <= code < WALL:
+        kind, base = A_DOOR, DOOR_OPEN
+    elif KEY <= code < BALL:
+        kind, base = A_KEY, KEY
+    elif BALL <= code < BOX:
+        kind, base = A_BALL, BALL
+    elif code >= BOX:
+        kind, base = A_BOX, BOX
+    elif WALL <= code < KEY:
+        kind, base = ANYTHING, WALL
+    else:
+        return False
+    return (what == ANYTHING or what == kind) and (color == 0 or color == 1 + (code - base) % NUM_COLORS)
