@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from copy import copy
-from threading import Lock
 from typing import Any
 
 import gymnasium as gym
@@ -18,13 +17,13 @@ import numpy as np
 from gymnasium.utils import seeding
 from minigrid.minigrid_env import MiniGridEnv
 
+from optioncoagent_envs.babyai_instructions import missions_of
 from optioncoagent_envs.minigrid_batch import MiniGridBatch, Observations, episode_ends
 from optioncoagent_envs.minigrid_codes import GREY_WALL
 from optioncoagent_envs.minigrid_families import Family
-from optioncoagent_envs.minigrid_instructions import missions_of
 from optioncoagent_envs.minigrid_levels import AGENT_COLUMNS, DIRECTION, LIMIT, MISSION
 from optioncoagent_envs.minigrid_observe import USUAL, observe_sized, observe_usual, observe_whole_grid, view_offsets
-from optioncoagent_envs.minigrid_random import generator_of, stream_of
+from optioncoagent_envs.minigrid_random import stream_of
 from optioncoagent_envs.minigrid_rules import TOLD
 from optioncoagent_envs.minigrid_state import Row, read_row, write_row
 from optioncoagent_envs.minigrid_step import are_actions, step_rows
@@ -72,7 +71,6 @@ class CompiledMiniGrid(MiniGridBatch):
         self._agent = np.zeros((num_envs, AGENT_COLUMNS + family.extra_columns(core)), np.int64)
         self._agent[:, LIMIT] = core.max_steps
         self._mission_of_row = [""] * num_envs
-        self._one_at_a_time = Lock()  # MiniGrid's own generator is one environment
         self.threads = max(1, min(threads, num_envs // ROWS_PER_THREAD))
         bounds = np.linspace(0, num_envs, self.threads + 1).astype(int).tolist()
         self._chunks = list(zip(bounds[:-1], bounds[1:], strict=True))
@@ -137,14 +135,8 @@ class CompiledMiniGrid(MiniGridBatch):
     def _renew(self, rows: np.ndarray) -> None:
         """Draws new levels into the rows."""
         self._level_counts[rows] += 1
-        if self._family.generate is None:
-            with self._one_at_a_time:
-                for row in rows.tolist():
-                    self._model.np_random = generator_of(self._rng[row])
-                    self._model.reset()
-                    write_row(self._model, self._row(row), self._shape, self._missions)
-        else:
-            self._family.generate(rows, self._rng, self._grid, self._agent, self._shape, self._settings)
+        marks = (self._marks,) if self._family.rule == TOLD else ()
+        self._family.generate(rows, self._rng, self._grid, self._agent, *marks, self._shape, self._settings)
         self._name_missions(rows)
 
     def _name_missions(self, rows: np.ndarray) -> None:
@@ -184,7 +176,7 @@ class CompiledMiniGrid(MiniGridBatch):
         """A copy of everything that the future depends on, with a row for each environment.
 
         grid (n, cells) uint8 and agent (n, c) int64 are the level as it stands (`minigrid_levels`), marks (n, 2, cells or
-        0) uint8 what an instruction asks for (`minigrid_verifier`), rng (n, 6) uint64 is where the levels to come are
+        0) uint8 what an instruction asks for (`babyai_verifier`), rng (n, 6) uint64 is where the levels to come are
         drawn from, seed and count name the level (`level_names`). Rows may be taken, repeated and put together at will.
         """
         return {name: array.copy() for name, array in self._state().items()}
@@ -218,8 +210,6 @@ class CompiledMiniGrid(MiniGridBatch):
 
 def draws_like_minigrid(env: MiniGridEnv, family: Family, seeds: int = 4) -> bool:
     """Whether the installed minigrid draws the levels that the compiled generator draws: a few are compared."""
-    if family.generate is None:
-        return True
     batch = CompiledMiniGrid(env, family, seeds)
     batch.reset(seed=0)
     ours = batch.get_state()

@@ -1,39 +1,24 @@
-"""Which of MiniGrid's classes the compiled batch covers, and what it needs to know about each.
-
-A family is a class of `minigrid.envs`: its compiled generator, the rule that ends its episodes, the settings that an
-instance gives the generator (None: not covered when made like this), the missions that its levels number, and how many
-obstacles move about.
-"""
+"""Which of MiniGrid's classes the compiled batch covers, and what it needs to know about each; BabyAI's: `babyai_families`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from minigrid import envs
 from minigrid.core.constants import COLOR_NAMES, COLOR_TO_IDX, IDX_TO_COLOR
 from minigrid.core.world_object import Lava, Wall
-from minigrid.envs.babyai.core import verifier
 from minigrid.envs.babyai.core.roomgrid_level import RoomGridLevel
 from minigrid.minigrid_env import MiniGridEnv
 
 from optioncoagent_envs import minigrid_levels as levels
 from optioncoagent_envs import minigrid_rooms as rooms
+from optioncoagent_envs.babyai_families import MISSIONS, follows_babyai
 from optioncoagent_envs.minigrid_codes import BALL, BOX, BOX_NAMED, GREY_WALL, KEY, LAVA, NAMED, NUM_COLORS
-from optioncoagent_envs.minigrid_rules import AVOID, GOAL_ONLY, OPEN, PICKUP, TOLD
-from optioncoagent_envs.minigrid_verifier import INSTRUCTION_COLUMNS
+from optioncoagent_envs.minigrid_family import Family
+from optioncoagent_envs.minigrid_rules import AVOID, OPEN, PICKUP
 
 COLORS_BY_INDEX = [IDX_TO_COLOR[index] for index in range(NUM_COLORS)]
 assert sorted(COLORS_BY_INDEX) == COLOR_NAMES and len(COLOR_TO_IDX) == NUM_COLORS
-
-
-def _no_settings(env: Any) -> list[int] | None:
-    return []
-
-
-def _one_mission(env: Any) -> list[str]:
-    return [env.observation_space["mission"].sample()]
 
 
 def _pick_up(env: Any) -> list[str]:
@@ -83,20 +68,6 @@ def _maze(env: Any) -> list[int]:
     return [env.room_size, 3, 3, *env.agent_room, env.num_quarters, env.key_in_box, env.blocked, keys_last]
 
 
-@dataclass(frozen=True)
-class Family:
-    """generate: a generator of `minigrid_levels` or `minigrid_rooms`, None for MiniGrid's own; rule: of `minigrid_rules`.
-
-    extra_columns: how many columns of `agent` the rule needs for itself.
-    """
-
-    generate: Callable[..., None] | None
-    rule: int = GOAL_ONLY
-    settings: Callable[[Any], list[int] | None] = _no_settings
-    missions: Callable[[Any], list[str]] = _one_mission
-    extra_columns: Callable[[Any], int] = lambda env: 0
-
-
 FAMILIES: dict[type[MiniGridEnv], Family] = {
     envs.EmptyEnv: Family(levels.empty, settings=_start),
     envs.DistShiftEnv: Family(levels.dist_shift, settings=lambda env: [*_start(env), env.strip2_row]),
@@ -107,7 +78,7 @@ FAMILIES: dict[type[MiniGridEnv], Family] = {
     envs.FourRoomsEnv: Family(levels.four_rooms, settings=_four_rooms),
     envs.LockedRoomEnv: Family(levels.locked_room, missions=_locked_room),
     envs.MultiRoomEnv: Family(rooms.multi_room, settings=lambda env: [env.minNumRooms, env.maxNumRooms, env.maxRoomSize]),
-    envs.PlaygroundEnv: Family(None),
+    envs.PlaygroundEnv: Family(rooms.playground),
     envs.UnlockEnv: Family(rooms.unlock, OPEN, lambda env: [env.room_size, 0, 0]),
     envs.UnlockPickupEnv: Family(rooms.unlock, PICKUP, lambda env: [env.room_size, 1, 0], _pick_up),
     envs.BlockedUnlockPickupEnv: Family(rooms.unlock, PICKUP, lambda env: [env.room_size, 1, 1], _pick_up),
@@ -118,19 +89,9 @@ FAMILIES: dict[type[MiniGridEnv], Family] = {
 }
 
 
-INSTRUCTED = Family(None, TOLD, missions=lambda env: [], extra_columns=lambda env: INSTRUCTION_COLUMNS)
-
-
-def follows_babyai(env: RoomGridLevel) -> bool:
-    """Whether BabyAI's own rules apply; a level that starts with an object in hand shows it on the floor at first."""
-    cls = type(env)
-    is_plain = cls.__module__.startswith("minigrid.") and cls.step is RoomGridLevel.step and not verifier.use_done_actions
-    return is_plain and not getattr(env, "start_carrying", False)
-
-
 def family_of(env: MiniGridEnv) -> Family | None:
     """The family of an environment as it was made; None if the compiled batch does not cover it."""
     family = FAMILIES.get(type(env))
     if isinstance(env, RoomGridLevel):
-        return INSTRUCTED if follows_babyai(env) else None
+        return MISSIONS.get(type(env).gen_mission) if follows_babyai(env) else None
     return family if family is not None and family.settings(env) is not None else None

@@ -19,7 +19,7 @@ from optioncoagent_envs.minigrid_codes import BALL, DOOR_CLOSED, DOOR_LOCKED, EM
 from optioncoagent_envs.minigrid_random import below, shuffle
 
 # The columns of `agent`; LIMIT: of steps; DOOR: the one to be opened. Then come a family's own: the positions of obstacles
-# that move, in the order in which they do, or an instruction (`minigrid_verifier`).
+# that move, in the order in which they do, or an instruction (`babyai_verifier`).
 POSITION, DIRECTION, CARRIED, STEPS, LIMIT, MISSION, DOOR = range(7)
 AGENT_COLUMNS = 7
 OBSTACLE = BALL + COLOR_TO_IDX["blue"]

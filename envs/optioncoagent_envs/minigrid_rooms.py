@@ -6,13 +6,15 @@ import numpy as np
 from minigrid.core.constants import COLOR_TO_IDX
 from numba import njit
 
-from optioncoagent_envs.minigrid_codes import BALL, BOX, BOX_NAMED, DOOR_CLOSED, DOOR_LOCKED, EMPTY, KEY, NAMED, WALL
+from optioncoagent_envs.minigrid_codes import BALL, BOX, BOX_NAMED, DOOR_CLOSED, DOOR_LOCKED, EMPTY, GREY_WALL, KEY, NAMED, WALL
 from optioncoagent_envs.minigrid_levels import (
     COLORS,
     DIRECTION,
     DOOR,
+    FOREVER,
     MISSION,
     POSITION,
+    bar,
     begin,
     blank,
     place,
@@ -225,12 +227,13 @@ def key_corridor(rows, rng, grid, agent, shape, settings):
         with_key = below(stream, 0, num_rows)
         add_object(stream, cells, me, shape, size, 0, with_key, KEY + color)
         enter_room(stream, cells, me, shape, size, 1, num_rows // 2)
-        connect_all(stream, cells, plan, num_rows, 3, (num_rows // 2) * 3 + 1)
+        connect_all(stream, cells, plan, num_rows, 3, (num_rows // 2) * 3 + 1, -1)
 
 
 @njit(cache=True, nogil=True)
-def connect_all(stream, cells, plan, num_rows, num_cols, start):
-    """RoomGrid.connect_all: closed doors at random until every room can be reached from room `start`."""
+def connect_all(stream, cells, plan, num_rows, num_cols, start, barred):
+    """RoomGrid.connect_all: closed doors at random, but not of colour `barred`, until every room can be reached from `start`."""
+    colors = COLORS[barred != COLORS]
     reached = np.empty(num_rows * num_cols, np.bool_)
     for _ in range(5001):
         if count_reached(plan, num_cols, start, reached) == len(reached):
@@ -241,7 +244,7 @@ def connect_all(stream, cells, plan, num_rows, num_cols, start):
         room = j * num_cols + i
         if plan[room, wall] == 0 or plan[room, 4 + wall] or plan[room, 8] or plan[beside(room, wall, num_cols), 8]:
             continue
-        add_door(cells, plan, num_cols, room, wall, COLORS[below(stream, 0, 6)], False)
+        add_door(cells, plan, num_cols, room, wall, colors[below(stream, 0, len(colors))], False)
     raise RecursionError("connect_all failed")
 
 
@@ -258,6 +261,33 @@ def count_reached(plan, num_cols, start, reached):
                     reached[beside(room, wall, num_cols)] = True
                     count += 1
     return count
+
+
+@njit(cache=True, nogil=True)
+def playground(rows, rng, grid, agent, shape, settings):
+    """PlaygroundEnv"""
+    width, height = shape[0] // 3, shape[1] // 3
+    for row in rows:
+        cells, stream = grid[row], rng[row]
+        blank(cells, shape)
+        walls(cells, shape, 0, 0, shape[0], shape[1])
+        for j in range(3):
+            for i in range(3):
+                left, top = i * width, j * height
+                right, bottom = left + width, top + height
+                if i < 2:
+                    bar(cells, shape, right, top, 1, height, GREY_WALL)
+                    at = position(shape, right, below(stream, top + 1, bottom - 1))
+                    cells[at] = DOOR_CLOSED + COLORS[below(stream, 0, 6)]
+                if j < 2:
+                    bar(cells, shape, left, bottom, width, 1, GREY_WALL)
+                    at = position(shape, below(stream, left + 1, right - 1), bottom)
+                    cells[at] = DOOR_CLOSED + COLORS[below(stream, 0, 6)]
+        place_agent(stream, cells, agent[row], shape, 0, 0, shape[0], shape[1])
+        for _ in range(12):
+            kind = below(stream, 0, 3)
+            code = (KEY if kind == 0 else BALL if kind == 1 else BOX) + COLORS[below(stream, 0, 6)]
+            cells[place(stream, cells, shape, 0, 0, shape[0], shape[1], agent[row, POSITION], 1, FOREVER)] = code
 
 
 @njit(cache=True, nogil=True)

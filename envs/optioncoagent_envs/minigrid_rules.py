@@ -3,7 +3,7 @@
 The arrays are those of `minigrid_levels`. A goal or lava that the agent enters ends the episode in every environment;
 `rule` says what else does: GOAL_ONLY nothing, PICKUP holding the object that the mission names after a pick-up action,
 OPEN the named door standing open after a toggle action, AVOID walking towards anything but the goal, among obstacles
-that move first, TOLD what BabyAI's instruction asks for (`minigrid_verifier`).
+that move first, TOLD what BabyAI's instruction asks for (`babyai_verifier`).
 """
 
 from __future__ import annotations

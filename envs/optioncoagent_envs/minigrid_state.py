@@ -10,8 +10,8 @@ import numpy as np
 from minigrid.core.grid import Grid
 from minigrid.minigrid_env import MiniGridEnv
 
+from optioncoagent_envs.babyai_instructions import missions_of, read_instruction, write_instruction
 from optioncoagent_envs.minigrid_codes import EMPTY, code_of, is_named, object_of
-from optioncoagent_envs.minigrid_instructions import missions_of, read_instruction, write_instruction
 from optioncoagent_envs.minigrid_levels import AGENT_COLUMNS, CARRIED, DIRECTION, DOOR, LIMIT, MISSION, POSITION, STEPS
 from optioncoagent_envs.minigrid_random import generator_of, stream_of
 

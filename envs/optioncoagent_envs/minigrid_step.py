@@ -1,12 +1,12 @@
-"""MiniGrid's step, compiled for a batch (arrays as in `minigrid_levels` and `minigrid_verifier`)."""
+"""MiniGrid's step, compiled for a batch (arrays as in `minigrid_levels` and `babyai_verifier`)."""
 
 from __future__ import annotations
 
 from numba import njit
 
+from optioncoagent_envs.babyai_verifier import act_as_told
 from optioncoagent_envs.minigrid_levels import LIMIT, STEPS
 from optioncoagent_envs.minigrid_rules import AVOID, DONE, LEFT, TOLD, act, act_among_obstacles
-from optioncoagent_envs.minigrid_verifier import act_as_told
 
 
 @njit(cache=True, nogil=True)

@@ -1,4 +1,4 @@
-"""BabyAI's instructions as MiniGrid's objects, as columns of `minigrid_verifier`, and in English."""
+"""BabyAI's instructions as MiniGrid's objects, as columns of `babyai_verifier`, and in English."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from minigrid.envs.babyai.core.verifier import (
     PutNextInstr,
 )
 
-from optioncoagent_envs.minigrid_verifier import (
+from optioncoagent_envs.babyai_verifier import (
     AFTER,
     ALL,
     BEFORE,
@@ -49,7 +49,7 @@ from optioncoagent_envs.minigrid_verifier import (
 
 KINDS: dict[type, int] = {OpenInstr: OPEN_DOOR, GoToInstr: GO_TO, PickupInstr: PICKING_UP, PutNextInstr: PUT_NEXT}
 ORDERS: dict[type, int] = {BeforeInstr: BEFORE, AfterInstr: AFTER}
-OBJECTS = [None, "key", "ball", "box", "door"]  # by the numbers of minigrid_verifier
+OBJECTS = [None, "key", "ball", "box", "door"]  # by the numbers of babyai_verifier
 SAID = [ORDER, *(CLAUSES + k * CLAUSE_COLUMNS + column for k in range(NUM_CLAUSES) for column in (KIND, FIRST, SECOND))]
 PLACES_SEEN = [None, "left", "right", "front", "behind"]
 PLACES_SAID = ["", " on your left", " on your right", " in front of you", " behind you"]
@@ -81,7 +81,7 @@ def write_instruction(env: Any, agent: np.ndarray, marks: np.ndarray, position: 
         mine[KIND] = KINDS[type(clause)]
         mine[CLAUSE_STRICT] = getattr(clause, "strict", False)
         mine[DONE] = parent is not None and getattr(parent, name) == "success"
-        mine[KNOWS] = getattr(clause, "preCarrying", None) is env.carrying
+        mine[KNOWS] = env.carrying is not None and getattr(clause, "preCarrying", None) is env.carrying
         for part, desc in enumerate(descriptions_of(clause)):
             mine[FIRST + part] = _number(desc)
             bit = 1 << (2 * k + part)

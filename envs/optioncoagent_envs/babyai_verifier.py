@@ -157,23 +157,23 @@ def verify_clause(k, cells, agent, marks, action, stride, carried, carried_mark)
 
 
 @njit(cache=True, nogil=True)
-def mark_level(cells, agent, marks, shape, room_size):
-    """Instr.reset_verifier: marks the objects that fit the descriptions, and adds SEVERAL to a description of more than one.
+def num_descriptions(kind):
+    """How many descriptions a clause has."""
+    return 0 if kind == NOTHING else 2 if kind == PUT_NEXT else 1
 
-    Returns false if no object fits a description.
-    """
+
+@njit(cache=True, nogil=True)
+def mark_level(cells, agent, marks, shape, room_size):
+    """Instr.reset_verifier: marks the objects that fit the descriptions, and adds SEVERAL to a description of more than one."""
     marks[:] = 0
     agent[CARRIED_MARK] = 0
     for k in range(NUM_CLAUSES):
         clause = CLAUSES + CLAUSE_COLUMNS * k
-        for part in range(1 + (agent[clause + KIND] == PUT_NEXT)) if agent[clause + KIND] != NOTHING else range(0):
-            count = mark_fitting(cells, agent, marks[MEMBERS], agent[clause + FIRST + part], 1 << (2 * k + part), shape, room_size)
-            if count == 0:
-                return False
-            if count > 1:
+        for part in range(num_descriptions(agent[clause + KIND])):
+            number = agent[clause + FIRST + part]
+            if mark_fitting(cells, agent, marks[MEMBERS], number, 1 << (2 * k + part), shape, room_size) > 1:
                 agent[clause + FIRST + part] += SEVERAL
     marks[PLACES] = marks[MEMBERS]
-    return True
 
 
 @njit(cache=True, nogil=True)
