@@ -9,6 +9,7 @@ draws one mission into a `Level`, and says whether it may stand. The settings be
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import FunctionType
 from typing import NamedTuple
 
 import numpy as np
@@ -63,23 +64,25 @@ class Level(NamedTuple):
 
 
 def levels_of(mission: Callable[[Level], bool]) -> Callable[..., None]:
-    """A generator of levels with this mission (compiled once in each process: Numba keeps no closures)."""
+    """A generator of levels with this mission: `_levels` as a function of its own, so that Numba can keep what it compiled."""
+    name = f"levels_of_{mission.__name__}"
+    generator = FunctionType(_levels.__code__, {**globals(), "mission": mission}, name)
+    generator.__qualname__ = name
+    return njit(cache=True, nogil=True)(generator)
 
-    @njit(nogil=True)
-    def generate(rows, rng, grid, agent, marks, shape, settings):
-        plan = np.empty((settings[ROWS] * settings[COLS], 9), np.int64)
-        things, num_things = np.empty((shape[0] * shape[1], 3), np.int64), np.empty(1, np.int64)
-        for row in rows:
-            level = Level(rng[row], grid[row], agent[row], marks[row], shape, plan, things, num_things, settings)
-            stands = False
-            while not stands:
-                try:
-                    begin_level(level)
-                    stands = mission(level) and end_level(level)
-                except Exception:  # MiniGrid's RecursionError after many vain draws: it begins again, too
-                    stands = False
 
-    return generate
+def _levels(rows, rng, grid, agent, marks, shape, settings):
+    plan = np.empty((settings[ROWS] * settings[COLS], 9), np.int64)
+    things, num_things = np.empty((shape[0] * shape[1], 3), np.int64), np.empty(1, np.int64)
+    for row in rows:
+        level = Level(rng[row], grid[row], agent[row], marks[row], shape, plan, things, num_things, settings)
+        stands = False
+        while not stands:
+            try:
+                begin_level(level)
+                stands = mission(level) and end_level(level)  # type: ignore[name-defined]  # noqa: F821 (see levels_of)
+            except Exception:  # MiniGrid's RecursionError after many vain draws: it begins again, too
+                stands = False
 
 
 @njit(cache=True, nogil=True)

@@ -67,7 +67,8 @@ def act_as_told(cells, agent, marks, action, stride):
         if carried != agent[CARRIED]:
             members[front] = carried_mark
             agent[CARRIED_MARK] = 0
-        marks[PLACES] = members
+        for at in range(len(members)):
+            marks[PLACES, at] = members[at]
     elif action == TOGGLE and was >= BOX:
         members[front] = 0
     status = verify(cells, agent, marks, action, stride, carried, carried_mark)
@@ -109,23 +110,24 @@ def is_done(agent, group):
 @njit(cache=True, nogil=True)
 def verify_group(group, cells, agent, marks, action, stride, carried, carried_mark):
     """One clause, or AndInstr.verify of two, of which a failed one may be tried again."""
-    status = CONTINUE
-    for k in (2 * group, 2 * group + 1):
+    is_done, is_single, status = True, True, CONTINUE
+    for k in range(2 * group, 2 * group + 2):
         clause = CLAUSES + CLAUSE_COLUMNS * k
-        if agent[clause + KIND] != NOTHING and not agent[clause + DONE]:
+        if agent[clause + KIND] == NOTHING:
+            continue
+        is_single = k == 2 * group
+        if not agent[clause + DONE]:
             status = verify_clause(k, cells, agent, marks, action, stride, carried, carried_mark)
             agent[clause + DONE] = status == SUCCESS
-    if is_done(agent, group):
-        return SUCCESS
-    is_single = agent[CLAUSES + CLAUSE_COLUMNS * (2 * group + 1) + KIND] == NOTHING
-    return status if is_single else CONTINUE
+        is_done = is_done and agent[clause + DONE] != 0
+    return SUCCESS if is_done else status if is_single else CONTINUE
 
 
 @njit(cache=True, nogil=True)
 def verify_clause(k, cells, agent, marks, action, stride, carried, carried_mark):
     """verify_action of OpenInstr, GoToInstr, PickupInstr and PutNextInstr."""
-    clause = agent[CLAUSES + CLAUSE_COLUMNS * k : CLAUSES + CLAUSE_COLUMNS * (k + 1)]
-    kind, strict = clause[KIND], clause[CLAUSE_STRICT]
+    clause = CLAUSES + CLAUSE_COLUMNS * k
+    kind, strict = agent[clause + KIND], agent[clause + CLAUSE_STRICT]
     first = 1 << 2 * k
     front = ahead(agent, stride)
     if kind == GO_TO:
@@ -136,8 +138,8 @@ def verify_clause(k, cells, agent, marks, action, stride, carried, carried_mark)
         if DOOR_OPEN <= cells[front] < DOOR_CLOSED and marks[MEMBERS, front] & first:
             return SUCCESS
         return FAILURE if strict and DOOR_OPEN <= cells[front] < WALL else CONTINUE
-    knew = clause[KNOWS]
-    clause[KNOWS] = 1
+    knew = agent[clause + KNOWS]
+    agent[clause + KNOWS] = 1
     if not knew:
         carried, carried_mark = EMPTY, 0
     holds = agent[CARRIED] != EMPTY
