@@ -232,17 +232,17 @@ class CoagentNetwork:
             return Touched()
         earlier, integers = self.names[: self.names.index(coagent.name)], np.zeros(2, dtype=np.int64).view(_NoTruth)
         booleans = integers.astype(bool)
-        first_error = None
+        errors: list[ValueError] = []
         for start, state, output in ((booleans, integers, integers), (booleans, _ANYTHING, integers), (_ANYTHING, _ANYTHING, _ANYTHING)):
             recording = _RecordingState(LocalState(start, state, dict.fromkeys(earlier, output), dict.fromkeys(self.names, output)))
             try:
                 _evaluate(coagent, recording)
             except ValueError as error:
-                first_error = first_error or error
+                errors.append(error)
                 continue
             return recording.touched(self.names)
-        assert first_error is not None
-        raise first_error
+        # what is not there is not there whatever the observation; other errors may come from the stand-in
+        raise errors[-1 if isinstance(errors[-1].__cause__, KeyError | AttributeError) else 0]
 
     def _find_retention(self, coagent: Coagent) -> tuple[bool, bool]:
         """(may fail to execute at a later step, may fail at a first step)."""
@@ -296,12 +296,31 @@ def execution_probability(coagent: Coagent, x: LocalState) -> Any:
 def _evaluate(coagent: Coagent, x: Any) -> Any:
     assert callable(coagent.executes)
     try:
-        return coagent.executes(x)
+        result = coagent.executes(x)
     except Exception as error:  # whatever a user's function raises, the message names the coagent
+        text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
         raise ValueError(
-            f"coagent {coagent.name!r}: its execution function failed on arrays ({type(error).__name__}: {error}). It may touch start, "
-            "state, upstream[an earlier coagent] and previous[any coagent]; all are arrays: write ==, &, |, ~ for and, or, not, if"
+            f"coagent {coagent.name!r}: its execution function failed ({type(error).__name__}: {text}){_advice(error, x)}"
         ) from error
+    if result is None:
+        raise ValueError(f"coagent {coagent.name!r}: its execution function returned None, not a probability or a bool")
+    return result
+
+
+# what Python, NumPy and torch say where an array was used as if it were one value, or in a shape of its own
+_NOT_ELEMENTWISE = ("truth value", "Boolean value", "broadcast", "shape", "size", "dimension", "scalar", "unhashable")
+
+
+def _advice(error: Exception, x: Any) -> str:
+    """What to do about an error of an execution function, where its kind tells."""
+    if isinstance(error, KeyError):
+        seen = f"; the observation has {list(x.state)}" if isinstance(x.state, Mapping) else ""
+        return f". upstream has {list(x.upstream)}, the coagents before it, and previous has {list(x.previous)}{seen}"
+    if isinstance(error, AttributeError):
+        return ". The fields are start, state, upstream[an earlier coagent] and previous[any coagent], all arrays"
+    if isinstance(error, TypeError | ValueError | RuntimeError) and any(words in str(error) for words in _NOT_ELEMENTWISE):
+        return ". All fields are arrays: work elementwise, and write ==, &, |, ~ for and, or, not, if"
+    return ""
 
 
 def _in_words(touched: Touched) -> str:
@@ -371,6 +390,8 @@ class _NoTruth(np.ndarray):
 class _Anything:
     """Stands in for an observation of unknown form: every operation on it gives itself, and it has no truth value."""
 
+    __hash__ = None  # type: ignore[assignment]
+
     def __getattr__(self, name: str) -> _Anything:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -405,7 +426,7 @@ class _RecordingMapping(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.values_:
-            raise KeyError(f"{self.field}[{name!r}]: only {list(self.values_)} can be read there")
+            raise KeyError(f"{self.field}[{name!r}] is not there")
         self.seen.add(name)
         return self.values_[name]
 
@@ -422,6 +443,9 @@ class _RecordingState:
     def __init__(self, x: LocalState):
         self._x, self._seen = x, set[str]()
         self.upstream, self.previous = _RecordingMapping("upstream", x.upstream), _RecordingMapping("previous", x.previous)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"a local state has no {name}")
 
     @property
     def start(self) -> Any:
