@@ -12,12 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
+
+MAX_TABLE = 1 << 26  # entries of an execution table
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ class Coagent:
 
 @dataclass(frozen=True)
 class Touched:
-    """What an execution function looks at: the part of X_t that its table has axes for."""
+    """What an execution function looks at: the part of X_t that its table has axes for. Outputs are in network order."""
 
     start: bool = False
     state: bool = False
@@ -108,7 +111,7 @@ class CoagentNetwork:
     @property
     def num_actions(self) -> int:
         """Number of joint actions."""
-        return int(np.prod([self[name].num_outputs for name in self.action]))
+        return prod(self[name].num_outputs for name in self.action)
 
     def joint_action(self, outputs: Mapping[str, Any]) -> Any:
         """Index of the joint action, in C order over `action`; `outputs[name]` are integer arrays or tensors of one shape."""
@@ -128,6 +131,16 @@ class CoagentNetwork:
     def readers(self, name: str) -> tuple[str, ...]:
         """Coagents whose policy or execution function reads this output at this same step."""
         return tuple(c.name for c in self.coagents if name in c.upstream or name in self.touched[c.name].upstream)
+
+    def live(self, kept: Iterable[str]) -> list[tuple[str, ...]]:
+        """Outputs that still matter before each coagent runs and, last, after all have: those in `kept`, and those that a coagent still
+        to come reads. Tables over a tick need axes for these only. In network order.
+        """
+        needed, live = set(kept), [tuple(n for n in self.names if n in set(kept))]
+        for c in reversed(self.coagents):
+            needed = (needed - {c.name}).union(c.upstream, self.touched[c.name].upstream)
+            live.append(tuple(n for n in self.names if n in needed))
+        return live[::-1]
 
     # Parameters
 
@@ -172,19 +185,28 @@ class CoagentNetwork:
     def execution_table(self, name: str, num_observations: int) -> FloatArray:
         """Probability that a coagent executes, tabulated over what its execution function touches and nothing else.
 
-        Shape broadcasts to (2, num_observations, *sizes of the earlier coagents in order, *sizes of all coagents in order): axis 0 is
-        `start` (1: first step), axis 1 the observation, then U^pre, then U^all_{t-1}; an axis that is not touched has length 1.
-        Raises ValueError naming the coagent if the function fails or leaves [0, 1].
+        Shape ((2,) if it touches start) + ((num_observations,) if it touches the state) + sizes of `touched[name].upstream` + sizes of
+        `touched[name].previous`, in that order; () for a constant. On the first axis, start: 0 is a later step, 1 the first.
+        Raises ValueError naming the coagent if the function fails, leaves [0, 1], or touches so much that the table would have more than
+        MAX_TABLE entries.
         """
         coagent, touched = self[name], self.touched[name]
         if not callable(coagent.executes):
-            return np.full((1,) * (2 + self.names.index(name) + len(self.names)), float(coagent.executes))
-        mesh = self._mesh(name, np.arange(num_observations))
-        result = _evaluate(coagent, _RecordingState(mesh))
-        earlier = self.names[: self.names.index(name)]
-        used = [touched.start, touched.state, *(n in touched.upstream for n in earlier), *(n in touched.previous for n in self.names)]
-        sizes = (2, num_observations, *(self[n].num_outputs for n in (*earlier, *self.names)))
-        shape = tuple(size if use else 1 for size, use in zip(sizes, used, strict=True))
+            return np.array(float(coagent.executes))
+        outputs = (*touched.upstream, *touched.previous)
+        shape = (2,) * touched.start + (num_observations,) * touched.state + tuple(self[n].num_outputs for n in outputs)
+        if prod(shape) > MAX_TABLE:
+            raise ValueError(
+                f"coagent {name!r}: its execution function touches {_in_words(touched)}, and a table over them all has {prod(shape):,} "
+                f"entries, more than {MAX_TABLE:,}: let it touch less"
+            )
+        recording = _RecordingState(self._mesh(name, shape))
+        result = _evaluate(coagent, recording)
+        if recording.touched(self.names) != touched:
+            raise ValueError(
+                f"coagent {name!r}: its execution function touches {_in_words(touched)} on some values and "
+                f"{_in_words(recording.touched(self.names))} on others: look all of them up first, and choose elementwise"
+            )
         try:
             table = np.broadcast_to(np.asarray(result, dtype=np.float64), shape)
         except (ValueError, TypeError) as error:
@@ -194,40 +216,42 @@ class CoagentNetwork:
             ) from error
         return check_probability(name, np.array(table))
 
-    def _mesh(self, name: str, state: NDArray[Any]) -> LocalState:
-        """All local states of a coagent as an open mesh: each field an array along an axis of its own."""
-        earlier = self.names[: self.names.index(name)]
-        values = [np.array([False, True]), state, *(np.arange(self[n].num_outputs) for n in (*earlier, *self.names))]
-        arrays = [np.expand_dims(v, [j for j in range(len(values)) if j != axis]).view(_NoTruth) for axis, v in enumerate(values)]
-        upstream = dict(zip(earlier, arrays[2:], strict=False))
-        previous = dict(zip(self.names, arrays[2 + len(earlier) :], strict=True))
-        return LocalState(arrays[0], arrays[1], upstream, previous)
+    def _mesh(self, name: str, shape: tuple[int, ...]) -> LocalState:
+        """All local states of a coagent as an open mesh: what is touched has an axis each in an array of this shape, the rest is 0."""
+        touched, nothing = self.touched[name], np.zeros(1, dtype=np.int64).view(_NoTruth)
+        axes = iter([axis.view(_NoTruth) for axis in np.indices(shape, sparse=True)])
+        start = next(axes).astype(bool) if touched.start else nothing
+        state = next(axes) if touched.state else nothing
+        upstream = {n: next(axes) if n in touched.upstream else nothing for n in self.names[: self.names.index(name)]}
+        return LocalState(start, state, upstream, {n: next(axes) if n in touched.previous else nothing for n in self.names})
 
     def _trace(self, coagent: Coagent) -> Touched:
         """Run an execution function once and record its lookups. The form of an observation is unknown: stand-ins are tried in turn."""
         if not callable(coagent.executes):
             check_probability(coagent.name, coagent.executes)
             return Touched()
-        mesh = self._mesh(coagent.name, np.zeros(2, dtype=np.int64))
-        anything = LocalState(_ANYTHING, _ANYTHING, dict.fromkeys(mesh.upstream, _ANYTHING), dict.fromkeys(mesh.previous, _ANYTHING))
-        first_error = None
-        for state in (mesh, LocalState(mesh.start, _ANYTHING, mesh.upstream, mesh.previous), anything):
-            recording = _RecordingState(state)
+        earlier, integers = self.names[: self.names.index(coagent.name)], np.zeros(2, dtype=np.int64).view(_NoTruth)
+        booleans = integers.astype(bool)
+        errors: list[ValueError] = []
+        for start, state, output in ((booleans, integers, integers), (booleans, _ANYTHING, integers), (_ANYTHING, _ANYTHING, _ANYTHING)):
+            recording = _RecordingState(LocalState(start, state, dict.fromkeys(earlier, output), dict.fromkeys(self.names, output)))
             try:
                 _evaluate(coagent, recording)
             except ValueError as error:
-                first_error = first_error or error
+                errors.append(error)
                 continue
             return recording.touched(self.names)
-        assert first_error is not None
-        raise first_error
+        # what is not there is not there whatever the observation; other errors may come from the stand-in
+        raise errors[-1 if isinstance(errors[-1].__cause__, KeyError | AttributeError) else 0]
 
     def _find_retention(self, coagent: Coagent) -> tuple[bool, bool]:
         """(may fail to execute at a later step, may fail at a first step)."""
-        if self.touched[coagent.name].state:
+        touched = self.touched[coagent.name]
+        if touched.state:
             return True, True
         table = self.execution_table(coagent.name, 1)
-        return bool((table[0] < 1).any()), bool((table[-1] < 1).any())
+        later, first = table if touched.start else (table, table)
+        return bool((later < 1).any()), bool((first < 1).any())
 
     def _find_memory(self) -> tuple[str, ...]:
         remembered = {name for c in self.coagents for name in (*c.previous, *self.touched[c.name].previous)}
@@ -272,12 +296,36 @@ def execution_probability(coagent: Coagent, x: LocalState) -> Any:
 def _evaluate(coagent: Coagent, x: Any) -> Any:
     assert callable(coagent.executes)
     try:
-        return coagent.executes(x)
+        result = coagent.executes(x)
     except Exception as error:  # whatever a user's function raises, the message names the coagent
+        text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
         raise ValueError(
-            f"coagent {coagent.name!r}: its execution function failed on arrays ({type(error).__name__}: {error}). It may touch start, "
-            "state, upstream[an earlier coagent] and previous[any coagent]; all are arrays: write ==, &, |, ~ for and, or, not, if"
+            f"coagent {coagent.name!r}: its execution function failed ({type(error).__name__}: {text}){_advice(error, x)}"
         ) from error
+    if result is None:
+        raise ValueError(f"coagent {coagent.name!r}: its execution function returned None, not a probability or a bool")
+    return result
+
+
+# what Python, NumPy and torch say where an array was used as if it were one value, or in a shape of its own
+_NOT_ELEMENTWISE = ("truth value", "Boolean value", "broadcast", "shape", "size", "dimension", "scalar", "unhashable")
+
+
+def _advice(error: Exception, x: Any) -> str:
+    """What to do about an error of an execution function, where its kind tells."""
+    if isinstance(error, KeyError):
+        seen = f"; the observation has {list(x.state)}" if isinstance(x.state, Mapping) else ""
+        return f". upstream has {list(x.upstream)}, the coagents before it, and previous has {list(x.previous)}{seen}"
+    if isinstance(error, AttributeError):
+        return ". The fields are start, state, upstream[an earlier coagent] and previous[any coagent], all arrays"
+    if isinstance(error, TypeError | ValueError | RuntimeError) and any(words in str(error) for words in _NOT_ELEMENTWISE):
+        return ". All fields are arrays: work elementwise, and write ==, &, |, ~ for and, or, not, if"
+    return ""
+
+
+def _in_words(touched: Touched) -> str:
+    outputs = [f"{field}[{n!r}]" for field in ("upstream", "previous") for n in getattr(touched, field)]
+    return ", ".join(["start"] * touched.start + ["state"] * touched.state + outputs) or "nothing"
 
 
 def _check_wiring(coagents: tuple[Coagent, ...], action: tuple[str, ...]) -> None:
@@ -342,6 +390,8 @@ class _NoTruth(np.ndarray):
 class _Anything:
     """Stands in for an observation of unknown form: every operation on it gives itself, and it has no truth value."""
 
+    __hash__ = None  # type: ignore[assignment]
+
     def __getattr__(self, name: str) -> _Anything:
         if name.startswith("__"):
             raise AttributeError(name)
@@ -376,7 +426,7 @@ class _RecordingMapping(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.values_:
-            raise KeyError(f"{self.field}[{name!r}]: only {list(self.values_)} can be read there")
+            raise KeyError(f"{self.field}[{name!r}] is not there")
         self.seen.add(name)
         return self.values_[name]
 
@@ -393,6 +443,9 @@ class _RecordingState:
     def __init__(self, x: LocalState):
         self._x, self._seen = x, set[str]()
         self.upstream, self.previous = _RecordingMapping("upstream", x.upstream), _RecordingMapping("previous", x.previous)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"a local state has no {name}")
 
     @property
     def start(self) -> Any:

@@ -5,9 +5,10 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 import optioncoagent as oc
-from optioncoagent.network import Touched
+from optioncoagent.network import LocalState, Touched, execution_probability
 
 
 def net(*coagents, action="action"):
@@ -81,9 +82,9 @@ def test_only_what_is_touched_is_tabulated():
         oc.Coagent("c", 2, executes=lambda x: table[x.upstream["a"], x.previous["b"]] * (x.state != 1)),
     )
     assert network.touched["c"] == Touched(state=True, upstream=("a",), previous=("b",))
-    assert network.execution_table("c", 4).shape == (1, 4, 2, 1, 1, 3, 1, 1)
-    np.testing.assert_array_equal(network.execution_table("c", 4)[0, 0, :, 0, 0, :, 0, 0], table)
-    assert network.execution_table("c", 4)[0, 1].max() == 0
+    assert network.execution_table("c", 4).shape == (4, 2, 3)  # state, upstream, previous
+    np.testing.assert_array_equal(network.execution_table("c", 4)[0], table)
+    assert network.execution_table("c", 4)[1].max() == 0
 
 
 def test_observations_of_any_form_can_be_touched():
@@ -113,11 +114,38 @@ WRONG = {
     "coagent 'b': executes='often' is neither": lambda: net(oc.Coagent("b", 2, executes="often")),
     "coagent 'b': cost=nan": lambda: net(oc.Coagent("b", 2, cost=float("nan"))),
     "coagent 'b.c': a name is": lambda: net(oc.Coagent("b.c", 2)),
-    "coagent 'b': its execution function failed on arrays.*write ==": lambda: net(oc.Coagent("b", 2, executes=lambda x: not x.start)),
+    "coagent 'b': its execution function failed .*write ==": lambda: net(oc.Coagent("b", 2, executes=lambda x: not x.start)),
     "coagent 'b': its execution function .*and": lambda: net(oc.Coagent("b", 2, executes=lambda x: x.start and x.previous["b"] == 0)),
     "coagent 'b': its execution function .*if": lambda: net(oc.Coagent("b", 1, executes=lambda x: 1.0 if x.previous["b"] else 0.0)),
     "coagent 'b': its execution function .*upstream\\['action'\\]": lambda: net(
         oc.Coagent("b", 2, executes=lambda x: x.upstream["action"] == 0)
+    ),
+    "coagent 'b': .*KeyError: upstream\\['zz'\\] is not there.*upstream has \\['a'\\].*previous has \\['a', 'b', 'action'\\]$": lambda: net(
+        oc.Coagent("a", 2), oc.Coagent("b", 2, executes=lambda x: (x.state["image"] == 1) & (x.upstream["zz"] == 0))
+    ),
+    "coagent 'b': .*AttributeError: a local state has no strat.*fields are start, state, upstream.*previous.*arrays$": lambda: net(
+        oc.Coagent("b", 2, executes=lambda x: x.strat)
+    ),
+    "coagent 'b': its execution function failed .*shape.*work elementwise": lambda: net(
+        oc.Coagent("b", 2, executes=lambda x: np.stack([x.start, x.previous["b"]]).all(axis=0))
+    ),
+    "coagent 'b': its execution function failed .*scalar.*work elementwise": lambda: net(
+        oc.Coagent("b", 2, executes=lambda x: [0.2, 0.8][x.previous["b"]])
+    ),
+    "coagent 'b': its execution function failed .NameError: name 'strat' is not defined.$": lambda: net(
+        oc.Coagent("b", 2, executes=lambda x: strat)  # noqa: F821
+    ),
+    "coagent 'b': its execution function failed .ZeroDivisionError.*zero.$": lambda: net(oc.Coagent("b", 2, executes=lambda x: 1 / 0)),
+    "coagent 'b': its execution function returned None": lambda: net(oc.Coagent("b", 2, executes=lambda x: None)),
+    "coagent 'b': .*touches previous\\['a'\\] on some values and previous\\['a'\\], previous\\['b'\\] on others": lambda: net(
+        oc.Coagent("a", 2), oc.Coagent("b", 2, executes=lambda x: x.previous["b" if np.asarray(x.previous["a"] == 1).any() else "a"] == 0)
+    ),
+    "coagent 'b': its execution function touches .* 1,073,741,824 entries": lambda: oc.CoagentNetwork(
+        [
+            *(oc.Coagent(f"c{i}", 2) for i in range(30)),
+            oc.Coagent("b", 2, executes=lambda x: sum(x.upstream[f"c{i}"] for i in range(30)) == 0),
+        ],
+        action="b",
     ),
     "coagent 'b': its execution function gave": lambda: net(oc.Coagent("b", 2, executes=lambda x: np.ones((5, 7, 3)))),
     "num_options=0": lambda: oc.option_critic(0, 2),
@@ -157,3 +185,17 @@ import optioncoagent.option_critic, optioncoagent.agents
 assert oc.option_critic(2, 2).names and oc.OptionCritic and all(hasattr(oc, name) for name in oc.__all__)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("executes", "message"),
+    [
+        (lambda x: x.start and x.previous["a"] == 0, "RuntimeError: Boolean value.*write ==, &, |, ~"),
+        (lambda x: x.start == x.upstream["b"], "RuntimeError: The size of tensor.*work elementwise"),
+        (lambda x: x.state["image"] == 0, r"KeyError: image.*the observation has \['pixels'\]"),
+    ],
+)
+def test_an_execution_function_that_fails_on_tensors_is_named(executes, message):
+    x = LocalState(torch.zeros(2, dtype=torch.bool), {"pixels": torch.zeros(2)}, {"b": torch.zeros(3)}, {"a": torch.zeros(2)})
+    with pytest.raises(ValueError, match="coagent 'c': its execution function failed .*" + message):
+        execution_probability(oc.Coagent("c", 2, executes=executes), x)

@@ -52,7 +52,7 @@ class CoagentModule(nn.Module):
     """The parameters: an encoder, a policy head for each coagent, the critic Q(s, K).
 
     A head gives logits for every configuration of the discrete outputs its policy reads; a coagent that does not observe has a plain table.
-    Raises ValueError naming the coagent whose head would have more than `MAX_LOGITS` logits.
+    Raises ValueError naming the coagent whose head would have more than `MAX_LOGITS` logits, or whose values would be as many.
     """
 
     def __init__(self, network: CoagentNetwork, encoder: nn.Module, num_features: int, seed: int):
@@ -65,6 +65,13 @@ class CoagentModule(nn.Module):
                 raise ValueError(
                     f"coagent {name!r} would need {math.prod(shape):,} logits, one for each of {shape}: let it read fewer outputs "
                     f"(at most {MAX_LOGITS:,})"
+                )
+        for name, live in zip(network.names, network.live(network.critic_inputs), strict=False):
+            if (size := math.prod(network[other].num_outputs for other in (*live, name))) > MAX_LOGITS:
+                raise ValueError(
+                    f"coagent {name!r}: {len(live)} outputs of coagents before it still matter when it runs, {live}, and there would be "
+                    f"{size:,} values at each step (at most {MAX_LOGITS:,}): put coagents nearer to those that read them, or let them "
+                    "read fewer"
                 )
         self.encoder = encoder
         self.policies = nn.ModuleDict()

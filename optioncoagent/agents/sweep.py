@@ -1,14 +1,14 @@
 """One critic to every baseline: sweep the network backwards once.
 
-Tensors here are laid out *on axes*: one axis for each coagent's output at this step, in order, and the batch last, (d_1, …, d_m, n); an
-axis on which nothing depends has length 1. Outputs of the step before are known, so they are gathered and have no axis.
+Tensors here are laid out *on axes*: one axis for each coagent on whose output at this step they depend, in order, and the batch last.
+Outputs of the step before are known, so they are gathered and have no axis.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,39 +16,56 @@ from torch import Tensor
 from optioncoagent.network import CoagentNetwork, LocalState, check_probability, execution_probability
 
 
+class OnAxes(NamedTuple):
+    """Numbers for each joint output of some coagents. names: of these, in network order; values: (d_1, …, d_k, n), an axis for each."""
+
+    names: tuple[str, ...]
+    values: Tensor
+
+    def along(self, names: tuple[str, ...]) -> Tensor:
+        """The values with axes for all of `names`, which hold `self.names`, in network order; length 1 where nothing depends on it."""
+        sizes = dict(zip(self.names, self.values.shape, strict=False))
+        return self.values.reshape(*(sizes.get(name, 1) for name in names), self.values.shape[-1])
+
+
 def sweep(
-    network: CoagentNetwork, policies: Mapping[str, Tensor], q: Tensor, start: Tensor, state: Any, previous: Mapping[str, Tensor]
-) -> list[Tensor]:
-    """Values W_0, …, W_m, each on axes: W_k is the expected return once coagents 1 … k have run, given their outputs.
+    network: CoagentNetwork, policies: Mapping[str, OnAxes], q: OnAxes, start: Tensor, state: Any, previous: Mapping[str, Tensor]
+) -> list[OnAxes]:
+    """Values W_0, …, W_m, each on axes: W_k is the expected return once coagents 1 … k have run, given those outputs that still matter.
 
     policies: {name: π on axes} (see `policy_on_axes`). q: Q(s, K) on axes (see `critic_on_axes`). start (n,) bool; state: the observations;
     previous {name: (n,) int}, outputs of the step before. W_0 is the value upon arrival (U of option-critic), W_k as a function of u_k
     the value of each output of coagent k (Q_β of option-critic's first coagent), W_m the critic. A cost is charged where its coagent
     executes, not at the first step.
     """
-    values = [q]
+    live, values = network.live(network.critic_inputs), [q]
     for k in reversed(range(len(network.coagents))):
-        coagent, w = network.coagents[k], values[0]
+        coagent, both = network.coagents[k], (*live[k], network.names[k])
+        w = values[0].along(both)
         # W_{k-1} = β_k [ Σ_u π_k(u) W_k(u) − c_k ] + (1 − β_k) W_k(previous u)
-        drawn = (policies[coagent.name] * w).sum(dim=k, keepdim=True)
+        value = (policies[coagent.name].along(both) * w).sum(dim=-2)
         if coagent.cost:
-            drawn = drawn - coagent.cost * (~start).to(q.dtype)
-        beta = gate_on_axes(network, k, start, state, previous, q.dtype)
-        if isinstance(beta, float) and beta == 1.0:
-            values.insert(0, drawn)
-        else:
-            values.insert(0, beta * drawn + (1 - beta) * select(w, k, previous[coagent.name]))
+            value = value - coagent.cost * (~start).to(w.dtype)
+        beta = gate_on_axes(network, k, live[k], start, state, previous, w.dtype)
+        if not (isinstance(beta, float) and beta == 1.0):
+            value = beta * value + (1 - beta) * select(w, len(live[k]), previous[coagent.name]).squeeze(-2)
+        values.insert(0, OnAxes(live[k], value))
     return values
 
 
 def gate_on_axes(
-    network: CoagentNetwork, k: int, start: Tensor, state: Any, previous: Mapping[str, Tensor], dtype: torch.dtype
+    network: CoagentNetwork,
+    k: int,
+    names: tuple[str, ...],
+    start: Tensor,
+    state: Any,
+    previous: Mapping[str, Tensor],
+    dtype: torch.dtype,
 ) -> float | Tensor:
-    """Execution probability of coagent k for every output of the coagents before it, on axes (or a number)."""
-    m = len(network.coagents)
+    """Execution probability of coagent k with an axis for each of these earlier coagents, all that it touches among them (or a number)."""
     upstream = {
-        c.name: torch.arange(c.num_outputs, device=start.device).reshape([-1 if axis == j else 1 for axis in range(m + 1)])
-        for j, c in enumerate(network.coagents[:k])
+        name: torch.arange(network[name].num_outputs, device=start.device).reshape(-1, *(1,) * (len(names) - axis))
+        for axis, name in enumerate(names)
     }
     return gate(network, k, LocalState(start, state, upstream, previous), dtype)
 
@@ -68,38 +85,38 @@ def gate(network: CoagentNetwork, k: int, x: LocalState, dtype: torch.dtype) -> 
     return check_probability(coagent.name, beta) if network.touched[coagent.name].state else beta
 
 
-def policy_on_axes(network: CoagentNetwork, name: str, table: Tensor, previous: Mapping[str, Tensor]) -> Tensor:
+def policy_on_axes(network: CoagentNetwork, name: str, table: Tensor, previous: Mapping[str, Tensor]) -> OnAxes:
     """π of a coagent on axes, from its table (n, configurations, outputs), with the outputs of the step before gathered."""
     coagent = network[name]
-    upstream_sizes = [network[other].num_outputs for other in coagent.upstream]
-    table = table.reshape(len(table), math.prod(upstream_sizes), -1, coagent.num_outputs)
+    upstream = math.prod(network[other].num_outputs for other in coagent.upstream)
+    table = table.reshape(len(table), upstream, -1, coagent.num_outputs)
     index = joint_index(network, coagent.previous, previous)
     if index is not None:  # gather the previous outputs
         table = table.gather(2, index.reshape(-1, 1, 1, 1).expand(-1, table.shape[1], 1, table.shape[3]))
-    sizes = dict(zip(coagent.upstream, upstream_sizes, strict=True))
-    return _place(network, table, {**sizes, name: coagent.num_outputs}, (*coagent.upstream, name))
+    return _on_axes(network, table, (*coagent.upstream, name))
 
 
-def critic_on_axes(network: CoagentNetwork, q: Tensor) -> Tensor:
+def critic_on_axes(network: CoagentNetwork, q: Tensor) -> OnAxes:
     """Q(s, K), (n, configurations of K), on axes."""
-    sizes = {name: network[name].num_outputs for name in network.critic_inputs}
-    return _place(network, q, sizes, network.critic_inputs)
+    return _on_axes(network, q, network.critic_inputs)
 
 
-def select(w: Tensor, axis: int, index: Tensor) -> Tensor:
-    """The entries of a tensor on axes at one output of one coagent, (n,) int; keeps the axis, with length 1."""
-    if w.shape[axis] == 1:
-        return w
-    shape = [*w.shape]
+def select(values: Tensor, axis: int, index: Tensor) -> Tensor:
+    """The entries of values on axes at one output of one coagent, (n,) int; keeps the axis, with length 1."""
+    if values.shape[axis] == 1:
+        return values
+    shape = [*values.shape]
     shape[axis], shape[-1] = 1, len(index)
-    return w.expand(*w.shape[:-1], len(index)).gather(axis, index.expand(shape))
+    return values.expand(*values.shape[:-1], len(index)).gather(axis, index.expand(shape))
 
 
-def at_outputs(w: Tensor, outputs: list[Tensor]) -> Tensor:
-    """A tensor on axes where the first coagents gave these outputs: axes of the others are kept and flattened, (rest, n)."""
-    for axis, index in enumerate(outputs):
-        w = select(w, axis, index)
-    return w.reshape(-1, w.shape[-1])
+def at_outputs(w: OnAxes, outputs: Mapping[str, Tensor]) -> Tensor:
+    """Values where some coagents gave these outputs, {name: (n,) int}: axes of the others are kept and flattened, (rest, n)."""
+    values = w.values
+    for axis, name in enumerate(w.names):
+        if name in outputs:
+            values = select(values, axis, outputs[name])
+    return values.reshape(-1, values.shape[-1])
 
 
 def configuration(network: CoagentNetwork, name: str, outputs: Mapping[str, Tensor], previous: Mapping[str, Tensor]) -> Tensor | None:
@@ -119,9 +136,8 @@ def joint_index(network: CoagentNetwork, names: tuple[str, ...], outputs: Mappin
     return index
 
 
-def _place(network: CoagentNetwork, table: Tensor, sizes: Mapping[str, int], order: tuple[str, ...]) -> Tensor:
-    """(n, product of sizes), flattened in `order`, to a tensor on axes."""
-    in_network_order = [name for name in network.names if name in sizes]
-    table = table.reshape(len(table), *(sizes[name] for name in order))
-    table = table.permute(*(1 + order.index(name) for name in in_network_order), 0)
-    return table.reshape(*(sizes.get(name, 1) for name in network.names), table.shape[-1])
+def _on_axes(network: CoagentNetwork, table: Tensor, order: tuple[str, ...]) -> OnAxes:
+    """A table (n, …), its outputs in C order over the coagents in `order`, on axes."""
+    names = tuple(name for name in network.names if name in order)
+    table = table.reshape(len(table), *(network[name].num_outputs for name in order))
+    return OnAxes(names, table.permute(*(1 + order.index(name) for name in names), 0))

@@ -59,9 +59,8 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
 
     # W_0 … W_m at every step, Q(S_t, K_t)
     tables, policies, values = _sweep(module, spec, observation, start, previous)
-    actual = [outputs[name] for name in network.names]
-    q = at_outputs(values[-1], actual)[0]
-    arrival = values[0].flatten()
+    q = at_outputs(values[-1], outputs)[0]
+    arrival = values[0].values
 
     # value of S_{t+1}: W_0 upon arrival; at a truncation of the final observation, after a termination 0
     following = torch.cat(
@@ -88,7 +87,7 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
         weight = weight / (advantage[rollout.valid.flatten()].std(correction=0) + 1e-8)
     coagents = {}
     for k, coagent in enumerate(network.coagents):
-        name, before = coagent.name, actual[:k]
+        name, before = coagent.name, {earlier: outputs[earlier] for earlier in network.names[:k]}
         index = configuration(network, name, outputs, previous)
         old = at_outputs(policies[name], before).T
         w = at_outputs(values[k + 1], before).T.expand_as(old)
@@ -106,7 +105,7 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
 def arrival_value(module: CoagentModule, spec: ObservationSpec, observation: Tensors, previous: Outputs) -> Tensor:
     """W_0 on arriving at observations (n, ...) in mid-episode with these outputs of the step before, (n,)."""
     start = torch.zeros_like(next(iter(previous.values())), dtype=torch.bool)
-    return _sweep(module, spec, observation, start, previous)[2][0].flatten()
+    return _sweep(module, spec, observation, start, previous)[2][0].values
 
 
 def _sweep(module: CoagentModule, spec: ObservationSpec, observation: Tensors, start: Tensor, previous: Outputs) -> Any:

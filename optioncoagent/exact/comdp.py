@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -29,16 +30,20 @@ def comdp(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], coagent:
     Its actions are the coagent's outputs, its rewards R[x, u, x'] the expectation of R_t given them.
 
     Raises ValueError for an unknown coagent, for a network with memory, with coagents that may fail to execute, or with
-    costs (use `synchronous` first), and for a CoMDP of more than MAX_ENTRIES transitions.
+    costs (use `synchronous` first), for a CoMDP of more than MAX_ENTRIES transitions and for a network with too many joint outputs.
     """
     _check_synchronous(network, coagent)
     check_actions(mdp, network)
     policies = network.policies(params, mdp.num_observations)
     earlier = network.names[: network.names.index(coagent)]
     sizes = tuple(network[n].num_outputs for n in earlier)
-    S, U, num_outputs = mdp.num_states, int(np.prod(sizes, dtype=np.int64)), network[coagent].num_outputs
+    S, U, num_outputs = mdp.num_states, prod(sizes), network[coagent].num_outputs
     if (S * U) ** 2 * num_outputs > MAX_ENTRIES:
         raise ValueError(f"the CoMDP of {coagent!r} has {S * U} states and {num_outputs} actions: more than {MAX_ENTRIES} transitions")
+    if prod(network.num_outputs) * max(S, mdp.num_actions) > MAX_ENTRIES:
+        raise ValueError(
+            f"the {len(network.names)} coagents have {prod(network.num_outputs):,} joint outputs, too many: a CoMDP is for small networks"
+        )
     pre, post = _halves(mdp, network, policies, coagent)
     P, R = dense(mdp)
     # P^i(x, u, x') = π_pre(x'.s, x'.u_pre) Σ_a P(x.s, a, x'.s) π_post(x, u, a)
@@ -76,7 +81,7 @@ def _halves(mdp: MDP, network: CoagentNetwork, policies: Mapping[str, FloatArray
     """π_pre(s, u_pre), shape (S, U_pre), and π_post((s, u_pre), u, a), shape (S, U_pre, u, A)."""
     position, sizes = network.names.index(coagent), network.num_outputs
     factors = [_factor(mdp, network, policies[name], name) for name in network.names]
-    before = int(np.prod(sizes[:position], dtype=np.int64))
+    before = prod(sizes[:position])
     # π_pre = Π_{j<i} π_j
     pre = np.ones((mdp.num_states, *sizes[:position]))
     for j in range(position):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from optioncoagent.exact.solve import ranges
-from optioncoagent.exact.tick import FloatArray, IntArray, Nodes
+from optioncoagent.exact.tick import INSTEAD, MAX_NUMBERS, FloatArray, IntArray, Nodes
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork
 
@@ -15,6 +17,7 @@ class Layout:
 
     memory: names; M: number of joint memory values; a node is numbered state * M + joint memory. carried: memory, and what only the first
     step can see. The final outputs of a tick, in network order, are rearranged to (M, R): memory, then those actions that are not memory.
+    Raises ValueError naming the memory where there are too many nodes.
     """
 
     def __init__(self, mdp: MDP, network: CoagentNetwork):
@@ -28,7 +31,12 @@ class Layout:
         self.d0 = np.where(self.live, mdp.d0, 0.0)
         self.memory = network.memory
         self.memory_sizes = tuple(network[n].num_outputs for n in self.memory)
-        self.M = int(np.prod(self.memory_sizes, dtype=np.int64))
+        self.M = prod(self.memory_sizes)
+        if self.S * self.A * self.M > MAX_NUMBERS:
+            raise ValueError(
+                f"the network remembers {len(self.memory)} outputs, {self.memory}: {self.M:,} joint values in each of {self.S} states are "
+                f"too many for the exact solver; let fewer be retained or read a step later. {INSTEAD}"
+            )
         visible = {n for n in network.names if network.may_retain(n, start=True) and (n in network.action or network.readers(n))}
         self.carried = tuple(n for n in network.names if n in self.memory or n in visible)
         final = tuple(n for n in network.names if n in self.memory or n in network.action)
@@ -52,6 +60,12 @@ class Layout:
     def first_nodes(self, network: CoagentNetwork) -> tuple[IntArray, FloatArray, Nodes]:
         """States (F,), law d0(s) Π h_0^i(u_i) (F,) and nodes of the first step, those of positive probability."""
         states = np.flatnonzero(self.d0)
+        joint = prod(np.count_nonzero(network.initial(name)) for name in self.carried)
+        if states.size * joint * len(self.carried) > MAX_NUMBERS:
+            raise ValueError(
+                f"a first step can see {len(self.carried)} outputs of before it, {self.carried}: their {joint:,} joint values in each of "
+                f"{states.size} states are too many for the exact solver; give initial= an int, or let fewer be retained. {INSTEAD}"
+            )
         law, state = self.d0[states], states
         previous: dict[str, IntArray] = {}
         for name in self.carried:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -39,7 +40,7 @@ def synchronous(
     check_actions(mdp, network)
     policies = network.policies(params, mdp.num_observations)
     sizes, m = network.num_outputs, len(network.names)
-    num_outputs, num_executions = int(np.prod(sizes, dtype=np.int64)), 2**m
+    num_outputs, num_executions = prod(sizes), 2**m
     size = 2 * mdp.transition_matrix.nnz * num_outputs**2 * num_executions // mdp.num_actions
     num_states = mdp.num_states * 2 * num_outputs
     if size > MAX_TRANSITIONS:

@@ -20,6 +20,9 @@ from optioncoagent.network import CoagentNetwork
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
+MAX_NUMBERS = 1 << 30  # in all the laws of a tick together, or in the values of a chain
+INSTEAD = "estimate_return and estimate_gradient sample it instead"
+
 
 @dataclass(frozen=True)
 class Nodes:
@@ -59,18 +62,26 @@ class _Step:
 
 
 class Tick:
-    """The network's tick, compiled for one batch of nodes. `final`: the outputs that outlive it, memory and action, in order."""
+    """The network's tick, compiled for one batch of nodes. `final`: the outputs that outlive it, memory and action, in order.
+
+    Raises ValueError naming a coagent where too many outputs are live at a time.
+    """
 
     def __init__(self, network: CoagentNetwork, nodes: Nodes, num_observations: int):
         self.num_nodes = len(nodes)
         self.final = tuple(n for n in network.names if n in network.memory or n in network.action)
         self.steps: list[_Step] = []
-        live: tuple[str, ...] = ()
-        for position, name in enumerate(network.names):
-            later = network.names[position + 1 :]
-            needed = set(self.final).union(*(network[n].upstream + network.touched[n].upstream for n in later))
+        numbers, lives = 0, network.live(self.final)
+        for name, live, needed in zip(network.names, lives, lives[1:], strict=False):
+            size = len(nodes) * prod(network[n].num_outputs for n in (*live, name))
+            numbers += size
+            if numbers > MAX_NUMBERS:
+                raise ValueError(
+                    f"coagent {name!r}: {len(live)} outputs are still to be read when it runs, {live}; their joint law with its own has "
+                    f"{size:,} numbers at {len(nodes)} nodes, too many for the exact solver: put coagents nearer to those that read them, "
+                    f"or let them read fewer. {INSTEAD}"
+                )
             self.steps.append(_compile(network, nodes, num_observations, name, live, needed))
-            live = tuple(n for n in (*live, name) if n in needed)
 
     def gather(self, policies: Mapping[str, FloatArray]) -> list[FloatArray]:
         """Each coagent's policy at the nodes, (N or 1, *live or 1, u)."""
@@ -147,7 +158,9 @@ class Tick:
         return (arranged * by_row.reshape(arranged.shape)).transpose(np.argsort(step.axes))
 
 
-def _compile(network: CoagentNetwork, nodes: Nodes, num_observations: int, name: str, live: tuple[str, ...], needed: set[str]) -> _Step:
+def _compile(
+    network: CoagentNetwork, nodes: Nodes, num_observations: int, name: str, live: tuple[str, ...], needed: tuple[str, ...]
+) -> _Step:
     coagent, kept = network[name], name in needed
     beta = execution(network, nodes, num_observations, name, live)
     retained = None
@@ -191,12 +204,11 @@ def _compile(network: CoagentNetwork, nodes: Nodes, num_observations: int, name:
 
 def execution(network: CoagentNetwork, nodes: Nodes, num_observations: int, name: str, live: tuple[str, ...]) -> FloatArray:
     """β_i at the nodes, (N or 1, *live or 1)."""
-    table = network.execution_table(name, num_observations)
-    earlier = network.names[: network.names.index(name)]
-    seen = [nodes.start.astype(np.int64), nodes.observation]
-    seen += [nodes.previous.get(n, np.zeros(len(nodes), dtype=np.int64)) for n in network.names]
-    seen_axes = [0, 1, *range(2 + len(earlier), table.ndim)]
-    table = table.transpose(*seen_axes, *range(2, 2 + len(earlier)))
-    index = tuple(value if size > 1 else np.zeros(1, dtype=np.int64) for value, size in zip(seen, table.shape, strict=False))
-    gathered = table[index]
-    return gathered.reshape(gathered.shape[0], *(gathered.shape[1 + earlier.index(n)] for n in live))
+    table, touched = network.execution_table(name, num_observations), network.touched[name]
+    # upstream outputs stay axes, the rest is known at the nodes
+    seen = [nodes.start.astype(np.int64)] * touched.start + [nodes.observation] * touched.state
+    upstream = range(len(seen), len(seen) + len(touched.upstream))
+    table = np.moveaxis(table, upstream, range(-len(upstream), 0))
+    seen += [nodes.previous[n] for n in touched.previous]
+    shape = (network[n].num_outputs if n in touched.upstream else 1 for n in live)
+    return (table[tuple(seen)] if seen else table).reshape(len(nodes) if seen else 1, *shape)

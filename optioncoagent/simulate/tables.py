@@ -24,6 +24,7 @@ from optioncoagent.simulate.ticks import Ticks, tick_law
 from optioncoagent.simulate.wiring import Dynamics, FloatArray, IntArray, Wiring, c_strides
 
 MAX_ENTRIES = 1 << 20  # a larger joint table is not built; each coagent then draws for itself
+MAX_OUTPUTS = 8 * MAX_ENTRIES  # in all entries together: networks of more than 8 coagents get fewer entries
 
 
 @dataclass(frozen=True)
@@ -87,21 +88,22 @@ def walk_table(
     gated: bool = True,
     must_end: bool = False,
 ) -> WalkTable | None:
-    """Tabulate the tick at every node; None if the table would have more than `MAX_ENTRIES` entries.
+    """Tabulate the tick at every node; None if the table would have more than `MAX_ENTRIES` entries or `MAX_OUTPUTS` outputs in them.
 
     policies: (num_parameters,) probabilities. gradients: keep who executed and what was drawn. gated: False records an output whether or
     not its coagent executed, which is what the estimate that drops E_t^i sums. must_end: raise the ValueError of `check_ends`.
     """
-    nodes = _lay_out(mdp, network, wiring, gated)
-    ticks = None if nodes is None else tick_law(policies, wiring, nodes.variables, gated, MAX_ENTRIES)
-    transitions = None if nodes is None or ticks is None else _with_moves(mdp, moves, wiring, nodes, ticks)
+    limit = min(MAX_ENTRIES, MAX_OUTPUTS // len(network.names))
+    nodes = _lay_out(mdp, network, wiring, gated, limit)
+    ticks = None if nodes is None else tick_law(policies, wiring, nodes.variables, gated, limit)
+    transitions = None if nodes is None or ticks is None else _with_moves(mdp, moves, wiring, nodes, ticks, limit)
     if nodes is None or transitions is None:
         return None
     if must_end:
         check_ends(transitions.node, transitions.successor, nodes.first_node, nodes.state)
     if not gradients:
         transitions = _merged(transitions)
-    return _alias_rows(nodes, transitions, wiring.num_parameters)
+    return _alias_rows(nodes, transitions, wiring.num_parameters, limit)
 
 
 def check_ends(node: IntArray, successor: IntArray, first_node: IntArray, state: IntArray) -> None:
@@ -120,15 +122,15 @@ def check_ends(node: IntArray, successor: IntArray, first_node: IntArray, state:
         )
 
 
-def _lay_out(mdp: MDP, network: CoagentNetwork, wiring: Wiring, gated: bool) -> _Nodes | None:
+def _lay_out(mdp: MDP, network: CoagentNetwork, wiring: Wiring, gated: bool, limit: int) -> _Nodes | None:
     """Number the nodes; None if there are too many."""
     m, names = len(network.names), network.names
     remembered = [i for i in range(m) if names[i] in network.memory or not gated]
     seen_first = [i for i in range(m) if i in remembered or network.may_retain(names[i], start=True)]
     sizes = [network.num_outputs[i] for i in remembered]
     num_memories, alive = math.prod(sizes), np.flatnonzero(~mdp.terminal)
-    first = _first_nodes(mdp, network, seen_first)
-    if first is None or alive.size * num_memories > MAX_ENTRIES:
+    first = _first_nodes(mdp, network, seen_first, limit)
+    if first is None or alive.size * num_memories > limit:
         return None
     landing, memory_strides = np.full(mdp.num_states, -1), np.zeros(m, dtype=np.int64)
     landing[alive] = num_memories * np.arange(alive.size)
@@ -155,7 +157,7 @@ def _lay_out(mdp: MDP, network: CoagentNetwork, wiring: Wiring, gated: bool) -> 
     return _Nodes(state, variables, landing, memory_strides, first_node, first_law)
 
 
-def _first_nodes(mdp: MDP, network: CoagentNetwork, retained: list[int]) -> tuple[IntArray, IntArray, FloatArray] | None:
+def _first_nodes(mdp: MDP, network: CoagentNetwork, retained: list[int], limit: int) -> tuple[IntArray, IntArray, FloatArray] | None:
     """States, variables and law of the first nodes: S_0 ~ d0, U_{-1}^i ~ h_0^i for all outputs that a first tick can see."""
     m = len(network.names)
     states = np.flatnonzero((mdp.d0 > 0) & ~mdp.terminal)
@@ -164,7 +166,7 @@ def _first_nodes(mdp: MDP, network: CoagentNetwork, retained: list[int]) -> tupl
     for i in retained:
         initial = network.initial(network.names[i])
         support = np.flatnonzero(initial)
-        if state.size * support.size > MAX_ENTRIES:
+        if state.size * support.size > limit:
             return None
         repeated = np.repeat(np.arange(state.size), support.size)
         values = np.tile(support, state.size)
@@ -173,13 +175,13 @@ def _first_nodes(mdp: MDP, network: CoagentNetwork, retained: list[int]) -> tupl
     return state, variables, law
 
 
-def _with_moves(mdp: MDP, moves: Dynamics, wiring: Wiring, nodes: _Nodes, ticks: Ticks) -> _Transitions | None:
+def _with_moves(mdp: MDP, moves: Dynamics, wiring: Wiring, nodes: _Nodes, ticks: Ticks, limit: int) -> _Transitions | None:
     """Follow each tick with each of the environment's answers; None if there are too many."""
     m, end = wiring.num_outputs.size, nodes.state.size
     outputs = ticks.variables[2 : 2 + m]
     row = nodes.state[ticks.node] * mdp.num_actions + wiring.action_strides @ outputs
     counts = moves.first[row + 1] - moves.first[row]
-    if counts.sum() > MAX_ENTRIES:
+    if counts.sum() > limit:
         return None
     tick = np.repeat(np.arange(row.size), counts)
     move = np.repeat(moves.first[row] - np.cumsum(counts) + counts, counts) + np.arange(tick.size)
@@ -206,13 +208,13 @@ def _merged(transitions: _Transitions) -> _Transitions:
     return replace(merged, visits=merged.visits[:, :0])
 
 
-def _alias_rows(nodes: _Nodes, transitions: _Transitions, nobody: int) -> WalkTable | None:
+def _alias_rows(nodes: _Nodes, transitions: _Transitions, nobody: int, limit: int) -> WalkTable | None:
     """Scatter transitions into rows of equal width and build each row's alias table; None if there is too much to fill up."""
     end = nodes.state.size
     order = np.argsort(transitions.node, kind="stable")
     counts = np.bincount(transitions.node, minlength=end)
     width = int(counts.max(initial=1))
-    if end * width > 2 * MAX_ENTRIES:
+    if end * width > 2 * limit:
         return None
     node = transitions.node[order]
     slot = node * width + np.arange(node.size) - (np.cumsum(counts) - counts)[node]

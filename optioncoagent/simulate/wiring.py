@@ -74,12 +74,12 @@ def wire(network: CoagentNetwork, num_observations: int) -> Wiring:
     policy_first, policy_strides = [0], np.zeros((m, 2 + 2 * m), dtype=np.int64)
     variable = {name: i for i, name in enumerate(names)}
     for i, name in enumerate(names):
-        table = network.execution_table(name, num_observations)
+        table, touched = network.execution_table(name, num_observations), network.touched[name]
         gate_first.append(sum(g.size for g in gates))
-        gates.append(np.ascontiguousarray(table).ravel())
-        axes = [0, 1, *(2 + j for j in range(i)), *(2 + m + j for j in range(m))]
-        for axis, stride, size in zip(axes, c_strides(table.shape), table.shape, strict=True):
-            gate_strides[i, axis] = stride if size > 1 else 0
+        gates.append(table.ravel())
+        read = [0] * touched.start + [1] * touched.state
+        read += [2 + variable[other] for other in touched.upstream] + [2 + m + variable[other] for other in touched.previous]
+        gate_strides[i, read] = c_strides(table.shape)
 
         coagent, shape = network[name], network.parameter_shape(name, num_observations)
         read = [1] if coagent.observes else []
