@@ -135,10 +135,10 @@ class CoagentActorCritic:
         size = -(-len(batch) // settings.num_minibatches)
         losses_seen = []
         for _ in range(settings.update_epochs):
-            order = torch.randperm(len(batch), generator=self.shuffle).to(batch.target.device)
-            for index in order.split(size):
+            shuffled = batch[torch.randperm(len(batch), generator=self.shuffle).to(batch.target.device)]
+            for first in range(0, len(batch), size):
                 # compute losses
-                parts = self.losses(batch[index] if settings.num_minibatches > 1 else batch)
+                parts = self.losses(shuffled[first : first + size])
                 # backward pass
                 self.optimizer.zero_grad(set_to_none=True)
                 sum(parts.values(), torch.zeros(())).backward()
