@@ -2,13 +2,12 @@
 
 `make_minigrid` picks the fastest way that an id allows, and the environment's `backend` says which:
 
-    "compiled"   the families whose episodes end at a goal, in lava, with a pick-up, an opened door or a collision, made
-                 by ids or by settings of one's own: Empty, FourRooms, DistShift, LavaGap, LavaCrossing, SimpleCrossing,
-                 DoorKey, MultiRoom, LockedRoom, Unlock, UnlockPickup, BlockedUnlockPickup, KeyCorridor, ObstructedMaze,
-                 Dynamic-Obstacles (`minigrid_compiled`; `compiled_ids` lists them): levels, rules and observations are
-                 compiled
-    "stock"      any other MiniGrid or BabyAI id, and any subclass of `MiniGridEnv`: MiniGrid's own levels and rules,
-                 compiled observations (`minigrid_stock`)
+    "compiled"   every registered id of MiniGrid and BabyAI but those below, made by ids or by settings of one's own
+                 (`compiled_ids` lists them): levels, rules and observations are compiled (`minigrid_compiled`)
+    "stock"      the three BabyAI-PutNext...Carrying ids, whose first observation shows a level that is not yet theirs,
+                 and any other subclass of `MiniGridEnv`, such as your own: MiniGrid's levels and rules, compiled
+                 observations (`minigrid_stock`). So would the six MiniGrid-WFC ids be, which minigrid itself makes only
+                 with the packages of its extra "wfc" and with images that the wheel of 3.2.0 does not hold
     "gymnasium"  an environment that makes observations of its own (other wrappers, another space, another `gen_obs`):
                  Gymnasium's SyncVectorEnv
 
@@ -113,7 +112,7 @@ def compiled_ids() -> tuple[str, ...]:
 
 
 def minigrid_ids() -> list[str]:
-    """Every id that MiniGrid registers, BabyAI's among them; those of `WFC` need minigrid's extra of that name."""
+    """Every id that MiniGrid registers, BabyAI's among them; among them six of `WFC` that need more than is installed."""
     return [name for name, spec in gym.registry.items() if str(spec.entry_point).startswith("minigrid.envs")]
 
 
