@@ -47,12 +47,11 @@ class Train:
     """Print where the time went."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
 
-    def __post_init__(self) -> None:
+    def run(self) -> None:
         for name in ("total_timesteps", "eval_episodes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: it must be at least 1")
-
-    def run(self) -> None:
+        self.settings.check()
         _train(self)
 
 
@@ -69,11 +68,9 @@ class Evaluate:
     seed: int = 1_000_000
     """Seed of the episodes (the default is apart from the training seeds one would choose)."""
 
-    def __post_init__(self) -> None:
+    def run(self) -> None:
         if self.num_episodes < 1:
             raise ValueError(f"num_episodes={self.num_episodes}: it must be at least 1")
-
-    def run(self) -> None:
         _evaluate(self)
 
 
@@ -166,7 +163,9 @@ def _evaluate(command: Evaluate) -> Evaluation:
 
 
 def main() -> None:
-    """Entry point. Bad input ends with one line that says what to change, and exit status 2."""
+    """Entry point. Bad input, of any command, ends with one line that says what to change, and exit status 2; Ctrl-C with 130 where a
+    command kept nothing.
+    """
     try:
         command = tyro.extras.subcommand_cli_from_dict(
             {"train": Train, "evaluate": Evaluate, "gradients": Gradients, "reproduce": Reproduce},
@@ -177,6 +176,6 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
-    except (ValueError, TypeError, OSError, gym.error.Error) as error:
-        print(f"optioncoagent: {error}", file=sys.stderr)
+    except (ValueError, TypeError, OSError, ImportError, gym.error.Error) as error:
+        print(f"optioncoagent: error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -80,12 +80,20 @@ def test_runs_are_numbered_by_default(monkeypatch, tmp_path):
     ("arguments", "message"),
     [
         (["train", "CartPole-v1", "--gamma", "1.5"], "gamma=1.5: it must be in [0, 1]"),
+        (["train", "CartPole-v1", "--clip-coef", "-1"], "clip_coef=-1.0: it must be greater than 0"),
         (["train", "CartPole-v1", "--total-timesteps", "0"], "total_timesteps=0"),
         (["train", "CartPole-v1", "--num-options", "0"], "num_options"),
         (["train", "NoSuchTask-v0"], "NoSuchTask"),
         (["train", "MiniGrid-Nowhere-v0"], "MiniGrid-Nowhere"),
         (["train", "MountainCarContinuous-v0"], "only Discrete actions"),
+        (["train", "nowhere:There-v0"], "nowhere"),
         (["evaluate", "no-such-folder"], "holds no agent"),
+        (["evaluate", "no-such-folder", "--num-episodes", "0"], "num_episodes=0: it must be at least 1"),
+        (["gradients", "--num-options", "1"], "num_options=1: it must be at least 2"),
+        (["gradients", "--out", "missing/forms.txt"], "there is no folder missing"),
+        (["gradients", "Nowhere-v0"], "env_id=Nowhere-v0"),
+        (["reproduce", "four-rooms", "--only", "three rooms"], "'text: 4 options, learned π_Ω'"),
+        (["reproduce", "figure5", "--plot-only", "--folder", "no-such-folder"], "holds no rows"),
     ],
 )
 def test_bad_input_ends_in_one_line(monkeypatch, tmp_path, capsys, arguments, message):
@@ -93,7 +101,7 @@ def test_bad_input_ends_in_one_line(monkeypatch, tmp_path, capsys, arguments, me
     with pytest.raises(SystemExit) as stopped:
         run(monkeypatch, *arguments)
     error = capsys.readouterr().err
-    assert stopped.value.code == 2 and message in error and "Traceback" not in error
+    assert stopped.value.code == 2 and error.startswith("optioncoagent: error: ") and message in error and error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
 
 

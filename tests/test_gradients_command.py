@@ -132,9 +132,9 @@ def test_errors_name_the_culprit(settings, message):
 
 def test_files_are_checked_before_the_work(tmp_path):
     with pytest.raises(ValueError, match=r"forms\.doc: choose a file name that ends with one of"):
-        Gradients(plot=tmp_path / "forms.doc")
+        main(Gradients(plot=tmp_path / "forms.doc"))
     with pytest.raises(FileNotFoundError, match="there is no folder"):
-        Gradients(out=tmp_path / "missing" / "forms.txt")
+        main(Gradients(out=tmp_path / "missing" / "forms.txt"))
 
 
 def test_arguments():

@@ -176,7 +176,9 @@ OUT_OF_RANGE = dict(num_envs=0, num_steps=1.5, gamma=1.1, gae_lambda=-0.1, learn
 @pytest.mark.parametrize(("name", "value"), [*OUT_OF_RANGE.items(), ("dtype", "float16"), ("hidden_sizes", (0,))])
 def test_a_setting_out_of_range_is_named(name, value):
     with pytest.raises(ValueError, match=f"^{name}="):
-        Settings(**{name: value})
+        Settings(**{name: value}).check()
+    with pytest.raises(ValueError, match=f"^{name}="):
+        oc.OptionCritic("CartPole-v1", **{name: value})
 
 
 def test_the_same_seed_gives_the_same_run():
