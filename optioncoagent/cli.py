@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import gymnasium as gym
 import tyro
 
-from optioncoagent.agents.settings import Settings
+from optioncoagent.agents.settings import EVALUATION_SEED, Settings
 from optioncoagent.experiments.gradients_command import Gradients
 from optioncoagent.experiments.reproduce import Reproduce
 
@@ -57,7 +57,10 @@ class Train:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Run episodes of a trained agent and print their mean return and length."""
+    """Run episodes of a trained agent and print their mean return and length.
+
+    Ctrl-C stops early and prints those of the episodes that have finished; the exit status is 130 if none has.
+    """
 
     run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
     """Folder of a run."""
@@ -65,12 +68,10 @@ class Evaluate:
     """Episodes to run."""
     deterministic: bool = False
     """Take the most probable output of every policy; such an agent can loop for ever where the observation does not change."""
-    seed: int = 1_000_000
-    """Seed of the episodes (the default is apart from the training seeds one would choose)."""
+    seed: int = EVALUATION_SEED
+    """Seed of the episodes."""
 
     def run(self) -> None:
-        if self.num_episodes < 1:
-            raise ValueError(f"num_episodes={self.num_episodes}: it must be at least 1")
         _evaluate(self)
 
 
@@ -150,14 +151,18 @@ def deferred_interrupt() -> Iterator[Callable[[], None]]:
 
 def _evaluate(command: Evaluate) -> Evaluation:
     from optioncoagent.agents import OptionCritic
-    from optioncoagent.agents.environments import make_vector_env
-    from optioncoagent.agents.evaluation import evaluate
+    from optioncoagent.agents.evaluation import Evaluation, run_episodes
 
     agent = OptionCritic.load(command.run_dir)
-    if agent.interface.env_id is None:
-        raise ValueError(f"{command.run_dir} was trained on an environment object: evaluate it from Python")
-    env = make_vector_env(agent.interface.env_id, min(agent.settings.num_envs, command.num_episodes), command.seed)
-    result = evaluate(agent, env, command.num_episodes, command.seed, command.deterministic)
+    episodes: list[tuple[float, int]] = []
+    try:
+        for episode in run_episodes(agent, command.num_episodes, command.seed, command.deterministic):
+            episodes.append(episode)
+    except KeyboardInterrupt:
+        if not episodes:
+            raise
+        print(f"\nstopped after {len(episodes)} of {command.num_episodes} episodes; short ones are the first to finish")
+    result = Evaluation.of(episodes)
     print(result)
     return result
 

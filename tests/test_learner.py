@@ -385,6 +385,27 @@ def test_stable_baselines3_evaluates_the_agent():
     assert len(returns) == 7 and returns == lengths and min(returns) > 5
 
 
+def test_evaluate():
+    agent, twin = (oc.OptionCritic(GRIDWORLD, num_options=2, **SMALL).learn(64) for _ in range(2))
+    result = agent.evaluate(7, seed=3)
+    assert result.returns.shape == result.lengths.shape == (7,)
+    np.testing.assert_array_equal(result.returns, -result.lengths)  # every step of the gridworld costs 1
+    assert same(vars(agent.evaluate(7, seed=3)), vars(result)) and not same(vars(agent.evaluate(7, seed=4)), vars(result))
+    observation = np.arange(9)
+    assert all(map(np.array_equal, agent.predict(observation), twin.predict(observation)))  # nothing the agent draws from has moved
+    assert same(*(without_times(x.update()) for x in (agent, twin)))
+    with pytest.raises(ValueError, match="num_episodes=0"):
+        agent.evaluate(0)
+    network = appendix_d(2)
+    of_an_object = oc.CoagentActorCritic(gym.make("CartPole-v1"), network)
+    with pytest.raises(ValueError, match="give env="):
+        of_an_object.evaluate()
+    assert len(of_an_object.evaluate(3, env=gym.make("CartPole-v1")).returns) == 3
+    next_step = SyncVectorEnv([lambda: gym.make("CartPole-v1")], autoreset_mode=AutoresetMode.NEXT_STEP)
+    with pytest.raises(ValueError, match="SAME_STEP"):
+        of_an_object.evaluate(3, env=next_step)
+
+
 def test_probabilities_are_parameters_for_the_exact_solver():
     agent = oc.OptionCritic(GRIDWORLD, num_options=2, hidden_sizes=(), **SMALL).learn(64)
     tables = agent.probabilities(np.arange(9))

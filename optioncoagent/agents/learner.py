@@ -21,9 +21,10 @@ from torch import Tensor, nn
 
 from optioncoagent.agents import checkpoint, losses, metrics
 from optioncoagent.agents.environments import Interface, make_vector_env
+from optioncoagent.agents.evaluation import Evaluation, run_episodes
 from optioncoagent.agents.modules import at_configuration, derive_seed, make_module, torch_threads
 from optioncoagent.agents.rollout import Running, Sampler, collect, tick
-from optioncoagent.agents.settings import make_settings
+from optioncoagent.agents.settings import EVALUATION_SEED, make_settings
 from optioncoagent.agents.targets import FORMS, Batch, make_batch
 from optioncoagent.network import CoagentNetwork
 
@@ -200,6 +201,15 @@ class CoagentActorCritic:
             else np.zeros((n, 0), int)
         )
         return (action, memory) if batched else (action[0], memory[0])
+
+    def evaluate(self, num_episodes: int = 100, seed: int = EVALUATION_SEED, deterministic: bool = False, env: Any = None) -> Evaluation:
+        """Run episodes: their undiscounted returns and lengths, the same for the same seed. The training goes on undisturbed.
+
+        deterministic: argmax of every policy; by default outputs are sampled (a deterministic agent can loop for ever). env: an id, Env or
+        VectorEnv to run them on; by default a new one from the agent's id, which it has unless it was made from an environment object.
+        Raises ValueError for a vector environment that does not reset in the step that ends an episode.
+        """
+        return Evaluation.of(run_episodes(self, num_episodes, seed, deterministic, env))
 
     def _checked_state(self, state: Any, n: int) -> np.ndarray:
         sizes = [self.network[name].num_outputs for name in self.network.memory]

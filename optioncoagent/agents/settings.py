@@ -6,6 +6,8 @@ import difflib
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+EVALUATION_SEED = 1_000_000  # apart from the training seeds one would choose
+
 
 @dataclass(frozen=True)
 class Settings:
