@@ -169,7 +169,7 @@ def _evaluate(command: Evaluate) -> Evaluation:
 
 def main() -> None:
     """Entry point. Bad input, of any command, ends with one line that says what to change, and exit status 2; Ctrl-C with 130 where a
-    command kept nothing.
+    command has no better end for it.
     """
     try:
         command = tyro.extras.subcommand_cli_from_dict(

@@ -451,6 +451,40 @@ def test_save_and_load(tmp_path):
         oc.OptionCritic.load(tmp_path / "nothing")
 
 
+@pytest.mark.parametrize("env_id", ["MiniGrid-Empty-Random-5x5-v0", "MiniGrid-KeyCorridorS3R1-v0"])
+def test_training_goes_on_bit_for_bit(env_id, tmp_path):
+    def kept(agent, name):
+        agent.save(tmp_path / name)
+        return oc.OptionCritic.load(tmp_path / name)
+
+    whole, stopped = (oc.OptionCritic(env_id, (2, 2), seed=5, **SMALL).learn(256) for _ in range(2))
+    assert stopped.running.age.any()  # in mid-episode
+    resumed = kept(kept(stopped, "a"), "b")  # an agent that has not trained in between is kept as it was
+    assert resumed.recent == stopped.recent
+    assert same(*(without_times(agent.learn(256).update()) for agent in (whole, resumed)))
+    assert whole.env.level_names == resumed.env.level_names
+    whole.save(tmp_path / "whole")
+    resumed.save(tmp_path / "resumed")
+    files = sorted(path.name for path in (tmp_path / "whole").iterdir())
+    assert len(files) == 4 and all((tmp_path / "whole" / f).read_bytes() == (tmp_path / "resumed" / f).read_bytes() for f in files)
+
+
+def test_training_starts_anew_elsewhere(tmp_path):
+    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", **SMALL).learn(64)
+    agent.save(tmp_path / "agent")
+    for change in (dict(seed=6), dict(num_envs=2), dict(env="MiniGrid-Empty-6x6-v0")):
+        anew = oc.OptionCritic.load(tmp_path / "agent", **change).learn(1)
+        expected = oc.OptionCritic(**{"env": "MiniGrid-Empty-5x5-v0", **SMALL, **change}).learn(1)
+        assert anew.env.level_names == expected.env.level_names and anew.num_timesteps == 64 + expected.num_timesteps
+        assert torch.equal(anew.shuffle.get_state(), expected.shuffle.get_state())
+    # other environments are reset, but the random states go on
+    agent = oc.OptionCritic("CartPole-v1", **SMALL).learn(64)
+    agent.save(tmp_path / "other")
+    loaded, fresh = oc.OptionCritic.load(tmp_path / "other").learn(1), oc.OptionCritic("CartPole-v1", **SMALL).learn(1)
+    states = [x.shuffle.get_state() for x in (agent.learn(1), loaded, fresh)]
+    assert torch.equal(states[0], states[1]) and not torch.equal(states[1], states[2])
+
+
 def test_load_without_an_environment_id(tmp_path):
     network = appendix_d(2)
     agent = oc.CoagentActorCritic(gym.make("CartPole-v1"), network, num_steps=16).learn(16)
