@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import gymnasium as gym
 import tyro
 
-from optioncoagent.agents.settings import Settings
+from optioncoagent.agents.settings import EVALUATION_SEED, Settings
 from optioncoagent.experiments.gradients_command import Gradients
 from optioncoagent.experiments.reproduce import Reproduce
 
@@ -47,18 +47,20 @@ class Train:
     """Print where the time went."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
 
-    def __post_init__(self) -> None:
+    def run(self) -> None:
         for name in ("total_timesteps", "eval_episodes"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: it must be at least 1")
-
-    def run(self) -> None:
+        self.settings.check()
         _train(self)
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Run episodes of a trained agent and print their mean return and length."""
+    """Run episodes of a trained agent and print their mean return and length.
+
+    Ctrl-C stops early and prints those of the episodes that have finished; the exit status is 130 if none has.
+    """
 
     run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
     """Folder of a run."""
@@ -66,12 +68,8 @@ class Evaluate:
     """Episodes to run."""
     deterministic: bool = False
     """Take the most probable output of every policy; such an agent can loop for ever where the observation does not change."""
-    seed: int = 1_000_000
-    """Seed of the episodes (the default is apart from the training seeds one would choose)."""
-
-    def __post_init__(self) -> None:
-        if self.num_episodes < 1:
-            raise ValueError(f"num_episodes={self.num_episodes}: it must be at least 1")
+    seed: int = EVALUATION_SEED
+    """Seed of the episodes."""
 
     def run(self) -> None:
         _evaluate(self)
@@ -153,20 +151,26 @@ def deferred_interrupt() -> Iterator[Callable[[], None]]:
 
 def _evaluate(command: Evaluate) -> Evaluation:
     from optioncoagent.agents import OptionCritic
-    from optioncoagent.agents.environments import make_vector_env
-    from optioncoagent.agents.evaluation import evaluate
+    from optioncoagent.agents.evaluation import Evaluation, run_episodes
 
     agent = OptionCritic.load(command.run_dir)
-    if agent.interface.env_id is None:
-        raise ValueError(f"{command.run_dir} was trained on an environment object: evaluate it from Python")
-    env = make_vector_env(agent.interface.env_id, min(agent.settings.num_envs, command.num_episodes), command.seed)
-    result = evaluate(agent, env, command.num_episodes, command.seed, command.deterministic)
+    episodes: list[tuple[float, int]] = []
+    try:
+        for episode in run_episodes(agent, command.num_episodes, command.seed, command.deterministic):
+            episodes.append(episode)
+    except KeyboardInterrupt:
+        if not episodes:
+            raise
+        print(f"\nstopped after {len(episodes)} of {command.num_episodes} episodes; short ones are the first to finish")
+    result = Evaluation.of(episodes)
     print(result)
     return result
 
 
 def main() -> None:
-    """Entry point. Bad input ends with one line that says what to change, and exit status 2."""
+    """Entry point. Bad input, of any command, ends with one line that says what to change, and exit status 2; Ctrl-C with 130 where a
+    command has no better end for it.
+    """
     try:
         command = tyro.extras.subcommand_cli_from_dict(
             {"train": Train, "evaluate": Evaluate, "gradients": Gradients, "reproduce": Reproduce},
@@ -177,6 +181,6 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
-    except (ValueError, TypeError, OSError, gym.error.Error) as error:
-        print(f"optioncoagent: {error}", file=sys.stderr)
+    except (ValueError, TypeError, OSError, ImportError, gym.error.Error) as error:
+        print(f"optioncoagent: error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -10,6 +10,8 @@ import time
 import pytest
 
 import optioncoagent as oc
+from optioncoagent.agents import evaluation
+from optioncoagent.agents.environments import make_vector_env
 from optioncoagent.cli import main
 
 SMALL = ["--num-envs", "4", "--num-steps", "16", "--num-minibatches", "2", "--eval-episodes", "3", "--hidden-sizes", "16"]
@@ -53,7 +55,7 @@ def test_train_then_evaluate(monkeypatch, tmp_path, capsys):
         assert column in metrics[0]
 
     run(monkeypatch, "evaluate", folder, "--num-episodes", 5)
-    assert capsys.readouterr().out.startswith("5 episodes: return")
+    assert capsys.readouterr().out == f"{oc.OptionCritic.load(folder).evaluate(5)}\n"
     assert oc.OptionCritic.load(folder).num_timesteps == 256
 
     with pytest.raises(SystemExit) as stopped:  # the folder exists: nothing is overwritten
@@ -80,12 +82,19 @@ def test_runs_are_numbered_by_default(monkeypatch, tmp_path):
     ("arguments", "message"),
     [
         (["train", "CartPole-v1", "--gamma", "1.5"], "gamma=1.5: it must be in [0, 1]"),
+        (["train", "CartPole-v1", "--clip-coef", "-1"], "clip_coef=-1.0: it must be greater than 0"),
         (["train", "CartPole-v1", "--total-timesteps", "0"], "total_timesteps=0"),
         (["train", "CartPole-v1", "--num-options", "0"], "num_options"),
         (["train", "NoSuchTask-v0"], "NoSuchTask"),
         (["train", "MiniGrid-Nowhere-v0"], "MiniGrid-Nowhere"),
         (["train", "MountainCarContinuous-v0"], "only Discrete actions"),
+        (["train", "nowhere:There-v0"], "nowhere"),
         (["evaluate", "no-such-folder"], "holds no agent"),
+        (["gradients", "--num-options", "1"], "num_options=1: it must be at least 2"),
+        (["gradients", "--out", "missing/forms.txt"], "there is no folder missing"),
+        (["gradients", "Nowhere-v0"], "env_id=Nowhere-v0"),
+        (["reproduce", "four-rooms", "--only", "three rooms"], "'text: 4 options, learned π_Ω'"),
+        (["reproduce", "figure5", "--plot-only", "--folder", "no-such-folder"], "holds no rows"),
     ],
 )
 def test_bad_input_ends_in_one_line(monkeypatch, tmp_path, capsys, arguments, message):
@@ -93,8 +102,31 @@ def test_bad_input_ends_in_one_line(monkeypatch, tmp_path, capsys, arguments, me
     with pytest.raises(SystemExit) as stopped:
         run(monkeypatch, *arguments)
     error = capsys.readouterr().err
-    assert stopped.value.code == 2 and message in error and "Traceback" not in error
+    assert stopped.value.code == 2 and error.startswith("optioncoagent: error: ") and message in error and error.count("\n") == 1
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_interrupted_evaluation_reports_what_has_finished(monkeypatch, tmp_path, capsys):
+    oc.OptionCritic("CartPole-v1", num_options=2, num_envs=2, hidden_sizes=(8,)).save(tmp_path)
+
+    def interrupted_after(num_steps):
+        def make(*arguments):
+            env = make_vector_env(*arguments)
+            steps, whole = iter(range(num_steps)), env.step
+            env.step = lambda action: whole(action) if next(steps, None) is not None else signal.raise_signal(signal.SIGINT)
+            return env
+
+        monkeypatch.setattr(evaluation, "make_vector_env", make)
+
+    interrupted_after(200)
+    run(monkeypatch, "evaluate", tmp_path, "--num-episodes", 1000)
+    stopped, result = capsys.readouterr().out.strip().splitlines()
+    finished = int(result.split(" episodes: return")[0])
+    assert 0 < finished < 100 and stopped.startswith(f"stopped after {finished} of 1000 episodes")
+    interrupted_after(3)
+    with pytest.raises(SystemExit, match="130"):
+        run(monkeypatch, "evaluate", tmp_path)
+    assert capsys.readouterr() == ("", "stopped\n")
 
 
 def test_an_interrupt_keeps_the_agent(tmp_path):

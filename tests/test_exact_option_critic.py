@@ -181,11 +181,22 @@ def test_margin_adds_the_slope_of_termination(problem):
     np.testing.assert_allclose(difference, np.stack([expected, -expected], axis=-1), atol=1e-10)
 
 
+@given(problems())
+def test_a_gradient_that_is_zero_up_to_rounding_counts_as_zero(problem):
+    """Where all options act alike (one option among them), and switching is free, neither b nor π_Ω matters."""
+    mdp, params, same = problem
+    same["deliberation_cost"] = 0.0
+    params["action"][:] = params["action"][:, :1]
+    for row in compare_gradients(mdp, params, **same):
+        assert np.isnan([row.cosine, row.norm_ratio, row.sign_agreement]).all()
+        assert row.max_abs_difference == 0 or not row.exact
+
+
 def test_undiscounted_of_a_task_without_end_is_not_a_number():
     mdp = MDP(np.ones((1, 2, 1)), np.ones((1, 2)), [1.0], 0.9)
     params = option_critic(2, 2).init_params(1)
     row = {r.form: r for r in compare_gradients(mdp, params)}["undiscounted"]
-    assert np.isnan([row.cosine, row.norm_ratio, row.max_abs_difference]).all()
+    assert np.isnan([row.cosine, row.norm_ratio, row.sign_agreement, row.max_abs_difference]).all()
     with pytest.raises(ValueError, match="may never end"):
         termination_gradient(mdp, params, "undiscounted")
 

@@ -65,7 +65,7 @@ def test_what_is_not_defined_is_null():
     P[[0, 1], :, [1, 0]] = 1.0  # back and forth for ever
     mdp = oc.MDP(P, np.eye(2), [1.0, 0.0], gamma=0.9)
     rows = oc.compare_gradients(mdp, oc.option_critic(2, 2).init_params(2), ["q_beta", "undiscounted"])
-    assert isnan(rows[1].cosine)
+    assert isnan(rows[1].cosine) and isnan(rows[1].sign_agreement)
     parsed = json.loads(as_json(rows))
     assert parsed[1]["cosine"] is None and parsed[0]["cosine"] == pytest.approx(1.0)
     picture("no end", [(0, rows)]).savefig(io.BytesIO())
@@ -132,9 +132,9 @@ def test_errors_name_the_culprit(settings, message):
 
 def test_files_are_checked_before_the_work(tmp_path):
     with pytest.raises(ValueError, match=r"forms\.doc: choose a file name that ends with one of"):
-        Gradients(plot=tmp_path / "forms.doc")
+        main(Gradients(plot=tmp_path / "forms.doc"))
     with pytest.raises(FileNotFoundError, match="there is no folder"):
-        Gradients(out=tmp_path / "missing" / "forms.txt")
+        main(Gradients(out=tmp_path / "missing" / "forms.txt"))
 
 
 def test_arguments():

@@ -176,7 +176,9 @@ OUT_OF_RANGE = dict(num_envs=0, num_steps=1.5, gamma=1.1, gae_lambda=-0.1, learn
 @pytest.mark.parametrize(("name", "value"), [*OUT_OF_RANGE.items(), ("dtype", "float16"), ("hidden_sizes", (0,))])
 def test_a_setting_out_of_range_is_named(name, value):
     with pytest.raises(ValueError, match=f"^{name}="):
-        Settings(**{name: value})
+        Settings(**{name: value}).check()
+    with pytest.raises(ValueError, match=f"^{name}="):
+        oc.OptionCritic("CartPole-v1", **{name: value})
 
 
 def test_the_same_seed_gives_the_same_run():
@@ -383,6 +385,27 @@ def test_stable_baselines3_evaluates_the_agent():
     assert len(returns) == 7 and returns == lengths and min(returns) > 5
 
 
+def test_evaluate():
+    agent, twin = (oc.OptionCritic(GRIDWORLD, num_options=2, **SMALL).learn(64) for _ in range(2))
+    result = agent.evaluate(7, seed=3)
+    assert result.returns.shape == result.lengths.shape == (7,)
+    np.testing.assert_array_equal(result.returns, -result.lengths)  # every step of the gridworld costs 1
+    assert same(vars(agent.evaluate(7, seed=3)), vars(result)) and not same(vars(agent.evaluate(7, seed=4)), vars(result))
+    observation = np.arange(9)
+    assert all(map(np.array_equal, agent.predict(observation), twin.predict(observation)))  # nothing the agent draws from has moved
+    assert same(*(without_times(x.update()) for x in (agent, twin)))
+    with pytest.raises(ValueError, match="num_episodes=0"):
+        agent.evaluate(0)
+    network = appendix_d(2)
+    of_an_object = oc.CoagentActorCritic(gym.make("CartPole-v1"), network)
+    with pytest.raises(ValueError, match="give env="):
+        of_an_object.evaluate()
+    assert len(of_an_object.evaluate(3, env=gym.make("CartPole-v1")).returns) == 3
+    next_step = SyncVectorEnv([lambda: gym.make("CartPole-v1")], autoreset_mode=AutoresetMode.NEXT_STEP)
+    with pytest.raises(ValueError, match="SAME_STEP"):
+        of_an_object.evaluate(3, env=next_step)
+
+
 def test_probabilities_are_parameters_for_the_exact_solver():
     agent = oc.OptionCritic(GRIDWORLD, num_options=2, hidden_sizes=(), **SMALL).learn(64)
     tables = agent.probabilities(np.arange(9))
@@ -426,6 +449,40 @@ def test_save_and_load(tmp_path):
     assert loaded.num_timesteps == agent.num_timesteps + 64
     with pytest.raises(FileNotFoundError, match="holds no agent"):
         oc.OptionCritic.load(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("env_id", ["MiniGrid-Empty-Random-5x5-v0", "MiniGrid-KeyCorridorS3R1-v0"])
+def test_training_goes_on_bit_for_bit(env_id, tmp_path):
+    def kept(agent, name):
+        agent.save(tmp_path / name)
+        return oc.OptionCritic.load(tmp_path / name)
+
+    whole, stopped = (oc.OptionCritic(env_id, (2, 2), seed=5, **SMALL).learn(256) for _ in range(2))
+    assert stopped.running.age.any()  # in mid-episode
+    resumed = kept(kept(stopped, "a"), "b")  # an agent that has not trained in between is kept as it was
+    assert resumed.recent == stopped.recent
+    assert same(*(without_times(agent.learn(256).update()) for agent in (whole, resumed)))
+    assert whole.env.level_names == resumed.env.level_names
+    whole.save(tmp_path / "whole")
+    resumed.save(tmp_path / "resumed")
+    files = sorted(path.name for path in (tmp_path / "whole").iterdir())
+    assert len(files) == 4 and all((tmp_path / "whole" / f).read_bytes() == (tmp_path / "resumed" / f).read_bytes() for f in files)
+
+
+def test_training_starts_anew_elsewhere(tmp_path):
+    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", **SMALL).learn(64)
+    agent.save(tmp_path / "agent")
+    for change in (dict(seed=6), dict(num_envs=2), dict(env="MiniGrid-Empty-6x6-v0")):
+        anew = oc.OptionCritic.load(tmp_path / "agent", **change).learn(1)
+        expected = oc.OptionCritic(**{"env": "MiniGrid-Empty-5x5-v0", **SMALL, **change}).learn(1)
+        assert anew.env.level_names == expected.env.level_names and anew.num_timesteps == 64 + expected.num_timesteps
+        assert torch.equal(anew.shuffle.get_state(), expected.shuffle.get_state())
+    # other environments are reset, but the random states go on
+    agent = oc.OptionCritic("CartPole-v1", **SMALL).learn(64)
+    agent.save(tmp_path / "other")
+    loaded, fresh = oc.OptionCritic.load(tmp_path / "other").learn(1), oc.OptionCritic("CartPole-v1", **SMALL).learn(1)
+    states = [x.shuffle.get_state() for x in (agent.learn(1), loaded, fresh)]
+    assert torch.equal(states[0], states[1]) and not torch.equal(states[1], states[2])
 
 
 def test_load_without_an_environment_id(tmp_path):

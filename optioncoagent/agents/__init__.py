@@ -5,7 +5,7 @@ learner.py reads downwards and holds the fixed order of one update; the pieces i
     settings, environments, observations, modules   what is trained, on what
     rollout                                         the network runs, the environment steps
     sweep, returns, losses                          one critic to every baseline, λ-returns, gradient forms
-    metrics, checkpoint                             what is reported, what is kept
+    metrics, evaluation, checkpoint, progress       what is reported, what is kept
     option_critic                                   the learner with option-critic's network and vocabulary
 """
 

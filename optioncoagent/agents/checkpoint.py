@@ -1,6 +1,7 @@
-"""Agents on disk: weights and optimiser in safetensors, everything else in JSON. Nothing is pickled, so loading never runs code.
+"""Agents on disk: arrays in safetensors, everything else in JSON. Nothing is pickled, so loading never runs code.
 
-A folder holds agent.json (settings, gradient forms, the environment's interface, counters), weights.safetensors and optimizer.safetensors.
+A folder holds agent.json (settings, gradient forms, the environment's interface, counters), weights.safetensors, optimizer.safetensors and
+progress.safetensors (see `progress`).
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from optioncoagent.agents.environments import Interface
+from optioncoagent.agents.progress import Arrays
 
-AGENT, WEIGHTS, OPTIMIZER = "agent.json", "weights.safetensors", "optimizer.safetensors"
+AGENT, WEIGHTS, OPTIMIZER, PROGRESS = "agent.json", "weights.safetensors", "optimizer.safetensors", "progress.safetensors"
 
 
 @dataclass(frozen=True)
@@ -29,10 +32,11 @@ class Saved:
     interface: Interface
     num_timesteps: int
     num_episodes: int
+    recent: list[tuple[float, int]]
     description: dict[str, Any]
 
 
-def save(folder: Path, saved: Saved, module: nn.Module, optimizer: torch.optim.Optimizer, overwrite: bool) -> None:
+def save(folder: Path, saved: Saved, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Arrays, overwrite: bool) -> None:
     """Write an agent. Raises FileExistsError if the folder holds one and `overwrite` is not set."""
     if (folder / AGENT).exists() and not overwrite:
         raise FileExistsError(f"{folder} holds an agent already: choose another folder, or overwrite=True")
@@ -40,6 +44,7 @@ def save(folder: Path, saved: Saved, module: nn.Module, optimizer: torch.optim.O
     save_file({name: x.detach().cpu().contiguous() for name, x in module.state_dict().items()}, folder / WEIGHTS)
     moments = optimizer.state_dict()["state"]
     save_file({f"{i}.{key}": x.cpu().contiguous() for i, state in moments.items() for key, x in state.items()}, folder / OPTIMIZER)
+    safetensors.numpy.save_file(progress, folder / PROGRESS)
     content = {**vars(saved), "interface": saved.interface.to_json()}
     (folder / AGENT).write_text(json.dumps(content, indent=2, default=lambda x: np.asarray(x).tolist()) + "\n")
 
@@ -50,6 +55,10 @@ def read(folder: Path) -> Saved:
         raise FileNotFoundError(f"{folder} holds no agent: there is no {AGENT} in it")
     content = json.loads((folder / AGENT).read_text())
     return Saved(**{**content, "interface": Interface.from_json(content["interface"])})
+
+
+def read_progress(folder: Path) -> Arrays:
+    return safetensors.numpy.load_file(folder / PROGRESS)
 
 
 def restore(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:

@@ -19,11 +19,12 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
-from optioncoagent.agents import checkpoint, losses, metrics
+from optioncoagent.agents import checkpoint, losses, metrics, progress
 from optioncoagent.agents.environments import Interface, make_vector_env
+from optioncoagent.agents.evaluation import Evaluation, run_episodes
 from optioncoagent.agents.modules import at_configuration, derive_seed, make_module, torch_threads
 from optioncoagent.agents.rollout import Running, Sampler, collect, tick
-from optioncoagent.agents.settings import make_settings
+from optioncoagent.agents.settings import EVALUATION_SEED, make_settings
 from optioncoagent.agents.targets import FORMS, Batch, make_batch
 from optioncoagent.network import CoagentNetwork
 
@@ -75,6 +76,7 @@ class CoagentActorCritic:
         self.predict_sampler = Sampler(network, derive_seed(seed, "predict"), device)
         self.shuffle = torch.Generator().manual_seed(derive_seed(seed, "minibatches"))
         self.running: Running | None = None
+        self._stopped_at: progress.Arrays = {}  # where a loaded agent's training goes on
         self.num_timesteps = 0
         self.num_episodes = 0
         self.recent: deque[tuple[float, int]] = deque(maxlen=100)  # (return, length) of the last episodes
@@ -201,6 +203,15 @@ class CoagentActorCritic:
         )
         return (action, memory) if batched else (action[0], memory[0])
 
+    def evaluate(self, num_episodes: int = 100, seed: int = EVALUATION_SEED, deterministic: bool = False, env: Any = None) -> Evaluation:
+        """Run episodes: their undiscounted returns and lengths, the same for the same seed. The training goes on undisturbed.
+
+        deterministic: argmax of every policy; by default outputs are sampled (a deterministic agent can loop for ever). env: an id, Env or
+        VectorEnv to run them on; by default a new one from the agent's id, which it has unless it was made from an environment object.
+        Raises ValueError for a vector environment that does not reset in the step that ends an episode.
+        """
+        return Evaluation.of(run_episodes(self, num_episodes, seed, deterministic, env))
+
     def _checked_state(self, state: Any, n: int) -> np.ndarray:
         sizes = [self.network[name].num_outputs for name in self.network.memory]
         held = np.asarray(state)
@@ -251,10 +262,14 @@ class CoagentActorCritic:
     # Keeping
 
     def save(self, path: str | Path, overwrite: bool = False) -> None:
-        """Write a folder with weights, optimiser (safetensors) and settings (JSON). Raises FileExistsError if it holds an agent already."""
-        counters = self.num_timesteps, self.num_episodes
+        """Write a folder with weights, optimiser, where training stands (safetensors) and settings (JSON).
+
+        Raises FileExistsError if it holds an agent already.
+        """
+        stands = self._stopped_at if self.running is None else progress.to_arrays(self._generators, self.running)
+        counters = self.num_timesteps, self.num_episodes, list(self.recent)
         saved = checkpoint.Saved(asdict(self.settings), self.forms, self.interface, *counters, self.description)
-        checkpoint.save(Path(path), saved, self.module, self.optimizer, overwrite)
+        checkpoint.save(Path(path), saved, self.module, self.optimizer, stands, overwrite)
 
     @classmethod
     def load(
@@ -264,6 +279,9 @@ class CoagentActorCritic:
 
         The network (and an encoder of one's own) is code, so it is given again; loading never runs code from the folder. To train on,
         `env` is needed if the agent was made from an environment object.
+
+        On MiniGrid's compiled backend `learn` goes on as if it had never stopped, bit for bit, in the same episodes. Other environments
+        are reset with the agent's seed. Where `env` is given, or num_envs, seed or device differ, the random states start anew too.
         """
         saved = checkpoint.read(Path(path))
         agent = cls(saved.interface if env is None else env, network, encoder=encoder, forms=saved.forms, **{**saved.settings, **settings})
@@ -277,7 +295,16 @@ class CoagentActorCritic:
                 raise ValueError(f"{folder} was trained on {saved.interface.env_id} with {theirs}; this environment has {ours}")
         checkpoint.restore(folder, self.module, self.optimizer)
         self.num_timesteps, self.num_episodes = saved.num_timesteps, saved.num_episodes
+        alike = all(getattr(self.settings, name) == saved.settings[name] for name in ("num_envs", "seed", "device"))
+        if self._env is None and alike:
+            self._stopped_at = checkpoint.read_progress(folder)
+            self.recent.extend((episode_return, length) for episode_return, length in saved.recent)
         return self
+
+    @property
+    def _generators(self) -> dict[str, torch.Generator]:
+        """What training draws from."""
+        return {"": self.shuffle, **self.sampler.generators}
 
     def _start(self) -> Running:
         n, device = self.env.num_envs, self.settings.device
@@ -285,7 +312,10 @@ class CoagentActorCritic:
         start = torch.ones(n, dtype=torch.bool, device=device)
         age = torch.zeros(n, dtype=torch.long, device=device)
         outputs = self.sampler.initial(n)
-        return Running(self.env, self.spec.tensors(observation, device), start, start.clone(), age, outputs, np.zeros(n))
+        running = Running(self.env, self.spec.tensors(observation, device), start, start.clone(), age, outputs, np.zeros(n))
+        if self._stopped_at:
+            progress.from_arrays(self._stopped_at, self._generators, running, self.spec)
+        return running
 
 
 def _forms(network: CoagentNetwork, chosen: Mapping[str, str]) -> dict[str, str]:

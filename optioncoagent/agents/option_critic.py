@@ -63,7 +63,7 @@ class OptionCritic(CoagentActorCritic):
         """The agent saved in a folder, ready to act; settings given here replace its own.
 
         An encoder of one's own is code, so it is given again; loading never runs code from the folder. To train on, `env` is needed if
-        the agent was made from an environment object.
+        the agent was made from an environment object. What goes on where it stopped: see `CoagentActorCritic.load`.
         """
         saved = checkpoint.read(Path(path))
         agent = cls(saved.interface if env is None else env, **saved.description, encoder=encoder, **{**saved.settings, **settings})

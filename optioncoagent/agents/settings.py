@@ -1,4 +1,4 @@
-"""Training settings: one frozen record, checked when it is made."""
+"""Training settings: one frozen record."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import difflib
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+EVALUATION_SEED = 1_000_000  # apart from the training seeds one would choose
+
 
 @dataclass(frozen=True)
 class Settings:
-    """How the network is trained. Raises ValueError that names the field if a value is out of range."""
+    """How the network is trained. `check` says whether the values are in range."""
 
     num_envs: int = 16
     """Environments stepped together (an environment given as an object brings its own number)."""
@@ -50,7 +52,11 @@ class Settings:
     seed: int = 0
     """Seed of everything random."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ValueError that names the field if a value is out of range.
+
+        Not done when the record is made: the command line's parser would wrap the error in words of its own.
+        """
         for name in ("num_envs", "num_steps", "update_epochs", "num_minibatches", "torch_threads"):
             value = getattr(self, name)
             _require(isinstance(value, int) and not isinstance(value, bool) and value >= 1, name, value, "an integer of at least 1")
@@ -63,17 +69,20 @@ class Settings:
         _require(isinstance(self.seed, int) and self.seed >= 0, "seed", self.seed, "an integer of at least 0")
         _require(self.dtype in ("float32", "float64"), "dtype", self.dtype, '"float32" or "float64"')
         _require(all(isinstance(n, int) and n >= 1 for n in self.hidden_sizes), "hidden_sizes", self.hidden_sizes, "integers of at least 1")
-        object.__setattr__(self, "hidden_sizes", tuple(self.hidden_sizes))
 
 
 def make_settings(values: dict[str, Any]) -> Settings:
-    """Settings from keyword arguments; TypeError for a name that is none, with the nearest that is."""
+    """Settings from keyword arguments, checked; TypeError for a name that is none, with the nearest that is."""
     names = [f.name for f in fields(Settings)]
     for name in values:
         if name not in names:
             near = difflib.get_close_matches(name, [*names, "num_options", "gradient_form", "deliberation_cost", "encoder"], 1)
             raise TypeError(f"there is no setting {name!r}" + (f": did you mean {near[0]!r}?" if near else f"; there are {names}"))
-    return Settings(**values)
+    if "hidden_sizes" in values:
+        values = {**values, "hidden_sizes": tuple(values["hidden_sizes"])}  # a list, if it comes from JSON
+    settings = Settings(**values)
+    settings.check()
+    return settings
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:

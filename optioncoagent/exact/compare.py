@@ -52,8 +52,10 @@ class Comparison(NamedTuple):
     """One form against the exact gradient of its coagent.
 
     cosine; norm_ratio: |form| / |exact|; sign_agreement: share of the exact gradient's entries that are not zero whose sign the form has;
-    max_abs_difference; exact: does the form claim to be exact? Ratios are NaN where the exact gradient, or the form, is zero up to
-    rounding, and everything is where the form is not defined ("undiscounted" where episodes may never end).
+    max_abs_difference; exact: does the form claim to be exact? Either gradient counts as zero where its norm is no more than the
+    rounding of a sum like it: machine epsilon times the number of terms times the largest |d_Z Q_Ω|. Where the exact one is zero,
+    cosine, norm_ratio and sign_agreement are NaN; where the form is, cosine; and everything where the form is not defined
+    ("undiscounted" where episodes may never end).
     """
 
     coagent: str
@@ -81,7 +83,9 @@ def compare_gradients(
     chosen = [_record(form) for form in (FORMS if forms is None else forms)]
     setting = _setting(mdp, params, first, deliberation_cost, initial)
     truth = policy_gradient(mdp, setting.network, params)
-    rounding = 1e-13 * float(np.abs(setting.values.q_omega).max() * setting.values.d_z.sum())
+    # the error of a sum of n terms is about eps n max |term|: here one for each (s, ω) and each output and action
+    terms = setting.termination.size + setting.values.q_u.size
+    rounding = float(np.finfo(np.float64).eps * terms * np.abs(setting.values.d_z * setting.values.q_omega).max())
     rows = []
     for form in chosen:
         try:
@@ -105,14 +109,16 @@ def _setting(mdp: MDP, params: Mapping[str, Any], first: str, deliberation_cost:
 
 
 def _compare(form: Form, gradient: FloatArray, truth: FloatArray, rounding: float) -> Comparison:
+    gradient, truth = (np.zeros_like(x) if np.linalg.norm(x) <= rounding else x for x in (gradient, truth))
     norm, true_norm = float(np.linalg.norm(gradient)), float(np.linalg.norm(truth))
     signed = np.abs(truth) > rounding
+    agree = np.where(np.isnan(gradient), np.nan, np.sign(gradient) == np.sign(truth))[signed]
     return Comparison(
         coagent=form.coagent,
         form=form.name,
-        cosine=float(gradient @ truth) / (norm * true_norm) if norm > rounding and true_norm > rounding else np.nan,
-        norm_ratio=norm / true_norm if true_norm > rounding else np.nan,
-        sign_agreement=float((np.sign(gradient) == np.sign(truth))[signed].mean()) if signed.any() else np.nan,
+        cosine=float(gradient @ truth) / (norm * true_norm) if norm > 0 and true_norm > 0 else np.nan,
+        norm_ratio=norm / true_norm if true_norm > 0 else np.nan,
+        sign_agreement=float(agree.mean()) if agree.size else np.nan,
         max_abs_difference=float(np.abs(gradient - truth).max(initial=0.0)),
         exact=form.exact,
     )

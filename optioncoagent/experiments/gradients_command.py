@@ -61,7 +61,8 @@ class Gradients:
     plot: Path | None = None
     """File for a picture of the table (.png, .pdf or .svg)."""
 
-    def __post_init__(self) -> None:
+    def check(self) -> None:
+        """Raise ValueError or FileNotFoundError that names a value out of range, or a file that cannot be written."""
         for name, least in (("num_options", 2), ("steps", 0), ("seed", 0), ("level_seed", 0), ("scale", 0)):
             if not getattr(self, name) >= least:
                 raise ValueError(f"{name}={getattr(self, name)}: it must be at least {least}")
@@ -85,7 +86,11 @@ def _format(command: Gradients) -> str:
 
 
 def main(command: Gradients) -> None:
-    """Write the table, and the picture if one is asked for. Raises ValueError for an environment that cannot be enumerated."""
+    """Write the table, and the picture if one is asked for.
+
+    Raises as `Gradients.check` does, and ValueError for an environment that cannot be enumerated.
+    """
+    command.check()
     from optioncoagent.exact import compare_gradients, expected_return
     from optioncoagent.experiments.ascent import ascend, gradient_along, of_length
     from optioncoagent.option_critic import option_critic

@@ -30,7 +30,7 @@ class Reproduce:
     full: bool = False
     """The paper's numbers of episodes: 5e8 for each finite-difference estimate of figure 5."""
     only: tuple[str, ...] = ()
-    """Names of settings to run, all by default."""
+    """Names of settings to run, all by default; a wrong name gets the list of them."""
     plot_only: bool = False
     """Draw the figure again from the folder's files."""
     threads: int = os.cpu_count() or 1
@@ -41,7 +41,13 @@ class Reproduce:
 
 
 def main(command: Reproduce) -> None:
-    """Run it and print where the figure is. SystemExit 130 after Ctrl-C, 2 for a setting or folder that does not fit."""
+    """Run it and print where the figure is. SystemExit 130 after Ctrl-C.
+
+    Raises ValueError for a setting that does not exist, FileExistsError for a folder of other settings, FileNotFoundError for one without
+    rows to plot.
+    """
+    if command.threads < 1:
+        raise ValueError(f"threads={command.threads}: it must be at least 1")
     experiment = load(command.experiment)
     from optioncoagent.experiments import runner
 
@@ -54,9 +60,6 @@ def main(command: Reproduce) -> None:
     except KeyboardInterrupt:
         print(f"stopped; what is finished is in {folder}, and the same command goes on from there", file=sys.stderr)
         raise SystemExit(130) from None
-    except (FileExistsError, FileNotFoundError) as error:
-        print(error, file=sys.stderr)
-        raise SystemExit(2) from None
     for line in experiment.summary(runner.read_rows(folder)):
         print(line)
     print(f"{experiment.ASSUMPTIONS}\n{path} ({time.perf_counter() - began:.0f} s)")
@@ -71,6 +74,5 @@ def _chosen(experiment: ModuleType, command: Reproduce) -> dict[str, Any]:
     settings = experiment.FULL if command.full else experiment.SETTINGS
     unknown = [name for name in command.only if name not in settings]
     if unknown:
-        print(f"{command.experiment} has no setting {unknown[0]!r}; its settings are {', '.join(settings)}", file=sys.stderr)
-        raise SystemExit(2)
+        raise ValueError(f"{command.experiment} has no setting {unknown[0]!r}; its settings are {', '.join(map(repr, settings))}")
     return {name: setting for name, setting in settings.items() if not command.only or name in command.only}

@@ -1,0 +1,49 @@
+"""Where training stands, as arrays that a checkpoint can hold: the random states, the environments and what runs in them.
+
+Environments are kept where their state is arrays, which is MiniGrid's compiled backend. Others start new episodes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from optioncoagent.agents.observations import ObservationSpec
+from optioncoagent.agents.rollout import Running
+
+Arrays = dict[str, np.ndarray]
+Generators = Mapping[str, torch.Generator]
+
+
+def to_arrays(generators: Generators, running: Running) -> Arrays:
+    """Everything that the next rollout depends on, but for the parameters."""
+    arrays = {f"generator/{name}": generator.get_state().numpy() for name, generator in generators.items()}
+    env: Any = running.env
+    if _has_arrays(env):
+        # but for the seeds, Python's integers, that name the levels: a reset brings them back
+        arrays |= {f"environment/{name}": x for name, x in env.get_state().items() if x.dtype != object}
+        arrays |= {f"outputs/{name}": x.cpu().numpy() for name, x in running.outputs.items()}
+        arrays |= {"start": running.start.cpu().numpy(), "age": running.age.cpu().numpy(), "episode_return": running.episode_return}
+    return arrays
+
+
+def from_arrays(arrays: Arrays, generators: Generators, running: Running, spec: ObservationSpec) -> None:
+    """Put generators and `running`, which has just been started from the same seed, where `to_arrays` found them."""
+    for name, generator in generators.items():
+        generator.set_state(torch.from_numpy(arrays[f"generator/{name}"]))
+    env: Any = running.env
+    if "start" not in arrays or not _has_arrays(env):
+        return
+    device = running.start.device
+    env.set_state({name: arrays.get(f"environment/{name}", x) for name, x in env.get_state().items()})
+    running.observation = spec.tensors(env.observations(), device)
+    running.outputs = {name: torch.from_numpy(arrays[f"outputs/{name}"]).to(device) for name in running.outputs}
+    running.start, running.age = (torch.from_numpy(arrays[name]).to(device) for name in ("start", "age"))
+    running.episode_return = arrays["episode_return"]
+
+
+def _has_arrays(env: Any) -> bool:
+    return getattr(env, "backend", None) == "compiled"
