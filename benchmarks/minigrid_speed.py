@@ -1,20 +1,21 @@
 """The claim: MiniGrid steps as fast as a learner can take them, with levels, rules and observations unchanged.
 
-Prints three tables, each ratio from this one run:
+Prints four tables, each ratio from this one run:
 
 1. random actions, resets included, compiled ids, by batch and threads;
 2. episodes of ten steps, as a policy makes them that solves its level in ten: every tenth step of an environment
    draws a new level (`max_steps=10`, the environments out of step with each other). Levels come from the compiled
    generators, each environment's from its own seeded stream, as in stock MiniGrid; there is no pool;
-3. ids that keep MiniGrid's own levels and rules: stepping alone (calls in which no episode ended, agents turning and
-   walking), then random actions with resets, and the share of that time that MiniGrid's own code takes: it bounds
-   the ratio.
+3. MiniGrid's own levels and rules (`backend="stock"`; the three Carrying ids have no other): stepping alone (calls in
+   which no episode ended, agents turning and walking), then random actions with resets, and the share of that time that
+   MiniGrid's own code takes: it bounds the ratio;
+4. the slowest of all compiled ids, random actions, resets included, batch 1,024, one thread.
 
 "stock" is gymnasium.make_vec's SyncVectorEnv of 16 environments; "copy" is a plain copy of one batch of observations.
 What runs on one thread (x1, stock, copy) is timed by the processor time it takes, so that other programs on the machine
 do not count; two threads (x2) by the clock on the wall, at the median call.
 
-    python benchmarks/minigrid_speed.py [--seconds 0.3] [--table 1 2 3]
+    python benchmarks/minigrid_speed.py [--seconds 0.3] [--table 1 2 3 4]
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ from collections.abc import Iterator
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
+from tqdm import tqdm
 
-from optioncoagent_envs import make_minigrid
+from optioncoagent_envs import compiled_ids, make_minigrid
 
 COMPILED = [
     "MiniGrid-Empty-8x8-v0",
@@ -52,19 +54,33 @@ COMPILED = [
     "MiniGrid-ObstructedMaze-1Dlhb-v0",
     "MiniGrid-ObstructedMaze-Full-v1",
     "MiniGrid-Dynamic-Obstacles-8x8-v0",
-]
-STOCK = [
+    "MiniGrid-Playground-v0",
     "MiniGrid-Fetch-8x8-N3-v0",
     "MiniGrid-GoToDoor-8x8-v0",
     "MiniGrid-GoToObject-8x8-N2-v0",
     "MiniGrid-PutNear-8x8-N3-v0",
     "MiniGrid-RedBlueDoors-8x8-v0",
     "MiniGrid-MemoryS13-v0",
-    "MiniGrid-Playground-v0",
     "BabyAI-GoToLocal-v0",
     "BabyAI-GoTo-v0",
+    "BabyAI-OpenDoorsOrderN4-v0",
+    "BabyAI-UnblockPickup-v0",
     "BabyAI-PutNextLocal-v0",
+    "BabyAI-Unlock-v0",
     "BabyAI-OneRoomS20-v0",
+    "BabyAI-SynthSeq-v0",
+    "BabyAI-BossLevel-v0",
+]
+STOCK = [
+    "BabyAI-PutNextS5N2Carrying-v0",
+    "BabyAI-PutNextS6N3Carrying-v0",
+    "BabyAI-PutNextS7N4Carrying-v0",
+    "MiniGrid-DoorKey-8x8-v0",
+    "MiniGrid-MultiRoom-N6-v0",
+    "MiniGrid-Fetch-8x8-N3-v0",
+    "MiniGrid-MemoryS13-v0",
+    "BabyAI-GoToLocal-v0",
+    "BabyAI-GoTo-v0",
     "BabyAI-BossLevel-v0",
 ]
 BATCHES = (16, 256, 1024, 4096)  # two threads are used from 512 environments on
@@ -189,6 +205,20 @@ def table_stock(seconds: float) -> None:
         print(env_id, "|", " | ".join(cells + own), flush=True)
 
 
+def table_slowest(seconds: float) -> None:
+    print("\n4. the slowest of all compiled ids, batch 1024, one thread; million steps a second\n")
+    speeds = {}
+    for env_id in tqdm(compiled_ids(), leave=False):
+        env = make_minigrid(env_id, 1024, seed=0)
+        env.reset()
+        speeds[env_id] = steps_per_second(env, seconds)
+        env.close()
+    print(f"id | million steps a second (median of {len(speeds)} ids: {np.median(list(speeds.values())) / 1e6:.2f})")
+    print("--- |" * 2)
+    for env_id, speed in sorted(speeds.items(), key=lambda pair: pair[1])[:8]:
+        print(env_id, "|", f"{speed / 1e6:.2f}")
+
+
 def shares(env_id: str, seconds: float) -> list[str]:
     """Which parts of the time of a batch with random actions MiniGrid's own code takes: its rules, its resets."""
     env = make_minigrid(env_id, 16, seed=0, backend="stock")
@@ -216,11 +246,11 @@ def shares(env_id: str, seconds: float) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=0.3, help="for each measurement")
-    parser.add_argument("--table", type=int, nargs="*", default=[1, 2, 3])
+    parser.add_argument("--table", type=int, nargs="*", default=[1, 2, 3, 4])
     settings = parser.parse_args()
     warnings.simplefilter("ignore", DeprecationWarning)  # older versions of ids are measured too
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start")
-    for number, table in enumerate((table_random, table_short_episodes, table_stock), 1):
+    for number, table in enumerate((table_random, table_short_episodes, table_stock, table_slowest), 1):
         if number in settings.table:
             table(settings.seconds)
 
