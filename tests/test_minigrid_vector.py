@@ -414,3 +414,12 @@ def test_draws_are_numpys(seed, ranges):
 def test_other_generators_are_refused():
     with pytest.raises(ValueError, match="MT19937"):
         stream_of(np.random.Generator(np.random.MT19937(0)))
+
+
+def test_levels_without_a_place_for_the_agent_are_drawn_anew():
+    """MiniGrid searches for ever in some levels of this id, seven among these 2,560."""
+    env = make_minigrid("BabyAI-SynthS5R2-v0", 64, seed=0)
+    env.reset()
+    for _ in range(40):
+        env._renew(np.arange(64))
+    assert (env.get_state()["count"] == 40).all()

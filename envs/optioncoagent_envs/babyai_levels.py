@@ -81,7 +81,7 @@ def _levels(rows, rng, grid, agent, marks, shape, settings):
             try:
                 begin_level(level)
                 stands = mission(level) and end_level(level)  # type: ignore[name-defined]  # noqa: F821 (see levels_of)
-            except Exception:  # MiniGrid's RecursionError after many vain draws: it begins again, too
+            except Exception:  # RecursionError after many vain draws: MiniGrid begins again, too
                 stands = False
 
 

@@ -27,6 +27,7 @@ from optioncoagent_envs.minigrid_random import below
 
 BLUE, GREEN, GREY = COLOR_TO_IDX["blue"], COLOR_TO_IDX["green"], COLOR_TO_IDX["grey"]
 TRIES = 1000  # of place_obj inside a room, before it gives up
+PATIENCE = 100_000  # tries to place the agent; if there is a place at all, one in some hundreds finds it
 SIDE_ROOMS = np.array([[2, 1], [1, 2], [0, 1], [1, 0]])
 CORNERS = np.array([[2, 0], [2, 2], [0, 2], [0, 0]])
 
@@ -168,9 +169,9 @@ def add_object(stream, cells, agent, shape, size, i, j, code):
 
 @njit(cache=True, nogil=True)
 def enter_room(stream, cells, agent, shape, size, i, j):
-    """RoomGrid.place_agent: facing a wall or nothing."""
+    """RoomGrid.place_agent: facing a wall or nothing. Where there is no such place MiniGrid searches for ever; this gives up."""
     x, y = i * (size - 1), j * (size - 1)
-    while True:
+    for _ in range(PATIENCE):
         at = place(stream, cells, shape, x, y, size, size, 0, 0, TRIES)
         direction = below(stream, 0, 4)
         step = 1 if direction % 2 == 0 else shape[2]
@@ -178,6 +179,7 @@ def enter_room(stream, cells, agent, shape, size, i, j):
         if front == EMPTY or WALL <= front < KEY:
             agent[POSITION], agent[DIRECTION] = at, direction
             return
+    raise RecursionError("there is no place for the agent")
 
 
 @njit(cache=True, nogil=True)
