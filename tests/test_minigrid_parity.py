@@ -16,6 +16,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from minigrid.core.constants import DIR_TO_VEC
 from minigrid.core.world_object import Ball, Key
 from minigrid.envs import DynamicObstaclesEnv
+from minigrid_task_scripts import TASK_EVENTS, task_event, task_script
 
 from optioncoagent_envs import compiled_ids, make_minigrid
 from optioncoagent_envs.minigrid_vector import minigrid_ids
@@ -63,6 +64,8 @@ def assert_same_infos(ours: dict, theirs: dict) -> None:
 
 def put_before_something(core, rng) -> list[int]:
     """Puts the agent of a stock environment before a random object; returns the actions to take there."""
+    if type(core) in TASK_EVENTS:
+        return task_script(core, rng)
     cells = [(k % core.width, k // core.width, obj) for k, obj in enumerate(core.grid.grid)]
     things = [(x, y, obj) for x, y, obj in cells if obj is not None and obj.type != "wall"]
     target = getattr(core, "obj", None)
@@ -98,6 +101,8 @@ def put_before_something(core, rng) -> list[int]:
 
 def event(core, action) -> str | None:
     """What the action is about to do in a stock environment, by name."""
+    if type(core) in TASK_EVENTS:
+        return task_event(core, action)
     front = core.grid.get(*core.front_pos)
     if isinstance(core, DynamicObstaclesEnv):
         known = action == FORWARD and front is not None and front.type in ("goal", "ball", "wall")
@@ -118,6 +123,8 @@ def event(core, action) -> str | None:
 
 def possible_events(core) -> set[str]:
     """The events that a level of this class always allows for."""
+    if type(core) in TASK_EVENTS:
+        return {"time-out"} | TASK_EVENTS[type(core)]
     kinds = {obj.type for obj in core.grid.grid if obj is not None}
     if isinstance(core, DynamicObstaclesEnv):
         return {"time-out", "goal", "ball", "wall"}

@@ -9,7 +9,7 @@ from test_minigrid_parity import assert_same_observations, assert_same_step, sto
 from optioncoagent_envs import make_minigrid
 from optioncoagent_envs.minigrid_levels import STEPS
 
-NUM_ACTIONS = 6  # "done" does nothing
+NUM_ACTIONS = 7
 WIDTH = 512  # states expanded together
 
 
@@ -62,6 +62,12 @@ def state_key(state: dict, row: int) -> bytes:
         "MiniGrid-KeyCorridorS3R3-v0",
         "MiniGrid-ObstructedMaze-1Dlhb-v0",
         "MiniGrid-ObstructedMaze-2Dl-v0",
+        "MiniGrid-Fetch-8x8-N3-v0",
+        "MiniGrid-GoToObject-8x8-N2-v0",
+        "MiniGrid-GoToDoor-8x8-v0",
+        "MiniGrid-PutNear-8x8-N3-v0",
+        "MiniGrid-RedBlueDoors-8x8-v0",
+        "MiniGrid-MemoryS13Random-v0",
         pytest.param("MiniGrid-LockedRoom-v0", marks=pytest.mark.slow),
         pytest.param("MiniGrid-KeyCorridorS6R3-v0", marks=pytest.mark.slow),
         pytest.param("MiniGrid-ObstructedMaze-2Dlhb-v1", marks=pytest.mark.slow),

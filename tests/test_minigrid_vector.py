@@ -34,7 +34,7 @@ def rollout(env, num_steps: int, seed: int = 0) -> list:
 
 
 def test_covered_ids():
-    assert len(compiled_ids()) == 151 and set(compiled_ids()) < set(minigrid_ids())
+    assert len(compiled_ids()) == 169 and set(compiled_ids()) < set(minigrid_ids())
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -106,7 +106,7 @@ def test_arguments():
         with pytest.raises(ValueError):
             make_minigrid(DOORKEY, 2, **wrong)
     with pytest.raises(ValueError, match="stock"):
-        make_minigrid("MiniGrid-Fetch-5x5-N2-v0", 2, backend="compiled")
+        make_minigrid("BabyAI-PutNextS5N2Carrying-v0", 2, backend="compiled")
     with pytest.raises(ValueError, match="no MiniGrid"):
         make_minigrid("CartPole-v1", 2)
     with pytest.raises(gym.error.NameNotFound):

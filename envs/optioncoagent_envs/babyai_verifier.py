@@ -21,7 +21,7 @@ from numba import njit
 
 from optioncoagent_envs.minigrid_codes import BALL, BOX, DOOR_CLOSED, DOOR_OPEN, EMPTY, KEY, NUM_COLORS, WALL
 from optioncoagent_envs.minigrid_levels import AGENT_COLUMNS, CARRIED, DIRECTION, POSITION
-from optioncoagent_envs.minigrid_rules import DROP, GOAL_ONLY, PICK_UP, TOGGLE, act
+from optioncoagent_envs.minigrid_rules import DROP, GOAL_ONLY, PICK_UP, TOGGLE, act, ahead
 
 ORDER, STRICT, CARRIED_MARK, CLAUSES = range(AGENT_COLUMNS, AGENT_COLUMNS + 4)
 KIND, CLAUSE_STRICT, FIRST, SECOND, DONE, KNOWS = range(6)
@@ -73,12 +73,6 @@ def act_as_told(cells, agent, marks, action, stride):
         members[front] = 0
     status = verify(cells, agent, marks, action, stride, carried, carried_mark)
     return 1 if status == SUCCESS else -3 if status == FAILURE else outcome
-
-
-@njit(cache=True, nogil=True)
-def ahead(agent, stride):
-    step = 1 if agent[DIRECTION] % 2 == 0 else stride
-    return agent[POSITION] + step if agent[DIRECTION] < 2 else agent[POSITION] - step
 
 
 @njit(cache=True, nogil=True)

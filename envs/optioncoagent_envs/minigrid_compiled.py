@@ -150,7 +150,7 @@ class CompiledMiniGrid(MiniGridBatch):
             self._mission_of_row[row] = text
 
     def _row(self, index: int) -> Row:
-        return Row(self._grid[index], self._agent[index], self._marks[index], self._rng[index])
+        return Row(self._grid[index], self._agent[index], self._marks[index], self._rng[index], self._family.rule)
 
     @property
     def _image_shape(self) -> tuple[int, ...]:

@@ -12,13 +12,16 @@ from minigrid.minigrid_env import MiniGridEnv
 
 from optioncoagent_envs import minigrid_levels as levels
 from optioncoagent_envs import minigrid_rooms as rooms
+from optioncoagent_envs import minigrid_tasks as tasks
 from optioncoagent_envs.babyai_families import MISSIONS, follows_babyai
 from optioncoagent_envs.minigrid_codes import BALL, BOX, BOX_NAMED, GREY_WALL, KEY, LAVA, NAMED, NUM_COLORS
 from optioncoagent_envs.minigrid_family import Family
-from optioncoagent_envs.minigrid_rules import AVOID, OPEN, PICKUP
+from optioncoagent_envs.minigrid_rules import AVOID, FETCH, GO_NEXT_TO, MATCH, OPEN, PICKUP, PUT_NEAR, RED_THEN_BLUE
 
 COLORS_BY_INDEX = [IDX_TO_COLOR[index] for index in range(NUM_COLORS)]
 assert sorted(COLORS_BY_INDEX) == COLOR_NAMES and len(COLOR_TO_IDX) == NUM_COLORS
+THINGS = [f"{color} {kind}" for kind in ("key", "ball", "box") for color in COLORS_BY_INDEX]  # as in `minigrid_tasks`
+WORDINGS = ("get a", "go get a", "fetch a", "go fetch a", "you must fetch a")
 
 
 def _pick_up(env: Any) -> list[str]:
@@ -29,6 +32,18 @@ def _pick_up(env: Any) -> list[str]:
 
 def _locked_room(env: Any) -> list[str]:
     return [env._gen_mission(lock, room, lock) for lock in COLORS_BY_INDEX for room in COLORS_BY_INDEX]
+
+
+def _fetch(env: Any) -> list[str]:
+    return [f"{wording} {thing}" for wording in WORDINGS for thing in THINGS if not thing.endswith("box")]
+
+
+def _put_near(env: Any) -> list[str]:
+    return [f"put the {moved} near the {target}" for moved in THINGS for target in THINGS]
+
+
+def _num_objects(env: Any) -> list[int]:
+    return [env.numObjs]
 
 
 def _start(env: Any) -> list[int]:
@@ -86,6 +101,12 @@ FAMILIES: dict[type[MiniGridEnv], Family] = {
     envs.ObstructedMaze_1Dlhb: Family(rooms.obstructed_maze, PICKUP, _two_rooms),
     envs.ObstructedMaze_Full: Family(rooms.obstructed_maze, PICKUP, _maze),
     envs.ObstructedMaze_Full_V1: Family(rooms.obstructed_maze, PICKUP, _maze),
+    envs.FetchEnv: Family(tasks.fetch, FETCH, _num_objects, _fetch),
+    envs.GoToObjectEnv: Family(tasks.go_to_object, GO_NEXT_TO, _num_objects, lambda env: [f"go to the {thing}" for thing in THINGS]),
+    envs.GoToDoorEnv: Family(tasks.go_to_door, GO_NEXT_TO, missions=lambda env: [f"go to the {color} door" for color in COLORS_BY_INDEX]),
+    envs.PutNearEnv: Family(tasks.put_near, PUT_NEAR, _num_objects, _put_near),
+    envs.RedBlueDoorEnv: Family(tasks.red_blue_door, RED_THEN_BLUE),
+    envs.MemoryEnv: Family(tasks.memory, MATCH, lambda env: [env.random_length] if env.height % 2 else None),
 }
 
 

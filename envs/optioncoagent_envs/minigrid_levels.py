@@ -18,10 +18,11 @@ from numba import njit
 from optioncoagent_envs.minigrid_codes import BALL, DOOR_CLOSED, DOOR_LOCKED, EMPTY, GOAL, GREY_WALL, KEY, LAVA
 from optioncoagent_envs.minigrid_random import below, shuffle
 
-# The columns of `agent`; LIMIT: of steps; DOOR: the one to be opened. Then come a family's own: the positions of obstacles
-# that move, in the order in which they do, or an instruction (`babyai_verifier`).
-POSITION, DIRECTION, CARRIED, STEPS, LIMIT, MISSION, DOOR = range(7)
-AGENT_COLUMNS = 7
+# The columns of `agent`; LIMIT: of steps; TARGET: where the mission leads, and OTHER: a second position or the code of an
+# object that it names (`minigrid_rules`, `minigrid_task_rules`). Then come a family's own: the positions of obstacles that
+# move, in the order in which they do, or an instruction (`babyai_verifier`).
+POSITION, DIRECTION, CARRIED, STEPS, LIMIT, MISSION, TARGET, OTHER = range(8)
+AGENT_COLUMNS = 8
 OBSTACLE = BALL + COLOR_TO_IDX["blue"]
 OBSTACLE_TRIES = 100
 COLORS = np.array([COLOR_TO_IDX[name] for name in COLOR_NAMES])  # in the order in which MiniGrid draws them
@@ -66,7 +67,7 @@ def walled(cells, shape):
 @njit(cache=True, nogil=True)
 def begin(agent, at, direction):
     agent[POSITION], agent[DIRECTION], agent[CARRIED] = at, direction, EMPTY
-    agent[STEPS], agent[MISSION], agent[DOOR] = 0, 0, 0
+    agent[STEPS], agent[MISSION], agent[TARGET], agent[OTHER] = 0, 0, 0, 0
 
 
 @njit(cache=True, nogil=True)

@@ -10,10 +10,10 @@ from optioncoagent_envs.minigrid_codes import BALL, BOX, BOX_NAMED, DOOR_CLOSED,
 from optioncoagent_envs.minigrid_levels import (
     COLORS,
     DIRECTION,
-    DOOR,
     FOREVER,
     MISSION,
     POSITION,
+    TARGET,
     bar,
     begin,
     blank,
@@ -201,7 +201,7 @@ def unlock(rows, rng, grid, agent, shape, settings):
         color = COLORS[below(stream, 0, 6)]
         door = add_door(cells, plan, 2, 0, 0, color, True)
         if not settings[1]:
-            me[DOOR] = door
+            me[TARGET] = door
         if settings[2]:
             cells[door - 1] = BALL + COLORS[below(stream, 0, 6)]
         add_object(stream, cells, me, shape, size, 0, 0, KEY + color)

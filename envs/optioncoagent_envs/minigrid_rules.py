@@ -2,8 +2,8 @@
 
 The arrays are those of `minigrid_levels`. A goal or lava that the agent enters ends the episode in every environment;
 `rule` says what else does: GOAL_ONLY nothing, PICKUP holding the object that the mission names after a pick-up action,
-OPEN the named door standing open after a toggle action, AVOID walking towards anything but the goal, among obstacles
-that move first, TOLD what BabyAI's instruction asks for (`babyai_verifier`).
+OPEN the door at TARGET standing open after a toggle action, AVOID walking towards anything but the goal, among obstacles
+that move first, TOLD what BabyAI's instruction asks for (`babyai_verifier`), the others what `minigrid_task_rules` says.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from optioncoagent_envs.minigrid_levels import (
     AGENT_COLUMNS,
     CARRIED,
     DIRECTION,
-    DOOR,
     OBSTACLE_TRIES,
     POSITION,
+    TARGET,
     find,
 )
 
-GOAL_ONLY, PICKUP, OPEN, AVOID, TOLD = range(5)
+GOAL_ONLY, PICKUP, OPEN, AVOID, TOLD, FETCH, GO_NEXT_TO, PUT_NEAR, RED_THEN_BLUE, MATCH = range(10)
 LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE, DONE = range(7)  # minigrid.core.actions.Actions
 
 
@@ -58,11 +58,17 @@ def toggled(code, carried):
 
 
 @njit(cache=True, nogil=True)
+def ahead(agent, stride):
+    """The position before the agent."""
+    step = 1 if agent[DIRECTION] % 2 == 0 else stride
+    return agent[POSITION] + step if agent[DIRECTION] < 2 else agent[POSITION] - step
+
+
+@njit(cache=True, nogil=True)
 def act(cells, agent, action, stride, rule):
     """One action of one agent; returns 1 for success, -1 for lava, 0 otherwise."""
     direction = agent[DIRECTION]
-    step = 1 if direction % 2 == 0 else stride
-    front = agent[POSITION] + step if direction < 2 else agent[POSITION] - step
+    front = ahead(agent, stride)
     code = np.int64(cells[front])
     carried = agent[CARRIED]
     if action == LEFT:
@@ -88,7 +94,7 @@ def act(cells, agent, action, stride, rule):
             agent[CARRIED] = EMPTY
     elif action == TOGGLE:
         cells[front] = toggled(code, carried)
-        if rule == OPEN and DOOR_OPEN <= cells[agent[DOOR]] < DOOR_CLOSED:
+        if rule == OPEN and DOOR_OPEN <= cells[agent[TARGET]] < DOOR_CLOSED:
             return 1
     return 0
 
@@ -98,9 +104,7 @@ def act_among_obstacles(cells, agent, stream, action, shape):
     """DynamicObstaclesEnv.step: as `act`, or -2 for running into something."""
     if action > FORWARD:
         action = LEFT
-    direction = agent[DIRECTION]
-    step = 1 if direction % 2 == 0 else shape[2]
-    front = cells[agent[POSITION] + step if direction < 2 else agent[POSITION] - step]
+    front = cells[ahead(agent, shape[2])]
     blocked = front != EMPTY and not GOAL <= front < LAVA
     for k in range(AGENT_COLUMNS, len(agent)):
         y, x = agent[k] // shape[2] - shape[3] - 1, agent[k] % shape[2] - shape[3] - 1

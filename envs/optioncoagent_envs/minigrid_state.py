@@ -7,13 +7,26 @@ from copy import copy
 from typing import Any, NamedTuple
 
 import numpy as np
+from minigrid.core.constants import COLOR_TO_IDX, OBJECT_TO_IDX
 from minigrid.core.grid import Grid
+from minigrid.core.world_object import WorldObj
 from minigrid.minigrid_env import MiniGridEnv
 
 from optioncoagent_envs.babyai_instructions import missions_of, read_instruction, write_instruction
 from optioncoagent_envs.minigrid_codes import EMPTY, code_of, is_named, object_of
-from optioncoagent_envs.minigrid_levels import AGENT_COLUMNS, CARRIED, DIRECTION, DOOR, LIMIT, MISSION, POSITION, STEPS
+from optioncoagent_envs.minigrid_levels import AGENT_COLUMNS, CARRIED, DIRECTION, LIMIT, MISSION, OTHER, POSITION, STEPS, TARGET
 from optioncoagent_envs.minigrid_random import generator_of, stream_of
+from optioncoagent_envs.minigrid_rules import FETCH, GO_NEXT_TO, MATCH, OPEN, PUT_NEAR, RED_THEN_BLUE, TOLD
+
+# By the rule: the columns of `agent` and the attributes of MiniGrid's environment that they stand for. The column is the
+# position of a door; or that position itself; or the code of an object of which MiniGrid keeps type and colour.
+DOORS: dict[int, dict[int, str]] = {OPEN: {TARGET: "door"}, RED_THEN_BLUE: {TARGET: "blue_door", OTHER: "red_door"}}
+PLACES: dict[int, dict[int, str]] = {
+    GO_NEXT_TO: {TARGET: "target_pos"},
+    PUT_NEAR: {TARGET: "target_pos"},
+    MATCH: {TARGET: "success_pos", OTHER: "failure_pos"},
+}
+WANTED: dict[int, tuple[str, str]] = {FETCH: ("targetType", "targetColor"), PUT_NEAR: ("move_type", "moveColor")}
 
 Shape = tuple[int, int, int, int]
 
@@ -25,11 +38,7 @@ class Row(NamedTuple):
     agent: np.ndarray
     marks: np.ndarray
     rng: np.ndarray
-
-    @property
-    def is_told(self) -> bool:
-        """Whether the row carries one of BabyAI's instructions."""
-        return self.marks.size > 0
+    rule: int
 
 
 def positions(shape: Shape) -> Callable[[int, int], int]:
@@ -38,10 +47,16 @@ def positions(shape: Shape) -> Callable[[int, int], int]:
     return lambda x, y: int((y + pad) * stride + x + pad)
 
 
+def points(shape: Shape) -> Callable[[int], tuple[int, int]]:
+    """position -> (x, y)."""
+    _, _, stride, pad = shape
+    return lambda at: (int(at) % stride - pad, int(at) // stride - pad)
+
+
 def read_row(model: MiniGridEnv, row: Row, shape: Shape, missions: list[str]) -> MiniGridEnv:
     """A copy of `model` in the state of the row; it can be stepped, rendered, and reset to the row's next level."""
     width, height, stride, pad = shape
-    agent = row.agent
+    agent, point = row.agent, points(shape)
     env: Any = copy(model)
     env.np_random = generator_of(row.rng)
     env.grid = Grid(width, height)
@@ -57,41 +72,49 @@ def read_row(model: MiniGridEnv, row: Row, shape: Shape, missions: list[str]) ->
             obj.init_pos = obj.cur_pos = (x, y)
         if is_named(int(code)):
             env.obj = obj
-    y, x = divmod(int(agent[POSITION]), stride)
-    env.agent_pos, env.agent_dir = (x - pad, y - pad), int(agent[DIRECTION])
-    if agent[DOOR]:
-        y, x = divmod(int(agent[DOOR]), stride)
-        env.door = env.grid.get(x - pad, y - pad)
+    env.agent_pos, env.agent_dir = point(agent[POSITION]), int(agent[DIRECTION])
+    for column, name in DOORS.get(row.rule, {}).items():
+        setattr(env, name, env.grid.get(*point(agent[column])))
+    for column, name in PLACES.get(row.rule, {}).items():
+        setattr(env, name, point(agent[column]))
+    if row.rule in WANTED:
+        wanted: Any = object_of(int(agent[OTHER]))
+        for name, value in zip(WANTED[row.rule], (wanted.type, wanted.color), strict=True):
+            setattr(env, name, value)
     env.step_count, env.max_steps = int(agent[STEPS]), int(agent[LIMIT])
-    if row.is_told:
+    if row.rule == TOLD:
         env.mission = missions_of(agent[None])[0]
         env.instrs = read_instruction(env, agent, row.marks, positions(shape))
     else:
         env.mission = missions[agent[MISSION]]
         if len(agent) > AGENT_COLUMNS:
-            places = [divmod(int(at), stride) for at in agent[AGENT_COLUMNS:]]
-            env.obstacles = [env.grid.get(x - pad, y - pad) for y, x in places]
+            env.obstacles = [env.grid.get(*point(at)) for at in agent[AGENT_COLUMNS:]]
     return env
 
 
 def write_row(env: Any, row: Row, shape: Shape, missions: list[str]) -> None:
     """Writes the state of `env` to the row; a mission that is not among `missions` is added there.
 
-    Raises ValueError if `env` holds an object that has no code.
+    Raises ValueError if `env` holds an object that has no code, or lacks a door that its mission names.
     """
     width, height, stride, pad = shape
-    position, agent = positions(shape), row.agent
-    target, door = getattr(env, "obj", None), getattr(env, "door", None)
-    codes = [code_of(obj, obj is not None and obj is target) for obj in env.grid.grid]
+    position, agent, objects = positions(shape), row.agent, env.grid.grid
+    target = getattr(env, "obj", None)
+    codes = [code_of(obj, obj is not None and obj is target) for obj in objects]
     row.grid.reshape(-1, stride)[pad : pad + height, pad : pad + width] = np.reshape(codes, (height, width))
     agent[CARRIED] = EMPTY if env.carrying is None else code_of(env.carrying, env.carrying is target)
     agent[POSITION], agent[DIRECTION] = position(*env.agent_pos), env.agent_dir
     agent[STEPS], agent[LIMIT] = env.step_count, env.max_steps
-    agent[MISSION] = agent[DOOR] = 0
-    if door is not None:
-        k = next(k for k, obj in enumerate(env.grid.grid) if obj is door)
-        agent[DOOR] = position(k % width, k // width)
-    if row.is_told:
+    agent[MISSION] = agent[TARGET] = agent[OTHER] = 0
+    for column, name in DOORS.get(row.rule, {}).items():
+        k = objects.index(getattr(env, name))
+        agent[column] = position(k % width, k // width)
+    for column, name in PLACES.get(row.rule, {}).items():
+        agent[column] = position(*getattr(env, name))
+    if row.rule in WANTED:
+        kind, color = (getattr(env, name) for name in WANTED[row.rule])
+        agent[OTHER] = code_of(WorldObj.decode(OBJECT_TO_IDX[kind], COLOR_TO_IDX[color], 0))
+    if row.rule == TOLD:
         write_instruction(env, agent, row.marks, position)
     else:
         if env.mission not in missions:

@@ -6,7 +6,20 @@ from numba import njit
 
 from optioncoagent_envs.babyai_verifier import act_as_told
 from optioncoagent_envs.minigrid_levels import LIMIT, STEPS
-from optioncoagent_envs.minigrid_rules import AVOID, DONE, LEFT, TOLD, act, act_among_obstacles
+from optioncoagent_envs.minigrid_rules import (
+    AVOID,
+    DONE,
+    FETCH,
+    GO_NEXT_TO,
+    LEFT,
+    MATCH,
+    PUT_NEAR,
+    RED_THEN_BLUE,
+    TOLD,
+    act,
+    act_among_obstacles,
+)
+from optioncoagent_envs.minigrid_task_rules import act_fetching, act_going_next_to, act_matching, act_on_red_then_blue, act_putting_near
 
 
 @njit(cache=True, nogil=True)
@@ -29,6 +42,16 @@ def step_rows(first, last, actions, grid, agent, marks, rng, shape, rule, reward
             outcome = act_among_obstacles(grid[row], agent[row], rng[row], actions[row], shape)
         elif rule == TOLD:
             outcome = act_as_told(grid[row], agent[row], marks[row], actions[row], shape[2])
+        elif rule == FETCH:
+            outcome = act_fetching(grid[row], agent[row], actions[row], shape[2])
+        elif rule == GO_NEXT_TO:
+            outcome = act_going_next_to(grid[row], agent[row], actions[row], shape[2])
+        elif rule == PUT_NEAR:
+            outcome = act_putting_near(grid[row], agent[row], actions[row], shape[2])
+        elif rule == RED_THEN_BLUE:
+            outcome = act_on_red_then_blue(grid[row], agent[row], actions[row], shape[2])
+        elif rule == MATCH:
+            outcome = act_matching(grid[row], agent[row], actions[row], shape[2])
         else:
             outcome = act(grid[row], agent[row], actions[row], shape[2], rule)
         agent[row, STEPS] += 1
