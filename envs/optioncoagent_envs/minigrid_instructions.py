@@ -81,7 +81,7 @@ def write_instruction(env: Any, agent: np.ndarray, marks: np.ndarray, position: 
         mine[KIND] = KINDS[type(clause)]
         mine[CLAUSE_STRICT] = getattr(clause, "strict", False)
         mine[DONE] = parent is not None and getattr(parent, name) == "success"
-        mine[KNOWS] = getattr(clause, "preCarrying", None) is env.carrying
+        mine[KNOWS] = getattr(clause, "preCarrying", None) is not None
         for part, desc in enumerate(descriptions_of(clause)):
             mine[FIRST + part] = _number(desc)
             bit = 1 << (2 * k + part)
