@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from minigrid.core.constants import COLOR_TO_IDX, IDX_TO_COLOR
+from minigrid.core.world_object import Box
 from minigrid.envs.babyai.core.verifier import (
     AfterInstr,
     AndInstr,
@@ -119,6 +120,8 @@ def read_instruction(env: Any, agent: np.ndarray, marks: np.ndarray, position: C
         desc.obj_set = [env.grid.get(*cell) for cell in cells if marks[MEMBERS, position(*cell)] & bit]
         if agent[CARRIED_MARK] & bit:
             desc.obj_set.append(env.carrying)
+        if number >= SEVERAL:  # of which some may be gone: boxes that were opened
+            desc.obj_set += [Box("grey") for _ in range(2 - len(desc.obj_set))]
         desc.obj_poss = [cell for cell in sorted(cells) if marks[PLACES, position(*cell)] & bit]
         return desc
 
