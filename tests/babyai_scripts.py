@@ -150,6 +150,10 @@ def put_next(core, instr, rng) -> list[int]:
     if roll < 0.4:
         give(core, obj, rng)
         return [DROP, LEFT, DROP] if stand_before(core, fixed, rng) else []
+    there = core.grid.get(*fixed)
+    if roll < 0.5 and there is not None and there.type == "box" and stand_before(core, fixed, rng):
+        give(core, obj, rng)
+        return [TOGGLE, FORWARD, DROP]  # next to where the box was
     others = [other for _, other in things(core, lambda other: other.can_pickup() and other not in moved)]
     give(core, pick(rng, others) if others and roll < 0.5 else obj, rng)
     free = free_cells(core)

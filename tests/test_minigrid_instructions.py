@@ -21,7 +21,7 @@ from minigrid.envs.babyai.core.verifier import (
     PutNextInstr,
 )
 from minigrid.minigrid_env import MiniGridEnv
-from test_minigrid_parity import assert_same_observations, assert_same_step, replay_compiled, stock_batch
+from test_minigrid_parity import assert_same_observations, assert_same_state, assert_same_step, replay_compiled, stock_batch
 
 from optioncoagent_envs import make_minigrid
 from optioncoagent_envs.minigrid_verifier import CLAUSE_COLUMNS, CLAUSES, FIRST, NUM_CLAUSES, SEVERAL, mark_level
@@ -58,7 +58,13 @@ def random_group(core, rng):
 
 
 def give_random_instruction(core, rng) -> None:
-    """Replaces the instruction of a level that was just reset: any of the language's, strict ones included."""
+    """Replaces the instruction of a level that was just reset: any of the language's, strict ones included.
+
+    Some boxes get a key of their own colour, which fits the same descriptions but is not what the instruction means.
+    """
+    for obj in core.grid.grid:
+        if obj is not None and obj.type == "box" and rng.random() < 0.5:
+            obj.contains = Key(obj.color)
     instrs = random_group(core, rng)
     if rng.random() < 0.65:
         make = BeforeInstr if rng.random() < 0.5 else AfterInstr
@@ -110,6 +116,7 @@ def scripted_steps(ours, theirs, rng, num_steps: int, scripts: list[list[int]]) 
         actions = rng.integers(0, 7, ours.num_envs)
         for i, env in enumerate(theirs.envs):
             if not scripts[i] and rng.random() < 0.5:
+                assert_same_state(ours, i, env.unwrapped)
                 scripts[i] = put_before_clause(env.unwrapped, rng)
                 ours.set_env(i, env)
             if scripts[i]:
