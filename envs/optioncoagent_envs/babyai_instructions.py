@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from minigrid.core.constants import COLOR_TO_IDX, IDX_TO_COLOR
+from minigrid.core.world_object import Box
 from minigrid.envs.babyai.core.verifier import (
     AfterInstr,
     AndInstr,
@@ -81,7 +82,7 @@ def write_instruction(env: Any, agent: np.ndarray, marks: np.ndarray, position: 
         mine[KIND] = KINDS[type(clause)]
         mine[CLAUSE_STRICT] = getattr(clause, "strict", False)
         mine[DONE] = parent is not None and getattr(parent, name) == "success"
-        mine[KNOWS] = env.carrying is not None and getattr(clause, "preCarrying", None) is env.carrying
+        mine[KNOWS] = getattr(clause, "preCarrying", None) is not None
         for part, desc in enumerate(descriptions_of(clause)):
             mine[FIRST + part] = _number(desc)
             bit = 1 << (2 * k + part)
@@ -119,6 +120,8 @@ def read_instruction(env: Any, agent: np.ndarray, marks: np.ndarray, position: C
         desc.obj_set = [env.grid.get(*cell) for cell in cells if marks[MEMBERS, position(*cell)] & bit]
         if agent[CARRIED_MARK] & bit:
             desc.obj_set.append(env.carrying)
+        if number >= SEVERAL:  # of which some may be gone: boxes that were opened
+            desc.obj_set += [Box("grey") for _ in range(2 - len(desc.obj_set))]
         desc.obj_poss = [cell for cell in sorted(cells) if marks[PLACES, position(*cell)] & bit]
         return desc
 
