@@ -105,7 +105,7 @@ def test_objects_are_found_as_stock_finds_them(env_id):
             for k in range(NUM_CLAUSES):
                 first = CLAUSES + k * CLAUSE_COLUMNS + FIRST
                 agent[first : first + 2] %= SEVERAL
-            assert mark_level(env.get_state()["grid"][0], agent, marks, env._shape, core.room_size)
+            mark_level(env.get_state()["grid"][0], agent, marks, env._shape, core.room_size)
             np.testing.assert_array_equal(agent, expected["agent"][0])
             np.testing.assert_array_equal(marks, expected["marks"][0])
 
