@@ -104,7 +104,7 @@ FAMILIES: dict[type[MiniGridEnv], Family] = {
     envs.FetchEnv: Family(tasks.fetch, FETCH, _num_objects, _fetch),
     envs.GoToObjectEnv: Family(tasks.go_to_object, GO_NEXT_TO, _num_objects, lambda env: [f"go to the {thing}" for thing in THINGS]),
     envs.GoToDoorEnv: Family(tasks.go_to_door, GO_NEXT_TO, missions=lambda env: [f"go to the {color} door" for color in COLORS_BY_INDEX]),
-    envs.PutNearEnv: Family(tasks.put_near, PUT_NEAR, _num_objects, _put_near),
+    envs.PutNearEnv: Family(tasks.put_near, PUT_NEAR, lambda env: [env.numObjs] if env.numObjs > 1 else None, _put_near),
     envs.RedBlueDoorEnv: Family(tasks.red_blue_door, RED_THEN_BLUE),
     envs.MemoryEnv: Family(tasks.memory, MATCH, lambda env: [env.random_length] if env.height % 2 else None),
 }
