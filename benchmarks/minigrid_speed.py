@@ -86,9 +86,22 @@ STOCK = [
 BATCHES = (16, 256, 1024, 4096)  # two threads are used from 512 environments on
 
 
+def quietly(function):
+    """BabyAI prints the levels that it rejects; whatever the function prints is dropped."""
+
+    def wrapper(*args, **kwargs):
+        with contextlib.redirect_stdout(io.StringIO()):
+            return function(*args, **kwargs)
+
+    return wrapper
+
+
+@quietly
 def stock_batch(env_id: str, num_envs: int = 16, **kwargs) -> VectorEnv:
     options = {"autoreset_mode": AutoresetMode.SAME_STEP}
-    return gym.make_vec(env_id, num_envs, vectorization_mode="sync", vector_kwargs=options, **kwargs)
+    env = gym.make_vec(env_id, num_envs, vectorization_mode="sync", vector_kwargs=options, **kwargs)
+    env.reset(seed=0)
+    return env
 
 
 def calls(env: VectorEnv, seconds: float, num_actions: int) -> Iterator[tuple[float, bool]]:
@@ -113,11 +126,13 @@ def is_threaded(env: VectorEnv) -> bool:
     return getattr(env, "threads", 1) > 1
 
 
+@quietly
 def steps_per_second(env: VectorEnv, seconds: float, num_actions: int | None = None) -> float:
     taken = [took for took, _ in calls(env, seconds, num_actions or env.single_action_space.n)]
     return env.num_envs / float(np.median(taken) if is_threaded(env) else np.mean(taken))
 
 
+@quietly
 def stepping_alone(env: VectorEnv, seconds: float) -> float:
     """Steps per second over the calls in which no episode ended; nan if there was none."""
     taken = [took for took, ended in calls(env, seconds, 3) if not ended]
@@ -156,7 +171,6 @@ def table_random(seconds: float) -> None:
                 speeds[threads, n] = steps_per_second(env, seconds)
                 env.close()
         stock = stock_batch(env_id)
-        stock.reset(seed=0)
         base = steps_per_second(stock, 2 * seconds)
         copy = copies_per_second(1024, seconds)
         cells = [f"{speed / 1e6:.2f}" for speed in speeds.values()]
@@ -177,7 +191,6 @@ def table_short_episodes(seconds: float) -> None:
             speeds[threads] = steps_per_second(env, seconds, num_actions=2)
             env.close()
         stock = stock_batch(env_id, max_steps=10)
-        stock.reset(seed=0)
         base = steps_per_second(stock, 2 * seconds, num_actions=2)
         copy = copies_per_second(1024, seconds)
         one, two = speeds[1], speeds[2]
@@ -191,15 +204,12 @@ def table_stock(seconds: float) -> None:
     print("--- |" * 7)
     for env_id in STOCK:
         ours, theirs = make_minigrid(env_id, 16, backend="stock"), stock_batch(env_id)
-        with contextlib.redirect_stdout(io.StringIO()):  # BabyAI prints the levels that it rejects
-            speeds = []
-            for env in (ours, theirs):
-                env.reset(seed=0)
-                speeds.append(stepping_alone(env, 3 * seconds))
-            for env in (ours, theirs):
-                env.reset(seed=0)
-                speeds.append(steps_per_second(env, 3 * seconds))
-            own = shares(env_id, seconds)
+        quietly(ours.reset)(seed=0)
+        speeds = [stepping_alone(env, 3 * seconds) for env in (ours, theirs)]
+        for env in (ours, theirs):
+            quietly(env.reset)(seed=0)
+        speeds += [steps_per_second(env, 3 * seconds) for env in (ours, theirs)]
+        own = shares(env_id, seconds)
         alone, alone_stock, whole, whole_stock = speeds
         cells = [f"{alone:.0f}", f"{alone / alone_stock:.1f}", f"{whole:.0f}", f"{whole / whole_stock:.1f}"]
         print(env_id, "|", " | ".join(cells + own), flush=True)
@@ -208,7 +218,7 @@ def table_stock(seconds: float) -> None:
 def table_slowest(seconds: float) -> None:
     print("\n4. the slowest of all compiled ids, batch 1024, one thread; million steps a second\n")
     speeds = {}
-    for env_id in tqdm(compiled_ids(), leave=False):
+    for env_id in tqdm(compiled_ids(), leave=False, disable=None):
         env = make_minigrid(env_id, 1024, seed=0)
         env.reset()
         speeds[env_id] = steps_per_second(env, seconds)
@@ -219,6 +229,7 @@ def table_slowest(seconds: float) -> None:
         print(env_id, "|", f"{speed / 1e6:.2f}")
 
 
+@quietly
 def shares(env_id: str, seconds: float) -> list[str]:
     """Which parts of the time of a batch with random actions MiniGrid's own code takes: its rules, its resets."""
     env = make_minigrid(env_id, 16, seed=0, backend="stock")

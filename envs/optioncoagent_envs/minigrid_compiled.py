@@ -8,6 +8,7 @@ for seed, and the level of a seed is the one that `gym.make(env_id).reset(seed=s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import redirect_stdout
 from copy import copy
@@ -23,14 +24,14 @@ from optioncoagent_envs.babyai_instructions import missions_of
 from optioncoagent_envs.minigrid_batch import MiniGridBatch, Observations, episode_ends
 from optioncoagent_envs.minigrid_codes import GREY_WALL
 from optioncoagent_envs.minigrid_families import Family
-from optioncoagent_envs.minigrid_levels import AGENT_COLUMNS, DIRECTION, LIMIT, MISSION
-from optioncoagent_envs.minigrid_observe import USUAL, observe_sized, observe_usual, observe_whole_grid, view_offsets
+from optioncoagent_envs.minigrid_levels import AGENT_COLUMNS, LIMIT, MISSION
+from optioncoagent_envs.minigrid_observe import observe, view_offsets
 from optioncoagent_envs.minigrid_random import stream_of
 from optioncoagent_envs.minigrid_rules import TOLD
 from optioncoagent_envs.minigrid_state import Row, read_row, write_row
 from optioncoagent_envs.minigrid_step import are_actions, step_rows
 
-ROWS_PER_THREAD = 256  # with fewer, waking a thread takes longer than its work
+ROWS_PER_THREAD, LEVELS_PER_THREAD = 256, 32  # with fewer, waking a thread takes longer than its work
 
 
 class CompiledMiniGrid(MiniGridBatch):
@@ -60,7 +61,6 @@ class CompiledMiniGrid(MiniGridBatch):
         self._settings = np.array(family.settings(core), np.int64)
         self._missions = family.missions(core)
         self._size = 0 if view == "full" else self.view_size
-        self._write_observations = {0: observe_whole_grid, USUAL: observe_usual}.get(self._size, observe_sized)
         pad = max(1, self._size - 1)
         stride = core.width + 2 * pad
         self._shape = core.width, core.height, stride, pad
@@ -74,9 +74,7 @@ class CompiledMiniGrid(MiniGridBatch):
         self._agent[:, LIMIT] = core.max_steps
         self._mission_of_row = [""] * num_envs
         self.threads = max(1, min(threads, num_envs // ROWS_PER_THREAD))
-        bounds = np.linspace(0, num_envs, self.threads + 1).astype(int).tolist()
-        self._chunks = list(zip(bounds[:-1], bounds[1:], strict=True))
-        self._pool = ThreadPoolExecutor(len(self._chunks) - 1) if len(self._chunks) > 1 else None
+        self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
 
     # Gymnasium's interface
 
@@ -99,33 +97,29 @@ class CompiledMiniGrid(MiniGridBatch):
             raise ValueError(f"actions are from 0 to 6, not {actions}")
         images, directions = self._blank_images(n), np.empty(n, np.int64)
         rewards, terminated, truncated = np.empty(n), np.empty(n, bool), np.empty(n, bool)
-        arrays = actions, images, directions, rewards, terminated, truncated
-        waiting = [self._pool.submit(self._step_chunk, *chunk, *arrays) for chunk in self._chunks[1:]] if self._pool else []
-        finals = self._step_chunk(*self._chunks[0], *arrays)
-        finals = [final for final in (finals, *(future.result() for future in waiting)) if final is not None]
+        state = self._grid, self._agent, self._marks, self._rng, self._shape, self._family.rule
+        views = self._offsets, self._size, self._model.see_through_walls, images, directions
+        self._share(self._rows, ROWS_PER_THREAD, lambda rows: step_rows(rows, actions, *state, rewards, terminated, truncated, *views))
+        ended = np.flatnonzero(terminated | truncated)
         infos: dict[str, Any] = {}
-        if finals:
-            ended = np.concatenate([rows for rows, _ in finals])
-            infos = episode_ends(n, ended, [final for _, chunk in finals for final in chunk])
+        if len(ended):
+            final_images = images[ended].reshape(-1, *self._image_shape)
+            final_obs = [
+                {"image": image, "direction": direction, "mission": self._mission_of_row[row]}
+                for row, image, direction in zip(ended.tolist(), final_images, directions[ended].tolist(), strict=True)
+            ]
+            infos = episode_ends(n, ended, final_obs)
+            self._renew(ended)
+            self._observe(ended, images, directions)
         return self._assemble(images, directions), rewards, terminated, truncated, infos
 
-    def _step_chunk(self, first, last, actions, images, directions, rewards, terminated, truncated):
-        """Steps rows first to last - 1; returns the rows whose episodes ended and their last observations, or None."""
-        outcome = rewards, terminated, truncated
-        state = self._grid, self._agent, self._marks, self._rng
-        ended = step_rows(first, last, actions, *state, self._shape, self._family.rule, *outcome)
-        self._observe(self._rows[first:last], images, directions)
-        if not ended:
-            return None
-        rows = np.flatnonzero(terminated[first:last] | truncated[first:last]) + first
-        final_images = images[rows].reshape(-1, *self._image_shape)
-        final_obs = [
-            {"image": image, "direction": direction, "mission": self._mission_of_row[row]}
-            for row, image, direction in zip(rows.tolist(), final_images, self._agent[rows, DIRECTION].tolist(), strict=True)
-        ]
-        self._renew(rows)
-        self._observe(rows, images, directions)
-        return rows, final_obs
+    def _share(self, rows: np.ndarray, least: int, work: Callable[[np.ndarray], Any]) -> None:
+        """Does work that holds no lock on all threads, but none gets less than `least` rows."""
+        parts = np.array_split(rows, max(1, min(self.threads, len(rows) // least)))
+        waiting = [self._pool.submit(work, part) for part in parts[1:]] if self._pool else []
+        work(parts[0])
+        for future in waiting:
+            future.result()
 
     def close_extras(self, **kwargs: Any) -> None:
         if self._pool:
@@ -138,7 +132,8 @@ class CompiledMiniGrid(MiniGridBatch):
         """Draws new levels into the rows."""
         self._level_counts[rows] += 1
         marks = (self._marks,) if self._family.rule == TOLD else ()
-        self._family.generate(rows, self._rng, self._grid, self._agent, *marks, self._shape, self._settings)
+        arrays = self._rng, self._grid, self._agent, *marks, self._shape, self._settings
+        self._share(rows, LEVELS_PER_THREAD, lambda part: self._family.generate(part, *arrays))
         self._name_missions(rows)
 
     def _name_missions(self, rows: np.ndarray) -> None:
@@ -160,8 +155,8 @@ class CompiledMiniGrid(MiniGridBatch):
         return np.empty((n, int(np.prod(self._image_shape))), np.uint8)
 
     def _observe(self, rows: np.ndarray, images: np.ndarray, directions: np.ndarray) -> None:
-        size, see_through = self._size, self._model.see_through_walls
-        self._write_observations(rows, self._grid, self._agent, self._offsets, self._shape, size, see_through, images, directions)
+        see_through = self._model.see_through_walls
+        observe(rows, self._grid, self._agent, self._offsets, self._shape, self._size, see_through, images, directions)
 
     def _assemble(self, images: np.ndarray, directions: np.ndarray) -> Observations:
         shape = (self.num_envs, *self._image_shape)

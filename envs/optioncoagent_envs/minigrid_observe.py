@@ -122,12 +122,12 @@ def observe_whole(words, poses, width, height, images):
 
 
 # Observations of some rows of the compiled batch (arrays as in `minigrid_levels`): images (n, pixels) uint8 and
-# directions (n,) int64 are written; offsets (4, size * size) are differences of positions. There are three kernels
-# rather than one with a choice, because a constant size lets the compiler unroll MiniGrid's usual view.
+# directions (n,) int64 are written; offsets (4, size * size) are differences of positions. The usual view has a kernel
+# of its own, because a constant size lets the compiler unroll it.
 
 
 @njit(cache=True, nogil=True)
-def observe_usual(rows, grid, agent, offsets, shape, size, see_through, images, directions):
+def observe_usual(rows, grid, agent, offsets, see_through, images, directions):
     """The view of MiniGrid's usual size."""
     scratch = np.empty(USUAL * USUAL, np.uint32)
     for row in rows:
@@ -140,7 +140,7 @@ def observe_usual(rows, grid, agent, offsets, shape, size, see_through, images, 
 
 
 @njit(cache=True, nogil=True)
-def observe_sized(rows, grid, agent, offsets, shape, size, see_through, images, directions):
+def observe_sized(rows, grid, agent, offsets, size, see_through, images, directions):
     """The view of any size."""
     scratch = np.empty(size * size, np.uint32)
     for row in rows:
@@ -152,7 +152,7 @@ def observe_sized(rows, grid, agent, offsets, shape, size, see_through, images, 
 
 
 @njit(cache=True, nogil=True)
-def observe_whole_grid(rows, grid, agent, offsets, shape, size, see_through, images, directions):
+def observe_whole_grid(rows, grid, agent, shape, images, directions):
     """The whole grid, with the agent in it."""
     width, height, stride, pad = shape
     for row in rows:
@@ -163,6 +163,17 @@ def observe_whole_grid(rows, grid, agent, offsets, shape, size, see_through, ima
                 write_word(images[row], x * height + y, word)
         write_agent(images[row], (at % stride - pad) * height + at // stride - pad, direction)
         directions[row] = direction
+
+
+@njit(cache=True, nogil=True)
+def observe(rows, grid, agent, offsets, shape, size, see_through, images, directions):
+    """The view of a size, or the whole grid for size 0."""
+    if size == 0:
+        observe_whole_grid(rows, grid, agent, shape, images, directions)
+    elif size == USUAL:
+        observe_usual(rows, grid, agent, offsets, see_through, images, directions)
+    else:
+        observe_sized(rows, grid, agent, offsets, size, see_through, images, directions)
 
 
 assert TRANSPARENT == 1 << 24  # write_view reads this bit

@@ -6,6 +6,7 @@ from numba import njit
 
 from optioncoagent_envs.babyai_verifier import act_as_told
 from optioncoagent_envs.minigrid_levels import LIMIT, STEPS
+from optioncoagent_envs.minigrid_observe import observe
 from optioncoagent_envs.minigrid_rules import (
     AVOID,
     DONE,
@@ -31,13 +32,29 @@ def are_actions(actions):
 
 
 @njit(cache=True, nogil=True)
-def step_rows(first, last, actions, grid, agent, marks, rng, shape, rule, rewards, terminated, truncated):
-    """Rows first to last - 1 take their actions; returns how many episodes ended.
+def step_rows(
+    rows,
+    actions,
+    grid,
+    agent,
+    marks,
+    rng,
+    shape,
+    rule,
+    rewards,
+    terminated,
+    truncated,
+    offsets,
+    size,
+    see_through,
+    images,
+    directions,
+):
+    """Some rows take their actions and are observed (`minigrid_observe`).
 
-    actions (n,) int64; rewards (n,) float64, terminated and truncated (n,) bool are written.
+    actions (n,) int64; rewards (n,) float64, terminated and truncated (n,) bool, images and directions are written.
     """
-    ended = 0
-    for row in range(first, last):
+    for row in rows:
         if rule == AVOID:
             outcome = act_among_obstacles(grid[row], agent[row], rng[row], actions[row], shape)
         elif rule == TOLD:
@@ -59,5 +76,4 @@ def step_rows(first, last, actions, grid, agent, marks, rng, shape, rule, reward
         rewards[row] = 1 - 0.9 * (steps / limit) if outcome > 0 else -1.0 if outcome == -2 else 0.0
         terminated[row] = outcome != 0
         truncated[row] = steps >= limit
-        ended += terminated[row] or truncated[row]
-    return ended
+    observe(rows, grid, agent, offsets, shape, size, see_through, images, directions)
