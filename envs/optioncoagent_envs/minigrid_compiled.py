@@ -115,8 +115,12 @@ class CompiledMiniGrid(MiniGridBatch):
 
     def _share(self, rows: np.ndarray, least: int, work: Callable[[np.ndarray], Any]) -> None:
         """Does work that holds no lock on all threads, but none gets less than `least` rows."""
-        parts = np.array_split(rows, max(1, min(self.threads, len(rows) // least)))
-        waiting = [self._pool.submit(work, part) for part in parts[1:]] if self._pool else []
+        number = min(self.threads, len(rows) // least)
+        if self._pool is None or number < 2:
+            work(rows)
+            return
+        parts = np.array_split(rows, number)
+        waiting = [self._pool.submit(work, part) for part in parts[1:]]
         work(parts[0])
         for future in waiting:
             future.result()
