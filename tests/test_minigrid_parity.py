@@ -23,11 +23,11 @@ from minigrid.envs.babyai.core.roomgrid_level import RoomGridLevel
 from minigrid_task_scripts import TASK_EVENTS, task_event, task_script
 
 from optioncoagent_envs import compiled_ids, make_minigrid
-from optioncoagent_envs.babyai_verifier import CLAUSE_COLUMNS, CLAUSES, DONE, KNOWS
+from optioncoagent_envs.babyai_verifier import CLAUSE_COLUMNS, CLAUSES, IS_DONE, KNOWS
 from optioncoagent_envs.minigrid_vector import minigrid_ids
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is out of date:DeprecationWarning")
-LEFT, RIGHT, FORWARD, PICKUP, DROP, TOGGLE = range(6)
+LEFT, _, FORWARD, PICKUP, DROP, TOGGLE = range(6)
 PLAYABLE = [name for name in minigrid_ids() if "WFC" not in name]  # those of WFC need packages that are not required
 COMPILED = list(compiled_ids())
 FAIR_CHANCE = 20  # episodes in which something could have happened
@@ -82,7 +82,7 @@ def what_matters(agent: np.ndarray, core) -> np.ndarray:
     """Without the memory of clauses that are done, or that remember empty hands."""
     agent = agent.copy()
     for clause in range(CLAUSES, len(agent), CLAUSE_COLUMNS) if isinstance(core, RoomGridLevel) else ():
-        if agent[clause + DONE] or core.carrying is None:
+        if agent[clause + IS_DONE] or core.carrying is None:
             agent[clause + KNOWS] = 0
     return agent
 

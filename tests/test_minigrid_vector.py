@@ -423,3 +423,75 @@ def test_levels_without_a_place_for_the_agent_are_drawn_anew():
     for _ in range(40):
         env._renew(np.arange(64))
     assert (env.get_state()["count"] == 40).all()
+
+
+@pytest.mark.parametrize(
+    "env_id, settings",
+    [
+        ("BabyAI-OpenDoor-v0", {"num_rows": 1, "num_cols": 1}),
+        ("BabyAI-KeyCorridor-v0", {"num_cols": 2}),
+        ("BabyAI-FindObjS5-v0", {"num_rows": 2, "num_cols": 3}),
+        ("BabyAI-ActionObjDoor-v0", {"num_cols": 1, "num_rows": 2}),
+    ],
+)
+def test_settings_of_which_minigrid_makes_no_levels_are_left_to_minigrid(env_id, settings):
+    env = make_minigrid(env_id, 12, seed=0, **settings)
+    assert env.backend == "stock"
+    with pytest.raises(AssertionError):
+        env.reset()
+
+
+def test_views_too_large_for_the_kernels_are_gymnasiums():
+    env, theirs = (
+        make_minigrid("MiniGrid-DoorKey-5x5-v0", 1, agent_view_size=65),
+        stock_batch("MiniGrid-DoorKey-5x5-v0", 1, agent_view_size=65),
+    )
+    assert env.backend == "gymnasium"
+    assert_same_observations(env.reset(seed=1)[0], theirs.reset(seed=1)[0])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("env_id", ["MiniGrid-Empty-5x5-v0", "MiniGrid-DistShift1-v0", "MiniGrid-Dynamic-Obstacles-5x5-v0"])
+def test_a_start_anywhere(env_id, backend):
+    anywhere = {"agent_start_pos": None, "agent_start_dir": None}
+    env, theirs = make_minigrid(env_id, 4, backend=backend, **anywhere), stock_batch(env_id, 4, **anywhere)
+    assert_same_observations(env.reset(seed=3)[0], theirs.reset(seed=3)[0])
+
+
+@pytest.mark.parametrize("env_id", ["MiniGrid-UnlockPickup-v0", "MiniGrid-BlockedUnlockPickup-v0"])
+def test_an_environment_read_back_goes_on_without_the_box_it_was_to_pick_up(env_id):
+    env = make_minigrid(env_id, 1, seed=0)
+    env.reset()
+    core = env.minigrid_env(0)
+    x, y = core.obj.cur_pos
+    core.agent_pos, core.agent_dir, core.carrying = (x - 1, y), 0, Key("red")
+    core.grid.set(x - 1, y, None)
+    env.set_env(0, core)
+    for action in (5, 3, 2, 3):  # toggles the box away, picks up with something in hand
+        mine = env.minigrid_env(0).step(action)
+        ours = env.step(np.array([action]))
+        np.testing.assert_array_equal(ours[0]["image"][0], mine[0]["image"])
+        assert (ours[1][0], ours[2][0], ours[3][0]) == mine[1:4]
+
+
+def test_what_is_refused_changes_nothing():
+    env = make_minigrid("MiniGrid-Unlock-v0", 1, seed=0)
+    env.reset()
+    before, core = env.get_state(), env.minigrid_env(0)
+    core.step_count, core.carrying = 5, Box("red", contains=Box("blue"))
+    with pytest.raises(ValueError, match="no compiled code"):
+        env.set_env(0, core)
+    assert all(np.array_equal(before[name], after) for name, after in env.get_state().items())
+
+
+def test_a_mission_of_another_batch_is_refused():
+    env, other = make_minigrid("MiniGrid-Fetch-5x5-N2-v0", 1, seed=0), make_minigrid("MiniGrid-Fetch-5x5-N2-v0", 1, seed=0)
+    env.reset(), other.reset()
+    core = env.minigrid_env(0)
+    core.mission = "be quick and fetch it"
+    env.set_env(0, core)
+    assert env.observations()["mission"] == ("be quick and fetch it",)
+    before = other.get_state()
+    with pytest.raises(ValueError, match="another batch"):
+        other.set_state(env.get_state())
+    assert all(np.array_equal(before[name], after) for name, after in other.get_state().items())

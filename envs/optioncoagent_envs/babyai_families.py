@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from typing import Any
 
@@ -18,20 +18,16 @@ from optioncoagent_envs import babyai_missions as missions
 from optioncoagent_envs import babyai_sentences as sentences
 from optioncoagent_envs.babyai_levels import KINDS, RANDOM, levels_of
 from optioncoagent_envs.babyai_verifier import INSTRUCTION_COLUMNS
-from optioncoagent_envs.minigrid_family import Family
+from optioncoagent_envs.minigrid_family import Family, no_settings
 from optioncoagent_envs.minigrid_rules import TOLD
 
 
-def _no_settings(env: Any) -> list[int]:
-    return []
+def _told(mission: Callable[..., bool], own: Callable[[Any], list[int] | None] = no_settings) -> Family:
+    """A family that follows an instruction; own: settings of the mission's own, None if it is not covered when made like this."""
 
-
-def _told(mission: Callable[..., bool], own: Callable[[Any], list[int]] = _no_settings) -> Family:
-    """A family that follows an instruction; own: settings of the mission's own."""
-
-    def settings(env: Any) -> list[int]:
-        limit = env.max_steps if env.fixed_max_steps else 0
-        return [env.room_size, env.num_rows, env.num_cols, limit, *own(env)]
+    def settings(env: Any) -> list[int] | None:
+        limit, others = env.max_steps if env.fixed_max_steps else -1, own(env)
+        return None if others is None else [env.room_size, env.num_rows, env.num_cols, limit, *others]
 
     return Family(levels_of(mission), TOLD, settings, lambda env: [], lambda env: INSTRUCTION_COLUMNS)
 
@@ -40,13 +36,16 @@ def _color(name: str | None) -> int:
     return RANDOM if name is None else COLOR_TO_IDX[name]
 
 
-def _sentences(env: Any) -> list[int]:
+def _sentences(env: Any) -> list[int] | None:
+    if max(len(env.action_kinds), len(env.instr_kinds)) > sentences.LONGEST:
+        return None
     locked = ceil(env.locked_room_prob * 2**53)
-    return [env.num_dists, locked, env.locations, env.unblocking, env.implicit_unlock, _digits(env.action_kinds), _digits(env.instr_kinds)]
+    kinds = _digits(env.action_kinds, sentences.CLAUSES_CALLED), _digits(env.instr_kinds, sentences.SENTENCES_CALLED)
+    return [env.num_dists, locked, env.locations, env.unblocking, env.implicit_unlock, *kinds]
 
 
-def _digits(names: Sequence[str]) -> int:
-    return sum(sentences.SAID_AS[name] * sentences.LIST**k for k, name in enumerate(names))
+def _digits(names: Sequence[str], numbers: Mapping[str, int]) -> int:
+    return sum(numbers[name] * sentences.LIST**k for k, name in enumerate(names))
 
 
 MISSIONS: dict[Callable[..., Any], Family] = {
@@ -79,7 +78,7 @@ MISSIONS: dict[Callable[..., Any], Family] = {
     unlock.BlockedUnlockPickup.gen_mission: _told(missions.unlock_pickup, lambda env: [0, 1]),
     unlock.UnlockToUnlock.gen_mission: _told(missions.unlock_to_unlock),
     other.ActionObjDoor.gen_mission: _told(missions.action_obj_door),
-    other.FindObjS5.gen_mission: _told(missions.find_obj),
+    other.FindObjS5.gen_mission: _told(missions.find_obj, lambda env: [] if env.num_rows == env.num_cols else None),
     other.KeyCorridor.gen_mission: _told(missions.key_corridor, lambda env: [KINDS[env.obj_type]]),
     other.OneRoomS8.gen_mission: _told(missions.one_room),
     other.MoveTwoAcross.gen_mission: _told(missions.move_two_across, lambda env: [env.objs_per_room]),
@@ -87,8 +86,8 @@ MISSIONS: dict[Callable[..., Any], Family] = {
 }
 
 
-def follows_babyai(env: RoomGridLevel) -> bool:
-    """Whether BabyAI's own rules apply; a level that starts with an object in hand shows it on the floor at first."""
+def babyai_family(env: RoomGridLevel) -> Family | None:
+    """The family of a level with BabyAI's own rules; a level that starts with an object in hand shows it on the floor at first."""
     cls = type(env)
     is_plain = cls.__module__.startswith("minigrid.") and cls.step is RoomGridLevel.step and not verifier.use_done_actions
-    return is_plain and not getattr(env, "start_carrying", False)
+    return MISSIONS.get(cls.gen_mission) if is_plain and not getattr(env, "start_carrying", False) else None

@@ -28,9 +28,9 @@ from optioncoagent_envs.babyai_verifier import (
     CLAUSE_COLUMNS,
     CLAUSE_STRICT,
     CLAUSES,
-    DONE,
     FIRST,
     GO_TO,
+    IS_DONE,
     KIND,
     KNOWS,
     MEMBERS,
@@ -81,7 +81,7 @@ def write_instruction(env: Any, agent: np.ndarray, marks: np.ndarray, position: 
         mine = clause_columns(agent, k)
         mine[KIND] = KINDS[type(clause)]
         mine[CLAUSE_STRICT] = getattr(clause, "strict", False)
-        mine[DONE] = parent is not None and getattr(parent, name) == "success"
+        mine[IS_DONE] = parent is not None and getattr(parent, name) == "success"
         mine[KNOWS] = getattr(clause, "preCarrying", None) is not None
         for part, desc in enumerate(descriptions_of(clause)):
             mine[FIRST + part] = _number(desc)
@@ -145,7 +145,7 @@ def read_instruction(env: Any, agent: np.ndarray, marks: np.ndarray, position: C
         instruction.a_done, instruction.b_done = ("success" if is_done else False for is_done in (a_done, b_done))
         return instruction
 
-    done = [mine[DONE] or mine[KIND] == NOTHING for mine in (clause_columns(agent, k) for k in range(NUM_CLAUSES))]
+    done = [mine[IS_DONE] or mine[KIND] == NOTHING for mine in (clause_columns(agent, k) for k in range(NUM_CLAUSES))]
     if agent[ORDER] == ALL:
         return group(0)
     order = BeforeInstr if agent[ORDER] == BEFORE else AfterInstr

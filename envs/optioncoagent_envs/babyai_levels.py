@@ -3,7 +3,7 @@
 `levels_of` makes a generator (arguments as in `minigrid_levels`, and `marks` of `babyai_verifier`) of a function that
 draws one mission into a `Level`, and says whether it may stand. The settings begin with those of the rooms:
 
-    size of a room, rows and columns of rooms, the limit of steps (0: by the size of the maze and the instruction)
+    size of a room, rows and columns of rooms, the limit of steps (-1: by the size of the maze and the instruction)
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def end_level(level):
         if kind == PUT_NEXT and are_mixed(level.marks[MEMBERS], 1 << 2 * k, level.shape[2]):
             return False
     maze = settings[SIZE] * settings[SIZE] * settings[ROWS] * settings[COLS]
-    agent[LIMIT] = settings[STEP_LIMIT] if settings[STEP_LIMIT] else navigations * maze
+    agent[LIMIT] = settings[STEP_LIMIT] if settings[STEP_LIMIT] >= 0 else navigations * maze
     return True
 
 
@@ -301,19 +301,6 @@ def two_of(level, first, last):
     """Two things at random (_rand_subset)."""
     one, other = below(level.stream, first, last), below(level.stream, first, last - 1)
     return one, other + (other >= one)
-
-
-@njit(cache=True, nogil=True)
-def colors_of(level, number):
-    """That many different colours (_rand_subset), in the order drawn."""
-    colors = COLORS.copy()
-    for k in range(number):
-        drawn = k + below(level.stream, 0, NUM_COLORS - k)
-        color = colors[drawn]
-        for m in range(drawn, k, -1):
-            colors[m] = colors[m - 1]
-        colors[k] = color
-    return colors
 
 
 @njit(cache=True, nogil=True)

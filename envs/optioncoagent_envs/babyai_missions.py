@@ -21,7 +21,6 @@ from optioncoagent_envs.babyai_levels import (
     add_distractors,
     add_object,
     are_reachable,
-    colors_of,
     connect,
     door_color,
     is_heads,
@@ -55,6 +54,7 @@ from optioncoagent_envs.babyai_verifier import (
     description,
 )
 from optioncoagent_envs.minigrid_codes import BALL, BOX, DOOR_CLOSED, DOOR_LOCKED, DOOR_OPEN, NUM_COLORS
+from optioncoagent_envs.minigrid_levels import draw_colors
 from optioncoagent_envs.minigrid_random import below
 
 # Missions: go to
@@ -210,7 +210,7 @@ def open_red_door(level):
 @njit(cache=True, nogil=True)
 def open_door(level):
     """OpenDoor; settings: by which it is described (0 colour, 1 location, RANDOM either), strict."""
-    colors = colors_of(level, 4)
+    colors = draw_colors(level.stream, 4)
     for wall in range(4):
         open_wall(level, 1, 1, wall, colors[wall], False)
     by = level.settings[OWN]
@@ -227,7 +227,7 @@ def open_door(level):
 @njit(cache=True, nogil=True)
 def open_two_doors(level):
     """OpenTwoDoors; settings: colours of the first and the second door (RANDOM for drawn ones), strict."""
-    colors = colors_of(level, 2)
+    colors = draw_colors(level.stream, 2)
     for k in range(2):
         if level.settings[OWN + k] != RANDOM:
             colors[k] = level.settings[OWN + k]
@@ -243,7 +243,7 @@ def open_two_doors(level):
 def open_doors_order(level):
     """OpenDoorsOrder; settings: number of doors, strict."""
     number, strict = level.settings[OWN], level.settings[OWN + 1]
-    colors = colors_of(level, number)
+    colors = draw_colors(level.stream, number)
     for k in range(number):
         open_wall(level, 1, 1, RANDOM, colors[k], False)
     place_agent(level, 1, 1)
@@ -413,7 +413,7 @@ def unlock_pickup(level):
 
 @njit(cache=True, nogil=True)
 def unlock_to_unlock(level):
-    colors = colors_of(level, 2)
+    colors = draw_colors(level.stream, 2)
     open_wall(level, 0, 0, 0, colors[0], True)
     add_object(level, 2, 0, A_KEY, colors[0])
     open_wall(level, 1, 0, 0, colors[1], True)

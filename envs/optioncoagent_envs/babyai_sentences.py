@@ -50,12 +50,13 @@ from optioncoagent_envs.minigrid_codes import DOOR_LOCKED, NUM_COLORS
 from optioncoagent_envs.minigrid_levels import COLORS, position
 from optioncoagent_envs.minigrid_random import below, next64
 
-# LevelGen, which makes sentences. Its settings of its own:
+# Settings of its own:
 DISTRACTORS, LOCKED, LOCATIONS, UNBLOCKING, IMPLICIT_UNLOCK, ACTIONS, SENTENCES = range(OWN, OWN + 7)
-# LOCKED: the probability of a locked room in units of 2**-53; ACTIONS, SENTENCES: lists, as digits to the base LIST
-LIST = 8
+# LOCKED: the probability of a locked room in units of 2**-53; ACTIONS, SENTENCES: lists of LONGEST at most, as digits to the base LIST
+LIST, LONGEST = 8, 20
 ACTION, AND, SEQUENCE = 1, 2, 3
-SAID_AS = {"goto": GO_TO, "pickup": PICKING_UP, "open": OPEN_DOOR, "putnext": PUT_NEXT, "action": ACTION, "and": AND, "seq": SEQUENCE}
+CLAUSES_CALLED = {"goto": GO_TO, "pickup": PICKING_UP, "open": OPEN_DOOR, "putnext": PUT_NEXT}
+SENTENCES_CALLED = {"action": ACTION, "and": AND, "seq": SEQUENCE}
 OBJECTS = np.array([A_BOX, A_BALL, A_KEY, A_DOOR])  # in the order in which BabyAI draws them
 
 

@@ -6,7 +6,7 @@ An instruction is up to four clauses, two in each of two groups: the clauses of 
     ORDER          ALL: one group only; BEFORE, AFTER: the second group follows the first, or precedes it
     STRICT         whether to complete the later group first is a failure
     CARRIED_MARK   the marks of what the agent carries
-    CLAUSES        for each clause: KIND, CLAUSE_STRICT, FIRST and SECOND (descriptions of objects), DONE, and KNOWS:
+    CLAUSES        for each clause: KIND, CLAUSE_STRICT, FIRST and SECOND (descriptions of objects), IS_DONE, and KNOWS:
                    whether it has been verified before, and so knows what the agent carried last
 
 BabyAI asks for objects by identity: those that fitted a description when the episode began. `marks` (n, 2, cells) uint8
@@ -19,12 +19,12 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from optioncoagent_envs.minigrid_codes import BALL, BOX, DOOR_CLOSED, DOOR_OPEN, EMPTY, KEY, NUM_COLORS, WALL
+from optioncoagent_envs.minigrid_codes import BALL, BOX, DOOR_OPEN, EMPTY, KEY, NUM_COLORS, WALL, is_open
 from optioncoagent_envs.minigrid_levels import AGENT_COLUMNS, CARRIED, DIRECTION, POSITION
-from optioncoagent_envs.minigrid_rules import DROP, GOAL_ONLY, PICK_UP, TOGGLE, act, ahead
+from optioncoagent_envs.minigrid_rules import DROP, FAILED, GOAL_ONLY, GOING_ON, PICK_UP, SUCCESS, TOGGLE, act, ahead
 
 ORDER, STRICT, CARRIED_MARK, CLAUSES = range(AGENT_COLUMNS, AGENT_COLUMNS + 4)
-KIND, CLAUSE_STRICT, FIRST, SECOND, DONE, KNOWS = range(6)
+KIND, CLAUSE_STRICT, FIRST, SECOND, IS_DONE, KNOWS = range(6)
 CLAUSE_COLUMNS = 6
 NUM_CLAUSES = 4
 INSTRUCTION_COLUMNS = CLAUSES + NUM_CLAUSES * CLAUSE_COLUMNS - AGENT_COLUMNS
@@ -32,7 +32,6 @@ INSTRUCTION_COLUMNS = CLAUSES + NUM_CLAUSES * CLAUSE_COLUMNS - AGENT_COLUMNS
 ALL, BEFORE, AFTER = range(3)
 NOTHING, OPEN_DOOR, GO_TO, PICKING_UP, PUT_NEXT = range(5)
 MEMBERS, PLACES = range(2)
-SUCCESS, CONTINUE, FAILURE = 1, 0, -1
 
 # A description is a number: what the object is, its colour, where it lies as seen by the agent at the beginning (0: any).
 ANYTHING, A_KEY, A_BALL, A_BOX, A_DOOR = range(5)
@@ -55,7 +54,7 @@ def described(number):
 
 @njit(cache=True, nogil=True)
 def act_as_told(cells, agent, marks, action, stride):
-    """RoomGridLevel.step: as `act`, or -3 for failing the instruction."""
+    """RoomGridLevel.step: as `act`, or FAILED for failing the instruction."""
     front = ahead(agent, stride)
     was, carried, carried_mark = cells[front], agent[CARRIED], agent[CARRIED_MARK]
     outcome = act(cells, agent, action, stride, GOAL_ONLY)
@@ -72,7 +71,7 @@ def act_as_told(cells, agent, marks, action, stride):
     elif action == TOGGLE and was >= BOX:
         members[front] = 0
     status = verify(cells, agent, marks, action, stride, carried, carried_mark)
-    return 1 if status == SUCCESS else -3 if status == FAILURE else outcome
+    return outcome if status == GOING_ON else status
 
 
 @njit(cache=True, nogil=True)
@@ -83,12 +82,12 @@ def verify(cells, agent, marks, action, stride, carried, carried_mark):
     leading = 0 if agent[ORDER] == BEFORE else 1
     if not is_done(agent, leading):
         status = verify_group(leading, cells, agent, marks, action, stride, carried, carried_mark)
-        if status == FAILURE:
-            return FAILURE
-        if status == CONTINUE:
+        if status == FAILED:
+            return FAILED
+        if status == GOING_ON:
             if agent[STRICT] and verify_group(1 - leading, cells, agent, marks, action, stride, carried, carried_mark) == SUCCESS:
-                return FAILURE
-            return CONTINUE
+                return FAILED
+            return GOING_ON
     return verify_group(1 - leading, cells, agent, marks, action, stride, carried, carried_mark)
 
 
@@ -96,7 +95,7 @@ def verify(cells, agent, marks, action, stride, carried, carried_mark):
 def is_done(agent, group):
     for k in (2 * group, 2 * group + 1):
         clause = CLAUSES + CLAUSE_COLUMNS * k
-        if agent[clause + KIND] != NOTHING and not agent[clause + DONE]:
+        if agent[clause + KIND] != NOTHING and not agent[clause + IS_DONE]:
             return False
     return True
 
@@ -104,17 +103,17 @@ def is_done(agent, group):
 @njit(cache=True, nogil=True)
 def verify_group(group, cells, agent, marks, action, stride, carried, carried_mark):
     """One clause, or AndInstr.verify of two, of which a failed one may be tried again."""
-    is_done, is_single, status = True, True, CONTINUE
+    all_done, is_single, status = True, True, GOING_ON
     for k in range(2 * group, 2 * group + 2):
         clause = CLAUSES + CLAUSE_COLUMNS * k
         if agent[clause + KIND] == NOTHING:
             continue
         is_single = k == 2 * group
-        if not agent[clause + DONE]:
+        if not agent[clause + IS_DONE]:
             status = verify_clause(k, cells, agent, marks, action, stride, carried, carried_mark)
-            agent[clause + DONE] = status == SUCCESS
-        is_done = is_done and agent[clause + DONE] != 0
-    return SUCCESS if is_done else status if is_single else CONTINUE
+            agent[clause + IS_DONE] = status == SUCCESS
+        all_done = all_done and agent[clause + IS_DONE] != 0
+    return SUCCESS if all_done else status if is_single else GOING_ON
 
 
 @njit(cache=True, nogil=True)
@@ -125,13 +124,13 @@ def verify_clause(k, cells, agent, marks, action, stride, carried, carried_mark)
     first = 1 << 2 * k
     front = ahead(agent, stride)
     if kind == GO_TO:
-        return SUCCESS if marks[PLACES, front] & first else CONTINUE
+        return SUCCESS if marks[PLACES, front] & first else GOING_ON
     if kind == OPEN_DOOR:
         if action != TOGGLE:
-            return CONTINUE
-        if DOOR_OPEN <= cells[front] < DOOR_CLOSED and marks[MEMBERS, front] & first:
+            return GOING_ON
+        if is_open(cells[front]) and marks[MEMBERS, front] & first:
             return SUCCESS
-        return FAILURE if strict and DOOR_OPEN <= cells[front] < WALL else CONTINUE
+        return FAILED if strict and DOOR_OPEN <= cells[front] < WALL else GOING_ON
     knew = agent[clause + KNOWS]
     agent[clause + KNOWS] = 1
     if not knew:
@@ -139,17 +138,17 @@ def verify_clause(k, cells, agent, marks, action, stride, carried, carried_mark)
     holds = agent[CARRIED] != EMPTY
     if kind == PICKING_UP:
         if action != PICK_UP:
-            return CONTINUE
+            return GOING_ON
         if carried == EMPTY and holds and agent[CARRIED_MARK] & first:
             return SUCCESS
-        return FAILURE if strict and holds else CONTINUE
+        return FAILED if strict and holds else GOING_ON
     if strict and action == PICK_UP and holds:
-        return FAILURE
+        return FAILED
     if action == DROP and carried != EMPTY and not holds and carried_mark & first:
         for step in (1, -1, stride, -stride):
             if marks[PLACES, front + step] & (first << 1):
                 return SUCCESS
-    return CONTINUE
+    return GOING_ON
 
 
 @njit(cache=True, nogil=True)

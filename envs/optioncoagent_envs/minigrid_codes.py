@@ -1,7 +1,7 @@
 """One byte for a cell of a compiled grid, one word for what a cell looks like.
 
 A *code* (uint8) is all that MiniGrid's rules ask about a cell: what it is, its colour, whether a door is open, closed
-or locked, which key a box holds, whether this object is the one that the mission names. Codes are ordered so that
+or locked, which key a box holds, whether this object is the one to be picked up (rule PICKUP). Codes are ordered so that
 every question of the rules is one comparison:
 
     1 .. 20   the agent may enter (empty, floor, goal, lava, open door)
@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 from minigrid.core.constants import COLOR_TO_IDX, IDX_TO_COLOR, OBJECT_TO_IDX
 from minigrid.core.world_object import Ball, Box, Door, Floor, Goal, Key, Lava, Wall, WorldObj
+from numba import njit
 
 NUM_COLORS = 6
 UNSEEN = 0
@@ -28,9 +29,9 @@ DOOR_OPEN = 15
 DOOR_CLOSED = 21
 DOOR_LOCKED = 27
 WALL = 33
-KEY = 39  # + colour, + NAMED if the mission names it
+KEY = 39  # + colour, + NAMED if it is to be picked up
 BALL = 51
-BOX = 63  # + colour + 6 * (0 if empty, 1 + colour of the key inside), + BOX_NAMED if the mission names it
+BOX = 63  # + colour + 6 * (0 if empty, 1 + colour of the key inside), + BOX_NAMED if it is to be picked up
 NUM_CODES = 147
 NAMED = 6
 BOX_NAMED = 42
@@ -82,9 +83,16 @@ def object_of(code: int) -> WorldObj | None:
     return make(IDX_TO_COLOR[(code - base) % NUM_COLORS])
 
 
-def is_named(code: int) -> bool:
-    """Whether the code marks the object that the mission names."""
+@njit(cache=True, nogil=True)
+def is_named(code):
+    """Whether the code marks the object that is to be picked up (rule PICKUP)."""
     return code >= BOX + BOX_NAMED if code >= BOX else code >= KEY and (code - KEY) // NAMED % 2 == 1
+
+
+@njit(cache=True, nogil=True)
+def is_open(code):
+    """Whether a cell holds an open door."""
+    return DOOR_OPEN <= code < DOOR_CLOSED
 
 
 _SIMPLE = (

@@ -13,7 +13,7 @@ from minigrid.minigrid_env import MiniGridEnv
 from optioncoagent_envs import minigrid_levels as levels
 from optioncoagent_envs import minigrid_rooms as rooms
 from optioncoagent_envs import minigrid_tasks as tasks
-from optioncoagent_envs.babyai_families import MISSIONS, follows_babyai
+from optioncoagent_envs.babyai_families import babyai_family
 from optioncoagent_envs.minigrid_codes import BALL, BOX, BOX_NAMED, GREY_WALL, KEY, LAVA, NAMED, NUM_COLORS
 from optioncoagent_envs.minigrid_family import Family
 from optioncoagent_envs.minigrid_rules import AVOID, FETCH, GO_NEXT_TO, MATCH, OPEN, PICKUP, PUT_NEAR, RED_THEN_BLUE
@@ -47,8 +47,7 @@ def _num_objects(env: Any) -> list[int]:
 
 
 def _start(env: Any) -> list[int]:
-    x, y = env.agent_start_pos if env.agent_start_pos is not None else (-1, -1)
-    return [x, y, env.agent_start_dir]
+    return [-1, -1, 0] if env.agent_start_pos is None else [*env.agent_start_pos, env.agent_start_dir]
 
 
 def _obstacle(env: Any) -> int | None:
@@ -112,7 +111,5 @@ FAMILIES: dict[type[MiniGridEnv], Family] = {
 
 def family_of(env: MiniGridEnv) -> Family | None:
     """The family of an environment as it was made; None if the compiled batch does not cover it."""
-    family = FAMILIES.get(type(env))
-    if isinstance(env, RoomGridLevel):
-        return MISSIONS.get(type(env).gen_mission) if follows_babyai(env) else None
+    family = babyai_family(env) if isinstance(env, RoomGridLevel) else FAMILIES.get(type(env))
     return family if family is not None and family.settings(env) is not None else None

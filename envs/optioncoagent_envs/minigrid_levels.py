@@ -100,6 +100,19 @@ def place(stream, cells, shape, x, y, width, height, agent, apart, tries):
 
 
 @njit(cache=True, nogil=True)
+def draw_colors(stream, number):
+    """`_rand_subset`: that many different colours in the order drawn; those not drawn stay in order behind."""
+    colors = COLORS.copy()
+    for k in range(number):
+        drawn = k + below(stream, 0, len(colors) - k)
+        color = colors[drawn]
+        for m in range(drawn, k, -1):
+            colors[m] = colors[m - 1]
+        colors[k] = color
+    return colors
+
+
+@njit(cache=True, nogil=True)
 def place_agent(stream, cells, agent, shape, x, y, width, height):
     at = place(stream, cells, shape, x, y, width, height, 0, 0, FOREVER)
     begin(agent, at, below(stream, 0, 4))
@@ -256,7 +269,6 @@ def locked_room(rows, rng, grid, agent, shape, settings):
     width, height = shape[0], shape[1]
     left, right = width // 2 - 2, width // 2 + 2
     room_width, room_height = left + 1, height // 3 + 1
-    colors = np.empty(6, np.int64)
     for row in rows:
         cells, stream = grid[row], rng[row]
         walled(cells, shape)
@@ -271,15 +283,10 @@ def locked_room(rows, rng, grid, agent, shape, settings):
         i = below(stream, x + 1, x + room_width - 1)
         j = below(stream, y + 1, y + room_height - 1)
         cells[position(shape, i, j)] = GREEN_GOAL
-        colors[:] = COLORS
+        colors = draw_colors(stream, 6)
         for room in range(6):
-            drawn = below(stream, 0, 6 - room) + room
-            color = colors[drawn]
-            for k in range(drawn, room, -1):
-                colors[k] = colors[k - 1]
-            colors[room] = color  # the colours still to be drawn stay in order behind
             door = position(shape, right if room % 2 else left, room // 2 * (height // 3) + 3)
-            cells[door] = color + (DOOR_LOCKED if room == locked else DOOR_CLOSED)
+            cells[door] = colors[room] + (DOOR_LOCKED if room == locked else DOOR_CLOSED)
         key_room = below(stream, 0, 6)
         while key_room == locked:
             key_room = below(stream, 0, 6)

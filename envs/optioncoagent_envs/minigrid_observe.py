@@ -13,6 +13,7 @@ from optioncoagent_envs.minigrid_codes import GREY_WALL, TRANSPARENT, WORDS
 from optioncoagent_envs.minigrid_levels import CARRIED, DIRECTION, POSITION
 
 USUAL = 7
+LARGEST = 63  # of a view: a row is kept in the bits of an integer
 AHEAD = np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])  # direction -> (dx, dy)
 OUTSIDE = WORDS[GREY_WALL]  # beyond the grid MiniGrid shows grey wall
 AGENT = np.uint32(10)  # the object "agent", red, its state the direction

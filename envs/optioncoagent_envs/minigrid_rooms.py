@@ -17,6 +17,7 @@ from optioncoagent_envs.minigrid_levels import (
     bar,
     begin,
     blank,
+    draw_colors,
     place,
     place_agent,
     place_goal,
@@ -301,17 +302,10 @@ def obstructed_maze(rows, rng, grid, agent, shape, settings):
     """
     size, num_rows, num_cols, quarters = settings[0], settings[1], settings[2], settings[5]
     plan = np.empty((num_rows * num_cols, 9), np.int64)
-    colors = np.empty(6, np.int64)
     for row in rows:
         cells, stream, me = grid[row], rng[row], agent[row]
         lay_rooms(stream, cells, me, shape, size, num_rows, num_cols, plan)
-        colors[:] = COLORS
-        for k in range(6):  # _rand_subset: one of those left, which stay in order
-            drawn = k + below(stream, 0, 6 - k)
-            color = colors[drawn]
-            for m in range(drawn, k, -1):
-                colors[m] = colors[m - 1]
-            colors[k] = color
+        colors = draw_colors(stream, 6)
         if quarters == 0:
             lock_side(stream, cells, me, shape, settings, plan, 0, 0, 0, colors[0], True)
             ball_i, ball_j = 1, 0

@@ -22,9 +22,10 @@ from optioncoagent_envs.minigrid_codes import (
     GOAL,
     KEY,
     LAVA,
-    NAMED,
     NUM_COLORS,
     WALL,
+    is_named,
+    is_open,
 )
 from optioncoagent_envs.minigrid_levels import (
     AGENT_COLUMNS,
@@ -37,6 +38,7 @@ from optioncoagent_envs.minigrid_levels import (
 )
 
 GOAL_ONLY, PICKUP, OPEN, AVOID, TOLD, FETCH, GO_NEXT_TO, PUT_NEAR, RED_THEN_BLUE, MATCH = range(10)
+GOING_ON, SUCCESS, IN_LAVA, COLLIDED, FAILED = 0, 1, -1, -2, -3  # outcomes of a step
 LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE, DONE = range(7)  # minigrid.core.actions.Actions
 
 
@@ -66,7 +68,7 @@ def ahead(agent, stride):
 
 @njit(cache=True, nogil=True)
 def act(cells, agent, action, stride, rule):
-    """One action of one agent; returns 1 for success, -1 for lava, 0 otherwise."""
+    """One action of one agent; returns the outcome."""
     direction = agent[DIRECTION]
     front = ahead(agent, stride)
     code = np.int64(cells[front])
@@ -79,29 +81,29 @@ def act(cells, agent, action, stride, rule):
         if code < DOOR_CLOSED:
             agent[POSITION] = front
         if GOAL <= code < LAVA:
-            return 1
+            return SUCCESS
         if code == LAVA:
-            return -1
+            return IN_LAVA
     elif action == PICK_UP:
         if code >= KEY and carried == EMPTY:
             agent[CARRIED] = carried = code
             cells[front] = EMPTY
         if rule == PICKUP and carried >= KEY:
-            return (carried - BOX) // BOX_NAMED if carried >= BOX else (carried - KEY) // NAMED % 2
+            return SUCCESS if is_named(carried) else GOING_ON
     elif action == DROP:
         if code == EMPTY and carried != EMPTY:
             cells[front] = carried
             agent[CARRIED] = EMPTY
     elif action == TOGGLE:
         cells[front] = toggled(code, carried)
-        if rule == OPEN and DOOR_OPEN <= cells[agent[TARGET]] < DOOR_CLOSED:
-            return 1
-    return 0
+        if rule == OPEN and is_open(cells[agent[TARGET]]):
+            return SUCCESS
+    return GOING_ON
 
 
 @njit(cache=True, nogil=True)
 def act_among_obstacles(cells, agent, stream, action, shape):
-    """DynamicObstaclesEnv.step: as `act`, or -2 for running into something."""
+    """DynamicObstaclesEnv.step: as `act`, or COLLIDED for running into something."""
     if action > FORWARD:
         action = LEFT
     front = cells[ahead(agent, shape[2])]
@@ -113,5 +115,5 @@ def act_among_obstacles(cells, agent, stream, action, shape):
             cells[at] = cells[agent[k]]
             cells[agent[k]] = EMPTY
             agent[k] = at
-    outcome = act(cells, agent, action, shape[2], AVOID)
-    return -2 if action == FORWARD and blocked else outcome
+    outcome = act(cells, agent, action, shape[2], GOAL_ONLY)
+    return COLLIDED if action == FORWARD and blocked else outcome

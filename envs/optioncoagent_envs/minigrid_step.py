@@ -9,13 +9,16 @@ from optioncoagent_envs.minigrid_levels import LIMIT, STEPS
 from optioncoagent_envs.minigrid_observe import observe
 from optioncoagent_envs.minigrid_rules import (
     AVOID,
+    COLLIDED,
     DONE,
     FETCH,
     GO_NEXT_TO,
+    GOING_ON,
     LEFT,
     MATCH,
     PUT_NEAR,
     RED_THEN_BLUE,
+    SUCCESS,
     TOLD,
     act,
     act_among_obstacles,
@@ -73,7 +76,7 @@ def step_rows(
             outcome = act(grid[row], agent[row], actions[row], shape[2], rule)
         agent[row, STEPS] += 1
         steps, limit = agent[row, STEPS], agent[row, LIMIT]
-        rewards[row] = 1 - 0.9 * (steps / limit) if outcome > 0 else -1.0 if outcome == -2 else 0.0
-        terminated[row] = outcome != 0
+        rewards[row] = 1 - 0.9 * (steps / limit) if outcome == SUCCESS else -1.0 if outcome == COLLIDED else 0.0
+        terminated[row] = outcome != GOING_ON
         truncated[row] = steps >= limit
     observe(rows, grid, agent, offsets, shape, size, see_through, images, directions)

@@ -1,7 +1,7 @@
 """The rules of Fetch, GoToObject, GoToDoor, PutNear, RedBlueDoors and Memory, compiled (arrays as in `minigrid_levels`).
 
-Each function is a class's `step`: it acts as `act` does and returns what that returns, but 1 for success and FAILED for
-the end without a reward where the class says so. What the mission asks for:
+Each function is a class's `step`: it acts as `act` does and returns what that returns, but SUCCESS or FAILED (the end
+without a reward) where the class says so. What the mission asks for:
 
     FETCH           OTHER: the code of an object; any of its kind and colour will do
     GO_NEXT_TO      TARGET: the position to stand next to
@@ -14,12 +14,10 @@ from __future__ import annotations
 
 from numba import njit
 
-from optioncoagent_envs.minigrid_codes import DOOR_CLOSED, DOOR_OPEN, EMPTY, WORDS
+from optioncoagent_envs.minigrid_codes import EMPTY, WORDS, is_open
 from optioncoagent_envs.minigrid_levels import CARRIED, OTHER, POSITION, TARGET
-from optioncoagent_envs.minigrid_rules import DONE, DROP, GOAL_ONLY, PICK_UP, TOGGLE, act, ahead
+from optioncoagent_envs.minigrid_rules import DONE, DROP, FAILED, GOAL_ONLY, PICK_UP, SUCCESS, TOGGLE, act, ahead
 from optioncoagent_envs.minigrid_tasks import are_near
-
-FAILED = -3
 
 
 @njit(cache=True, nogil=True)
@@ -28,7 +26,7 @@ def act_fetching(cells, agent, action, stride):
     outcome = act(cells, agent, action, stride, GOAL_ONLY)
     if agent[CARRIED] == EMPTY:
         return outcome
-    return 1 if holds_wanted(agent) else FAILED
+    return SUCCESS if holds_wanted(agent) else FAILED
 
 
 @njit(cache=True, nogil=True)
@@ -37,7 +35,7 @@ def act_going_next_to(cells, agent, action, stride):
     outcome = act(cells, agent, action, stride, GOAL_ONLY)
     if action == DONE:
         steps = abs(agent[TARGET] - agent[POSITION])
-        return 1 if steps == 1 or steps == stride else FAILED
+        return SUCCESS if steps == 1 or steps == stride else FAILED
     return FAILED if action == TOGGLE else outcome
 
 
@@ -53,7 +51,7 @@ def act_putting_near(cells, agent, action, stride):
     if action == PICK_UP and holds and not holds_wanted(agent):
         return FAILED
     if action == DROP and held:
-        return 1 if not holds and are_near(ahead(agent, stride), agent[TARGET], stride) else FAILED
+        return SUCCESS if not holds and are_near(ahead(agent, stride), agent[TARGET], stride) else FAILED
     return outcome
 
 
@@ -66,7 +64,7 @@ def act_on_red_then_blue(cells, agent, action, stride):
     red_was_open, blue_was_open = is_open(cells[agent[OTHER]]), is_open(cells[agent[TARGET]])
     outcome = act(cells, agent, action, stride, GOAL_ONLY)
     if is_open(cells[agent[TARGET]]):
-        return 1 if red_was_open else FAILED
+        return SUCCESS if red_was_open else FAILED
     return FAILED if blue_was_open and is_open(cells[agent[OTHER]]) else outcome
 
 
@@ -75,7 +73,7 @@ def act_matching(cells, agent, action, stride):
     """MemoryEnv: after any action, to be at the matching object succeeds, at the other one fails; to pick up is to toggle."""
     outcome = act(cells, agent, TOGGLE if action == PICK_UP else action, stride, GOAL_ONLY)
     if agent[POSITION] == agent[TARGET]:
-        return 1
+        return SUCCESS
     return FAILED if agent[POSITION] == agent[OTHER] else outcome
 
 
@@ -83,8 +81,3 @@ def act_matching(cells, agent, action, stride):
 def holds_wanted(agent):
     """Whether what the agent carries looks like the object that the mission names: same kind, same colour."""
     return WORDS[agent[CARRIED]] == WORDS[agent[OTHER]]
-
-
-@njit(cache=True, nogil=True)
-def is_open(code):
-    return DOOR_OPEN <= code < DOOR_CLOSED

@@ -5,9 +5,10 @@
     "compiled"   every registered id of MiniGrid and BabyAI but those below, made by ids or by settings of one's own
                  (`compiled_ids` lists them): levels, rules and observations are compiled (`minigrid_compiled`)
     "stock"      the three BabyAI-PutNext...Carrying ids, whose first observation shows a level that is not yet theirs,
-                 and any other subclass of `MiniGridEnv`, such as your own: MiniGrid's levels and rules, compiled
-                 observations (`minigrid_stock`). So would the six MiniGrid-WFC ids be, which minigrid itself makes only
-                 with the packages of its extra "wfc" and with images that the wheel of 3.2.0 does not hold
+                 ids made with settings that `family_of` does not cover, and any other subclass of `MiniGridEnv`, such as
+                 your own: MiniGrid's levels and rules, compiled observations (`minigrid_stock`). So would the six
+                 MiniGrid-WFC ids be, which minigrid itself makes only with the packages of its extra "wfc" and with
+                 images that the wheel of 3.2.0 does not hold
     "gymnasium"  an environment that makes observations of its own (other wrappers, another space, another `gen_obs`):
                  Gymnasium's SyncVectorEnv
 
@@ -32,6 +33,7 @@ from minigrid.wrappers import FullyObsWrapper, ViewSizeWrapper
 from optioncoagent_envs.minigrid_batch import MiniGridBatch
 from optioncoagent_envs.minigrid_compiled import CompiledMiniGrid, draws_like_minigrid
 from optioncoagent_envs.minigrid_families import FAMILIES, Family, family_of
+from optioncoagent_envs.minigrid_observe import LARGEST
 from optioncoagent_envs.minigrid_stock import StockMiniGrid
 
 BACKENDS = ("auto", "compiled", "stock", "gymnasium")
@@ -66,13 +68,13 @@ def make_minigrid(
         raise ValueError(f"backend is one of {BACKENDS}, not {backend!r}")
     if view not in VIEWS:
         raise ValueError(f"view is one of {VIEWS}, not {view!r}")
-    if view_size is not None and (view_size < 3 or view_size % 2 == 0 or view_size > 31):
-        raise ValueError(f"view_size is odd and from 3 to 31, not {view_size}")
+    if view_size is not None and (view_size < 3 or view_size % 2 == 0 or view_size > LARGEST):
+        raise ValueError(f"view_size is odd and from 3 to {LARGEST}, not {view_size}")
     if num_envs < 1 or threads < 1:
         raise ValueError(f"num_envs and threads are positive, not {num_envs} and {threads}")
     make = partial(gym.make, env_id, disable_env_checker=True, **kwargs)
     env = make()
-    able = backends(env)
+    able = backends(env, compared=backend in ("auto", "compiled"))
     if backend == "auto":
         backend = able[0]
     if backend not in able:
@@ -86,8 +88,8 @@ def make_minigrid(
     return GymnasiumMiniGrid(envs, view, view_size, seed)
 
 
-def backends(env: gym.Env) -> list[str]:
-    """The backends that cover an environment, the fastest first."""
+def backends(env: gym.Env, compared: bool = True) -> list[str]:
+    """The backends that cover an environment, the fastest first; compared: whether the compiled one is tried."""
     core = env.unwrapped
     if not isinstance(core, MiniGridEnv):
         raise ValueError(f"{core} is no MiniGrid environment")
@@ -97,10 +99,10 @@ def backends(env: gym.Env) -> list[str]:
         env = env.env
     spaces = core.observation_space.spaces if isinstance(core.observation_space, gym.spaces.Dict) else {}
     overridden = any(getattr(type(core), name) is not getattr(MiniGridEnv, name) for name in OBSERVING)
-    if env is not core or overridden or set(spaces) != {"image", "direction", "mission"}:
+    if env is not core or overridden or set(spaces) != {"image", "direction", "mission"} or core.agent_view_size > LARGEST:
         return ["gymnasium"]
     family = family_of(core)
-    if limited or core.render_mode == "human" or family is None or not draws_like_minigrid(core, family):
+    if limited or core.render_mode == "human" or family is None or not compared or not draws_like_minigrid(core, family):
         return ["stock", "gymnasium"]
     return ["compiled", "stock", "gymnasium"]
 
