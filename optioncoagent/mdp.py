@@ -104,7 +104,14 @@ class MDP:
 
     @classmethod
     def from_minigrid(
-        cls, env_id: str, gamma: float, seed: int = 0, horizon: bool = False, view: str = "state", max_states: int = 300_000
+        cls,
+        env_id: str,
+        gamma: float,
+        seed: int = 0,
+        horizon: bool = False,
+        view: str = "state",
+        max_states: int = 300_000,
+        progress_bar: bool = False,
     ) -> MDP:
         """One level of a deterministic MiniGrid task, the one that `reset(seed=seed)` makes: every state reachable by minigrid's dynamics.
 
@@ -121,7 +128,7 @@ class MDP:
 
         if view not in VIEWS:
             raise ValueError(f"view={view!r}: choose one of {VIEWS}")
-        level = enumerate_level(env_id, seed, max_states, horizon)
+        level = enumerate_level(env_id, seed, max_states, horizon, progress_bar)
         looks, observations = level.views(view, horizon)
         mdp = cls(**level.arrays(horizon), gamma=gamma, observation=looks)
         mdp.observations = observations

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from optioncoagent.minigrid_state import StateMemory
 
@@ -78,7 +79,7 @@ class Level:
         return np.append(repeated, len(seen)), [*seen, nothing]
 
 
-def enumerate_level(env_id: str, seed: int, max_states: int, horizon: bool = False) -> Level:
+def enumerate_level(env_id: str, seed: int, max_states: int, horizon: bool = False, progress_bar: bool = False) -> Level:
     """Find every state of the level that `reset(seed=seed)` makes.
 
     Raises ValueError, naming the environment, if it is not a MiniGrid one, if a step draws random numbers, if a reward is neither 0 nor the
@@ -101,7 +102,8 @@ def enumerate_level(env_id: str, seed: int, max_states: int, horizon: bool = Fal
     states, observations = list(numbers), [observe()]
     successor: list[list[int]] = []
     success: list[list[bool]] = []
-    for state in states:  # grows while it is read: breadth first
+    bar = tqdm(iter(states), desc=f"searching {env_id}", unit=" states", disable=not progress_bar, delay=2, leave=False)
+    for state in bar:  # grows while it is read: breadth first
         successor.append([])
         success.append([])
         for action in range(num_actions):
@@ -134,6 +136,8 @@ def _make(env_id: str) -> Any:
     import minigrid  # noqa: F401  (registers the ids)
     from minigrid.minigrid_env import MiniGridEnv
 
+    if not isinstance(env_id, str):
+        raise TypeError(f"{env_id!r} is no environment id: a level is named by an id, such as 'MiniGrid-Empty-5x5-v0', and a seed")
     env = gym.make(env_id, disable_env_checker=True).unwrapped
     if not isinstance(env, MiniGridEnv):
         raise ValueError(f"{env_id} is {type(env).__name__}, not a MiniGrid environment: use MDP.from_env if it has toy_text tables")

@@ -83,8 +83,7 @@ class CoagentNetwork:
         memory: outputs that the next step can see: named in a `previous`, touched through `x.previous`, or read by somebody and perhaps
             retained. Only these need to be carried from step to step.
         critic_inputs: K; (S_t, K_t) screens off everything earlier, so that a critic Q(s, K) is a value. Memory, and, unless the
-        action is memory,
-            what the action coagent reads.
+            action is memory, what the action coagent reads.
 
     Raises ValueError, naming the coagent and what to change, for a description that is not a network.
     """

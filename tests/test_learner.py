@@ -512,3 +512,58 @@ def test_any_network_learns_the_gridworld(network, seed):
     agent = oc.CoagentActorCritic(GRIDWORLD, network, hidden_sizes=(), learning_rate=0.02, seed=seed).learn(40_000)
     first = oc.CoagentActorCritic(GRIDWORLD, network, hidden_sizes=(), seed=seed).update()["return_mean"]
     assert first < -20 and np.mean(agent.recent, axis=0)[0] > -14
+
+
+class _Unbounded(gym.Env):
+    """Pays, or shows, what is not a number in its third step."""
+
+    observation_space = gym.spaces.Box(-np.inf, np.inf, (2,), np.float32)
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, reward: float = 0.0, shown: float = 0.0):
+        self.reward, self.shown, self.age = reward, shown, 0
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.age = 0
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        self.age += 1
+        third = self.age == 3
+        return np.full(2, self.shown if third else 0, np.float32), self.reward if third else 1.0, self.age == 5, False, {}
+
+
+@pytest.mark.parametrize("given, message", [({"reward": np.nan}, "reward"), ({"shown": np.inf}, "observation")])
+def test_what_is_not_finite_is_refused_before_a_step(given, message):
+    agent = oc.OptionCritic(_Unbounded(**given), num_options=2)
+    before = [x.clone() for x in agent.module.parameters()]
+    with pytest.raises(ValueError, match=message):
+        agent.learn(200)
+    assert all(torch.equal(x, y) for x, y in zip(before, agent.module.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "ent_coef", "max_grad_norm"])
+def test_settings_are_finite(name):
+    with pytest.raises(ValueError, match=name):
+        oc.OptionCritic("OptionCoagent/Gridworld-v0", **{name: float("inf")})
+
+
+def test_minigrid_ids_with_a_module_are_made_fast():
+    assert oc.OptionCritic("minigrid:MiniGrid-Empty-5x5-v0", num_envs=2).env.backend == "compiled"
+
+
+def test_folders_of_another_agent_or_damaged_are_named(tmp_path):
+    network = oc.CoagentNetwork([oc.Coagent("action", 4)])
+    oc.CoagentActorCritic("OptionCoagent/Gridworld-v0", network, num_envs=2).save(tmp_path / "own")
+    with pytest.raises(ValueError, match="CoagentActorCritic.load"):
+        oc.OptionCritic.load(tmp_path / "own")
+    wider = oc.CoagentNetwork([oc.Coagent("bit", 2), oc.Coagent("action", 4, upstream=("bit",))])
+    with pytest.raises(ValueError, match="another network.*policy_bit"):
+        oc.CoagentActorCritic.load(tmp_path / "own", wider)
+    (tmp_path / "own" / "weights.safetensors").write_bytes(b"half")
+    with pytest.raises(ValueError, match="weights.safetensors is damaged"):
+        oc.CoagentActorCritic.load(tmp_path / "own", network)
+    (tmp_path / "own" / "agent.json").write_text("{")
+    with pytest.raises(ValueError, match="agent.json is damaged"):
+        oc.CoagentActorCritic.load(tmp_path / "own", network)

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from optioncoagent.agents.environments import Interface
@@ -41,31 +40,49 @@ def save(folder: Path, saved: Saved, module: nn.Module, optimizer: torch.optim.O
     if (folder / AGENT).exists() and not overwrite:
         raise FileExistsError(f"{folder} holds an agent already: choose another folder, or overwrite=True")
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: x.detach().cpu().contiguous() for name, x in module.state_dict().items()}, folder / WEIGHTS)
+    weights = {name: x.detach().cpu().numpy() for name, x in module.state_dict().items()}
     moments = optimizer.state_dict()["state"]
-    save_file({f"{i}.{key}": x.cpu().contiguous() for i, state in moments.items() for key, x in state.items()}, folder / OPTIMIZER)
-    safetensors.numpy.save_file(progress, folder / PROGRESS)
+    adam = {f"{i}.{key}": x.cpu().numpy() for i, state in moments.items() for key, x in state.items()}
+    for name, arrays in ((WEIGHTS, weights), (OPTIMIZER, adam), (PROGRESS, progress)):
+        (folder / name).write_bytes(safetensors.numpy.save({key: np.ascontiguousarray(x) for key, x in arrays.items()}))
     content = {**vars(saved), "interface": saved.interface.to_json()}
     (folder / AGENT).write_text(json.dumps(content, indent=2, default=lambda x: np.asarray(x).tolist()) + "\n")
 
 
 def read(folder: Path) -> Saved:
-    """Read agent.json. Raises FileNotFoundError that says what is missing."""
+    """Read agent.json. Raises FileNotFoundError that says what is missing, ValueError if it is damaged."""
     if not (folder / AGENT).exists():
         raise FileNotFoundError(f"{folder} holds no agent: there is no {AGENT} in it")
-    content = json.loads((folder / AGENT).read_text())
-    return Saved(**{**content, "interface": Interface.from_json(content["interface"])})
+    try:
+        content = json.loads((folder / AGENT).read_text())
+        return Saved(**{**content, "interface": Interface.from_json(content["interface"])})
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder / AGENT} is damaged, or of another version ({type(error).__name__}: {error})") from error
 
 
 def read_progress(folder: Path) -> Arrays:
-    return safetensors.numpy.load_file(folder / PROGRESS)
+    return _arrays(folder / PROGRESS)
+
+
+def _arrays(path: Path) -> Arrays:
+    try:
+        return {name: x.copy() for name, x in safetensors.numpy.load(path.read_bytes()).items()}
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is damaged ({error})") from error
 
 
 def restore(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Put weights and optimiser back into an agent of the same description. Raises RuntimeError if the shapes differ."""
-    module.load_state_dict(load_file(folder / WEIGHTS))
+    """Put weights and optimiser back into an agent of the same description. Raises ValueError if it was saved with another network."""
+    weights = {name: torch.from_numpy(x) for name, x in _arrays(folder / WEIGHTS).items()}
+    ours, theirs = ({name: tuple(x.shape) for name, x in part.items()} for part in (module.state_dict(), weights))
+    if ours != theirs:
+        differing = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
+        raise ValueError(
+            f"{folder} holds an agent with another network or encoder: {', '.join(differing)} differ; give it the one it was made with"
+        )
+    module.load_state_dict(weights)
     state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, x in load_file(folder / OPTIMIZER).items():
+    for key, x in _arrays(folder / OPTIMIZER).items():
         i, _, name = key.partition(".")
-        state.setdefault(int(i), {})[name] = x
+        state.setdefault(int(i), {})[name] = torch.from_numpy(x)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

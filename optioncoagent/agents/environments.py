@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import gymnasium as gym
@@ -19,7 +21,11 @@ def make_vector_env(env: Any, num_envs: int, seed: int) -> VectorEnv:
     environment that does not reset itself, TypeError for anything else.
     """
     if isinstance(env, str):
-        name = env.removeprefix("optioncoagent_envs:").removeprefix("OptionCoagent/")
+        module, _, name = env.rpartition(":")
+        if module:
+            with suppress(ImportError):  # Gymnasium tells below what is wrong
+                import_module(module)
+        name = name.removeprefix("OptionCoagent/")
         if _names_minigrid(name):
             from optioncoagent_envs import make_minigrid
 

@@ -23,7 +23,7 @@ from optioncoagent.agents import checkpoint, losses, metrics, progress
 from optioncoagent.agents.environments import Interface, make_vector_env
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
 from optioncoagent.agents.modules import at_configuration, derive_seed, make_module, torch_threads
-from optioncoagent.agents.rollout import Running, Sampler, collect, tick
+from optioncoagent.agents.rollout import Rollout, Running, Sampler, collect, tick
 from optioncoagent.agents.settings import EVALUATION_SEED, make_settings
 from optioncoagent.agents.targets import FORMS, Batch, make_batch
 from optioncoagent.network import CoagentNetwork
@@ -106,9 +106,9 @@ class CoagentActorCritic:
         with tqdm(total=total_timesteps, disable=not progress_bar, unit="step", unit_scale=True) as bar:
             while self.num_timesteps < goal:
                 row = self.update()
-                bar.update(min(int(row["timesteps"]), goal) - goal + total_timesteps - bar.n)
                 shown = {"return": row["return_mean"], **self.summary(row)}
                 bar.set_postfix({name: f"{value:.2f}" for name, value in shown.items() if value == value}, refresh=False)
+                bar.update(min(int(row["timesteps"]), goal) - goal + total_timesteps - bar.n)
                 if log is not None:
                     log(row)
         return self
@@ -141,9 +141,11 @@ class CoagentActorCritic:
             for first in range(0, len(batch), size):
                 # compute losses
                 parts = self.losses(shuffled[first : first + size])
+                total = sum(parts.values(), torch.zeros(()))
+                _check_finite(total, rollout)
                 # backward pass
                 self.optimizer.zero_grad(set_to_none=True)
-                sum(parts.values(), torch.zeros(())).backward()
+                total.backward()
                 nn.utils.clip_grad_norm_(self.module.parameters(), settings.max_grad_norm)
                 self.optimizer.step()
                 losses_seen.append({name: float(part.detach()) for name, part in parts.items()})
@@ -316,6 +318,17 @@ class CoagentActorCritic:
         if self._stopped_at:
             progress.from_arrays(self._stopped_at, self._generators, running, self.spec)
         return running
+
+
+def _check_finite(loss: Tensor, rollout: Rollout) -> None:
+    """Raise ValueError before a step is taken that would make the parameters NaN."""
+    if bool(loss.isfinite()):
+        return
+    if not bool(rollout.reward.isfinite().all()):
+        raise ValueError("the environment gave a reward that is not finite: the agent is as it was before")
+    if not all(bool(x.isfinite().all()) for x in rollout.observation.values()):
+        raise ValueError("the environment gave an observation that is not finite: the agent is as it was before")
+    raise ValueError("the loss is no longer finite: a smaller learning_rate, or smaller rewards, may help")
 
 
 def _forms(network: CoagentNetwork, chosen: Mapping[str, str]) -> dict[str, str]:

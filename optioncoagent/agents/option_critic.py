@@ -66,6 +66,8 @@ class OptionCritic(CoagentActorCritic):
         the agent was made from an environment object. What goes on where it stopped: see `CoagentActorCritic.load`.
         """
         saved = checkpoint.read(Path(path))
+        if not saved.description:
+            raise ValueError(f"{path} holds an agent with a network of its own: load it with CoagentActorCritic.load(path, network)")
         agent = cls(saved.interface if env is None else env, **saved.description, encoder=encoder, **{**saved.settings, **settings})
         return agent.restore(Path(path), saved)
 

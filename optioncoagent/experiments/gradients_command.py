@@ -135,7 +135,7 @@ def make_mdp(command: Gradients) -> MDP:
     except (gym.error.Error, ImportError) as error:
         raise ValueError(f"env_id={command.env_id}: {error}") from error
     if isinstance(env, MiniGridEnv):
-        return MDP.from_minigrid(command.env_id, command.gamma, command.level_seed, command.horizon, command.view)
+        return MDP.from_minigrid(command.env_id, command.gamma, command.level_seed, command.horizon, command.view, progress_bar=True)
     for name in ("level_seed", "horizon", "view"):
         if getattr(command, name) != getattr(Gradients, name):
             raise ValueError(f"{name}={getattr(command, name)} is for MiniGrid levels, and {command.env_id} is none")
