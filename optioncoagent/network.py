@@ -186,8 +186,8 @@ class CoagentNetwork:
 
         Shape ((2,) if it touches start) + ((num_observations,) if it touches the state) + sizes of `touched[name].upstream` + sizes of
         `touched[name].previous`, in that order; () for a constant. On the first axis, start: 0 is a later step, 1 the first.
-        Raises ValueError naming the coagent if the function fails, leaves [0, 1], or touches so much that the table would have more than
-        MAX_TABLE entries.
+        Raises ValueError naming the coagent if the function fails, leaves [0, 1], looks up other fields than it did at first, or touches so
+        much that the table would have more than MAX_TABLE entries.
         """
         coagent, touched = self[name], self.touched[name]
         if not callable(coagent.executes):

@@ -19,9 +19,9 @@ def one_mission(env: Any) -> list[str]:
 
 @dataclass(frozen=True)
 class Family:
-    """generate: the compiled generator (arguments as in `minigrid_levels`); rule: what ends episodes (`minigrid_rules`).
+    """generate: the compiled generator (arguments as in `minigrid_levels`; with the rule TOLD also `marks`, after `agent`).
 
-    settings: what an instance gives the generator, None if it is not covered when made like this; missions: the texts
+    rule: what ends episodes (`minigrid_rules`); settings: what an instance gives the generator, None if it is not covered when made like this; missions: the texts
     that its levels number; extra_columns: how many columns of `agent` the rule needs for itself.
     """
 
