@@ -21,8 +21,9 @@ def one_mission(env: Any) -> list[str]:
 class Family:
     """generate: the compiled generator (arguments as in `minigrid_levels`; with the rule TOLD also `marks`, after `agent`).
 
-    rule: what ends episodes (`minigrid_rules`); settings: what an instance gives the generator, None if it is not covered when made like this; missions: the texts
-    that its levels number; extra_columns: how many columns of `agent` the rule needs for itself.
+    rule: what ends episodes (`minigrid_rules`); settings: what an instance gives the generator, None if it is not covered
+    when made like this; missions: the texts that its levels number; extra_columns: how many columns of `agent` the rule
+    needs for itself.
     """
 
     generate: Callable[..., None]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode
@@ -14,9 +14,6 @@ from optioncoagent.agents.environments import autoreset_mode, make_vector_env
 from optioncoagent.agents.modules import derive_seed
 from optioncoagent.agents.rollout import Sampler
 from optioncoagent.agents.settings import EVALUATION_SEED
-
-if TYPE_CHECKING:
-    from optioncoagent.agents.learner import CoagentActorCritic
 
 
 @dataclass(frozen=True)
@@ -38,9 +35,9 @@ class Evaluation:
 
 
 def run_episodes(
-    agent: CoagentActorCritic, num_episodes: int, seed: int = EVALUATION_SEED, deterministic: bool = False, env: Any = None
+    agent: Any, num_episodes: int, seed: int = EVALUATION_SEED, deterministic: bool = False, env: Any = None
 ) -> Iterator[tuple[float, int]]:
-    """(return, length) of `num_episodes` episodes, each as soon as it ends; see `CoagentActorCritic.evaluate`.
+    """(return, length) of `num_episodes` episodes of a `CoagentActorCritic`, each as soon as it ends; see its `evaluate`.
 
     Every environment runs its share of them, so that short episodes are not preferred.
     """
