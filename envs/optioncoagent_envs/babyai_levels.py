@@ -36,9 +36,9 @@ from optioncoagent_envs.babyai_verifier import (
     num_descriptions,
 )
 from optioncoagent_envs.minigrid_codes import BALL, BOX, DOOR_OPEN, EMPTY, KEY, NUM_COLORS, WALL
-from optioncoagent_envs.minigrid_levels import COLORS, LIMIT, POSITION, place, position
+from optioncoagent_envs.minigrid_levels import COLORS, LIMIT, POSITION, position
 from optioncoagent_envs.minigrid_random import below
-from optioncoagent_envs.minigrid_rooms import TRIES, add_door, connect_all, enter_room, lay_rooms
+from optioncoagent_envs.minigrid_rooms import add_door, connect_all, enter_room, lay_object, lay_rooms
 
 BLUE, GREY, RED = COLOR_TO_IDX["blue"], COLOR_TO_IDX["grey"], COLOR_TO_IDX["red"]
 SIZE, ROWS, COLS, STEP_LIMIT, OWN = range(5)  # settings; a mission's own begin at OWN
@@ -151,10 +151,8 @@ def is_heads(level):
 @njit(cache=True, nogil=True)
 def put(level, i, j, code, what, color):
     """place_in_room; returns the number of the thing."""
-    size, k = level.settings[SIZE], level.num_things[0]
-    x, y = i * (size - 1), j * (size - 1)
-    at = place(level.stream, level.cells, level.shape, x, y, size, size, level.agent[POSITION], 2, TRIES)
-    level.cells[at] = code
+    k = level.num_things[0]
+    at = lay_object(level.stream, level.cells, level.agent, level.shape, level.settings[SIZE], i, j, code)
     level.things[k, WHAT], level.things[k, COLOR], level.things[k, PLACE] = what, color, at
     level.num_things[0] = k + 1
     return k

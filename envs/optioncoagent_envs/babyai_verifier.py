@@ -20,7 +20,7 @@ import numpy as np
 from numba import njit
 
 from optioncoagent_envs.minigrid_codes import BALL, BOX, DOOR_OPEN, EMPTY, KEY, NUM_COLORS, WALL, is_open
-from optioncoagent_envs.minigrid_levels import AGENT_COLUMNS, CARRIED, DIRECTION, POSITION
+from optioncoagent_envs.minigrid_levels import AGENT_COLUMNS, CARRIED, DIRECTION, POSITION, position
 from optioncoagent_envs.minigrid_rules import DROP, FAILED, GOAL_ONLY, GOING_ON, PICK_UP, SUCCESS, TOGGLE, act, ahead
 
 ORDER, STRICT, CARRIED_MARK, CLAUSES = range(AGENT_COLUMNS, AGENT_COLUMNS + 4)
@@ -182,7 +182,7 @@ def mark_fitting(cells, agent, members, number, bit, shape, room_size):
     count = 0
     for y in range(shape[1]):
         for x in range(shape[0]):
-            at = (y + shape[3]) * shape[2] + x + shape[3]
+            at = position(shape, x, y)
             if not fits(cells[at], what, color):
                 continue
             if where != ANYWHERE:

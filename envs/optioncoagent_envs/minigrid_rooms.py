@@ -162,10 +162,12 @@ def add_door(cells, plan, num_cols, room, wall, color, locked):
 
 
 @njit(cache=True, nogil=True)
-def add_object(stream, cells, agent, shape, size, i, j, code):
-    """RoomGrid.place_in_room: not on the agent's cell and not beside it."""
+def lay_object(stream, cells, agent, shape, size, i, j, code):
+    """RoomGrid.place_in_room: not on the agent's cell and not beside it; returns the position."""
     x, y = i * (size - 1), j * (size - 1)
-    cells[place(stream, cells, shape, x, y, size, size, agent[POSITION], 2, TRIES)] = code
+    at = place(stream, cells, shape, x, y, size, size, agent[POSITION], 2, TRIES)
+    cells[at] = code
+    return at
 
 
 @njit(cache=True, nogil=True)
@@ -197,7 +199,7 @@ def unlock(rows, rng, grid, agent, shape, settings):
         lay_rooms(stream, cells, me, shape, size, 1, 2, plan)
         if settings[1]:
             box = COLORS[below(stream, 0, 6)]
-            add_object(stream, cells, me, shape, size, 1, 0, BOX + BOX_NAMED + box)
+            lay_object(stream, cells, me, shape, size, 1, 0, BOX + BOX_NAMED + box)
             me[MISSION] = box
         color = COLORS[below(stream, 0, 6)]
         door = add_door(cells, plan, 2, 0, 0, color, True)
@@ -205,7 +207,7 @@ def unlock(rows, rng, grid, agent, shape, settings):
             me[TARGET] = door
         if settings[2]:
             cells[door - 1] = BALL + COLORS[below(stream, 0, 6)]
-        add_object(stream, cells, me, shape, size, 0, 0, KEY + color)
+        lay_object(stream, cells, me, shape, size, 0, 0, KEY + color)
         enter_room(stream, cells, me, shape, size, 0, 0)
 
 
@@ -226,9 +228,9 @@ def key_corridor(rows, rng, grid, agent, shape, settings):
         color = COLORS[below(stream, 0, 6)]
         add_door(cells, plan, 3, target * 3 + 2, 2, color, True)
         me[MISSION] = COLORS[below(stream, 0, 6)]
-        add_object(stream, cells, me, shape, size, 2, target, settings[2] + me[MISSION])
+        lay_object(stream, cells, me, shape, size, 2, target, settings[2] + me[MISSION])
         with_key = below(stream, 0, num_rows)
-        add_object(stream, cells, me, shape, size, 0, with_key, KEY + color)
+        lay_object(stream, cells, me, shape, size, 0, with_key, KEY + color)
         enter_room(stream, cells, me, shape, size, 1, num_rows // 2)
         connect_all(stream, cells, plan, num_rows, 3, (num_rows // 2) * 3 + 1, -1)
 
@@ -321,7 +323,7 @@ def obstructed_maze(rows, rng, grid, agent, shape, settings):
                         add_key(stream, cells, me, shape, settings, i, j, colors[(k + turn) % 6])
             corner = below(stream, 0, quarters)
             ball_i, ball_j = CORNERS[corner, 0], CORNERS[corner, 1]
-        add_object(stream, cells, me, shape, size, ball_i, ball_j, BALL + NAMED + BLUE)
+        lay_object(stream, cells, me, shape, size, ball_i, ball_j, BALL + NAMED + BLUE)
         enter_room(stream, cells, me, shape, size, settings[3], settings[4])
 
 
@@ -339,4 +341,4 @@ def lock_side(stream, cells, agent, shape, settings, plan, i, j, wall, color, wi
 @njit(cache=True, nogil=True)
 def add_key(stream, cells, agent, shape, settings, i, j, color):
     code = BOX + GREY + 6 * (1 + color) if settings[6] else KEY + color
-    add_object(stream, cells, agent, shape, settings[0], i, j, code)
+    lay_object(stream, cells, agent, shape, settings[0], i, j, code)
