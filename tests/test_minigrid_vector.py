@@ -441,6 +441,13 @@ def test_settings_of_which_minigrid_makes_no_levels_are_left_to_minigrid(env_id,
         env.reset()
 
 
+def test_a_setting_that_nobody_knows_is_left_to_minigrid():
+    env = make_minigrid("BabyAI-OpenDoor-v0", 1, seed=0, select_by="size")
+    assert env.backend == "stock"
+    with pytest.raises(NotImplementedError):
+        env.reset()
+
+
 def test_views_too_large_for_the_kernels_are_gymnasiums():
     env, theirs = (
         make_minigrid("MiniGrid-DoorKey-5x5-v0", 1, agent_view_size=65),

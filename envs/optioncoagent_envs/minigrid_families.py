@@ -112,4 +112,7 @@ FAMILIES: dict[type[MiniGridEnv], Family] = {
 def family_of(env: MiniGridEnv) -> Family | None:
     """The family of an environment as it was made; None if the compiled batch does not cover it."""
     family = babyai_family(env) if isinstance(env, RoomGridLevel) else FAMILIES.get(type(env))
-    return family if family is not None and family.settings(env) is not None else None
+    try:
+        return family if family is not None and family.settings(env) is not None else None
+    except KeyError:  # a colour, a kind of object or the like that MiniGrid does not know either
+        return None

@@ -22,7 +22,7 @@ from optioncoagent_envs.minigrid_rules import FETCH, GO_NEXT_TO, MATCH, OPEN, PI
 # By the rule: the columns of `agent` and the attributes of MiniGrid's environment that they stand for. The column is the
 # position of a door; or that position itself; or the code of an object of which MiniGrid keeps type and colour.
 DOORS: dict[int, dict[int, str]] = {OPEN: {TARGET: "door"}, RED_THEN_BLUE: {TARGET: "blue_door", OTHER: "red_door"}}
-POSITIONS: dict[int, dict[int, str]] = {
+TARGET_POSITIONS: dict[int, dict[int, str]] = {
     GO_NEXT_TO: {TARGET: "target_pos"},
     PUT_NEAR: {TARGET: "target_pos"},
     MATCH: {TARGET: "success_pos", OTHER: "failure_pos"},
@@ -81,7 +81,7 @@ def read_row(model: MiniGridEnv, row: Row, shape: Shape, missions: list[str]) ->
     env.agent_pos, env.agent_dir = point(agent[POSITION]), int(agent[DIRECTION])
     for column, name in DOORS.get(row.rule, {}).items():
         setattr(env, name, env.grid.get(*point(agent[column])))
-    for column, name in POSITIONS.get(row.rule, {}).items():
+    for column, name in TARGET_POSITIONS.get(row.rule, {}).items():
         setattr(env, name, point(agent[column]))
     if row.rule in WANTED:
         wanted: Any = object_of(int(agent[OTHER]))
@@ -115,7 +115,7 @@ def write_row(env: Any, row: Row, shape: Shape, missions: list[str]) -> None:
     for column, name in DOORS.get(row.rule, {}).items():
         k = objects.index(getattr(env, name))
         agent[column] = position(k % width, k // width)
-    for column, name in POSITIONS.get(row.rule, {}).items():
+    for column, name in TARGET_POSITIONS.get(row.rule, {}).items():
         agent[column] = position(*getattr(env, name))
     if row.rule in WANTED:
         kind, color = (getattr(env, name) for name in WANTED[row.rule])

@@ -125,6 +125,7 @@ class CoagentActorCritic:
         # collect
         began = perf_counter()
         rollout = collect(self.module, self.sampler, self.spec, self.running, settings.num_steps)
+        _check_finite(rollout)
         self.num_timesteps += rollout.start.numel()
         self.num_episodes += len(self.running.finished)
         self.recent.extend(self.running.finished)
@@ -142,7 +143,8 @@ class CoagentActorCritic:
                 # compute losses
                 parts = self.losses(shuffled[first : first + size])
                 total = sum(parts.values(), torch.zeros(()))
-                _check_finite(total, rollout)
+                if not bool(total.isfinite()):
+                    raise ValueError("the loss is no longer finite: a smaller learning_rate, or smaller rewards, may help")
                 # backward pass
                 self.optimizer.zero_grad(set_to_none=True)
                 total.backward()
@@ -320,15 +322,13 @@ class CoagentActorCritic:
         return running
 
 
-def _check_finite(loss: Tensor, rollout: Rollout) -> None:
-    """Raise ValueError before a step is taken that would make the parameters NaN."""
-    if bool(loss.isfinite()):
-        return
+def _check_finite(rollout: Rollout) -> None:
+    """Raise ValueError for what would make the parameters NaN, before anything is learned from it."""
+    observations = [rollout.observation, rollout.last, rollout.final_observation or {}]
     if not bool(rollout.reward.isfinite().all()):
-        raise ValueError("the environment gave a reward that is not finite: the agent is as it was before")
-    if not all(bool(x.isfinite().all()) for x in rollout.observation.values()):
-        raise ValueError("the environment gave an observation that is not finite: the agent is as it was before")
-    raise ValueError("the loss is no longer finite: a smaller learning_rate, or smaller rewards, may help")
+        raise ValueError("the environment gave a reward that is not finite; nothing was learned from this rollout")
+    if not all(bool(x.isfinite().all()) for leaves in observations for x in leaves.values()):
+        raise ValueError("the environment gave an observation that is not finite; nothing was learned from this rollout")
 
 
 def _forms(network: CoagentNetwork, chosen: Mapping[str, str]) -> dict[str, str]:
