@@ -567,3 +567,19 @@ def test_folders_of_another_agent_or_damaged_are_named(tmp_path):
     (tmp_path / "own" / "agent.json").write_text("{")
     with pytest.raises(ValueError, match="agent.json is damaged"):
         oc.CoagentActorCritic.load(tmp_path / "own", network)
+
+
+def test_every_epoch_learns_from_every_step_once(monkeypatch):
+    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", num_envs=3, num_steps=11, num_minibatches=4, update_epochs=2)
+    seen = []
+    losses = agent.losses
+
+    def spied(batch):
+        seen.append(batch.observation["image"].flatten(1).sum(dim=1) * 1000 + batch.target)
+        return losses(batch)
+
+    monkeypatch.setattr(agent, "losses", spied)
+    agent.update()
+    assert [len(part) for part in seen] == [9, 9, 9, 6] * 2
+    first, second = (torch.cat(seen[k : k + 4]).sort().values for k in (0, 4))
+    assert len(first) == 33 and torch.equal(first, second) and not torch.equal(torch.cat(seen[:4]), torch.cat(seen[4:]))
