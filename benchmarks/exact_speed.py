@@ -21,9 +21,9 @@ import scipy.sparse as sp
 import optioncoagent_envs  # noqa: F401
 from optioncoagent.exact import expected_return, option_values, policy_gradient
 from optioncoagent.exact.chain import chain
+from optioncoagent.gallery import option_critic
 from optioncoagent.mdp import MDP
 from optioncoagent.network import Coagent, CoagentNetwork
-from optioncoagent.option_critic import option_critic
 
 NUM_OPTIONS = 8
 MOVES = ((-1, 0), (1, 0), (0, -1), (0, 1))

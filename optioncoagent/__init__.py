@@ -2,7 +2,7 @@
 
 A coagent network is written down once, as data (`Coagent`, `CoagentNetwork`; `option_critic` is one), and three solvers read it:
 
-    network, mdp            the descriptions. numpy, scipy
+    network, gallery, mdp   the descriptions: networks, option-critic among them, and finite MDPs. numpy, scipy
     exact                   what the theory says, by linear solves. numpy, scipy
     simulate                the same networks, sampled by compiled code. numba
     agents                  the learner: any network on any Gymnasium environment. torch
@@ -16,11 +16,9 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-# option_critic is a module too: its function is bound here, before anything else can bind the module to the name
-from optioncoagent.option_critic import CONTINUE, TERMINATE, option_critic  # noqa: F401
-
 _MODULES = {
     "optioncoagent.network": ("Coagent", "CoagentNetwork", "LocalState"),
+    "optioncoagent.gallery": ("CONTINUE", "TERMINATE", "option_critic"),
     "optioncoagent.mdp": ("MDP",),
     "optioncoagent.exact": (
         "comdp",
@@ -37,7 +35,7 @@ _MODULES = {
     "optioncoagent.agents": ("CoagentActorCritic", "OptionCritic"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
-__all__ = sorted([*_MODULE_OF, "CONTINUE", "TERMINATE", "option_critic"])
+__all__ = sorted(_MODULE_OF)
 __version__ = "0.1.0"
 
 

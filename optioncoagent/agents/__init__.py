@@ -6,7 +6,7 @@ learner.py reads downwards and holds the fixed order of one update; the pieces i
     rollout                                         the network runs, the environment steps
     sweep, returns, losses                          one critic to every baseline, λ-returns, gradient forms
     metrics, evaluation, checkpoint, progress       what is reported, what is kept
-    option_critic                                   the learner with option-critic's network and vocabulary
+    options                                         the learner with option-critic's network and vocabulary
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ def __getattr__(name: str) -> Any:
     if name == "CoagentActorCritic":
         from optioncoagent.agents.learner import CoagentActorCritic as agent
     elif name == "OptionCritic":
-        from optioncoagent.agents.option_critic import OptionCritic as agent  # type: ignore[assignment]
+        from optioncoagent.agents.options import OptionCritic as agent  # type: ignore[assignment]
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return agent

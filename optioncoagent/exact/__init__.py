@@ -9,7 +9,7 @@
     forms, compare        the gradient forms of option-critic as records; how they differ from the gradient
 
 Sources: ACN is Kostas, Nota, Thomas, "Asynchronous Coagent Networks" (ICML 2020), appendices A to E; OC is Bacon, Harb, Precup, "The
-Option-Critic Architecture" (AAAI 2017). Where each numbered statement is, as a function and as a test (tests/test_exact_*.py):
+Option-Critic Architecture" (AAAI 2017). Where each numbered statement is, as a function and as a test (tests/exact):
 
     statement                                            function                            test, as file: name (… for any ending)
     ACN A, definition of the CoMDP                       comdp                               appendix_b: test_…

@@ -11,9 +11,9 @@ import numpy as np
 
 from optioncoagent.exact.chain import chain
 from optioncoagent.exact.tick import FloatArray
+from optioncoagent.gallery import TERMINATE, option_critic
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork
-from optioncoagent.option_critic import TERMINATE, option_critic
 
 
 @dataclass(frozen=True)

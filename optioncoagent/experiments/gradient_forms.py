@@ -15,8 +15,8 @@ import numpy as np
 
 from optioncoagent.exact import FORMS, compare_gradients, expected_return
 from optioncoagent.experiments.ascent import ascend, constant, gradient_along
+from optioncoagent.gallery import option_critic
 from optioncoagent.mdp import MDP
-from optioncoagent.option_critic import option_critic
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

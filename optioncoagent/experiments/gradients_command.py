@@ -93,7 +93,7 @@ def main(command: Gradients) -> None:
     command.check()
     from optioncoagent.exact import compare_gradients, expected_return
     from optioncoagent.experiments.ascent import ascend, gradient_along, of_length
-    from optioncoagent.option_critic import option_critic
+    from optioncoagent.gallery import option_critic
 
     mdp = make_mdp(command)
     same: dict[str, Any] = {"first": command.first, "deliberation_cost": command.deliberation_cost}

@@ -5,7 +5,7 @@ tables          the joint law of a whole tick at every node (ticks, alias), so t
 kernels         the tick loop; episodes, rng: how long episodes last, and their random numbers
 estimators      returns, local gradients and finite differences, with standard errors
 actor_critic    tabular actor-critic with eligibility traces, any network
-option_critic   tabular option-critic as in four rooms
+intra_option    tabular option-critic as in four rooms
 """
 
 from optioncoagent.simulate.actor_critic import ActorCriticTrials, actor_critic
@@ -16,7 +16,7 @@ from optioncoagent.simulate.estimators import (
     estimate_gradient,
     estimate_return,
 )
-from optioncoagent.simulate.option_critic import Learner, OptionCriticTrials, train_option_critic
+from optioncoagent.simulate.intra_option import Learner, OptionCriticTrials, train_option_critic
 
 __all__ = [
     "ActorCriticTrials",

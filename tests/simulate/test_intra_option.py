@@ -11,7 +11,7 @@ from enumerated import random_mdp
 
 import optioncoagent as oc
 from optioncoagent import option_critic, option_values, policy_gradient
-from optioncoagent.simulate.option_critic import Learner, train_option_critic
+from optioncoagent.simulate.intra_option import Learner, train_option_critic
 
 # steps this small leave policies and terminations where they are: their sum is the update that the learner expects to make
 STEP = 1e-9

@@ -12,6 +12,7 @@ import pytest
 import torch
 from brute_force import _score, initial_outputs, steps_from
 from gymnasium.vector import AutoresetMode
+from small import appendix_d, random_mdp
 from tabular import TabularVectorEnv, critic, values
 
 import optioncoagent as oc
@@ -19,21 +20,6 @@ from optioncoagent.agents import rollout as rollout_module
 from optioncoagent.agents.rollout import collect
 from optioncoagent.agents.targets import make_batch
 from optioncoagent_envs.gridworld import gridworld
-
-
-def random_mdp(seed=5, num_states=5, num_actions=2, gamma=0.9):
-    """Four states and an end; rewards of (s, a, s')."""
-    rng = np.random.default_rng(seed)
-    P = 0.85 * rng.dirichlet(np.full(num_states, 0.5), (num_states, num_actions))
-    P[:, :, -1] += 0.15
-    R = rng.normal(size=P.shape)
-    P[-1], R[-1] = np.eye(num_states)[-1], 0.0
-    return oc.MDP(P, R, rng.dirichlet(np.append(np.ones(num_states - 1), 1e-9)), gamma, np.arange(num_states) == num_states - 1)
-
-
-def appendix_d(num_actions):
-    bits = [oc.Coagent(name, 2, executes=0.5) for name in ("left", "right")]
-    return oc.CoagentNetwork([*bits, oc.Coagent("action", num_actions, observes=False, upstream=("left", "right"), executes=0.5)])
 
 
 def xor_network(num_actions):

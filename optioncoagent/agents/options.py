@@ -11,8 +11,8 @@ from torch import nn
 
 from optioncoagent.agents import checkpoint
 from optioncoagent.agents.learner import CoagentActorCritic, Row
+from optioncoagent.gallery import TERMINATE, option_critic
 from optioncoagent.network import CoagentNetwork
-from optioncoagent.option_critic import TERMINATE, option_critic
 
 GradientForm = Literal["q_beta", "advantage", "score"]
 FORM_OF: dict[str, str] = {"q_beta": "expected", "advantage": "difference", "score": "score"}

@@ -181,7 +181,7 @@ def test_importing_loads_nothing_heavy():
 import sys, optioncoagent as oc
 loaded = {"torch", "minigrid", "matplotlib", "numba", "gymnasium"} & set(sys.modules)
 assert not loaded, loaded
-import optioncoagent.option_critic, optioncoagent.agents
+import optioncoagent.gallery, optioncoagent.agents
 assert oc.option_critic(2, 2).names and oc.OptionCritic and all(hasattr(oc, name) for name in oc.__all__)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

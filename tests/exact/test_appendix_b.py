@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from brute_force import law_of, rewards_of, trajectories, truncated_return
 from hypothesis import given
 from strategies import cases
-from test_exact_gradients import assert_same, torch_witness
+from witness import assert_same, torch_witness
 
 from optioncoagent.exact import comdp, expected_return, local_gradient, policy_gradient, synchronous
 from optioncoagent.mdp import MDP

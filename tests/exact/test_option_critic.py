@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import mdps
-from test_exact_gradients import assert_same
+from witness import assert_same
 
 from optioncoagent.exact import (
     FORMS,
@@ -20,9 +20,9 @@ from optioncoagent.exact import (
     policy_gradient,
     termination_gradient,
 )
+from optioncoagent.gallery import CONTINUE, TERMINATE, option_critic
 from optioncoagent.mdp import MDP
 from optioncoagent.network import Coagent, CoagentNetwork, softmax
-from optioncoagent.option_critic import CONTINUE, TERMINATE, option_critic
 
 ENDING = np.array([[[0.5, 0.25, 0.25], [0, 0.5, 0.5]], [[0.5, 0, 0.5], [0.25, 0.25, 0.5]], [[0, 0, 1], [0, 0, 1]]])
 

@@ -1,6 +1,6 @@
 """One MiniGrid level as a finite Markov decision process: every state that minigrid's own dynamics can reach from its start.
 
-States are found breadth first: restore a state, take an action in the real environment, save what came of it (`minigrid_state`).
+States are found breadth first: restore a state, take an action in the real environment, save what came of it (`state_memory`).
 
 Two readings, see `Level.arrays`. MiniGrid's success reward falls with the step count, 1 - 0.9 (t+1)/max_steps, and its episodes are cut at
 max_steps: with `horizon` the time is unrolled into the state and both are kept; without, success pays 1 and only a termination ends.
@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from optioncoagent.minigrid_state import StateMemory
+from optioncoagent.mdp.state_memory import StateMemory
 
 VIEWS = ("state", "egocentric")
 

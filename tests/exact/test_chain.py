@@ -10,14 +10,14 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given
 from strategies import cases
-from test_exact_gradients import assert_same
+from witness import assert_same
 
 import optioncoagent.exact
 from optioncoagent.exact import chain, comdp, expected_return, finite_difference, local_gradient, policy_gradient, solve, synchronous
 from optioncoagent.exact.option_values import option_values
+from optioncoagent.gallery import option_critic
 from optioncoagent.mdp import MDP
 from optioncoagent.network import Coagent, CoagentNetwork
-from optioncoagent.option_critic import option_critic
 
 FLAT = CoagentNetwork([Coagent("action", 2)])
 ENDS = np.array([[[0.5, 0, 0.5], [0, 1, 0]], [[0, 1, 0], [0, 1, 0]], [[0, 0, 1], [0, 0, 1]]])  # state 0 may end; state 1 is a trap
@@ -231,7 +231,7 @@ def test_the_table_of_statements_names_tests_that_exist():
     listed = re.findall(r"  (\w+): (test_\S*)$", doc, flags=re.MULTILINE)
     assert len(listed) > 15
     for file, name in listed:
-        source = (Path(__file__).parent / f"test_exact_{file}.py").read_text(encoding="utf-8")
+        source = (Path(__file__).parent / f"test_{file}.py").read_text(encoding="utf-8")
         assert f"\ndef {name.removesuffix('…')}{'' if name.endswith('…') else '('}" in source, name
     assert {int(n) for n in re.findall(r"Property (\d+):", doc)} == set(range(1, 12))
     for statement in ("Lemma 1", "Lemma 2", "Lemma 3", "Theorem 1", "Corollary 1", "C.1", "C.2.1", "C.2.2", "C.2.3", "E.2"):

@@ -124,7 +124,7 @@ class MDP:
         Raises ValueError, naming the environment, if it is not a MiniGrid one, draws random numbers in a step, or has more than
         `max_states` states; gymnasium's own error for an unknown id.
         """
-        from optioncoagent.minigrid_levels import VIEWS, enumerate_level
+        from optioncoagent.mdp.minigrid import VIEWS, enumerate_level
 
         if view not in VIEWS:
             raise ValueError(f"view={view!r}: choose one of {VIEWS}")

@@ -8,7 +8,7 @@ import pytest
 from brute_force import laws, steps_from, ticks, trajectories, truncated_return
 from hypothesis import given
 from strategies import cases
-from test_exact_gradients import assert_same
+from witness import assert_same
 
 from optioncoagent.exact import comdp, expected_return, policy_gradient, synchronous
 

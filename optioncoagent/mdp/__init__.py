@@ -1,0 +1,9 @@
+"""Finite Markov decision processes: as arrays, from Gymnasium's tables, from one MiniGrid level.
+
+arrays          MDP: checked arrays P, R, d0, gamma
+minigrid        every state of one MiniGrid level, by search; `state_memory` saves and restores its states
+"""
+
+from optioncoagent.mdp.arrays import MDP
+
+__all__ = ["MDP"]

@@ -1,0 +1,12 @@
+"""Networks of coagents as data. numpy only.
+
+coagent         the records: Coagent, LocalState
+execution       execution functions: traced, tabulated, evaluated
+description     CoagentNetwork: order, what each coagent reads, memory, K, parameters
+"""
+
+from optioncoagent.network.coagent import Coagent, FloatArray, LocalState
+from optioncoagent.network.description import CoagentNetwork, softmax
+from optioncoagent.network.execution import Touched, check_probability, execution_probability
+
+__all__ = ["Coagent", "CoagentNetwork", "FloatArray", "LocalState", "Touched", "check_probability", "execution_probability", "softmax"]

@@ -1,0 +1,99 @@
+"""The records of which a network is made: what a coagent is, and the local state that it may read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LocalState:
+    """What an execution function may read, X_t = (S_t, U^pre_t, U^all_{t-1}); every field is an array (or a mapping to arrays).
+
+    start: bool, is this the first step of the episode. state: the observation (its index in the exact solver and the simulator, the
+    batch of observations itself in the learner). upstream[name]: output of an earlier coagent at this step. previous[name]: output of
+    any coagent at the step before. Fields broadcast against each other.
+    """
+
+    start: Any
+    state: Any
+    upstream: Mapping[str, Any]
+    previous: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Coagent:
+    """One small stochastic policy, and when it executes.
+
+    name: unique in the network. num_outputs: its output is one of 0 … num_outputs-1.
+    observes, upstream, previous: what the *policy* reads: the state's observation, outputs of earlier coagents at this step, outputs of any
+    coagents at the last step. They alone shape its parameters (see `CoagentNetwork.parameter_shape`).
+    executes: the execution function β: a probability, or a function of `LocalState` to a probability or a bool. It may touch anything; all
+    fields are arrays, so write ==, &, |, ~ and not and, or, not, if.
+    initial: law h_0 of the output before the first step: an int (point mass), an array of probabilities, or None (uniform).
+    cost: subtracted from the reward at every step but the first at which the coagent executes.
+    """
+
+    name: str
+    num_outputs: int
+    observes: bool = True
+    upstream: tuple[str, ...] = ()
+    previous: tuple[str, ...] = ()
+    executes: float | Callable[[LocalState], Any] = 1.0
+    initial: int | Iterable[float] | None = None
+    cost: float = 0.0
+
+
+def check_wiring(coagents: tuple[Coagent, ...], action: tuple[str, ...]) -> None:
+    names = [c.name for c in coagents]
+    for position, coagent in enumerate(coagents):
+        name = coagent.name
+        if not isinstance(name, str) or not name or "." in name:
+            raise ValueError(f"coagent {name!r}: a name is a string, not empty and without a dot (it names parameters)")
+        if name in names[:position]:
+            raise ValueError(f"coagent {name!r} is named twice: give each coagent a name of its own")
+        if isinstance(coagent.num_outputs, bool) or not isinstance(coagent.num_outputs, int | np.integer) or coagent.num_outputs < 1:
+            raise ValueError(f"coagent {name!r}: num_outputs={coagent.num_outputs!r}, it needs an integer of at least 1")
+        if not np.isscalar(coagent.cost) or not np.isfinite(coagent.cost):
+            raise ValueError(f"coagent {name!r}: cost={coagent.cost!r} is not a finite number")
+        for field, allowed, what in (("upstream", names[:position], "earlier"), ("previous", names, "known")):
+            read = getattr(coagent, field)
+            if isinstance(read, str):
+                raise ValueError(f"coagent {name!r}: {field}={read!r} is a string; write ({read!r},)")
+            if len(set(read)) < len(read):
+                raise ValueError(f"coagent {name!r}: {field}={read!r} names a coagent twice")
+            for other in read:
+                if other not in allowed:
+                    hint = (
+                        "move it before this one, or read its last output through previous"
+                        if other in names
+                        else "no coagent has that name"
+                    )
+                    raise ValueError(f"coagent {name!r}: {field} reads {other!r}, which is not {what}: {hint} (order: {names})")
+    if not action:
+        raise ValueError("the network has no action coagent: name at least one in action=")
+    for name in action:
+        if name not in names:
+            raise ValueError(f"action names {name!r}, but the coagents are {names}: name the action coagent in action=")
+    if len(set(action)) < len(action):
+        raise ValueError(f"action={action!r} names a coagent twice")
+
+
+def initial_law(coagent: Coagent) -> FloatArray:
+    n, initial = coagent.num_outputs, coagent.initial
+    if initial is None:
+        return np.full(n, 1.0 / n)
+    if isinstance(initial, int | np.integer):
+        if not 0 <= initial < n:
+            raise ValueError(f"coagent {coagent.name!r}: initial={initial} is not one of its outputs 0 … {n - 1}")
+        return np.eye(n)[initial]
+    law = np.array(initial, dtype=np.float64)
+    if law.shape != (n,) or not (law >= 0).all() or abs(law.sum() - 1) > 1e-8:
+        raise ValueError(f"coagent {coagent.name!r}: initial={initial!r} is no distribution over its {n} outputs")
+    return law

@@ -1,0 +1,166 @@
+"""A coagent network, written down once as data.
+
+A network is a fixed order of coagents. Within one time step (a *tick*) each coagent, in that order, executes or not; one that executes
+draws an output from its own softmax policy, one that does not retains its output of the step before. The exact solver, the simulator and
+the learner all read the same `CoagentNetwork`; none of them needs to know what the coagents are for.
+
+Notation is that of Kostas, Nota, Thomas, "Asynchronous Coagent Networks" (ICML 2020), called ACN: `U^pre` are the outputs of the coagents
+before this one at this step, `U^all_{t-1}` all outputs of the step before, `X_t = (S_t, U^pre_t, U^all_{t-1})` the local state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from optioncoagent.network.coagent import Coagent, FloatArray, check_wiring, initial_law
+from optioncoagent.network.execution import tabulate, trace
+
+
+class CoagentNetwork:
+    """Coagents in their order of execution, and which outputs are the action.
+
+    coagents: in order; a coagent's `upstream` must be earlier ones. action: the name of the action coagent, or several names whose
+    joint output, in C order, is the action.
+
+    Attributes, all derived from the description:
+        names, num_outputs: tuples in order.
+        touched: {name: Touched}, what each execution function looks at.
+        memory: outputs that the next step can see: named in a `previous`, touched through `x.previous`, or read by somebody and perhaps
+            retained. Only these need to be carried from step to step.
+        critic_inputs: K; (S_t, K_t) screens off everything earlier, so that a critic Q(s, K) is a value. Memory, and, unless the
+            action is memory, what the action coagent reads.
+
+    Raises ValueError, naming the coagent and what to change, for a description that is not a network.
+    """
+
+    def __init__(self, coagents: Iterable[Coagent], action: str | Iterable[str] = "action"):
+        self.coagents = tuple(coagents)
+        self.action = (action,) if isinstance(action, str) else tuple(action)
+        self.names = tuple(c.name for c in self.coagents)
+        self.num_outputs = tuple(c.num_outputs for c in self.coagents)
+        check_wiring(self.coagents, self.action)
+        self._by_name = dict(zip(self.names, self.coagents, strict=True))
+        self._initial = {c.name: initial_law(c) for c in self.coagents}
+        self.touched = {c.name: trace(c, self.names) for c in self.coagents}
+        self._may_retain = {c.name: self._find_retention(c) for c in self.coagents}
+        self.memory = self._find_memory()
+        self.critic_inputs = self._find_critic_inputs()
+
+    def __getitem__(self, name: str) -> Coagent:
+        return self._by_name[name]
+
+    def __repr__(self) -> str:
+        return f"CoagentNetwork({', '.join(f'{c.name}:{c.num_outputs}' for c in self.coagents)}; action={self.action})"
+
+    @property
+    def num_actions(self) -> int:
+        """Number of joint actions."""
+        return prod(self[name].num_outputs for name in self.action)
+
+    def joint_action(self, outputs: Mapping[str, Any]) -> Any:
+        """Index of the joint action, in C order over `action`; `outputs[name]` are integer arrays or tensors of one shape."""
+        index: Any = 0
+        for name in self.action:
+            index = index * self[name].num_outputs + outputs[name]
+        return index
+
+    def initial(self, name: str) -> FloatArray:
+        """Law h_0 of the output before the first step, shape (num_outputs,)."""
+        return self._initial[name]
+
+    def may_retain(self, name: str, start: bool) -> bool:
+        """Can this coagent fail to execute, at a first step (`start`) or at a later one? True where only the state can tell."""
+        return self._may_retain[name][int(start)]
+
+    def readers(self, name: str) -> tuple[str, ...]:
+        """Coagents whose policy or execution function reads this output at this same step."""
+        return tuple(c.name for c in self.coagents if name in c.upstream or name in self.touched[c.name].upstream)
+
+    def live(self, kept: Iterable[str]) -> list[tuple[str, ...]]:
+        """Outputs that still matter before each coagent runs and, last, after all have: those in `kept`, and those that a coagent still
+        to come reads. Tables over a tick need axes for these only. In network order.
+        """
+        needed, live = set(kept), [tuple(n for n in self.names if n in set(kept))]
+        for c in reversed(self.coagents):
+            needed = (needed - {c.name}).union(c.upstream, self.touched[c.name].upstream)
+            live.append(tuple(n for n in self.names if n in needed))
+        return live[::-1]
+
+    # Parameters
+
+    def configuration_shape(self, name: str) -> tuple[int, ...]:
+        """Sizes of the discrete outputs that the policy reads: upstream, then previous."""
+        coagent = self[name]
+        return tuple(self[other].num_outputs for other in (*coagent.upstream, *coagent.previous))
+
+    def parameter_shape(self, name: str, num_observations: int) -> tuple[int, ...]:
+        """((num_observations,) if it observes) + upstream sizes + previous sizes + (num_outputs,)."""
+        observation = (num_observations,) if self[name].observes else ()
+        return (*observation, *self.configuration_shape(name), self[name].num_outputs)
+
+    def init_params(self, num_observations: int, seed: int = 0, scale: float = 1.0) -> dict[str, FloatArray]:
+        """Random logits, {name: array of `parameter_shape`}, drawn normal(0, scale)."""
+        rng = np.random.default_rng(seed)
+        return {name: scale * rng.standard_normal(self.parameter_shape(name, num_observations)) for name in self.names}
+
+    def policies(self, params: Mapping[str, Any], num_observations: int) -> dict[str, FloatArray]:
+        """Softmax policies, {name: array like params[name]}.
+
+        Raises ValueError where a coagent's logits are missing, have the wrong shape, are NaN or +inf, or are -inf for a whole row.
+        """
+        unknown = set(params) - set(self.names)
+        if unknown:
+            raise ValueError(f"params has {sorted(unknown)}, which the network does not: its coagents are {list(self.names)}")
+        policies = {}
+        for name in self.names:
+            if name not in params:
+                raise ValueError(f"params has no logits for coagent {name!r}")
+            logits = np.asarray(params[name], dtype=np.float64)
+            shape = self.parameter_shape(name, num_observations)
+            if logits.shape != shape:
+                raise ValueError(f"params[{name!r}] has shape {logits.shape}, the network needs {shape}")
+            if np.isnan(logits).any() or (logits == np.inf).any() or not np.isfinite(logits).any(axis=-1).all():
+                raise ValueError(f"params[{name!r}] has NaN, +inf or a row of -inf: a softmax needs one finite logit in each row")
+            policies[name] = softmax(logits)
+        return policies
+
+    # Execution functions
+
+    def execution_table(self, name: str, num_observations: int) -> FloatArray:
+        """Probability that a coagent executes, tabulated over what its execution function touches: see `execution.tabulate`."""
+        return tabulate(self[name], self.touched[name], dict(zip(self.names, self.num_outputs, strict=True)), num_observations)
+
+    def _find_retention(self, coagent: Coagent) -> tuple[bool, bool]:
+        """(may fail to execute at a later step, may fail at a first step)."""
+        touched = self.touched[coagent.name]
+        if touched.state:
+            return True, True
+        table = self.execution_table(coagent.name, 1)
+        later, first = table if touched.start else (table, table)
+        return bool((later < 1).any()), bool((first < 1).any())
+
+    def _find_memory(self) -> tuple[str, ...]:
+        remembered = {name for c in self.coagents for name in (*c.previous, *self.touched[c.name].previous)}
+        for name in self.names:
+            if self.may_retain(name, start=False) and (name in self.action or self.readers(name)):
+                remembered.add(name)
+        return tuple(name for name in self.names if name in remembered)
+
+    def _find_critic_inputs(self) -> tuple[str, ...]:
+        inputs = set(self.memory)
+        for name in self.action:
+            if name not in self.memory:
+                inputs.update(self[name].upstream)
+                if self[name].previous or self.may_retain(name, start=True):
+                    inputs.add(name)
+        return tuple(name for name in self.names if name in inputs)
+
+
+def softmax(logits: FloatArray) -> FloatArray:
+    """Softmax over the last axis; -inf logits have probability 0."""
+    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)

@@ -1,0 +1,230 @@
+"""Execution functions: what they touch, found by running them once on stand-ins; their tables over just that; their values.
+
+A function may look up anything of a local state. What it looks up is recorded (`trace`), and only that becomes an axis of its table
+(`tabulate`), so that a network may have a hundred coagents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from optioncoagent.network.coagent import Coagent, FloatArray, LocalState
+
+MAX_TABLE = 1 << 26  # entries of an execution table
+
+
+@dataclass(frozen=True)
+class Touched:
+    """What an execution function looks at: the part of X_t that its table has axes for. Outputs are in network order."""
+
+    start: bool = False
+    state: bool = False
+    upstream: tuple[str, ...] = ()
+    previous: tuple[str, ...] = ()
+
+
+def tabulate(coagent: Coagent, touched: Touched, sizes: Mapping[str, int], num_observations: int) -> FloatArray:
+    """Probability that a coagent executes, tabulated over what its execution function touches and nothing else.
+
+    Shape ((2,) if it touches start) + ((num_observations,) if it touches the state) + sizes of `touched[name].upstream` + sizes of
+    `touched[name].previous`, in that order; () for a constant. On the first axis, start: 0 is a later step, 1 the first.
+    Raises ValueError naming the coagent if the function fails, leaves [0, 1], looks up other fields than it did at first, or touches so
+    much that the table would have more than MAX_TABLE entries.
+    """
+    name, order = coagent.name, tuple(sizes)
+    if not callable(coagent.executes):
+        return np.array(float(coagent.executes))
+    outputs = (*touched.upstream, *touched.previous)
+    shape = (2,) * touched.start + (num_observations,) * touched.state + tuple(sizes[n] for n in outputs)
+    if prod(shape) > MAX_TABLE:
+        raise ValueError(
+            f"coagent {name!r}: its execution function touches {_in_words(touched)}, and a table over them all has {prod(shape):,} "
+            f"entries, more than {MAX_TABLE:,}: let it touch less"
+        )
+    recording = _RecordingState(_mesh(name, touched, order, shape))
+    result = _evaluate(coagent, recording)
+    if recording.touched(order) != touched:
+        raise ValueError(
+            f"coagent {name!r}: its execution function touches {_in_words(touched)} on some values and "
+            f"{_in_words(recording.touched(order))} on others: look all of them up first, and choose elementwise"
+        )
+    try:
+        table = np.broadcast_to(np.asarray(result, dtype=np.float64), shape)
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"coagent {name!r}: its execution function gave {type(result).__name__} of shape {np.shape(result)} for fields that "
+            f"broadcast to {shape}; work elementwise on the fields of the local state"
+        ) from error
+    return check_probability(name, np.array(table))
+
+
+def _mesh(name: str, touched: Touched, order: tuple[str, ...], shape: tuple[int, ...]) -> LocalState:
+    """All local states of a coagent as an open mesh: what is touched has an axis each in an array of this shape, the rest is 0."""
+    nothing = np.zeros(1, dtype=np.int64).view(_NoTruth)
+    axes = iter([axis.view(_NoTruth) for axis in np.indices(shape, sparse=True)])
+    start = next(axes).astype(bool) if touched.start else nothing
+    state = next(axes) if touched.state else nothing
+    upstream = {n: next(axes) if n in touched.upstream else nothing for n in order[: order.index(name)]}
+    return LocalState(start, state, upstream, {n: next(axes) if n in touched.previous else nothing for n in order})
+
+
+def trace(coagent: Coagent, order: tuple[str, ...]) -> Touched:
+    """Run an execution function once and record its lookups. The form of an observation is unknown: stand-ins are tried in turn."""
+    if not callable(coagent.executes):
+        check_probability(coagent.name, coagent.executes)
+        return Touched()
+    earlier, integers = order[: order.index(coagent.name)], np.zeros(2, dtype=np.int64).view(_NoTruth)
+    booleans = integers.astype(bool)
+    errors: list[ValueError] = []
+    for start, state, output in ((booleans, integers, integers), (booleans, _ANYTHING, integers), (_ANYTHING, _ANYTHING, _ANYTHING)):
+        recording = _RecordingState(LocalState(start, state, dict.fromkeys(earlier, output), dict.fromkeys(order, output)))
+        try:
+            _evaluate(coagent, recording)
+        except ValueError as error:
+            errors.append(error)
+            continue
+        return recording.touched(order)
+    # what is not there is not there whatever the observation; other errors may come from the stand-in
+    raise errors[-1 if isinstance(errors[-1].__cause__, KeyError | AttributeError) else 0]
+
+
+def check_probability(name: str, probability: Any) -> Any:
+    """Return execution probabilities (a number, array or tensor) unchanged; ValueError naming the coagent if any is outside [0, 1]."""
+    try:
+        outside = ~((probability >= 0) & (probability <= 1)) if hasattr(probability, "shape") else not 0 <= probability <= 1
+    except TypeError as error:
+        raise ValueError(f"coagent {name!r}: executes={probability!r} is neither a probability nor a function of a LocalState") from error
+    if outside.any() if hasattr(outside, "any") else outside:
+        worst = probability[outside].reshape(-1)[0] if hasattr(probability, "shape") else probability
+        raise ValueError(f"coagent {name!r}: an execution probability is {float(worst):.6g}, outside [0, 1]")
+    return probability
+
+
+def execution_probability(coagent: Coagent, x: LocalState) -> Any:
+    """β(x): evaluate an execution function on arrays or tensors. Raises ValueError naming the coagent if it fails."""
+    return _evaluate(coagent, x) if callable(coagent.executes) else coagent.executes
+
+
+def _evaluate(coagent: Coagent, x: Any) -> Any:
+    assert callable(coagent.executes)
+    try:
+        result = coagent.executes(x)
+    except Exception as error:  # whatever a user's function raises, the message names the coagent
+        text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+        raise ValueError(
+            f"coagent {coagent.name!r}: its execution function failed ({type(error).__name__}: {text}){_advice(error, x)}"
+        ) from error
+    if result is None:
+        raise ValueError(f"coagent {coagent.name!r}: its execution function returned None, not a probability or a bool")
+    return result
+
+
+# what Python, NumPy and torch say where an array was used as if it were one value, or in a shape of its own
+_NOT_ELEMENTWISE = ("truth value", "Boolean value", "broadcast", "shape", "size", "dimension", "scalar", "unhashable")
+
+
+def _advice(error: Exception, x: Any) -> str:
+    """What to do about an error of an execution function, where its kind tells."""
+    if isinstance(error, KeyError):
+        seen = f"; the observation has {list(x.state)}" if isinstance(x.state, Mapping) else ""
+        return f". upstream has {list(x.upstream)}, the coagents before it, and previous has {list(x.previous)}{seen}"
+    if isinstance(error, AttributeError):
+        return ". The fields are start, state, upstream[an earlier coagent] and previous[any coagent], all arrays"
+    if isinstance(error, TypeError | ValueError | RuntimeError) and any(words in str(error) for words in _NOT_ELEMENTWISE):
+        return ". All fields are arrays: work elementwise, and write ==, &, |, ~ for and, or, not, if"
+    return ""
+
+
+def _in_words(touched: Touched) -> str:
+    outputs = [f"{field}[{n!r}]" for field in ("upstream", "previous") for n in getattr(touched, field)]
+    return ", ".join(["start"] * touched.start + ["state"] * touched.state + outputs) or "nothing"
+
+
+# Recording what an execution function touches
+
+
+class _NoTruth(np.ndarray):
+    """An array without a truth value, of any size: and, or, not, if on it are refused."""
+
+    def __bool__(self) -> bool:
+        raise TypeError("an array has no truth value")
+
+
+class _Anything:
+    """Stands in for an observation of unknown form: every operation on it gives itself, and it has no truth value."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __getattr__(self, name: str) -> _Anything:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self
+
+    def __bool__(self) -> bool:
+        raise TypeError("an array has no truth value")
+
+    def __iter__(self) -> Iterator[Any]:
+        raise TypeError("an observation cannot be iterated over while lookups are recorded")
+
+    @classmethod
+    def __torch_function__(cls, *_: Any, **__: Any) -> _Anything:
+        return _ANYTHING
+
+
+def _itself(*_: Any, **__: Any) -> _Anything:
+    return _ANYTHING
+
+
+for _operator in (
+    "add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow matmul rmatmul and rand or ror xor rxor "
+    "lt le gt ge eq ne neg pos abs invert getitem call array_ufunc array_function"
+).split():
+    setattr(_Anything, f"__{_operator}__", _itself)
+_ANYTHING = _Anything()
+
+
+class _RecordingMapping(Mapping[str, Any]):
+    def __init__(self, field: str, values: Mapping[str, Any]):
+        self.field, self.values_, self.seen = field, values, set[str]()
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.values_:
+            raise KeyError(f"{self.field}[{name!r}] is not there")
+        self.seen.add(name)
+        return self.values_[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values_)
+
+    def __len__(self) -> int:
+        return len(self.values_)
+
+
+class _RecordingState:
+    """A LocalState that remembers which of its fields were looked at."""
+
+    def __init__(self, x: LocalState):
+        self._x, self._seen = x, set[str]()
+        self.upstream, self.previous = _RecordingMapping("upstream", x.upstream), _RecordingMapping("previous", x.previous)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(f"a local state has no {name}")
+
+    @property
+    def start(self) -> Any:
+        self._seen.add("start")
+        return self._x.start
+
+    @property
+    def state(self) -> Any:
+        self._seen.add("state")
+        return self._x.state
+
+    def touched(self, order: tuple[str, ...]) -> Touched:
+        upstream, previous = (tuple(n for n in order if n in seen) for seen in (self.upstream.seen, self.previous.seen))
+        return Touched("start" in self._seen, "state" in self._seen, upstream, previous)

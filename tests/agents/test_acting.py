@@ -1,0 +1,90 @@
+"""Acting and evaluating: predict, evaluate, probabilities, parameters for the exact solver."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from small import GRIDWORLD, SMALL, appendix_d, same, without_times
+
+import optioncoagent as oc
+
+
+def test_predict_carries_options_and_restarts_them():
+    agent = oc.OptionCritic("CartPole-v1", num_options=3, seed=0, **SMALL)
+    with torch.no_grad():  # an option, once chosen, is kept
+        agent.module.policies["policy_termination"].bias.copy_(torch.tensor([-50.0, 50.0]).repeat(3))
+    observation = np.zeros((64, 4), np.float32)
+    action, state = agent.predict(observation)
+    assert action.shape == (64,) and state.shape == (64, 1) and set(np.unique(state)) == {0, 1, 2}
+    again = agent.predict(observation, state)[1]
+    assert np.array_equal(again, state)
+    restart = np.arange(64) < 32
+    changed = agent.predict(observation, state, restart)[1]
+    assert np.array_equal(changed[32:], state[32:]) and not np.array_equal(changed[:32], state[:32])
+    best = agent.probabilities(observation)["option"].argmax(axis=-1)
+    assert np.array_equal(agent.predict(observation, deterministic=True)[1][:, 0], best)
+
+
+def test_a_wrong_state_or_observation_is_named():
+    agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL)
+    observation = np.zeros((3, 4), np.float32)
+    for state in (np.zeros((1, 1), int), np.full((3, 1), 7)):
+        with pytest.raises(ValueError, match=r"(?s)state=.*shape \(3, 1\), outputs of \('option',\) in \[2\]"):
+            agent.predict(observation, state)
+    with pytest.raises(ValueError, match="the agent was made for"):
+        agent.predict(np.zeros(7, np.float32))
+
+
+def test_stable_baselines3_evaluates_the_agent():
+    from stable_baselines3.common.env_util import make_vec_env
+    from stable_baselines3.common.evaluation import evaluate_policy
+
+    agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL)
+    returns, lengths = evaluate_policy(agent, make_vec_env("CartPole-v1", 3, seed=0), 7, deterministic=False, return_episode_rewards=True)
+    assert len(returns) == 7 and returns == lengths and min(returns) > 5
+
+
+def test_evaluate():
+    agent, twin = (oc.OptionCritic(GRIDWORLD, num_options=2, **SMALL).learn(64) for _ in range(2))
+    result = agent.evaluate(7, seed=3)
+    assert result.returns.shape == result.lengths.shape == (7,)
+    np.testing.assert_array_equal(result.returns, -result.lengths)  # every step of the gridworld costs 1
+    assert same(vars(agent.evaluate(7, seed=3)), vars(result)) and not same(vars(agent.evaluate(7, seed=4)), vars(result))
+    observation = np.arange(9)
+    assert all(map(np.array_equal, agent.predict(observation), twin.predict(observation)))  # nothing the agent draws from has moved
+    assert same(*(without_times(x.update()) for x in (agent, twin)))
+    with pytest.raises(ValueError, match="num_episodes=0"):
+        agent.evaluate(0)
+    network = appendix_d(2)
+    of_an_object = oc.CoagentActorCritic(gym.make("CartPole-v1"), network)
+    with pytest.raises(ValueError, match="give env="):
+        of_an_object.evaluate()
+    assert len(of_an_object.evaluate(3, env=gym.make("CartPole-v1")).returns) == 3
+    next_step = SyncVectorEnv([lambda: gym.make("CartPole-v1")], autoreset_mode=AutoresetMode.NEXT_STEP)
+    with pytest.raises(ValueError, match="SAME_STEP"):
+        of_an_object.evaluate(3, env=next_step)
+
+
+def test_probabilities_are_parameters_for_the_exact_solver():
+    agent = oc.OptionCritic(GRIDWORLD, num_options=2, hidden_sizes=(), **SMALL).learn(64)
+    tables = agent.probabilities(np.arange(9))
+    network = agent.network
+    assert {name: t.shape for name, t in tables.items()} == {name: network.parameter_shape(name, 9) for name in network.names}
+    for table in tables.values():
+        np.testing.assert_allclose(table.sum(axis=-1), 1, rtol=1e-6)
+    mdp = oc.MDP.from_env(gym.make("optioncoagent_envs:OptionCoagent/Gridworld-v0"), 0.9)
+    params = agent.params(mdp)  # with a row for the end, which the environment never shows
+    np.testing.assert_allclose(network.policies(params, mdp.num_observations)["action"][:9], tables["action"], rtol=1e-5)
+    assert oc.expected_return(mdp, network, params) < 0
+    one = agent.probabilities(4)
+    np.testing.assert_allclose(one["action"], tables["action"][4], rtol=1e-6)
+    flat = oc.CoagentActorCritic(GRIDWORLD, appendix_d(4), **SMALL)
+    assert flat.probabilities(np.arange(9))["action"].shape == (2, 2, 4)  # does not observe
+    assert np.isfinite(oc.expected_return(mdp, flat.network, flat.params(mdp)))
+
+
+def test_an_agent_on_a_minigrid_level_in_the_exact_solver():
+    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", num_options=2, **SMALL).learn(64)
+    mdp = oc.MDP.from_minigrid("MiniGrid-Empty-5x5-v0", 0.99, view="egocentric")
+    assert 0 < oc.expected_return(mdp, agent.network, agent.params(mdp)) < 1

@@ -1,0 +1,57 @@
+"""Terminations, time limits, and what is bootstrapped from."""
+
+import numpy as np
+import torch
+from gymnasium.vector import AutoresetMode
+from small import random_mdp
+from tabular import TabularVectorEnv
+
+import optioncoagent as oc
+from optioncoagent.agents.rollout import collect
+from optioncoagent.agents.targets import make_batch
+
+
+def test_values_where_the_time_limit_is_the_only_ending():
+    """Reward 1 for ever, cut every five steps: the value is 1 / (1 − γ), not that of five steps."""
+    mdp = oc.MDP(np.ones((1, 2, 1)), np.ones((1, 2)), [1.0], 0.8, terminal=np.array([False]))
+    for autoreset in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP):
+        env = TabularVectorEnv(mdp, 4, max_steps=5, autoreset=autoreset)
+        plain = dict(hidden_sizes=(), learning_rate=0.05, max_grad_norm=10.0, num_steps=32)
+        agent = oc.OptionCritic(env, num_options=2, gamma=0.8, ent_coef=1.0, **plain)
+        agent.learn(8_000)
+        q = agent.module.q(agent.module.features(torch.zeros(1, dtype=torch.long)))
+        np.testing.assert_allclose(q.detach().numpy(), 5.0, rtol=0.02)
+
+
+def test_termination_does_not_bootstrap():
+    """Reward 1 on one step, which ends the episode: the value is 1."""
+    P = np.zeros((2, 2, 2))
+    P[:, :, 1] = 1.0
+    mdp = oc.MDP(P, np.array([[1.0, 1.0], [0.0, 0.0]]), [1.0, 0.0], 0.9, terminal=np.array([False, True]))
+    plain = dict(hidden_sizes=(), learning_rate=0.05, num_steps=32)
+    agent = oc.OptionCritic(TabularVectorEnv(mdp, 4), num_options=2, gamma=0.9, ent_coef=1.0, **plain)
+    agent.learn(8_000)
+    np.testing.assert_allclose(agent.module.q(agent.module.features(torch.zeros(1, dtype=torch.long))).detach(), 1.0, rtol=0.02)
+
+
+def test_sampled_returns_are_sampled_returns():
+    """λ = 1 with the correction: the critic's target is Σ γ^k (R − costs) up to the ending or the cut."""
+    mdp = random_mdp()
+    env = TabularVectorEnv(mdp, 3, max_steps=4)
+    settings = dict(gamma=0.9, gae_lambda=1.0, sampled_returns=True, hidden_sizes=(), dtype="float64", num_steps=12)
+    agent = oc.OptionCritic(env, 2, deliberation_cost=0.5, **settings)
+    torch.nn.init.zeros_(agent.module.critic.weight)  # so that nothing is bootstrapped but the costs expected upon arrival
+    agent.running = agent._start()
+    rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, 12)
+    target = make_batch(agent.module, agent.spec, rollout, agent.settings, agent.forms).target.reshape(12, 3)
+    cost = 0.5 * (rollout.executed["option"] & ~rollout.start).double()
+    checked = 0
+    for i in range(3):
+        for t in range(12):
+            ending = next((k for k in range(t, 12) if rollout.terminated[k, i] or rollout.truncated[k, i]), None)
+            if ending is not None and rollout.terminated[ending, i]:
+                rewards = rollout.reward[t : ending + 1, i] - torch.cat([torch.zeros(1), cost[t + 1 : ending + 1, i]])
+                expected = (0.9 ** torch.arange(len(rewards)) * rewards).sum()
+                torch.testing.assert_close(target[t, i], expected)
+                checked += 1
+    assert checked > 3

@@ -1,0 +1,101 @@
+"""Saving and loading."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from small import SMALL, appendix_d, same, without_times
+
+import optioncoagent as oc
+
+
+def test_save_and_load(tmp_path):
+    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", (2, 2), "advantage", deliberation_cost=0.1, **SMALL).learn(64)
+    agent.save(tmp_path / "agent")
+    assert {p.suffix for p in (tmp_path / "agent").iterdir()} == {".json", ".safetensors"}
+    with pytest.raises(FileExistsError, match="another folder"):
+        agent.save(tmp_path / "agent")
+    loaded = oc.OptionCritic.load(tmp_path / "agent")
+    observation, _ = gym.make("MiniGrid-Empty-5x5-v0").reset(seed=0)
+    assert same(agent.probabilities(observation), loaded.probabilities(observation))
+    assert (loaded.settings, loaded.forms, loaded.num_timesteps) == (agent.settings, agent.forms, agent.num_timesteps)
+    moments = [x.optimizer.state_dict()["state"][0]["exp_avg"] for x in (agent, loaded)]
+    assert torch.equal(*moments)
+    assert loaded.env.num_envs == 4  # made from the id when it is first needed
+    loaded.learn(64)
+    with pytest.raises(ValueError, match="was trained on MiniGrid-Empty-5x5-v0"):
+        oc.OptionCritic.load(tmp_path / "agent", env="CartPole-v1")
+    assert loaded.num_timesteps == agent.num_timesteps + 64
+    with pytest.raises(FileNotFoundError, match="holds no agent"):
+        oc.OptionCritic.load(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("env_id", ["MiniGrid-Empty-Random-5x5-v0", "MiniGrid-KeyCorridorS3R1-v0"])
+def test_training_goes_on_bit_for_bit(env_id, tmp_path):
+    def kept(agent, name):
+        agent.save(tmp_path / name)
+        return oc.OptionCritic.load(tmp_path / name)
+
+    whole, stopped = (oc.OptionCritic(env_id, (2, 2), seed=5, **SMALL).learn(256) for _ in range(2))
+    assert stopped.running.age.any()  # in mid-episode
+    resumed = kept(kept(stopped, "a"), "b")  # an agent that has not trained in between is kept as it was
+    assert resumed.recent == stopped.recent
+    assert same(*(without_times(agent.learn(256).update()) for agent in (whole, resumed)))
+    assert whole.env.level_names == resumed.env.level_names
+    whole.save(tmp_path / "whole")
+    resumed.save(tmp_path / "resumed")
+    files = sorted(path.name for path in (tmp_path / "whole").iterdir())
+    assert len(files) == 4 and all((tmp_path / "whole" / f).read_bytes() == (tmp_path / "resumed" / f).read_bytes() for f in files)
+
+
+def test_training_starts_anew_elsewhere(tmp_path):
+    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", **SMALL).learn(64)
+    agent.save(tmp_path / "agent")
+    for change in (dict(seed=6), dict(num_envs=2), dict(env="MiniGrid-Empty-6x6-v0")):
+        anew = oc.OptionCritic.load(tmp_path / "agent", **change).learn(1)
+        expected = oc.OptionCritic(**{"env": "MiniGrid-Empty-5x5-v0", **SMALL, **change}).learn(1)
+        assert anew.env.level_names == expected.env.level_names and anew.num_timesteps == 64 + expected.num_timesteps
+        assert torch.equal(anew.shuffle.get_state(), expected.shuffle.get_state())
+    # other environments are reset, but the random states go on
+    agent = oc.OptionCritic("CartPole-v1", **SMALL).learn(64)
+    agent.save(tmp_path / "other")
+    loaded, fresh = oc.OptionCritic.load(tmp_path / "other").learn(1), oc.OptionCritic("CartPole-v1", **SMALL).learn(1)
+    states = [x.shuffle.get_state() for x in (agent.learn(1), loaded, fresh)]
+    assert torch.equal(states[0], states[1]) and not torch.equal(states[1], states[2])
+
+
+def test_load_without_an_environment_id(tmp_path):
+    network = appendix_d(2)
+    agent = oc.CoagentActorCritic(gym.make("CartPole-v1"), network, num_steps=16).learn(16)
+    agent.save(tmp_path)
+    loaded = oc.CoagentActorCritic.load(tmp_path, network)
+    assert loaded.predict(np.zeros(4, np.float32))[0] in (0, 1)
+    with pytest.raises(ValueError, match="give env="):
+        loaded.learn(16)
+    oc.CoagentActorCritic.load(tmp_path, network, env=gym.make("CartPole-v1")).learn(16)
+
+
+def test_folders_of_another_agent_or_damaged_are_named(tmp_path):
+    network = oc.CoagentNetwork([oc.Coagent("action", 4)])
+    oc.CoagentActorCritic("OptionCoagent/Gridworld-v0", network, num_envs=2).save(tmp_path / "own")
+    with pytest.raises(ValueError, match="CoagentActorCritic.load"):
+        oc.OptionCritic.load(tmp_path / "own")
+    wider = oc.CoagentNetwork([oc.Coagent("bit", 2), oc.Coagent("action", 4, upstream=("bit",))])
+    with pytest.raises(ValueError, match="another network.*policy_bit"):
+        oc.CoagentActorCritic.load(tmp_path / "own", wider)
+    (tmp_path / "own" / "weights.safetensors").write_bytes(b"half")
+    with pytest.raises(ValueError, match="weights.safetensors is damaged"):
+        oc.CoagentActorCritic.load(tmp_path / "own", network)
+    (tmp_path / "own" / "agent.json").write_text("{")
+    with pytest.raises(ValueError, match="agent.json is damaged"):
+        oc.CoagentActorCritic.load(tmp_path / "own", network)
+
+
+def test_a_folder_of_version_0_1_0_loads():
+    """Its policies give what they gave then, and training goes on from its 64 steps."""
+    agent = oc.OptionCritic.load(Path(__file__).parents[1] / "data" / "agent-0.1.0")
+    observation, _ = oc.OptionCritic("MiniGrid-Empty-5x5-v0", num_envs=1).env.reset(seed=0)
+    probabilities = agent.probabilities(observation)
+    assert probabilities["termination"].ravel() == pytest.approx([0.8273973, 0.1726027, 0.0125483, 0.9874516], abs=1e-5)
+    assert probabilities["action"].ravel()[:4] == pytest.approx([0.0612561, 0.1953484, 0.2569329, 0.1900013], abs=1e-5)
+    assert agent.num_timesteps == 64 and agent.learn(16).num_timesteps == 80

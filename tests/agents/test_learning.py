@@ -1,0 +1,27 @@
+"""Learning goes on, is the same for the same seed, and learns."""
+
+import numpy as np
+import pytest
+from small import GRIDWORLD, SMALL, appendix_d, same, without_times
+
+import optioncoagent as oc
+
+
+def test_the_same_seed_gives_the_same_run():
+    rows = [oc.OptionCritic("MiniGrid-Empty-5x5-v0", seed=seed, **SMALL).learn(200).update() for seed in (0, 0, 1)]
+    assert same(*map(without_times, rows[:2])) and not same(*map(without_times, rows[1:]))
+
+
+def test_learn_goes_on_in_whole_rollouts():
+    agent = oc.OptionCritic("CartPole-v1", **SMALL)
+    assert agent.learn(65) is agent and agent.num_timesteps == 128
+    assert agent.learn(10).num_timesteps == 192
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("network", [lambda n: appendix_d(n), lambda n: oc.option_critic((2, 2), n)], ids=["appendix D", "two levels"])
+def test_any_network_learns_the_gridworld(network, seed):
+    """From about −40 for random moves; 4 steps are the least, and appendix D executes a coagent only every other step."""
+    agent = oc.CoagentActorCritic(GRIDWORLD, network, hidden_sizes=(), learning_rate=0.02, seed=seed).learn(40_000)
+    first = oc.CoagentActorCritic(GRIDWORLD, network, hidden_sizes=(), seed=seed).update()["return_mean"]
+    assert first < -20 and np.mean(agent.recent, axis=0)[0] > -14

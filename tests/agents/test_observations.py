@@ -1,0 +1,108 @@
+"""What the agent sees: spaces, codes and pixels, missions, encoders."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from small import SMALL
+
+import optioncoagent as oc
+from optioncoagent.agents.rollout import collect
+
+
+def test_unsupported_spaces_are_refused_by_name():
+    class Continuous(gym.Env):
+        observation_space = gym.spaces.Box(-1, 1, (2,))
+        action_space = gym.spaces.Box(-1, 1, (1,))
+
+    class Sequences(gym.Env):
+        observation_space = gym.spaces.Dict(a=gym.spaces.Discrete(2), b=gym.spaces.MultiDiscrete([2, 3]))
+        action_space = gym.spaces.Discrete(2)
+
+    with pytest.raises(ValueError, match="action space is Box"):
+        oc.OptionCritic(Continuous())
+    with pytest.raises(ValueError, match=r"observation\['b'\] is MultiDiscrete"):
+        oc.OptionCritic(Sequences())
+    with pytest.raises(TypeError, match="neither an environment id"):
+        oc.OptionCritic(7)
+    with pytest.raises(ValueError, match="takes 2 actions, the network's action coagents give 3"):
+        oc.CoagentActorCritic("CartPole-v1", oc.CoagentNetwork([oc.Coagent("action", 3)]))
+    disabled = SyncVectorEnv([lambda: gym.make("CartPole-v1")], autoreset_mode=AutoresetMode.DISABLED)
+    with pytest.raises(ValueError, match="SAME_STEP"):
+        oc.OptionCritic(disabled)
+
+
+class Mixed(gym.Env):
+    """A Dict of everything: nested, a Box, a Discrete that starts at 2, bits; actions start at 1."""
+
+    observation_space = gym.spaces.Dict(
+        inner=gym.spaces.Dict(box=gym.spaces.Box(-1, 1, (2, 3)), bits=gym.spaces.MultiBinary(3)), cell=gym.spaces.Discrete(4, start=2)
+    )
+    action_space = gym.spaces.Discrete(2, start=1)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.observation_space.seed(seed)
+        self.t = 0
+        return self.observation_space.sample(), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action)
+        self.t += 1
+        return self.observation_space.sample(), 1.0, self.t >= 3, self.t >= 5, {}
+
+
+def test_nested_observations_and_offsets():
+    agent = oc.OptionCritic(Mixed(), num_options=2, num_steps=16, num_minibatches=2).learn(64)
+    observation = Mixed().reset(seed=0)[0]
+    action, state = agent.predict(observation)
+    assert action in (1, 2) and state.shape == (1,)
+    assert agent.probabilities(observation)["action"].shape == (2, 2)
+    with pytest.raises(ValueError, match=r"observation\['inner'\]\['box'\] has shape \(5,\)"):
+        agent.predict({**observation, "inner": {**observation["inner"], "box": np.zeros(5)}})
+    with pytest.raises(ValueError, match=r"observation\['cell'\] is missing"):
+        agent.predict({"inner": observation["inner"]})
+
+
+@pytest.mark.parametrize("env_id", ["MiniGrid-GoToDoor-5x5-v0", "BabyAI-GoToObj-v0"])
+def test_missions_that_vary_are_seen(env_id):
+    agent = oc.OptionCritic(env_id, **SMALL).learn(64)
+    assert [leaf.kind for leaf in agent.spec.leaves] == ["discrete", "grid", "mission"]
+    env = gym.make(env_id)
+    observation, _ = env.reset(seed=0)
+    features = [agent.module.features(agent.spec.state(agent.spec.tensors(agent.spec.stack([{**observation, "mission": m}])))) for m in
+                ("go to the red door", "go to the green door")]  # fmt: skip
+    assert not torch.equal(*features)
+    batch = {"image": observation["image"][None], "direction": np.array([0]), "mission": ("go to the red door",)}
+    assert agent.predict(batch)[0].shape == (1,)
+
+
+def test_codes_and_pixels_are_told_apart():
+    from minigrid.wrappers import ImgObsWrapper, RGBImgPartialObsWrapper
+
+    kinds = {}
+    for wrapper in (ImgObsWrapper, RGBImgPartialObsWrapper, lambda env: ImgObsWrapper(RGBImgPartialObsWrapper(env))):
+        agent = oc.OptionCritic(wrapper(gym.make("MiniGrid-Empty-5x5-v0")), **{**SMALL, "num_envs": 1}).learn(16)
+        kinds |= {leaf.path or leaf.shape[0]: leaf.kind for leaf in agent.spec.leaves}
+    assert kinds == {7: "grid", "direction": "discrete", "image": "pixels", 56: "pixels"}
+
+
+def test_execution_functions_see_the_observations():
+    """A coagent that executes only when facing right, on MiniGrid's dict of tensors."""
+    turn = oc.Coagent("turn", 2, executes=lambda x: (x.state["direction"] == 0) & (x.previous["turn"] == x.previous["turn"]))
+    network = oc.CoagentNetwork([turn, oc.Coagent("action", 7, upstream=("turn",))])
+    agent = oc.CoagentActorCritic("MiniGrid-Empty-5x5-v0", network, **SMALL)
+    agent.running = agent._start()
+    rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, 16)
+    assert torch.equal(rollout.executed["turn"], rollout.observation["direction"] == 0)
+    agent.learn(200)
+
+
+def test_an_encoder_of_ones_own():
+    class Direction(torch.nn.Module):
+        def forward(self, state):
+            return torch.nn.functional.one_hot(state["direction"], 4).float()
+
+    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", encoder=Direction(), **SMALL).learn(64)
+    assert agent.module.critic.in_features == 4

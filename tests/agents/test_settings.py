@@ -1,0 +1,78 @@
+"""Settings: each one is read, and a wrong one is named."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+import torch
+from small import SMALL
+
+import optioncoagent as oc
+from optioncoagent.agents.settings import Settings
+
+CHANGES = dict(
+    num_envs=5,
+    num_steps=17,
+    update_epochs=3,
+    num_minibatches=3,
+    learning_rate=2e-3,
+    gamma=0.9,
+    gae_lambda=0.5,
+    clip_coef=0.01,
+    ent_coef=0.1,
+    vf_coef=1.0,
+    max_grad_norm=0.01,
+    normalize_advantages=False,
+    discount_weighting=True,
+    sampled_returns=True,
+    hidden_sizes=(32,),
+    dtype="float64",
+    seed=1,
+)
+OUT_OF_RANGE = dict(num_envs=0, num_steps=1.5, gamma=1.1, gae_lambda=-0.1, learning_rate=0.0, ent_coef=-1.0, clip_coef=0.0, seed=-1)
+
+
+def test_every_setting_changes_the_first_update():
+    """No dead settings (where and with how many threads torch computes may not matter)."""
+    assert {f.name for f in fields(Settings)} == {*CHANGES, "device", "torch_threads"}
+
+    def first_update(**settings):
+        agent = oc.OptionCritic("CartPole-v1", num_options=2, **{**SMALL, **settings})
+        agent.update()
+        return torch.cat([p.detach().double().flatten() for p in agent.module.parameters()])
+
+    base = first_update()
+    for name, value in CHANGES.items():
+        changed = first_update(**{name: value})
+        assert changed.shape != base.shape or not torch.equal(changed, base), name
+    for name, value in dict(gradient_form="score", deliberation_cost=0.5, first="terminate").items():
+        assert not torch.equal(first_update(**{name: value}), base), name
+
+
+@pytest.mark.parametrize(("name", "value"), [*OUT_OF_RANGE.items(), ("dtype", "float16"), ("hidden_sizes", (0,))])
+def test_a_setting_out_of_range_is_named(name, value):
+    with pytest.raises(ValueError, match=f"^{name}="):
+        Settings(**{name: value}).check()
+    with pytest.raises(ValueError, match=f"^{name}="):
+        oc.OptionCritic("CartPole-v1", **{name: value})
+
+
+def test_a_wrong_setting_or_device_is_named():
+    with pytest.raises(TypeError, match="no setting 'num_option': did you mean 'num_options'"):
+        oc.OptionCritic("CartPole-v1", num_option=2)
+    with pytest.raises(ValueError, match="device='foo'"):
+        oc.OptionCritic("CartPole-v1", device="foo")
+
+
+@pytest.mark.parametrize("name", ["learning_rate", "ent_coef", "max_grad_norm"])
+def test_settings_are_finite(name):
+    with pytest.raises(ValueError, match=name):
+        oc.OptionCritic("OptionCoagent/Gridworld-v0", **{name: float("inf")})
+
+
+def test_threads_of_torch_are_put_back():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    oc.OptionCritic("CartPole-v1", **SMALL).learn(64).predict(np.zeros(4, np.float32))
+    assert torch.get_num_threads() == 2
+    torch.set_num_threads(before)
