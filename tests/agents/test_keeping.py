@@ -1,5 +1,7 @@
 """Saving and loading."""
 
+from pathlib import Path
+
 import gymnasium as gym
 import numpy as np
 import pytest
