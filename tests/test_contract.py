@@ -1,4 +1,4 @@
-"""The public contract in short: names, shapes, a short training, the command line. Also run with the oldest dependencies that are allowed."""
+"""The public contract in short: names, shapes, a training, the command line. Also run with the oldest dependencies that are allowed."""
 
 import subprocess
 import sys
