@@ -18,7 +18,7 @@ import optioncoagent as oc
 from optioncoagent.agents import rollout as rollout_module
 from optioncoagent.agents.rollout import collect
 from optioncoagent.agents.targets import make_batch
-from optioncoagent_envs.gridworld import gridworld
+from optioncoagent_envs.tabular.gridworld import gridworld
 
 
 def random_mdp(seed=5, num_states=5, num_actions=2, gamma=0.9):

@@ -23,8 +23,8 @@ from minigrid.envs.babyai.core.roomgrid_level import RoomGridLevel
 from minigrid_task_scripts import TASK_EVENTS, task_event, task_script
 
 from optioncoagent_envs import compiled_ids, make_minigrid
-from optioncoagent_envs.babyai_verifier import CLAUSE_COLUMNS, CLAUSES, IS_DONE, KNOWS
-from optioncoagent_envs.minigrid_vector import minigrid_ids
+from optioncoagent_envs.babyai.verifier import CLAUSE_COLUMNS, CLAUSES, IS_DONE, KNOWS
+from optioncoagent_envs.backends.vector import minigrid_ids
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*is out of date:DeprecationWarning")
 LEFT, _, FORWARD, PICKUP, DROP, TOGGLE = range(6)

@@ -7,7 +7,7 @@ import pytest
 from test_minigrid_parity import assert_same_observations, assert_same_step, stock_batch
 
 from optioncoagent_envs import make_minigrid
-from optioncoagent_envs.minigrid_levels import STEPS
+from optioncoagent_envs.minigrid.engine.levels import STEPS
 
 NUM_ACTIONS = 7
 WIDTH = 512  # states expanded together

@@ -20,9 +20,9 @@ from minigrid.wrappers import FullyObsWrapper, ViewSizeWrapper
 from test_minigrid_parity import assert_same_observations, assert_same_step, stock_batch
 
 from optioncoagent_envs import make_minigrid
-from optioncoagent_envs.minigrid_codes import EMPTY, NUM_CODES, WORDS, code_of, is_named, object_of, word_of
-from optioncoagent_envs.minigrid_random import below, generator_of, shuffle, stream_of
-from optioncoagent_envs.minigrid_vector import backends, compiled_ids, minigrid_ids
+from optioncoagent_envs.backends.vector import backends, compiled_ids, minigrid_ids
+from optioncoagent_envs.minigrid.engine.codes import EMPTY, NUM_CODES, WORDS, code_of, is_named, object_of, word_of
+from optioncoagent_envs.minigrid.engine.random import below, generator_of, shuffle, stream_of
 
 DOORKEY = "MiniGrid-DoorKey-6x6-v0"
 BACKENDS = ("compiled", "stock")

@@ -6,8 +6,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from optioncoagent.mdp import MDP
-from optioncoagent_envs.four_rooms import CELLS, EAST_DOORWAY, LOWER_RIGHT_ROOM, FourRooms
-from optioncoagent_envs.gridworld import gridworld
+from optioncoagent_envs.tabular.four_rooms import CELLS, EAST_DOORWAY, LOWER_RIGHT_ROOM, FourRooms
+from optioncoagent_envs.tabular.gridworld import gridworld
 
 IDS = ["OptionCoagent/Gridworld-v0", "OptionCoagent/FourRooms-v0"]
 

@@ -6,10 +6,10 @@ Importing this package registers `OptionCoagent/Gridworld-v0` and `OptionCoagent
 
 import gymnasium as gym
 
-from optioncoagent_envs import minigrid_registry as _minigrid_registry  # noqa: F401  (registers on import)
-from optioncoagent_envs.minigrid_vector import compiled_ids, make_minigrid
+from optioncoagent_envs.backends import registry as _minigrid_registry  # noqa: F401  (registers on import)
+from optioncoagent_envs.backends.vector import compiled_ids, make_minigrid
 
 __all__ = ["compiled_ids", "make_minigrid"]
 
-gym.register("OptionCoagent/Gridworld-v0", entry_point="optioncoagent_envs.gridworld:gridworld")
-gym.register("OptionCoagent/FourRooms-v0", entry_point="optioncoagent_envs.four_rooms:FourRooms", max_episode_steps=1000)
+gym.register("OptionCoagent/Gridworld-v0", entry_point="optioncoagent_envs.tabular.gridworld:gridworld")
+gym.register("OptionCoagent/FourRooms-v0", entry_point="optioncoagent_envs.tabular.four_rooms:FourRooms", max_episode_steps=1000)

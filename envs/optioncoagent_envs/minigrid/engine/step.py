@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from numba import njit
 
-from optioncoagent_envs.babyai_verifier import act_as_told
-from optioncoagent_envs.minigrid_levels import LIMIT, STEPS
-from optioncoagent_envs.minigrid_observe import observe
-from optioncoagent_envs.minigrid_rules import (
+from optioncoagent_envs.babyai.verifier import act_as_told
+from optioncoagent_envs.minigrid.engine.levels import LIMIT, STEPS
+from optioncoagent_envs.minigrid.engine.observe import observe
+from optioncoagent_envs.minigrid.engine.rules import (
     AVOID,
     COLLIDED,
     DONE,
@@ -23,7 +23,7 @@ from optioncoagent_envs.minigrid_rules import (
     act,
     act_among_obstacles,
 )
-from optioncoagent_envs.minigrid_task_rules import act_fetching, act_going_next_to, act_matching, act_on_red_then_blue, act_putting_near
+from optioncoagent_envs.minigrid.tasks.rules import act_fetching, act_going_next_to, act_matching, act_on_red_then_blue, act_putting_near
 
 
 @njit(cache=True, nogil=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from optioncoagent_envs.babyai_levels import (
+from optioncoagent_envs.babyai.levels import (
     BASE,
     BLUE,
     COLOR,
@@ -38,7 +38,7 @@ from optioncoagent_envs.babyai_levels import (
     the_thing,
     two_of,
 )
-from optioncoagent_envs.babyai_verifier import (
+from optioncoagent_envs.babyai.verifier import (
     A_BALL,
     A_BOX,
     A_DOOR,
@@ -53,9 +53,9 @@ from optioncoagent_envs.babyai_verifier import (
     PUT_NEXT,
     description,
 )
-from optioncoagent_envs.minigrid_codes import BALL, BOX, DOOR_CLOSED, DOOR_LOCKED, DOOR_OPEN, NUM_COLORS
-from optioncoagent_envs.minigrid_levels import draw_colors
-from optioncoagent_envs.minigrid_random import below
+from optioncoagent_envs.minigrid.engine.codes import BALL, BOX, DOOR_CLOSED, DOOR_LOCKED, DOOR_OPEN, NUM_COLORS
+from optioncoagent_envs.minigrid.engine.levels import draw_colors
+from optioncoagent_envs.minigrid.engine.random import below
 
 # Missions: go to
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from optioncoagent_envs.tables import MOVES, Table, TableEnv, merge
+from optioncoagent_envs.tabular.tables import MOVES, Table, TableEnv, merge
 
 
 def gridworld(size: int = 3, render_mode: str | None = None) -> TableEnv:

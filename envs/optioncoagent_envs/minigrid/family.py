@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from optioncoagent_envs.minigrid_rules import GOAL_ONLY
+from optioncoagent_envs.minigrid.engine.rules import GOAL_ONLY
 
 
 def no_settings(env: Any) -> list[int] | None:

@@ -22,9 +22,9 @@ from minigrid.core.grid import Grid
 from minigrid.core.world_object import Ball, Box, Door, Floor, Goal, Key, Lava, Wall
 from minigrid.minigrid_env import MiniGridEnv
 
-from optioncoagent_envs.minigrid_batch import MiniGridBatch, Observations
-from optioncoagent_envs.minigrid_codes import word_of
-from optioncoagent_envs.minigrid_observe import observe_views, observe_whole, view_offsets
+from optioncoagent_envs.backends.batch import MiniGridBatch, Observations
+from optioncoagent_envs.minigrid.engine.codes import word_of
+from optioncoagent_envs.minigrid.engine.observe import observe_views, observe_whole, view_offsets
 
 # These never change their looks during an episode of minigrid's own environments; doors do.
 CONSTANT = frozenset((Wall, Floor, Goal, Lava, Key, Ball, Box))

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from optioncoagent_envs.minigrid_codes import (
+from optioncoagent_envs.minigrid.engine.codes import (
     BALL,
     BOX,
     BOX_NAMED,
@@ -27,7 +27,7 @@ from optioncoagent_envs.minigrid_codes import (
     is_named,
     is_open,
 )
-from optioncoagent_envs.minigrid_levels import (
+from optioncoagent_envs.minigrid.engine.levels import (
     AGENT_COLUMNS,
     CARRIED,
     DIRECTION,

@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from numba import njit
 
-from optioncoagent_envs.minigrid_codes import EMPTY, WORDS, is_open
-from optioncoagent_envs.minigrid_levels import CARRIED, OTHER, POSITION, TARGET
-from optioncoagent_envs.minigrid_rules import DONE, DROP, FAILED, GOAL_ONLY, PICK_UP, SUCCESS, TOGGLE, act, ahead
-from optioncoagent_envs.minigrid_tasks import are_near
+from optioncoagent_envs.minigrid.engine.codes import EMPTY, WORDS, is_open
+from optioncoagent_envs.minigrid.engine.levels import CARRIED, OTHER, POSITION, TARGET
+from optioncoagent_envs.minigrid.engine.rules import DONE, DROP, FAILED, GOAL_ONLY, PICK_UP, SUCCESS, TOGGLE, act, ahead
+from optioncoagent_envs.minigrid.tasks.things import are_near
 
 
 @njit(cache=True, nogil=True)

@@ -16,7 +16,7 @@ import numpy as np
 from minigrid.core.constants import COLOR_TO_IDX
 from numba import njit
 
-from optioncoagent_envs.babyai_verifier import (
+from optioncoagent_envs.babyai.verifier import (
     A_BALL,
     A_BOX,
     A_KEY,
@@ -35,10 +35,10 @@ from optioncoagent_envs.babyai_verifier import (
     mark_level,
     num_descriptions,
 )
-from optioncoagent_envs.minigrid_codes import BALL, BOX, DOOR_OPEN, EMPTY, KEY, NUM_COLORS, WALL
-from optioncoagent_envs.minigrid_levels import COLORS, LIMIT, POSITION, position
-from optioncoagent_envs.minigrid_random import below
-from optioncoagent_envs.minigrid_rooms import add_door, connect_all, enter_room, lay_object, lay_rooms
+from optioncoagent_envs.minigrid.engine.codes import BALL, BOX, DOOR_OPEN, EMPTY, KEY, NUM_COLORS, WALL
+from optioncoagent_envs.minigrid.engine.levels import COLORS, LIMIT, POSITION, position
+from optioncoagent_envs.minigrid.engine.random import below
+from optioncoagent_envs.minigrid.engine.rooms import add_door, connect_all, enter_room, lay_object, lay_rooms
 
 BLUE, GREY, RED = COLOR_TO_IDX["blue"], COLOR_TO_IDX["grey"], COLOR_TO_IDX["red"]
 SIZE, ROWS, COLS, STEP_LIMIT, OWN = range(5)  # settings; a mission's own begin at OWN

@@ -10,7 +10,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from optioncoagent_envs.minigrid_vector import minigrid_ids
+from optioncoagent_envs.backends.vector import minigrid_ids
 
 NAMESPACE = "OptionCoagent"
 
@@ -24,6 +24,6 @@ for _env_id in minigrid_ids():
     gym.register(
         f"{NAMESPACE}/{_env_id}",
         entry_point=f"{__name__}:single",
-        vector_entry_point="optioncoagent_envs.minigrid_vector:make_minigrid",
+        vector_entry_point="optioncoagent_envs.backends.vector:make_minigrid",
         kwargs={"env_id": _env_id},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from optioncoagent_envs.babyai_levels import (
+from optioncoagent_envs.babyai.levels import (
     COLS,
     OWN,
     RANDOM,
@@ -23,7 +23,7 @@ from optioncoagent_envs.babyai_levels import (
     tell,
     the,
 )
-from optioncoagent_envs.babyai_verifier import (
+from optioncoagent_envs.babyai.verifier import (
     A_BALL,
     A_BOX,
     A_DOOR,
@@ -46,9 +46,9 @@ from optioncoagent_envs.babyai_verifier import (
     mark_fitting,
     num_descriptions,
 )
-from optioncoagent_envs.minigrid_codes import DOOR_LOCKED, NUM_COLORS
-from optioncoagent_envs.minigrid_levels import COLORS, position
-from optioncoagent_envs.minigrid_random import below, next64
+from optioncoagent_envs.minigrid.engine.codes import DOOR_LOCKED, NUM_COLORS
+from optioncoagent_envs.minigrid.engine.levels import COLORS, position
+from optioncoagent_envs.minigrid.engine.random import below, next64
 
 # Settings of its own:
 DISTRACTORS, LOCKED, LOCATIONS, UNBLOCKING, IMPLICIT_UNLOCK, ACTIONS, SENTENCES = range(OWN, OWN + 7)

@@ -15,8 +15,8 @@ import numpy as np
 from minigrid.core.constants import COLOR_NAMES, COLOR_TO_IDX
 from numba import njit
 
-from optioncoagent_envs.minigrid_codes import BALL, DOOR_CLOSED, DOOR_LOCKED, EMPTY, GOAL, GREY_WALL, KEY, LAVA
-from optioncoagent_envs.minigrid_random import below, shuffle
+from optioncoagent_envs.minigrid.engine.codes import BALL, DOOR_CLOSED, DOOR_LOCKED, EMPTY, GOAL, GREY_WALL, KEY, LAVA
+from optioncoagent_envs.minigrid.engine.random import below, shuffle
 
 # The columns of `agent`; LIMIT: of steps; TARGET: where the mission leads, and OTHER: a second position or the code of an
 # object that it names (`minigrid_rules`, `minigrid_task_rules`). Then come a family's own: the positions of obstacles that

@@ -6,8 +6,8 @@ import numpy as np
 from minigrid.core.constants import COLOR_TO_IDX
 from numba import njit
 
-from optioncoagent_envs.minigrid_codes import BALL, BOX, BOX_NAMED, DOOR_CLOSED, DOOR_LOCKED, EMPTY, GREY_WALL, KEY, NAMED, WALL
-from optioncoagent_envs.minigrid_levels import (
+from optioncoagent_envs.minigrid.engine.codes import BALL, BOX, BOX_NAMED, DOOR_CLOSED, DOOR_LOCKED, EMPTY, GREY_WALL, KEY, NAMED, WALL
+from optioncoagent_envs.minigrid.engine.levels import (
     COLORS,
     DIRECTION,
     FOREVER,
@@ -24,7 +24,7 @@ from optioncoagent_envs.minigrid_levels import (
     position,
     walls,
 )
-from optioncoagent_envs.minigrid_random import below
+from optioncoagent_envs.minigrid.engine.random import below
 
 BLUE, GREEN, GREY = COLOR_TO_IDX["blue"], COLOR_TO_IDX["green"], COLOR_TO_IDX["grey"]
 TRIES = 1000  # of place_obj inside a room, before it gives up

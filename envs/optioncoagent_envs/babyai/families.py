@@ -14,12 +14,11 @@ from minigrid.envs.babyai.core import verifier
 from minigrid.envs.babyai.core.levelgen import LevelGen
 from minigrid.envs.babyai.core.roomgrid_level import RoomGridLevel
 
-from optioncoagent_envs import babyai_missions as missions
-from optioncoagent_envs import babyai_sentences as sentences
-from optioncoagent_envs.babyai_levels import KINDS, RANDOM, levels_of
-from optioncoagent_envs.babyai_verifier import INSTRUCTION_COLUMNS
-from optioncoagent_envs.minigrid_family import Family, no_settings
-from optioncoagent_envs.minigrid_rules import TOLD
+from optioncoagent_envs.babyai import missions, sentences
+from optioncoagent_envs.babyai.levels import KINDS, RANDOM, levels_of
+from optioncoagent_envs.babyai.verifier import INSTRUCTION_COLUMNS
+from optioncoagent_envs.minigrid.engine.rules import TOLD
+from optioncoagent_envs.minigrid.family import Family, no_settings
 
 
 def _told(mission: Callable[..., bool], own: Callable[[Any], list[int] | None] = no_settings) -> Family:

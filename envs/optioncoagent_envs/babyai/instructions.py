@@ -20,7 +20,7 @@ from minigrid.envs.babyai.core.verifier import (
     PutNextInstr,
 )
 
-from optioncoagent_envs.babyai_verifier import (
+from optioncoagent_envs.babyai.verifier import (
     AFTER,
     ALL,
     BEFORE,

@@ -19,9 +19,9 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from optioncoagent_envs.minigrid_codes import BALL, BOX, DOOR_OPEN, EMPTY, KEY, NUM_COLORS, WALL, is_open
-from optioncoagent_envs.minigrid_levels import AGENT_COLUMNS, CARRIED, DIRECTION, POSITION, position
-from optioncoagent_envs.minigrid_rules import DROP, FAILED, GOAL_ONLY, GOING_ON, PICK_UP, SUCCESS, TOGGLE, act, ahead
+from optioncoagent_envs.minigrid.engine.codes import BALL, BOX, DOOR_OPEN, EMPTY, KEY, NUM_COLORS, WALL, is_open
+from optioncoagent_envs.minigrid.engine.levels import AGENT_COLUMNS, CARRIED, DIRECTION, POSITION, position
+from optioncoagent_envs.minigrid.engine.rules import DROP, FAILED, GOAL_ONLY, GOING_ON, PICK_UP, SUCCESS, TOGGLE, act, ahead
 
 ORDER, STRICT, CARRIED_MARK, CLAUSES = range(AGENT_COLUMNS, AGENT_COLUMNS + 4)
 KIND, CLAUSE_STRICT, FIRST, SECOND, IS_DONE, KNOWS = range(6)

@@ -13,11 +13,11 @@ from minigrid.core.roomgrid import RoomGrid
 from minigrid.core.world_object import WorldObj
 from minigrid.minigrid_env import MiniGridEnv
 
-from optioncoagent_envs.babyai_instructions import missions_of, read_instruction, write_instruction
-from optioncoagent_envs.minigrid_codes import EMPTY, code_of, is_named, object_of
-from optioncoagent_envs.minigrid_levels import AGENT_COLUMNS, CARRIED, DIRECTION, LIMIT, MISSION, OTHER, POSITION, STEPS, TARGET
-from optioncoagent_envs.minigrid_random import generator_of, stream_of
-from optioncoagent_envs.minigrid_rules import FETCH, GO_NEXT_TO, MATCH, OPEN, PICKUP, PUT_NEAR, RED_THEN_BLUE, TOLD
+from optioncoagent_envs.babyai.instructions import missions_of, read_instruction, write_instruction
+from optioncoagent_envs.minigrid.engine.codes import EMPTY, code_of, is_named, object_of
+from optioncoagent_envs.minigrid.engine.levels import AGENT_COLUMNS, CARRIED, DIRECTION, LIMIT, MISSION, OTHER, POSITION, STEPS, TARGET
+from optioncoagent_envs.minigrid.engine.random import generator_of, stream_of
+from optioncoagent_envs.minigrid.engine.rules import FETCH, GO_NEXT_TO, MATCH, OPEN, PICKUP, PUT_NEAR, RED_THEN_BLUE, TOLD
 
 # By the rule: the columns of `agent` and the attributes of MiniGrid's environment that they stand for. The column is the
 # position of a door; or that position itself; or the code of an object of which MiniGrid keeps type and colour.

@@ -10,13 +10,12 @@ from minigrid.core.world_object import Lava, Wall
 from minigrid.envs.babyai.core.roomgrid_level import RoomGridLevel
 from minigrid.minigrid_env import MiniGridEnv
 
-from optioncoagent_envs import minigrid_levels as levels
-from optioncoagent_envs import minigrid_rooms as rooms
-from optioncoagent_envs import minigrid_tasks as tasks
-from optioncoagent_envs.babyai_families import babyai_family
-from optioncoagent_envs.minigrid_codes import BALL, BOX, BOX_NAMED, GREY_WALL, KEY, LAVA, NAMED, NUM_COLORS
-from optioncoagent_envs.minigrid_family import Family
-from optioncoagent_envs.minigrid_rules import AVOID, FETCH, GO_NEXT_TO, MATCH, OPEN, PICKUP, PUT_NEAR, RED_THEN_BLUE
+from optioncoagent_envs.babyai.families import babyai_family
+from optioncoagent_envs.minigrid.engine import levels, rooms
+from optioncoagent_envs.minigrid.engine.codes import BALL, BOX, BOX_NAMED, GREY_WALL, KEY, LAVA, NAMED, NUM_COLORS
+from optioncoagent_envs.minigrid.engine.rules import AVOID, FETCH, GO_NEXT_TO, MATCH, OPEN, PICKUP, PUT_NEAR, RED_THEN_BLUE
+from optioncoagent_envs.minigrid.family import Family
+from optioncoagent_envs.minigrid.tasks import things as tasks
 
 COLORS_BY_INDEX = [IDX_TO_COLOR[index] for index in range(NUM_COLORS)]
 assert sorted(COLORS_BY_INDEX) == COLOR_NAMES and len(COLOR_TO_IDX) == NUM_COLORS

@@ -20,16 +20,16 @@ import numpy as np
 from gymnasium.utils import seeding
 from minigrid.minigrid_env import MiniGridEnv
 
-from optioncoagent_envs.babyai_instructions import missions_of
-from optioncoagent_envs.minigrid_batch import MiniGridBatch, Observations, episode_ends
-from optioncoagent_envs.minigrid_codes import GREY_WALL
-from optioncoagent_envs.minigrid_families import Family
-from optioncoagent_envs.minigrid_levels import AGENT_COLUMNS, LIMIT, MISSION
-from optioncoagent_envs.minigrid_observe import observe, view_offsets
-from optioncoagent_envs.minigrid_random import stream_of
-from optioncoagent_envs.minigrid_rules import TOLD
-from optioncoagent_envs.minigrid_state import Row, read_row, write_row
-from optioncoagent_envs.minigrid_step import are_actions, step_rows
+from optioncoagent_envs.babyai.instructions import missions_of
+from optioncoagent_envs.backends.batch import MiniGridBatch, Observations, episode_ends
+from optioncoagent_envs.backends.state import Row, read_row, write_row
+from optioncoagent_envs.minigrid.engine.codes import GREY_WALL
+from optioncoagent_envs.minigrid.engine.levels import AGENT_COLUMNS, LIMIT, MISSION
+from optioncoagent_envs.minigrid.engine.observe import observe, view_offsets
+from optioncoagent_envs.minigrid.engine.random import stream_of
+from optioncoagent_envs.minigrid.engine.rules import TOLD
+from optioncoagent_envs.minigrid.engine.step import are_actions, step_rows
+from optioncoagent_envs.minigrid.tasks.families import Family
 
 ROWS_PER_THREAD, LEVELS_PER_THREAD = 256, 32  # with fewer, waking a thread takes longer than its work
 

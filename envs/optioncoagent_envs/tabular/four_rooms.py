@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from optioncoagent_envs.tables import MOVES, Table, TableEnv, merge
+from optioncoagent_envs.tabular.tables import MOVES, Table, TableEnv, merge
 
 LAYOUT = """\
 wwwwwwwwwwwww

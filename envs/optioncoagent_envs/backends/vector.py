@@ -30,11 +30,11 @@ from minigrid.envs.babyai.core.roomgrid_level import RoomGridLevel
 from minigrid.minigrid_env import MiniGridEnv
 from minigrid.wrappers import FullyObsWrapper, ViewSizeWrapper
 
-from optioncoagent_envs.minigrid_batch import MiniGridBatch
-from optioncoagent_envs.minigrid_compiled import CompiledMiniGrid, draws_like_minigrid
-from optioncoagent_envs.minigrid_families import FAMILIES, Family, family_of
-from optioncoagent_envs.minigrid_observe import LARGEST
-from optioncoagent_envs.minigrid_stock import StockMiniGrid
+from optioncoagent_envs.backends.batch import MiniGridBatch
+from optioncoagent_envs.backends.compiled import CompiledMiniGrid, draws_like_minigrid
+from optioncoagent_envs.backends.stock import StockMiniGrid
+from optioncoagent_envs.minigrid.engine.observe import LARGEST
+from optioncoagent_envs.minigrid.tasks.families import FAMILIES, Family, family_of
 
 BACKENDS = ("auto", "compiled", "stock", "gymnasium")
 VIEWS = ("partial", "full")

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from optioncoagent_envs.minigrid_codes import GREY_WALL, TRANSPARENT, WORDS
-from optioncoagent_envs.minigrid_levels import CARRIED, DIRECTION, POSITION
+from optioncoagent_envs.minigrid.engine.codes import GREY_WALL, TRANSPARENT, WORDS
+from optioncoagent_envs.minigrid.engine.levels import CARRIED, DIRECTION, POSITION
 
 USUAL = 7
 LARGEST = 63  # of a view: a row is kept in the bits of an integer

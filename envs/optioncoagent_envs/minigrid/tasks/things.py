@@ -9,8 +9,8 @@ import numpy as np
 from minigrid.core.constants import COLOR_TO_IDX
 from numba import njit
 
-from optioncoagent_envs.minigrid_codes import BALL, BOX, DOOR_CLOSED, GREY_WALL, KEY, NUM_COLORS
-from optioncoagent_envs.minigrid_levels import (
+from optioncoagent_envs.minigrid.engine.codes import BALL, BOX, DOOR_CLOSED, GREY_WALL, KEY, NUM_COLORS
+from optioncoagent_envs.minigrid.engine.levels import (
     COLORS,
     FOREVER,
     MISSION,
@@ -25,7 +25,7 @@ from optioncoagent_envs.minigrid_levels import (
     walled,
     walls,
 )
-from optioncoagent_envs.minigrid_random import below
+from optioncoagent_envs.minigrid.engine.random import below
 
 THINGS = np.array([base + color for base in (KEY, BALL, BOX) for color in range(NUM_COLORS)])  # their codes
 RED, GREEN, BLUE = COLOR_TO_IDX["red"], COLOR_TO_IDX["green"], COLOR_TO_IDX["blue"]
