@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 from minigrid.core.constants import COLOR_TO_IDX
-from numba import njit
 
 from optioncoagent_envs.babyai.verifier import (
     A_BALL,
@@ -35,6 +34,7 @@ from optioncoagent_envs.babyai.verifier import (
     mark_level,
     num_descriptions,
 )
+from optioncoagent_envs.compiling import njit
 from optioncoagent_envs.minigrid.engine.codes import BALL, BOX, DOOR_OPEN, EMPTY, KEY, NUM_COLORS, WALL
 from optioncoagent_envs.minigrid.engine.levels import COLORS, LIMIT, POSITION, position
 from optioncoagent_envs.minigrid.engine.random import below

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from optioncoagent_envs.babyai.levels import (
     BASE,
@@ -53,6 +52,7 @@ from optioncoagent_envs.babyai.verifier import (
     PUT_NEXT,
     description,
 )
+from optioncoagent_envs.compiling import njit
 from optioncoagent_envs.minigrid.engine.codes import BALL, BOX, DOOR_CLOSED, DOOR_LOCKED, DOOR_OPEN, NUM_COLORS
 from optioncoagent_envs.minigrid.engine.levels import draw_colors
 from optioncoagent_envs.minigrid.engine.random import below

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from optioncoagent_envs.babyai.levels import (
     COLS,
@@ -46,6 +45,7 @@ from optioncoagent_envs.babyai.verifier import (
     mark_fitting,
     num_descriptions,
 )
+from optioncoagent_envs.compiling import njit
 from optioncoagent_envs.minigrid.engine.codes import DOOR_LOCKED, NUM_COLORS
 from optioncoagent_envs.minigrid.engine.levels import COLORS, position
 from optioncoagent_envs.minigrid.engine.random import below, next64

@@ -17,8 +17,8 @@ cells where the verifier believes such objects to lie (PLACES), which it looks u
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from optioncoagent_envs.compiling import njit
 from optioncoagent_envs.minigrid.engine.codes import BALL, BOX, DOOR_OPEN, EMPTY, KEY, NUM_COLORS, WALL, is_open
 from optioncoagent_envs.minigrid.engine.levels import AGENT_COLUMNS, CARRIED, DIRECTION, POSITION, position
 from optioncoagent_envs.minigrid.engine.rules import DROP, FAILED, GOAL_ONLY, GOING_ON, PICK_UP, SUCCESS, TOGGLE, act, ahead

@@ -17,7 +17,8 @@ from __future__ import annotations
 import numpy as np
 from minigrid.core.constants import COLOR_TO_IDX, IDX_TO_COLOR, OBJECT_TO_IDX
 from minigrid.core.world_object import Ball, Box, Door, Floor, Goal, Key, Lava, Wall, WorldObj
-from numba import njit
+
+from optioncoagent_envs.compiling import njit
 
 NUM_COLORS = 6
 UNSEEN = 0

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 from minigrid.core.constants import COLOR_NAMES, COLOR_TO_IDX
-from numba import njit
 
+from optioncoagent_envs.compiling import njit
 from optioncoagent_envs.minigrid.engine.codes import BALL, DOOR_CLOSED, DOOR_LOCKED, EMPTY, GOAL, GREY_WALL, KEY, LAVA
 from optioncoagent_envs.minigrid.engine.random import below, shuffle
 

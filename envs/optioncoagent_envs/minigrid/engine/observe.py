@@ -7,8 +7,8 @@ far to near; the agent stands at (V // 2, V - 1) and looks towards row 0. Cells 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from optioncoagent_envs.compiling import njit
 from optioncoagent_envs.minigrid.engine.codes import GREY_WALL, TRANSPARENT, WORDS
 from optioncoagent_envs.minigrid.engine.levels import CARRIED, DIRECTION, POSITION
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
+
+from optioncoagent_envs.compiling import njit
 
 MASK = (1 << 64) - 1
 MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645  # PCG's for 128 bits

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from minigrid.core.constants import COLOR_TO_IDX
-from numba import njit
 
+from optioncoagent_envs.compiling import njit
 from optioncoagent_envs.minigrid.engine.codes import BALL, BOX, BOX_NAMED, DOOR_CLOSED, DOOR_LOCKED, EMPTY, GREY_WALL, KEY, NAMED, WALL
 from optioncoagent_envs.minigrid.engine.levels import (
     COLORS,

@@ -9,8 +9,8 @@ that move first, TOLD what BabyAI's instruction asks for (`babyai_verifier`), th
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from optioncoagent_envs.compiling import njit
 from optioncoagent_envs.minigrid.engine.codes import (
     BALL,
     BOX,

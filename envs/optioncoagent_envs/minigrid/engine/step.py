@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from optioncoagent_envs.babyai.verifier import act_as_told
+from optioncoagent_envs.compiling import njit
 from optioncoagent_envs.minigrid.engine.levels import LIMIT, STEPS
 from optioncoagent_envs.minigrid.engine.observe import observe
 from optioncoagent_envs.minigrid.engine.rules import (

@@ -12,8 +12,7 @@ without a reward) where the class says so. What the mission asks for:
 
 from __future__ import annotations
 
-from numba import njit
-
+from optioncoagent_envs.compiling import njit
 from optioncoagent_envs.minigrid.engine.codes import EMPTY, WORDS, is_open
 from optioncoagent_envs.minigrid.engine.levels import CARRIED, OTHER, POSITION, TARGET
 from optioncoagent_envs.minigrid.engine.rules import DONE, DROP, FAILED, GOAL_ONLY, PICK_UP, SUCCESS, TOGGLE, act, ahead

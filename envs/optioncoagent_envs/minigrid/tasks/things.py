@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 from minigrid.core.constants import COLOR_TO_IDX
-from numba import njit
 
+from optioncoagent_envs.compiling import njit
 from optioncoagent_envs.minigrid.engine.codes import BALL, BOX, DOOR_CLOSED, GREY_WALL, KEY, NUM_COLORS
 from optioncoagent_envs.minigrid.engine.levels import (
     COLORS,

@@ -1,0 +1,70 @@
+"""Numba's `njit`, for places where its cache does not work: compiled code is kept on disk where it can be, and in memory where not.
+
+Numba refuses to compile a function for its cache where no folder can be written (a read-only image without a home), fails
+when the folder goes away or the disk fills up later, and lets two processes that compile at once give one file to two
+signatures (each file is written whole, but its name is chosen before). Here the first two mean that every process compiles
+anew, which is said once, and what is read back is held against the signature that was asked for.
+
+`optioncoagent_envs` and `optioncoagent.simulate` know nothing of each other and have this file each, alike word for word.
+"""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numba
+from numba.core.caching import FunctionCache
+from numba.core.sigutils import normalize_signature
+
+
+def njit(cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """`numba.njit`, with a cache that gives way."""
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        dispatcher = numba.njit(**options)(function)
+        if cache:
+            try:
+                dispatcher._cache = Kept(function)
+            except RuntimeError:  # Numba found no folder to write to
+                say_that_nothing_is_kept()
+        return dispatcher
+
+    return compiled
+
+
+class Kept(FunctionCache):
+    """The compiled code of a function on disk; what cannot be read or written is compiled anew."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            found = super().load_overload(sig, target_context)
+        except OSError:
+            return None
+        except (EOFError, pickle.UnpicklingError):  # cut off, as by a crash
+            self._start_anew()
+            return None
+        return found if found is not None and tuple(found.signature.args) == tuple(normalize_signature(sig)[0]) else None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except OSError:
+            say_that_nothing_is_kept()
+
+    def _start_anew(self) -> None:
+        try:
+            self.flush()
+        except OSError:
+            say_that_nothing_is_kept()
+
+
+@cache
+def say_that_nothing_is_kept() -> None:
+    """A line to standard error, unless logging is set up otherwise; no warning, since those may be errors, and this is none."""
+    logging.getLogger(__name__).warning(
+        "no folder can be written to keep compiled code in: every process compiles anew. Set NUMBA_CACHE_DIR to one that can."
+    )
