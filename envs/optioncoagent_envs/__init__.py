@@ -2,11 +2,17 @@
 
 Importing this package registers `OptionCoagent/Gridworld-v0` and `OptionCoagent/FourRooms-v0`; so does the prefix in
 `gymnasium.make("optioncoagent_envs:OptionCoagent/FourRooms-v0")`. Both carry toy_text's tables `P` and `initial_state_distrib`.
+
+    tabular    the gridworld and four rooms
+    minigrid   MiniGrid's tasks, compiled: how a step and a reset go, and how to add a task, is said there
+    babyai     BabyAI's levels, compiled
+    backends   the batches that Gymnasium sees: `make_minigrid`
+    compiling  Numba's compiler, also where it finds no folder to write to
 """
 
 import gymnasium as gym
 
-from optioncoagent_envs.backends import registry as _minigrid_registry  # noqa: F401  (registers on import)
+from optioncoagent_envs.backends import registry as _registry  # noqa: F401  (registers on import)
 from optioncoagent_envs.backends.vector import compiled_ids, make_minigrid
 
 __all__ = ["compiled_ids", "make_minigrid"]

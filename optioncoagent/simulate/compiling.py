@@ -10,25 +10,27 @@ anew, which is said once, and what is read back is held against the signature th
 
 from __future__ import annotations
 
+import functools
 import logging
 import pickle
 from collections.abc import Callable
-from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
 from numba.core.caching import FunctionCache
 from numba.core.sigutils import normalize_signature
 
+F = TypeVar("F", bound=Callable[..., Any])
 
-def njit(cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+
+def njit(cache: bool = False, **options: Any) -> Callable[[F], F]:
     """`numba.njit`, with a cache that gives way."""
 
-    def compiled(function: Callable[..., Any]) -> Any:
+    def compiled(function: F) -> F:
         dispatcher = numba.njit(**options)(function)
         if cache:
             try:
-                dispatcher._cache = Kept(function)
+                dispatcher._cache = CheckedCache(function)
             except RuntimeError:  # Numba found no folder to write to
                 say_that_nothing_is_kept()
         return dispatcher
@@ -36,7 +38,7 @@ def njit(cache: bool = False, **options: Any) -> Callable[[Callable[..., Any]], 
     return compiled
 
 
-class Kept(FunctionCache):
+class CheckedCache(FunctionCache):
     """The compiled code of a function on disk; what cannot be read or written is compiled anew."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
@@ -62,7 +64,7 @@ class Kept(FunctionCache):
             say_that_nothing_is_kept()
 
 
-@cache
+@functools.cache
 def say_that_nothing_is_kept() -> None:
     """A line to standard error, unless logging is set up otherwise; no warning, since those may be errors, and this is none."""
     logging.getLogger(__name__).warning(

@@ -15,9 +15,9 @@ from minigrid.envs.babyai.core.levelgen import LevelGen
 from minigrid.envs.babyai.core.roomgrid_level import RoomGridLevel
 
 from optioncoagent_envs.babyai import missions, sentences
+from optioncoagent_envs.babyai.instructions import Instruction, missions_of
 from optioncoagent_envs.babyai.levels import KINDS, RANDOM, levels_of
-from optioncoagent_envs.babyai.verifier import INSTRUCTION_COLUMNS
-from optioncoagent_envs.minigrid.engine.rules import TOLD
+from optioncoagent_envs.babyai.verifier import INSTRUCTION_COLUMNS, act_as_told
 from optioncoagent_envs.minigrid.family import Family, no_settings
 
 
@@ -28,7 +28,15 @@ def _told(mission: Callable[..., bool], own: Callable[[Any], list[int] | None] =
         limit, others = env.max_steps if env.fixed_max_steps else -1, own(env)
         return None if others is None else [env.room_size, env.num_rows, env.num_cols, limit, *others]
 
-    return Family(levels_of(mission), TOLD, settings, lambda env: [], lambda env: INSTRUCTION_COLUMNS)
+    return Family(
+        levels_of(mission),
+        act_as_told,
+        settings,
+        missions=lambda env: [],
+        extra_columns=lambda env: INSTRUCTION_COLUMNS,
+        keeps=(Instruction(),),
+        spoken=missions_of,
+    )
 
 
 def _color(name: str | None) -> int:

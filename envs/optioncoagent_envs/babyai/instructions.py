@@ -1,13 +1,16 @@
-"""BabyAI's instructions as MiniGrid's objects, as columns of `babyai_verifier`, and in English."""
+"""BabyAI's instructions as MiniGrid's objects, as columns of `verifier`, and in English."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from minigrid.core.constants import COLOR_TO_IDX, IDX_TO_COLOR
+from minigrid.core.roomgrid import RoomGrid
 from minigrid.core.world_object import Box
 from minigrid.envs.babyai.core.verifier import (
     AfterInstr,
@@ -47,10 +50,12 @@ from optioncoagent_envs.babyai.verifier import (
     described,
     description,
 )
+from optioncoagent_envs.minigrid.engine.random import generator_of
+from optioncoagent_envs.minigrid.engine.rows import Row, Shape, positions
 
 KINDS: dict[type, int] = {OpenInstr: OPEN_DOOR, GoToInstr: GO_TO, PickupInstr: PICKING_UP, PutNextInstr: PUT_NEXT}
 ORDERS: dict[type, int] = {BeforeInstr: BEFORE, AfterInstr: AFTER}
-OBJECTS = [None, "key", "ball", "box", "door"]  # by the numbers of babyai_verifier
+OBJECTS = [None, "key", "ball", "box", "door"]  # by the numbers of `verifier`
 SAID = [ORDER, *(CLAUSES + k * CLAUSE_COLUMNS + column for k in range(NUM_CLAUSES) for column in (KIND, FIRST, SECOND))]
 PLACES_SEEN = [None, "left", "right", "front", "behind"]
 PLACES_SAID = ["", " on your left", " on your right", " in front of you", " behind you"]
@@ -68,6 +73,21 @@ def clauses_of(instruction: Any) -> list[tuple[int, Any, Any, str]]:
         else:
             clauses.append((k, group, parent, name))
     return clauses
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """What the environment was told, and the rooms that its verifier asks for."""
+
+    def read(self, env: Any, row: Row, shape: Shape) -> None:
+        rooms = copy(env)
+        rooms.np_random = generator_of(row.rng)  # the draws for the rooms are none of the environment's
+        RoomGrid._gen_grid(rooms, env.width, env.height)
+        env.room_grid = rooms.room_grid
+        env.instrs = read_instruction(env, row.agent, row.marks, positions(shape))
+
+    def write(self, env: Any, row: Row, shape: Shape) -> None:
+        write_instruction(env, row.agent, row.marks, positions(shape))
 
 
 def write_instruction(env: Any, agent: np.ndarray, marks: np.ndarray, position: Callable[[int, int], int]) -> None:

@@ -1,6 +1,6 @@
 """BabyAI's level generators, compiled: the same draws from the same stream as the `gen_mission` each is named after.
 
-`levels_of` makes a generator (arguments as in `minigrid_levels`, and `marks` of `babyai_verifier`) of a function that
+`levels_of` makes a generator (arguments as in `minigrid.engine.levels`, and `marks` of `verifier`) of a function that
 draws one mission into a `Level`, and says whether it may stand. The settings begin with those of the rooms:
 
     size of a room, rows and columns of rooms, the limit of steps (-1: by the size of the maze and the instruction)
@@ -9,7 +9,6 @@ draws one mission into a `Level`, and says whether it may stand. The settings be
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import FunctionType
 from typing import NamedTuple
 
 import numpy as np
@@ -36,9 +35,11 @@ from optioncoagent_envs.babyai.verifier import (
 )
 from optioncoagent_envs.compiling import njit
 from optioncoagent_envs.minigrid.engine.codes import BALL, BOX, DOOR_OPEN, EMPTY, KEY, NUM_COLORS, WALL
-from optioncoagent_envs.minigrid.engine.levels import COLORS, LIMIT, POSITION, position
+from optioncoagent_envs.minigrid.engine.levels import COLORS
 from optioncoagent_envs.minigrid.engine.random import below
 from optioncoagent_envs.minigrid.engine.rooms import add_door, connect_all, enter_room, lay_object, lay_rooms
+from optioncoagent_envs.minigrid.engine.rows import LIMIT, POSITION, position
+from optioncoagent_envs.minigrid.engine.template import of_its_own
 
 BLUE, GREY, RED = COLOR_TO_IDX["blue"], COLOR_TO_IDX["grey"], COLOR_TO_IDX["red"]
 SIZE, ROWS, COLS, STEP_LIMIT, OWN = range(5)  # settings; a mission's own begin at OWN
@@ -49,7 +50,7 @@ BASE: np.ndarray = np.array([0, KEY, BALL, BOX])  # A_KEY, A_BALL, A_BOX -> code
 
 
 class Level(NamedTuple):
-    """A level in the making. plan: of the rooms (`minigrid_rooms`); things (k, 3): what lies in the rooms, in the order in
+    """A level in the making. plan: of the rooms (`minigrid.engine.rooms`); things (k, 3): what lies in the rooms, in the order in
     which it came; num_things (1,): how many; settings: of the generator."""
 
     stream: np.ndarray
@@ -64,11 +65,8 @@ class Level(NamedTuple):
 
 
 def levels_of(mission: Callable[[Level], bool]) -> Callable[..., None]:
-    """A generator of levels with this mission: `_levels` as a function of its own, so that Numba can keep what it compiled."""
-    name = f"levels_of_{mission.__name__}"
-    generator = FunctionType(_levels.__code__, {**globals(), "mission": mission}, name)
-    generator.__qualname__ = name
-    return njit(cache=True, nogil=True)(generator)
+    """A generator of levels with this mission: `_levels` with it."""
+    return of_its_own(_levels, mission=mission)
 
 
 def _levels(rows, rng, grid, agent, marks, shape, settings):

@@ -1,4 +1,4 @@
-"""BabyAI's missions, each drawn as the `gen_mission` of the class that it is named after (see `babyai_levels`)."""
+"""BabyAI's missions, each drawn as the `gen_mission` of the class that it is named after (see `levels`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BabyAI's LevelGen, which makes sentences of up to four clauses (see `babyai_levels`)."""
+"""BabyAI's LevelGen, which makes sentences of up to four clauses (see `levels`)."""
 
 from __future__ import annotations
 
@@ -47,8 +47,9 @@ from optioncoagent_envs.babyai.verifier import (
 )
 from optioncoagent_envs.compiling import njit
 from optioncoagent_envs.minigrid.engine.codes import DOOR_LOCKED, NUM_COLORS
-from optioncoagent_envs.minigrid.engine.levels import COLORS, position
+from optioncoagent_envs.minigrid.engine.levels import COLORS
 from optioncoagent_envs.minigrid.engine.random import below, next64
+from optioncoagent_envs.minigrid.engine.rows import position
 
 # Settings of its own:
 DISTRACTORS, LOCKED, LOCATIONS, UNBLOCKING, IMPLICIT_UNLOCK, ACTIONS, SENTENCES = range(OWN, OWN + 7)

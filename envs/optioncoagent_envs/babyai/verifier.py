@@ -20,8 +20,8 @@ import numpy as np
 
 from optioncoagent_envs.compiling import njit
 from optioncoagent_envs.minigrid.engine.codes import BALL, BOX, DOOR_OPEN, EMPTY, KEY, NUM_COLORS, WALL, is_open
-from optioncoagent_envs.minigrid.engine.levels import AGENT_COLUMNS, CARRIED, DIRECTION, POSITION, position
-from optioncoagent_envs.minigrid.engine.rules import DROP, FAILED, GOAL_ONLY, GOING_ON, PICK_UP, SUCCESS, TOGGLE, act, ahead
+from optioncoagent_envs.minigrid.engine.rows import AGENT_COLUMNS, CARRIED, DIRECTION, POSITION, position
+from optioncoagent_envs.minigrid.engine.rules import DROP, FAILED, GOING_ON, PICK_UP, SUCCESS, TOGGLE, act, ahead
 
 ORDER, STRICT, CARRIED_MARK, CLAUSES = range(AGENT_COLUMNS, AGENT_COLUMNS + 4)
 KIND, CLAUSE_STRICT, FIRST, SECOND, IS_DONE, KNOWS = range(6)
@@ -53,11 +53,12 @@ def described(number):
 
 
 @njit(cache=True, nogil=True)
-def act_as_told(cells, agent, marks, action, stride):
+def act_as_told(cells, agent, marks, stream, action, shape):
     """RoomGridLevel.step: as `act`, or FAILED for failing the instruction."""
+    stride = shape[2]
     front = ahead(agent, stride)
     was, carried, carried_mark = cells[front], agent[CARRIED], agent[CARRIED_MARK]
-    outcome = act(cells, agent, action, stride, GOAL_ONLY)
+    outcome = act(cells, agent, action, stride)
     members = marks[MEMBERS]
     if action == PICK_UP and carried != agent[CARRIED]:
         agent[CARRIED_MARK] = members[front]

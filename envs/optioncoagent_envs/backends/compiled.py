@@ -20,22 +20,20 @@ import numpy as np
 from gymnasium.utils import seeding
 from minigrid.minigrid_env import MiniGridEnv
 
-from optioncoagent_envs.babyai.instructions import missions_of
 from optioncoagent_envs.backends.batch import MiniGridBatch, Observations, episode_ends
-from optioncoagent_envs.backends.state import Row, read_row, write_row
+from optioncoagent_envs.backends.state import read_row, write_row
 from optioncoagent_envs.minigrid.engine.codes import GREY_WALL
-from optioncoagent_envs.minigrid.engine.levels import AGENT_COLUMNS, LIMIT, MISSION
 from optioncoagent_envs.minigrid.engine.observe import observe, view_offsets
 from optioncoagent_envs.minigrid.engine.random import stream_of
-from optioncoagent_envs.minigrid.engine.rules import TOLD
-from optioncoagent_envs.minigrid.engine.step import are_actions, step_rows
-from optioncoagent_envs.minigrid.tasks.families import Family
+from optioncoagent_envs.minigrid.engine.rows import AGENT_COLUMNS, LIMIT, MISSION, Row
+from optioncoagent_envs.minigrid.engine.step import are_actions, step_of
+from optioncoagent_envs.minigrid.family import Family
 
 ROWS_PER_THREAD, LEVELS_PER_THREAD = 256, 32  # with fewer, waking a thread takes longer than its work
 
 
 class CompiledMiniGrid(MiniGridBatch):
-    """Environments of one covered family (`minigrid_families`), all made like `env`.
+    """Environments of one covered family (`minigrid.family`), all made like `env`.
 
     threads: how many share a step, at most one for every ROWS_PER_THREAD environments. More than one pays from about a
     thousand environments, and while no other program wants the cores: the fastest thread waits for the slowest.
@@ -58,6 +56,7 @@ class CompiledMiniGrid(MiniGridBatch):
         assert isinstance(core, MiniGridEnv)
         self._model = core
         self._family = family
+        self._step_rows = step_of(family.rule)
         self._settings = np.array(family.settings(core), np.int64)
         self._missions = family.missions(core)
         self._size = 0 if view == "full" else self.view_size
@@ -69,7 +68,7 @@ class CompiledMiniGrid(MiniGridBatch):
         self._rows = np.arange(num_envs)
         self._rng = np.zeros((num_envs, 6), np.uint64)
         self._grid = np.full((num_envs, stride * (core.height + 2 * pad)), GREY_WALL, np.uint8)
-        self._marks = np.zeros((num_envs, 2, self._grid.shape[1] if family.rule == TOLD else 0), np.uint8)
+        self._marks = np.zeros((num_envs, 2, self._grid.shape[1] if family.spoken else 0), np.uint8)
         self._agent = np.zeros((num_envs, AGENT_COLUMNS + family.extra_columns(core)), np.int64)
         self._agent[:, LIMIT] = core.max_steps
         self._mission_of_row = [""] * num_envs
@@ -97,9 +96,11 @@ class CompiledMiniGrid(MiniGridBatch):
             raise ValueError(f"actions are from 0 to 6, not {actions}")
         images, directions = self._blank_images(n), np.empty(n, np.int64)
         rewards, terminated, truncated = np.empty(n), np.empty(n, bool), np.empty(n, bool)
-        state = self._grid, self._agent, self._marks, self._rng, self._shape, self._family.rule
+        state = self._grid, self._agent, self._marks, self._rng, self._shape
         views = self._offsets, self._size, self._model.see_through_walls, images, directions
-        self._share(self._rows, ROWS_PER_THREAD, lambda rows: step_rows(rows, actions, *state, rewards, terminated, truncated, *views))
+        self._share(
+            self._rows, ROWS_PER_THREAD, lambda rows: self._step_rows(rows, actions, *state, rewards, terminated, truncated, *views)
+        )
         ended = np.flatnonzero(terminated | truncated)
         infos: dict[str, Any] = {}
         if len(ended):
@@ -135,21 +136,18 @@ class CompiledMiniGrid(MiniGridBatch):
     def _renew(self, rows: np.ndarray) -> None:
         """Draws new levels into the rows."""
         self._level_counts[rows] += 1
-        marks = (self._marks,) if self._family.rule == TOLD else ()
+        marks = (self._marks,) if self._family.spoken else ()
         arrays = self._rng, self._grid, self._agent, *marks, self._shape, self._settings
         self._share(rows, LEVELS_PER_THREAD, lambda part: self._family.generate(part, *arrays))
         self._name_missions(rows)
 
     def _name_missions(self, rows: np.ndarray) -> None:
-        if self._family.rule == TOLD:
-            texts = missions_of(self._agent[rows])
-        else:
-            texts = [self._missions[k] for k in self._agent[rows, MISSION].tolist()]
+        texts = self._family.say(self._agent[rows], self._missions)
         for row, text in zip(rows.tolist(), texts, strict=True):
             self._mission_of_row[row] = text
 
     def _row(self, index: int) -> Row:
-        return Row(self._grid[index], self._agent[index], self._marks[index], self._rng[index], self._family.rule)
+        return Row(self._grid[index], self._agent[index], self._marks[index], self._rng[index])
 
     @property
     def _image_shape(self) -> tuple[int, ...]:
@@ -176,8 +174,8 @@ class CompiledMiniGrid(MiniGridBatch):
     def get_state(self) -> dict[str, np.ndarray]:
         """A copy of everything that the future depends on, with a row for each environment.
 
-        grid (n, cells) uint8 and agent (n, c) int64 are the level as it stands (`minigrid_levels`), marks (n, 2, cells or
-        0) uint8 what an instruction asks for (`babyai_verifier`), rng (n, 6) uint64 is where the levels to come are
+        grid (n, cells) uint8 and agent (n, c) int64 are the level as it stands (`minigrid.engine.rows`), marks (n, 2, cells or
+        0) uint8 what an instruction asks for (`babyai.verifier`), rng (n, 6) uint64 is where the levels to come are
         drawn from, seed and count name the level (`level_names`). Rows may be taken, repeated and put together at will.
         """
         return {name: array.copy() for name, array in self._state().items()}
@@ -191,7 +189,7 @@ class CompiledMiniGrid(MiniGridBatch):
         for name, mine in self._state().items():
             if state[name].shape != mine.shape:
                 raise ValueError(f"{name} has the shape {state[name].shape}, not {mine.shape}")
-        if self._family.rule != TOLD and state["agent"][:, MISSION].max() >= len(self._missions):
+        if self._family.spoken is None and state["agent"][:, MISSION].max() >= len(self._missions):
             raise ValueError("the state has a mission that came with set_env into another batch: set that environment here first")
         for name, mine in self._state().items():
             mine[:] = state[name]
@@ -200,7 +198,7 @@ class CompiledMiniGrid(MiniGridBatch):
 
     def minigrid_env(self, index: int) -> MiniGridEnv:
         self._require_reset()
-        return read_row(self._model, self._row(index), self._shape, self._missions)
+        return read_row(self._model, self._row(index), self._shape, self._family, self._missions)
 
     def set_env(self, index: int, env: gym.Env) -> None:
         """Raises ValueError if `env` is of another class or size, or holds an object that has no code."""
@@ -211,8 +209,8 @@ class CompiledMiniGrid(MiniGridBatch):
         mine = self._row(index)
         # written to a copy first, so that what is refused changes nothing
         row = mine._replace(grid=mine.grid.copy(), agent=mine.agent.copy(), marks=mine.marks.copy(), rng=mine.rng.copy())
-        write_row(core, row, self._shape, self._missions)
-        for array, new in zip(mine[:-1], row[:-1], strict=True):
+        write_row(core, row, self._shape, self._family, self._missions)
+        for array, new in zip(mine, row, strict=True):
             array[:] = new
         self._name_missions(np.array([index]))
 

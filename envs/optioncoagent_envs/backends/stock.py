@@ -1,7 +1,7 @@
 """Any MiniGrid environment in batches: MiniGrid's own levels and rules, compiled observations.
 
 Nineteen twentieths of a MiniGrid step go into its observation. Here `gen_obs` of each environment only notes what the
-agent looks at, as words (`minigrid_codes`), and the images of the whole batch are then written by one compiled call.
+agent looks at, as words (`minigrid.engine.codes`), and the images of the whole batch are then written by one compiled call.
 Everything else is MiniGrid's code, so that any registered id and any subclass of `MiniGridEnv` behaves as it always
 did, seed for seed.
 """
@@ -100,7 +100,7 @@ class Lens:
         self.pickers: dict[int, Callable[[list], Iterable]] = {}
 
     def picker(self, pose: int) -> Callable[[list], Iterable]:
-        """What picks the cells seen that lie inside the grid, in the view's order (`minigrid_observe`)."""
+        """What picks the cells seen that lie inside the grid, in the view's order (`minigrid.engine.observe`)."""
         if self.whole:
             pick: Callable[[list], Iterable] = iter
         else:

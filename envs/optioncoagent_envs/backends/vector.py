@@ -3,10 +3,10 @@
 `make_minigrid` picks the fastest way that an id allows, and the environment's `backend` says which:
 
     "compiled"   every registered id of MiniGrid and BabyAI but those below, made by ids or by settings of one's own
-                 (`compiled_ids` lists them): levels, rules and observations are compiled (`minigrid_compiled`)
+                 (`compiled_ids` lists them): levels, rules and observations are compiled (`compiled`)
     "stock"      the three BabyAI-PutNext...Carrying ids, whose first observation shows a level that is not yet theirs,
                  ids made with settings that `family_of` does not cover, and any other subclass of `MiniGridEnv`, such as
-                 your own: MiniGrid's levels and rules, compiled observations (`minigrid_stock`). So would the six
+                 your own: MiniGrid's levels and rules, compiled observations (`stock`). So would the six
                  MiniGrid-WFC ids be, which minigrid itself makes only with the packages of its extra "wfc" and with
                  images that the wheel of 3.2.0 does not hold
     "gymnasium"  an environment that makes observations of its own (other wrappers, another space, another `gen_obs`):
@@ -30,11 +30,13 @@ from minigrid.envs.babyai.core.roomgrid_level import RoomGridLevel
 from minigrid.minigrid_env import MiniGridEnv
 from minigrid.wrappers import FullyObsWrapper, ViewSizeWrapper
 
+from optioncoagent_envs.babyai.families import babyai_family
 from optioncoagent_envs.backends.batch import MiniGridBatch
 from optioncoagent_envs.backends.compiled import CompiledMiniGrid, draws_like_minigrid
 from optioncoagent_envs.backends.stock import StockMiniGrid
 from optioncoagent_envs.minigrid.engine.observe import LARGEST
-from optioncoagent_envs.minigrid.tasks.families import FAMILIES, Family, family_of
+from optioncoagent_envs.minigrid.family import Family
+from optioncoagent_envs.minigrid.tasks import FAMILIES
 
 BACKENDS = ("auto", "compiled", "stock", "gymnasium")
 VIEWS = ("partial", "full")
@@ -105,6 +107,15 @@ def backends(env: gym.Env, compared: bool = True) -> list[str]:
     if limited or core.render_mode == "human" or family is None or not compared or not draws_like_minigrid(core, family):
         return ["stock", "gymnasium"]
     return ["compiled", "stock", "gymnasium"]
+
+
+def family_of(env: MiniGridEnv) -> Family | None:
+    """The family of an environment as it was made; None if the compiled batch does not cover it."""
+    family = babyai_family(env) if isinstance(env, RoomGridLevel) else FAMILIES.get(type(env))
+    try:
+        return family if family is not None and family.settings(env) is not None else None
+    except KeyError:  # a colour, a kind of object or the like that MiniGrid does not know either
+        return None
 
 
 @cache

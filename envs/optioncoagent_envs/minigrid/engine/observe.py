@@ -1,7 +1,7 @@
 """What the agent sees, compiled: MiniGrid's rotated, occluded and encoded view.
 
 A view of size V has V*V cells in the order of the image, `cell = i * V + j`: column i from left to right, row j from
-far to near; the agent stands at (V // 2, V - 1) and looks towards row 0. Cells are words (`minigrid_codes`).
+far to near; the agent stands at (V // 2, V - 1) and looks towards row 0. Cells are words (`codes`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 
 from optioncoagent_envs.compiling import njit
 from optioncoagent_envs.minigrid.engine.codes import GREY_WALL, TRANSPARENT, WORDS
-from optioncoagent_envs.minigrid.engine.levels import CARRIED, DIRECTION, POSITION
+from optioncoagent_envs.minigrid.engine.rows import CARRIED, DIRECTION, POSITION
 
 USUAL = 7
 LARGEST = 63  # of a view: a row is kept in the bits of an integer
@@ -122,7 +122,7 @@ def observe_whole(words, poses, width, height, images):
         write_agent(images[i], x * height + y, poses[i] % 4)
 
 
-# Observations of some rows of the compiled batch (arrays as in `minigrid_levels`): images (n, pixels) uint8 and
+# Observations of some rows of the compiled batch (arrays as in `rows`): images (n, pixels) uint8 and
 # directions (n,) int64 are written; offsets (4, size * size) are differences of positions. The usual view has a kernel
 # of its own, because a constant size lets the compiler unroll it.
 

@@ -1,9 +1,12 @@
-"""MiniGrid's rules, compiled: the seven actions and the ways to end.
+"""MiniGrid's rules, compiled: the seven actions, and the ways to end that several tasks share (arrays as in `rows`).
 
-The arrays are those of `minigrid_levels`. A goal or lava that the agent enters ends the episode in every environment;
-`rule` says what else does: GOAL_ONLY nothing, PICKUP holding the object that the mission names after a pick-up action,
-OPEN the door at TARGET standing open after a toggle action, AVOID walking towards anything but the goal, among obstacles
-that move first, TOLD what BabyAI's instruction asks for (`babyai_verifier`), the others what `minigrid_task_rules` says.
+A *rule* is what a task's environment does with an action, before it is observed:
+
+    rule(cells, agent, marks, stream, action, shape) -> outcome
+
+cells, agent, marks, stream: the environment's rows of `grid`, `agent`, `marks` and `rng`. `act` does what all of them do; a
+goal or lava that the agent enters ends the episode in every environment. Any outcome but GOING_ON does; SUCCESS is rewarded,
+COLLIDED punished. A rule that only one task has stands beside its levels, in `tasks`.
 """
 
 from __future__ import annotations
@@ -25,19 +28,9 @@ from optioncoagent_envs.minigrid.engine.codes import (
     NUM_COLORS,
     WALL,
     is_named,
-    is_open,
 )
-from optioncoagent_envs.minigrid.engine.levels import (
-    AGENT_COLUMNS,
-    CARRIED,
-    DIRECTION,
-    OBSTACLE_TRIES,
-    POSITION,
-    TARGET,
-    find,
-)
+from optioncoagent_envs.minigrid.engine.rows import CARRIED, DIRECTION, POSITION
 
-GOAL_ONLY, PICKUP, OPEN, AVOID, TOLD, FETCH, GO_NEXT_TO, PUT_NEAR, RED_THEN_BLUE, MATCH = range(10)
 GOING_ON, SUCCESS, IN_LAVA, COLLIDED, FAILED = 0, 1, -1, -2, -3  # outcomes of a step
 LEFT, RIGHT, FORWARD, PICK_UP, DROP, TOGGLE, DONE = range(7)  # minigrid.core.actions.Actions
 
@@ -67,7 +60,7 @@ def ahead(agent, stride):
 
 
 @njit(cache=True, nogil=True)
-def act(cells, agent, action, stride, rule):
+def act(cells, agent, action, stride):
     """One action of one agent; returns the outcome."""
     direction = agent[DIRECTION]
     front = ahead(agent, stride)
@@ -86,34 +79,25 @@ def act(cells, agent, action, stride, rule):
             return IN_LAVA
     elif action == PICK_UP:
         if code >= KEY and carried == EMPTY:
-            agent[CARRIED] = carried = code
+            agent[CARRIED] = code
             cells[front] = EMPTY
-        if rule == PICKUP and carried >= KEY:
-            return SUCCESS if is_named(carried) else GOING_ON
     elif action == DROP:
         if code == EMPTY and carried != EMPTY:
             cells[front] = carried
             agent[CARRIED] = EMPTY
     elif action == TOGGLE:
         cells[front] = toggled(code, carried)
-        if rule == OPEN and is_open(cells[agent[TARGET]]):
-            return SUCCESS
     return GOING_ON
 
 
 @njit(cache=True, nogil=True)
-def act_among_obstacles(cells, agent, stream, action, shape):
-    """DynamicObstaclesEnv.step: as `act`, or COLLIDED for running into something."""
-    if action > FORWARD:
-        action = LEFT
-    front = cells[ahead(agent, shape[2])]
-    blocked = front != EMPTY and not GOAL <= front < LAVA
-    for k in range(AGENT_COLUMNS, len(agent)):
-        y, x = agent[k] // shape[2] - shape[3] - 1, agent[k] % shape[2] - shape[3] - 1
-        at = find(stream, cells, shape, x, y, 3, 3, agent[POSITION], 1, OBSTACLE_TRIES)
-        if at > 0:
-            cells[at] = cells[agent[k]]
-            cells[agent[k]] = EMPTY
-            agent[k] = at
-    outcome = act(cells, agent, action, shape[2], GOAL_ONLY)
-    return COLLIDED if action == FORWARD and blocked else outcome
+def reach_goal(cells, agent, marks, stream, action, shape):
+    """Nothing ends an episode but what `act` says."""
+    return act(cells, agent, action, shape[2])
+
+
+@njit(cache=True, nogil=True)
+def pick_up_named(cells, agent, marks, stream, action, shape):
+    """To hold the object that the mission names, after a pick-up action, succeeds."""
+    outcome = act(cells, agent, action, shape[2])
+    return SUCCESS if action == PICK_UP and is_named(agent[CARRIED]) else outcome

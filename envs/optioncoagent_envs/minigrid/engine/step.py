@@ -1,28 +1,15 @@
-"""MiniGrid's step, compiled for a batch (arrays as in `minigrid_levels` and `babyai_verifier`)."""
+"""MiniGrid's step, compiled for a batch (arrays as in `rows`)."""
 
 from __future__ import annotations
 
-from optioncoagent_envs.babyai.verifier import act_as_told
+from collections.abc import Callable
+from functools import cache
+
 from optioncoagent_envs.compiling import njit
-from optioncoagent_envs.minigrid.engine.levels import LIMIT, STEPS
 from optioncoagent_envs.minigrid.engine.observe import observe
-from optioncoagent_envs.minigrid.engine.rules import (
-    AVOID,
-    COLLIDED,
-    DONE,
-    FETCH,
-    GO_NEXT_TO,
-    GOING_ON,
-    LEFT,
-    MATCH,
-    PUT_NEAR,
-    RED_THEN_BLUE,
-    SUCCESS,
-    TOLD,
-    act,
-    act_among_obstacles,
-)
-from optioncoagent_envs.minigrid.tasks.rules import act_fetching, act_going_next_to, act_matching, act_on_red_then_blue, act_putting_near
+from optioncoagent_envs.minigrid.engine.rows import LIMIT, STEPS
+from optioncoagent_envs.minigrid.engine.rules import COLLIDED, DONE, GOING_ON, LEFT, SUCCESS
+from optioncoagent_envs.minigrid.engine.template import of_its_own
 
 
 @njit(cache=True, nogil=True)
@@ -33,8 +20,13 @@ def are_actions(actions):
     return True
 
 
-@njit(cache=True, nogil=True)
-def step_rows(
+@cache
+def step_of(rule: Callable[..., int]) -> Callable[..., None]:
+    """`_step_rows` with this rule (`rules`): one compiled call for a step of the whole batch."""
+    return of_its_own(_step_rows, rule=rule)
+
+
+def _step_rows(
     rows,
     actions,
     grid,
@@ -42,7 +34,6 @@ def step_rows(
     marks,
     rng,
     shape,
-    rule,
     rewards,
     terminated,
     truncated,
@@ -52,27 +43,12 @@ def step_rows(
     images,
     directions,
 ):
-    """Some rows take their actions and are observed (`minigrid_observe`).
+    """Some rows take their actions and are observed (`observe`).
 
     actions (n,) int64; rewards (n,) float64, terminated and truncated (n,) bool, images and directions are written.
     """
     for row in rows:
-        if rule == AVOID:
-            outcome = act_among_obstacles(grid[row], agent[row], rng[row], actions[row], shape)
-        elif rule == TOLD:
-            outcome = act_as_told(grid[row], agent[row], marks[row], actions[row], shape[2])
-        elif rule == FETCH:
-            outcome = act_fetching(grid[row], agent[row], actions[row], shape[2])
-        elif rule == GO_NEXT_TO:
-            outcome = act_going_next_to(grid[row], agent[row], actions[row], shape[2])
-        elif rule == PUT_NEAR:
-            outcome = act_putting_near(grid[row], agent[row], actions[row], shape[2])
-        elif rule == RED_THEN_BLUE:
-            outcome = act_on_red_then_blue(grid[row], agent[row], actions[row], shape[2])
-        elif rule == MATCH:
-            outcome = act_matching(grid[row], agent[row], actions[row], shape[2])
-        else:
-            outcome = act(grid[row], agent[row], actions[row], shape[2], rule)
+        outcome = rule(grid[row], agent[row], marks[row], rng[row], actions[row], shape)  # type: ignore[name-defined]  # noqa: F821
         agent[row, STEPS] += 1
         steps, limit = agent[row, STEPS], agent[row, LIMIT]
         rewards[row] = 1 - 0.9 * (steps / limit) if outcome == SUCCESS else -1.0 if outcome == COLLIDED else 0.0
