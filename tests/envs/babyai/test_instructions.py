@@ -21,7 +21,7 @@ from minigrid.envs.babyai.core.verifier import (
     PutNextInstr,
 )
 from minigrid.minigrid_env import MiniGridEnv
-from test_minigrid_parity import assert_same_observations, assert_same_state, assert_same_step, replay_compiled, stock_batch
+from minigrid_replay import assert_same_observations, assert_same_state, assert_same_step, replay_compiled, stock_batch
 
 from optioncoagent_envs import make_minigrid
 from optioncoagent_envs.babyai.verifier import CLAUSE_COLUMNS, CLAUSES, FIRST, NUM_CLAUSES, SEVERAL, mark_level

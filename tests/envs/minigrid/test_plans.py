@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_minigrid_parity import assert_same_observations, assert_same_step, stock_batch
+from minigrid_replay import assert_same_observations, assert_same_step, stock_batch
 
 from optioncoagent_envs import make_minigrid
 from optioncoagent_envs.minigrid.engine.levels import STEPS
