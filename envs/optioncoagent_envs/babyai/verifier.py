@@ -53,25 +53,25 @@ def described(number):
 
 
 @njit(cache=True, nogil=True)
-def act_as_told(cells, agent, marks, stream, action, shape):
+def act_as_told(row, action, rng, grid, agent, marks, shape):
     """RoomGridLevel.step: as `act`, or FAILED for failing the instruction."""
-    stride = shape[2]
-    front = ahead(agent, stride)
-    was, carried, carried_mark = cells[front], agent[CARRIED], agent[CARRIED_MARK]
-    outcome = act(cells, agent, action, stride)
-    members = marks[MEMBERS]
-    if action == PICK_UP and carried != agent[CARRIED]:
-        agent[CARRIED_MARK] = members[front]
+    cells, me, marked, stride = grid[row], agent[row], marks[row], shape[2]
+    front = ahead(me, stride)
+    was, carried, carried_mark = cells[front], me[CARRIED], me[CARRIED_MARK]
+    outcome = act(cells, me, action, stride)
+    members = marked[MEMBERS]
+    if action == PICK_UP and carried != me[CARRIED]:
+        me[CARRIED_MARK] = members[front]
         members[front] = 0
     elif action == DROP:
-        if carried != agent[CARRIED]:
+        if carried != me[CARRIED]:
             members[front] = carried_mark
-            agent[CARRIED_MARK] = 0
+            me[CARRIED_MARK] = 0
         for at in range(len(members)):
-            marks[PLACES, at] = members[at]
+            marked[PLACES, at] = members[at]
     elif action == TOGGLE and was >= BOX:
         members[front] = 0
-    status = verify(cells, agent, marks, action, stride, carried, carried_mark)
+    status = verify(cells, me, marked, action, stride, carried, carried_mark)
     return outcome if status == GOING_ON else status
 
 

@@ -2,9 +2,9 @@
 
 A *rule* is what a task's environment does with an action, before it is observed:
 
-    rule(cells, agent, marks, stream, action, shape) -> outcome
+    rule(row, action, rng, grid, agent, marks, shape) -> outcome
 
-cells, agent, marks, stream: the environment's rows of `grid`, `agent`, `marks` and `rng`. `act` does what all of them do; a
+of the environment in that row. `act` does what all of them do; a
 goal or lava that the agent enters ends the episode in every environment. Any outcome but GOING_ON does; SUCCESS is rewarded,
 COLLIDED punished. A rule that only one task has stands beside its levels, in `tasks`.
 """
@@ -91,13 +91,15 @@ def act(cells, agent, action, stride):
 
 
 @njit(cache=True, nogil=True)
-def reach_goal(cells, agent, marks, stream, action, shape):
+def reach_goal(row, action, rng, grid, agent, marks, shape):
     """Nothing ends an episode but what `act` says."""
-    return act(cells, agent, action, shape[2])
+    cells, me = grid[row], agent[row]
+    return act(cells, me, action, shape[2])
 
 
 @njit(cache=True, nogil=True)
-def pick_up_named(cells, agent, marks, stream, action, shape):
+def pick_up_named(row, action, rng, grid, agent, marks, shape):
     """To hold the object that the mission names, after a pick-up action, succeeds."""
-    outcome = act(cells, agent, action, shape[2])
-    return SUCCESS if action == PICK_UP and is_named(agent[CARRIED]) else outcome
+    cells, me = grid[row], agent[row]
+    outcome = act(cells, me, action, shape[2])
+    return SUCCESS if action == PICK_UP and is_named(me[CARRIED]) else outcome

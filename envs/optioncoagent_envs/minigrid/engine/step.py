@@ -48,7 +48,7 @@ def _step_rows(
     actions (n,) int64; rewards (n,) float64, terminated and truncated (n,) bool, images and directions are written.
     """
     for row in rows:
-        outcome = rule(grid[row], agent[row], marks[row], rng[row], actions[row], shape)  # type: ignore[name-defined]  # noqa: F821
+        outcome = rule(row, actions[row], rng, grid, agent, marks, shape)  # type: ignore[name-defined]  # noqa: F821
         agent[row, STEPS] += 1
         steps, limit = agent[row, STEPS], agent[row, LIMIT]
         rewards[row] = 1 - 0.9 * (steps / limit) if outcome == SUCCESS else -1.0 if outcome == COLLIDED else 0.0

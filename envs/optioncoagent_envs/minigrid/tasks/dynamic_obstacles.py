@@ -33,20 +33,21 @@ def dynamic_obstacles(rows, rng, grid, agent, shape, settings):
 
 
 @njit(cache=True, nogil=True)
-def act_among_obstacles(cells, agent, marks, stream, action, shape):
+def act_among_obstacles(row, action, rng, grid, agent, marks, shape):
     """DynamicObstaclesEnv.step: as `act`, or COLLIDED for running into something."""
+    cells, stream, me = grid[row], rng[row], agent[row]
     if action > FORWARD:
         action = LEFT
-    front = cells[ahead(agent, shape[2])]
+    front = cells[ahead(me, shape[2])]
     blocked = front != EMPTY and not GOAL <= front < LAVA
-    for k in range(AGENT_COLUMNS, len(agent)):
-        y, x = agent[k] // shape[2] - shape[3] - 1, agent[k] % shape[2] - shape[3] - 1
-        at = find(stream, cells, shape, x, y, 3, 3, agent[POSITION], 1, OBSTACLE_TRIES)
+    for k in range(AGENT_COLUMNS, len(me)):
+        y, x = me[k] // shape[2] - shape[3] - 1, me[k] % shape[2] - shape[3] - 1
+        at = find(stream, cells, shape, x, y, 3, 3, me[POSITION], 1, OBSTACLE_TRIES)
         if at > 0:
-            cells[at] = cells[agent[k]]
-            cells[agent[k]] = EMPTY
-            agent[k] = at
-    outcome = act(cells, agent, action, shape[2])
+            cells[at] = cells[me[k]]
+            cells[me[k]] = EMPTY
+            me[k] = at
+    outcome = act(cells, me, action, shape[2])
     return COLLIDED if action == FORWARD and blocked else outcome
 
 

@@ -37,12 +37,13 @@ def fetch(rows, rng, grid, agent, shape, settings):
 
 
 @njit(cache=True, nogil=True)
-def act_fetching(cells, agent, marks, stream, action, shape):
+def act_fetching(row, action, rng, grid, agent, marks, shape):
     """FetchEnv: whatever the agent holds after an action ends the episode, the right kind and colour with success."""
-    outcome = act(cells, agent, action, shape[2])
-    if agent[CARRIED] == EMPTY:
+    cells, me = grid[row], agent[row]
+    outcome = act(cells, me, action, shape[2])
+    if me[CARRIED] == EMPTY:
         return outcome
-    return SUCCESS if holds_wanted(agent) else FAILED
+    return SUCCESS if holds_wanted(me) else FAILED
 
 
 def missions_of(env: Any) -> list[str]:

@@ -58,11 +58,12 @@ def go_to_door(rows, rng, grid, agent, shape, settings):
 
 
 @njit(cache=True, nogil=True)
-def act_going_next_to(cells, agent, marks, stream, action, shape):
+def act_going_next_to(row, action, rng, grid, agent, marks, shape):
     """GoToObjectEnv, GoToDoorEnv: to be done next to the target succeeds, elsewhere it fails, and so does to toggle."""
-    outcome = act(cells, agent, action, shape[2])
+    cells, me = grid[row], agent[row]
+    outcome = act(cells, me, action, shape[2])
     if action == DONE:
-        steps = abs(agent[TARGET] - agent[POSITION])
+        steps = abs(me[TARGET] - me[POSITION])
         return SUCCESS if steps == 1 or steps == shape[2] else FAILED
     return FAILED if action == TOGGLE else outcome
 

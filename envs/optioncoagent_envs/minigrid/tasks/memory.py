@@ -45,12 +45,13 @@ def memory(rows, rng, grid, agent, shape, settings):
 
 
 @njit(cache=True, nogil=True)
-def act_matching(cells, agent, marks, stream, action, shape):
+def act_matching(row, action, rng, grid, agent, marks, shape):
     """MemoryEnv: after any action, to be at the matching object succeeds, at the other one fails; to pick up is to toggle."""
-    outcome = act(cells, agent, TOGGLE if action == PICK_UP else action, shape[2])
-    if agent[POSITION] == agent[TARGET]:
+    cells, me = grid[row], agent[row]
+    outcome = act(cells, me, TOGGLE if action == PICK_UP else action, shape[2])
+    if me[POSITION] == me[TARGET]:
         return SUCCESS
-    return FAILED if agent[POSITION] == agent[OTHER] else outcome
+    return FAILED if me[POSITION] == me[OTHER] else outcome
 
 
 FAMILIES: Families = {

@@ -49,18 +49,19 @@ def is_near_any(at, places, stride):
 
 
 @njit(cache=True, nogil=True)
-def act_putting_near(cells, agent, marks, stream, action, shape):
+def act_putting_near(row, action, rng, grid, agent, marks, shape):
     """PutNearEnv: to drop what the agent held ends the episode, within one cell of the target with success.
 
     A drop that finds no room fails; so does a pick-up action after which the agent holds another object.
     """
-    held = agent[CARRIED] != EMPTY
-    outcome = act(cells, agent, action, shape[2])
-    holds = agent[CARRIED] != EMPTY
-    if action == PICK_UP and holds and not holds_wanted(agent):
+    cells, me = grid[row], agent[row]
+    held = me[CARRIED] != EMPTY
+    outcome = act(cells, me, action, shape[2])
+    holds = me[CARRIED] != EMPTY
+    if action == PICK_UP and holds and not holds_wanted(me):
         return FAILED
     if action == DROP and held:
-        return SUCCESS if not holds and are_near(ahead(agent, shape[2]), agent[TARGET], shape[2]) else FAILED
+        return SUCCESS if not holds and are_near(ahead(me, shape[2]), me[TARGET], shape[2]) else FAILED
     return outcome
 
 

@@ -34,16 +34,17 @@ def red_blue_door(rows, rng, grid, agent, shape, settings):
 
 
 @njit(cache=True, nogil=True)
-def act_on_red_then_blue(cells, agent, marks, stream, action, shape):
+def act_on_red_then_blue(row, action, rng, grid, agent, marks, shape):
     """RedBlueDoorEnv: the blue door open after an action succeeds if the red one was open before it, and fails if not.
 
     With the red door open, to close the blue one fails.
     """
-    red_was_open, blue_was_open = is_open(cells[agent[OTHER]]), is_open(cells[agent[TARGET]])
-    outcome = act(cells, agent, action, shape[2])
-    if is_open(cells[agent[TARGET]]):
+    cells, me = grid[row], agent[row]
+    red_was_open, blue_was_open = is_open(cells[me[OTHER]]), is_open(cells[me[TARGET]])
+    outcome = act(cells, me, action, shape[2])
+    if is_open(cells[me[TARGET]]):
         return SUCCESS if red_was_open else FAILED
-    return FAILED if blue_was_open and is_open(cells[agent[OTHER]]) else outcome
+    return FAILED if blue_was_open and is_open(cells[me[OTHER]]) else outcome
 
 
 FAMILIES: Families = {

@@ -44,10 +44,11 @@ def unlock(rows, rng, grid, agent, shape, settings):
 
 
 @njit(cache=True, nogil=True)
-def open_door(cells, agent, marks, stream, action, shape):
+def open_door(row, action, rng, grid, agent, marks, shape):
     """UnlockEnv: the door at TARGET standing open after a toggle action succeeds."""
-    outcome = act(cells, agent, action, shape[2])
-    return SUCCESS if action == TOGGLE and is_open(cells[agent[TARGET]]) else outcome
+    cells, me = grid[row], agent[row]
+    outcome = act(cells, me, action, shape[2])
+    return SUCCESS if action == TOGGLE and is_open(cells[me[TARGET]]) else outcome
 
 
 FAMILIES: Families = {
