@@ -1,9 +1,10 @@
 """Numba's `njit`, for places where its cache does not work: compiled code is kept on disk where it can be, and in memory where not.
 
-Numba refuses to compile a function for its cache where no folder can be written (a read-only image without a home), fails
-when the folder goes away or the disk fills up later, and lets two processes that compile at once give one file to two
-signatures (each file is written whole, but its name is chosen before). Here the first two mean that every process compiles
-anew, which is said once, and what is read back is held against the signature that was asked for.
+Numba refuses to compile for its cache where no folder can be written (a read-only image without a home), and fails when the
+folder goes away or the disk fills up later: here every process then compiles anew, which is said once. Numba lets two
+processes that compile at once give one file to two signatures (each file is written whole, but under a name that was chosen
+before): here what is read back is held against the signature that was asked for. Numba keeps a function until its own file
+changes, though the functions that it calls are compiled into it: here until any file of this folder does.
 
 `optioncoagent_envs` and `optioncoagent.simulate` know nothing of each other and have this file each, alike word for word.
 """
@@ -11,9 +12,11 @@ anew, which is said once, and what is read back is held against the signature th
 from __future__ import annotations
 
 import functools
+import hashlib
 import logging
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
@@ -57,11 +60,23 @@ class CheckedCache(FunctionCache):
         except OSError:
             say_that_nothing_is_kept()
 
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        return super()._index_key(sig, codegen), sources()
+
     def _start_anew(self) -> None:
         try:
             self.flush()
         except OSError:
             say_that_nothing_is_kept()
+
+
+@functools.cache
+def sources() -> str:
+    """A digest of the source files of this folder and those within."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 @functools.cache

@@ -4,8 +4,8 @@
     tasks      a file for each task: its levels, its rule, its record; `tasks.FAMILIES` is the table of all
     family     the record of a task; `kept`: what MiniGrid's environments remember beside the grid
 
-Imports run one way: engine <- family <- tasks <- (babyai) <- backends. `babyai` beside this package builds on `engine` and
-`family`; `backends` makes Gymnasium's vector environments of all of it, and no file here knows of either.
+Imports run one way: engine <- kept <- family <- tasks. `babyai` beside this package builds on `engine` and `family`; `backends`
+makes Gymnasium's vector environments of all of it. No file here knows of either.
 
 The way of a reset. `backends.vector.make_minigrid` makes one environment of MiniGrid, looks its class up in `tasks.FAMILIES`
 (`babyai.families` for BabyAI's), and compares a few levels. `backends.compiled` seeds a NumPy generator for each row, lays its
@@ -24,6 +24,5 @@ To add a task that MiniGrid has:
 2. A line in `tasks/__init__.py`.
 
 The tests then replay it against MiniGrid by its ids, level by level and step by step (`tests/envs`); `make_minigrid` falls back on
-MiniGrid where the levels differ. Numba looks for changes only in the file of the compiled function itself: after a change to a
-file that others compile into themselves (`engine`, or a rule), remove the `*.nbi` in the `__pycache__` folders.
+MiniGrid where the levels differ.
 """

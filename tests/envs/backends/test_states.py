@@ -108,3 +108,11 @@ def test_a_mission_of_another_batch_is_refused():
     with pytest.raises(ValueError, match="another batch"):
         other.set_state(env.get_state())
     assert all(np.array_equal(before[name], after) for name, after in other.get_state().items())
+
+
+def test_names_and_shapes_of_a_state():
+    """What a state is made of, for those who keep one."""
+    env = make_minigrid("BabyAI-GoToObj-v0", 2, seed=0)
+    env.reset()
+    state = {name: array.dtype.name for name, array in env.get_state().items()}
+    assert state == {"grid": "uint8", "agent": "int64", "marks": "uint8", "rng": "uint64", "seed": "object", "count": "int64"}
