@@ -21,7 +21,7 @@ To add a task that MiniGrid has:
 1. A file in `tasks`, with its generator (arguments as in `engine.levels`; the same draws in the same order as the class's
    `_gen_grid`) and `FAMILIES = {ItsClass: Family(generator, ...)}`. `Family` says what else may be needed: settings of the class,
    texts of missions, a rule if more than the goal ends an episode (`engine.rules`), attributes that its `step` reads (`kept`).
-2. A line in `tasks/__init__.py`.
+2. A line in `tasks/__init__.py` (and the number of covered ids in `tests/envs/backends/test_choice.py`).
 
 The tests then replay it against MiniGrid by its ids, level by level and step by step (`tests/envs`); `make_minigrid` falls back on
 MiniGrid where the levels differ.
