@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork
+from optioncoagent.simulate.compiling import njit
 from optioncoagent.simulate.episodes import check_counts, check_patience, horizon, run_blocks
 from optioncoagent.simulate.kernels import find
 from optioncoagent.simulate.rng import key_of, seeded, uniform

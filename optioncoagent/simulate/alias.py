@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from optioncoagent.simulate.compiling import njit
 from optioncoagent.simulate.wiring import FloatArray
 
 

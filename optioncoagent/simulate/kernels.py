@@ -12,8 +12,8 @@ and what was earned before each, and nothing is stored step by step.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from optioncoagent.simulate.compiling import njit
 from optioncoagent.simulate.rng import seeded, uniform
 
 
