@@ -3,7 +3,8 @@
     chain                 the Markov chain that (mdp, network, params) makes: its kernel, values and occupancies
     structure, layout     what the parameters do not change: which nodes it has, how they are numbered
     tick, solve           one sweep of the network over all nodes; the linear system
-    gradients             expected_return, policy_gradient, local_gradient, finite_difference
+    gradients             expected_return, policy_gradient, local_gradient, finite_difference, for each objective
+    average               the gain, bias and stationary law of a chain that goes on for ever
     comdp, synchronous    the CoMDP of one coagent; the reduction to a synchronous network
     option_values         option-critic's values and occupancies
     forms, compare        the gradient forms of option-critic as records; how they differ from the gradient

@@ -34,9 +34,11 @@ def synchronous(
     becomes two: "i_executes" emits e_i (0 or 1) with law β_i, and "i" emits u_i': drawn from π_i if e_i = 1, a copy of u_i if not. Costs
     become part of the reward. The MDP lists what its indices mean in `.states` and `.actions`.
 
-    J is the same, and so are the laws of states, outputs, executions and rewards (ACN, C.1, C.2).
+    J is the same, and so are the laws of states, outputs, executions and rewards (ACN, C.1, C.2). Under a horizon s is a state of
+    `mdp.unrolled`.
     Raises ValueError for params that do not fit, and where the reduction has more than MAX_TRANSITIONS (state, action, successor)s.
     """
+    mdp = mdp.unrolled
     check_actions(mdp, network)
     policies = network.policies(params, mdp.num_observations)
     sizes, m = network.num_outputs, len(network.names)

@@ -28,8 +28,8 @@ class MDP:
     action keeps, with zero reward. observation: (S,) int, what state s looks like to policies and execution functions; by default s itself.
     horizon: T, if only the first T steps count, J = E[Σ_{t<T} γ^t R_t]; policies do not see the time. None: all steps do.
 
-    Arrays are checked, copied to float64 and kept as `P`, `R`, `d0`, `gamma`, `terminal`, `observation`, `horizon`. `observations` is None, or, where
-    `from_minigrid` made the MDP, a list: what is seen at each observation index.
+    Arrays are checked, copied to float64 and kept as `P`, `R`, `d0`, `gamma`, `terminal`, `observation`, `horizon`. `observations` is
+    None, or, where `from_minigrid` made the MDP, a list: what is seen at each observation index.
     Raises ValueError that names the first offending entry.
     """
 
@@ -55,8 +55,8 @@ class MDP:
         self._check_observation()
 
     def __repr__(self) -> str:
-        horizon = "" if self.horizon is None else f", horizon={self.horizon}"
-        return f"MDP({self.num_states} states, {self.num_actions} actions, {self.num_observations} observations, gamma={self.gamma:g}{horizon})"
+        sizes = f"{self.num_states} states, {self.num_actions} actions, {self.num_observations} observations"
+        return f"MDP({sizes}, gamma={self.gamma:g}" + (")" if self.horizon is None else f", horizon={self.horizon})")
 
     @property
     def num_observations(self) -> int:
@@ -88,11 +88,13 @@ class MDP:
         source, action = P.row // self.num_actions, P.row % self.num_actions
         return self.R[source, action] if self.R.ndim == 2 else self.R[source, action, P.col]
 
-    @cached_property
+    @property
     def unrolled(self) -> MDP:
         """The same MDP without a horizon: its time is unrolled into states t S + s, t = 0 … T (see `horizon.unroll`)."""
-        if self.horizon is None:
-            return self
+        return self if self.horizon is None else self._unrolled
+
+    @cached_property
+    def _unrolled(self) -> MDP:
         made = MDP(**unroll(self), gamma=self.gamma)
         made.observations = self.observations
         return made

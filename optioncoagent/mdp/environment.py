@@ -29,7 +29,7 @@ class MDPEnv(gym.Env[np.int64, np.int64]):
         self.observation_space = gym.spaces.Discrete(mdp.num_observations)
         self.action_space = gym.spaces.Discrete(mdp.num_actions)
         # a function and not kwargs: gymnasium copies those, arrays and all, whenever it makes an environment
-        self.spec = EnvSpec("OptionCoagent/MDP-v0", entry_point=lambda: MDPEnv(mdp))
+        self.spec = EnvSpec("OptionCoagent/MDP-v0", entry_point=lambda **_: MDPEnv(mdp))
         self._first = mdp.d0.cumsum()
         self._state, self._steps = -1, 0
 
