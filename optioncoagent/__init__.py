@@ -21,6 +21,7 @@ _MODULES = {
     "optioncoagent.gallery": ("CONTINUE", "TERMINATE", "option_critic"),
     "optioncoagent.mdp": ("MDP",),
     "optioncoagent.exact": (
+        "ascend",
         "comdp",
         "compare_gradients",
         "expected_return",

@@ -5,6 +5,7 @@
     tick, solve           one sweep of the network over all nodes; the linear system
     gradients             expected_return, policy_gradient, local_gradient, finite_difference, for each objective
     average               the gain, bias and stationary law of a chain that goes on for ever
+    ascent                steps along the gradient
     comdp, synchronous    the CoMDP of one coagent; the reduction to a synchronous network
     option_values         option-critic's values and occupancies
     forms, compare        the gradient forms of option-critic as records; how they differ from the gradient
@@ -41,6 +42,7 @@ Option-Critic Architecture" (AAAI 2017). Where each numbered statement is, as a 
     OC, equations 1 to 3                                 option_values                       option_critic: test_option_values
 """
 
+from optioncoagent.exact.ascent import ascend
 from optioncoagent.exact.comdp import CoMDP, comdp
 from optioncoagent.exact.compare import Comparison, compare_gradients, form_gradient, termination_gradient
 from optioncoagent.exact.forms import FORMS, Form
@@ -55,6 +57,7 @@ __all__ = [
     "Form",
     "OptionValues",
     "SynchronousMDP",
+    "ascend",
     "comdp",
     "compare_gradients",
     "expected_return",
