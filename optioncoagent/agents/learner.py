@@ -247,21 +247,21 @@ class CoagentActorCritic:
         Observations are `mdp.observations` (a MiniGrid level), or 0, 1, … of a Discrete space; those that only the absorbing end has, which
         the environment never shows, get a row of zeros.
         """
-        seen = mdp.num_observations
-        observations: Any = getattr(mdp, "observations", None)
-        if observations is None:
-            leaf = self.spec.leaves[0]
-            if leaf.kind != "discrete":
-                raise ValueError("params needs an agent on a Discrete space, or an MDP from MDP.from_minigrid")
-            seen = min(seen, leaf.size)
-            observations = leaf.offset + np.arange(seen)
-        else:
-            observations = self.spec.stack(observations)
-        tables = {}
+        tables, (observations, seen) = {}, self.observations(mdp)
         for name, table in self.probabilities(observations).items():
             padding = [(0, mdp.num_observations - seen if self.network[name].observes else 0)] + [(0, 0)] * (table.ndim - 1)
             tables[name] = np.pad(np.log(table.astype(np.float64)), padding)
         return tables
+
+    def observations(self, mdp: Any) -> tuple[Any, int]:
+        """The observations of an `MDP` as one batch, in the order of their indices, and how many there are (see `params`)."""
+        leaf, listed = self.spec.leaves[0], getattr(mdp, "observations", None)
+        if leaf.kind == "discrete" and not leaf.path:
+            seen = min(mdp.num_observations, leaf.size)
+            return leaf.offset + np.arange(seen), seen
+        if listed is None:
+            raise ValueError("params needs an agent on a Discrete space, or an MDP from MDP.from_minigrid")
+        return self.spec.stack(listed), len(listed)
 
     def set_params(self, mdp: Any, params: Mapping[str, Any]) -> None:
         """Take over policies from tables of logits, the inverse of `params`; the critic and the optimiser stay as they are.

@@ -1,0 +1,55 @@
+"""From tables to torch: a gradient with respect to policies' logits, pulled back through an agent's networks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from optioncoagent.exact import policy_gradient
+from optioncoagent.mdp import MDP
+
+FloatArray = NDArray[np.float64]
+CHUNK = 4096  # observations that go through the networks at a time
+
+
+def agent_gradient(agent: Any, mdp: MDP, objective: str = "discounted") -> dict[str, NDArray[Any]]:
+    """∇J with respect to the agent's torch parameters on an enumerated MDP, exactly: {name of a parameter: array like it}.
+
+    With g = ∂J/∂logits of the tables `agent.params(mdp)` (see `policy_gradient`), a row for each observation o,
+
+        ∂J/∂θ = Σ_i Σ_o g_i(o) · ∂ logits_i(o; θ)/∂θ
+
+    which is one backward pass through the encoder and all heads over the observations of the MDP. The tables are logits up to a number
+    for each row, which a softmax does not see: Σ_u g(o, u) = 0. The critic's parameters have gradient zero.
+
+    mdp: made from the agent's environment, see `agent.params`. The networks compute in the agent's own precision. Raises where
+    `agent.params` and `policy_gradient` do.
+    """
+    return pull_back(agent, mdp, policy_gradient(mdp, agent.network, agent.params(mdp), objective))
+
+
+def pull_back(agent: Any, mdp: MDP, tables: Mapping[str, FloatArray]) -> dict[str, NDArray[Any]]:
+    """Σ_i Σ_o g_i(o) · ∂ logits_i(o; θ)/∂θ for any coefficients g, {coagent: array like its logits}."""
+    module = agent.module
+    observations, seen = agent.observations(mdp)
+    tensors = agent.spec.tensors(observations, agent.settings.device)
+    parameters = dict(module.named_parameters())
+    total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    for first in range(0, seen, CHUNK):
+        features = module.features(agent.spec.state({path: x[first : first + CHUNK] for path, x in tensors.items()}))
+        product = torch.zeros((), device=features.device, dtype=features.dtype)
+        for name, table in tables.items():
+            observes = agent.network[name].observes
+            if not observes and first:
+                continue
+            rows = table[:seen][first : first + CHUNK] if observes else table[None]
+            logits = module.logits(name, features if observes else features[:1])
+            product = product + (torch.as_tensor(rows).to(logits).reshape(logits.shape) * logits).sum()
+        for name, part in zip(total, torch.autograd.grad(product, list(parameters.values()), allow_unused=True), strict=True):
+            if part is not None:
+                total[name] += part
+    return {name: x.cpu().numpy() for name, x in total.items()}
