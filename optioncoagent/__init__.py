@@ -34,7 +34,7 @@ _MODULES = {
         "termination_gradient",
     ),
     "optioncoagent.simulate": ("estimate_gradient", "estimate_return"),
-    "optioncoagent.auditing": ("agent_gradient",),
+    "optioncoagent.auditing": ("agent_gradient", "audit"),
     "optioncoagent.agents": ("CoagentActorCritic", "OptionCritic"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from optioncoagent.agents.modules import torch_threads
 from optioncoagent.exact import policy_gradient
 from optioncoagent.mdp import MDP
 
@@ -30,7 +31,8 @@ def agent_gradient(agent: Any, mdp: MDP, objective: str = "discounted") -> dict[
     mdp: made from the agent's environment, see `agent.params`. The networks compute in the agent's own precision. Raises where
     `agent.params` and `policy_gradient` do.
     """
-    return pull_back(agent, mdp, policy_gradient(mdp, agent.network, agent.params(mdp), objective))
+    with torch_threads(agent.settings.torch_threads):
+        return pull_back(agent, mdp, policy_gradient(mdp, agent.network, agent.params(mdp), objective))
 
 
 def pull_back(agent: Any, mdp: MDP, tables: Mapping[str, FloatArray]) -> dict[str, NDArray[Any]]:

@@ -9,7 +9,7 @@ respect to logits, state by state; summed over the states that share an observat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from math import prod
 from typing import Any
 
@@ -25,11 +25,6 @@ from optioncoagent.auditing.gradient import FloatArray, logit_tables
 from optioncoagent.auditing.states import StatesVectorEnv
 from optioncoagent.mdp import MDP
 
-SETTINGS = (
-    "num_envs", "num_steps", "num_minibatches", "gamma", "gae_lambda", "clip_coef", "ent_coef", "vf_coef", "max_grad_norm",
-    "normalize_advantages", "discount_weighting", "sampled_returns",
-)  # fmt: skip
-
 
 class _Lookup(nn.Module):
     def __init__(self, num_states: int, size: int):
@@ -43,16 +38,23 @@ class _Lookup(nn.Module):
 class Twin:
     """The agent's twin on an MDP, its own critic in it; rollouts of it, and gradients of what the learner makes of them.
 
+    copies: rollouts that are collected at a time, side by side.
+    SETTINGS are those of the agent's that decide what its learner computes from a rollout.
     Raises ValueError for an execution function that reads an observation which states share, as the twin sees the state.
     """
 
-    def __init__(self, agent: Any, mdp: MDP, seed: int, max_steps: int | None = None):
+    SETTINGS = (
+        "num_envs", "num_steps", "num_minibatches", "gamma", "gae_lambda", "clip_coef", "ent_coef", "vf_coef", "max_grad_norm",
+        "normalize_advantages", "discount_weighting", "sampled_returns",
+    )  # fmt: skip
+
+    def __init__(self, agent: Any, mdp: MDP, seed: int, max_steps: int | None = None, copies: int = 1):
         self.mdp, self.network = mdp, agent.network
         reading = [name for name, touched in agent.network.touched.items() if touched.state]
         if reading and not np.array_equal(mdp.observation, np.arange(mdp.num_states)):
             raise ValueError(f"coagent {reading[0]!r} executes by the observation, which states share: such an agent cannot be audited")
         self.settings: Settings = replace(
-            Settings(), seed=seed, dtype="float64", hidden_sizes=(), **{name: getattr(agent.settings, name) for name in SETTINGS}
+            Settings(), seed=seed, dtype="float64", hidden_sizes=(), **{name: getattr(agent.settings, name) for name in self.SETTINGS}
         )
         logits, q = logit_tables(agent, mdp)
         self.own_critic = _of_states(mdp, q)
@@ -66,7 +68,7 @@ class Twin:
         self.columns["critic"] = slice(width, width := width + self.own_critic.shape[1])
         self.shapes = {name: table.shape for name, table in logits.items()} | {"critic": q.shape}
         lookup = _Lookup(mdp.num_states, width)
-        env = StatesVectorEnv(mdp, self.settings.num_envs, max_steps)
+        env = StatesVectorEnv(mdp, copies * self.settings.num_envs, max_steps)
         self.learner = CoagentActorCritic(env, agent.network, encoder=lookup, **vars(self.settings))
         self.table: Tensor = lookup.table.weight
         module: Any = self.learner.module
@@ -85,11 +87,16 @@ class Twin:
         with torch.no_grad():
             self.table[:, self.columns["critic"]] = torch.from_numpy(q.reshape(self.mdp.num_states, -1))
 
-    def rollout(self) -> Rollout:
-        """The next num_steps steps of all environments, as the learner collects them."""
-        learner = self.learner
+    def rollouts(self) -> list[Rollout]:
+        """The next num_steps steps of all environments, as the learner collects them: a rollout of num_envs of them for each copy."""
+        learner, n = self.learner, self.settings.num_envs
         learner.running = learner.running or learner._start()
-        return collect(learner.module, learner.sampler, learner.spec, learner.running, self.settings.num_steps)
+        together = collect(learner.module, learner.sampler, learner.spec, learner.running, self.settings.num_steps)
+        return [_part(together, first, first + n) for first in range(0, together.start.shape[1], n)]
+
+    def order(self, n: int) -> Tensor:
+        """A random order of n steps."""
+        return torch.randperm(n, generator=self.learner.shuffle)
 
     def batch(self, rollout: Rollout, settings: Settings, forms: Mapping[str, str]) -> Batch:
         """What the learner makes of a rollout, with the critic that is set."""
@@ -110,6 +117,23 @@ class Twin:
         tables |= dict(zip(self.free, found[1:], strict=True))
         return {name: tables[name].reshape(-1, *shape[1:]) if name in self.columns else tables[name].reshape(shape)
                 for name, shape in self.shapes.items()}  # fmt: skip
+
+
+def _part(rollout: Rollout, first: int, stop: int) -> Rollout:
+    """The rollout of some of the environments."""
+
+    def part(x: Any, index: Any) -> Any:
+        return {key: part(inner, index) for key, inner in x.items()} if isinstance(x, dict) else x[index]
+
+    of_these = {f.name: getattr(rollout, f.name) for f in fields(rollout)}
+    final_index, final, last = (of_these.pop(name) for name in ("final_index", "final_observation", "last"))
+    inside = (final_index[:, 1] >= first) & (final_index[:, 1] < stop)
+    return Rollout(
+        **part(of_these, (slice(None), slice(first, stop))),
+        last=part(last, slice(first, stop)),
+        final_index=final_index[inside] - torch.tensor([0, first]),
+        final_observation=part(final, inside) if bool(inside.any()) else None,
+    )
 
 
 def _of_states(mdp: MDP, table: FloatArray) -> FloatArray:

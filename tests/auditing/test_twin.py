@@ -30,7 +30,7 @@ def test_pulled_back_it_is_the_agents_own_gradient_of_the_same_rollout(network, 
     twin = Twin(agent, mdp, seed=3, max_steps=7)
     agent.running = agent._start()
     theirs = collect(agent.module, agent.sampler, agent.spec, agent.running, 40)
-    rollout = twin.rollout()
+    rollout = twin.rollouts()[0]
     assert all(torch.equal(rollout.outputs[name], theirs.outputs[name]) for name in agent.network.names)
     assert rollout.truncated.any() and rollout.terminated.any()
 
