@@ -27,11 +27,13 @@ def comdp(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], coagent:
     """The CoMDP of a coagent in a synchronous, acyclic network (ACN, appendix A).
 
     Its states are all x = (s, u_pre), listed in `.states`: s slowest, the outputs of the earlier coagents in order, the last one fastest.
-    Its actions are the coagent's outputs, its rewards R[x, u, x'] the expectation of R_t given them.
+    Its actions are the coagent's outputs, its rewards R[x, u, x'] the expectation of R_t given them. Under a horizon s is a state of
+    `mdp.unrolled`.
 
     Raises ValueError for an unknown coagent, for a network with memory, with coagents that may fail to execute, or with
     costs (use `synchronous` first), for a CoMDP of more than MAX_ENTRIES transitions and for a network with too many joint outputs.
     """
+    mdp = mdp.unrolled
     _check_synchronous(network, coagent)
     check_actions(mdp, network)
     policies = network.policies(params, mdp.num_observations)

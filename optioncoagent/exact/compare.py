@@ -105,6 +105,7 @@ def _record(form: str | Form) -> Form:
 
 
 def _setting(mdp: MDP, params: Mapping[str, Any], first: str, deliberation_cost: float, initial: Any) -> Setting:
+    mdp = mdp.unrolled
     return Setting(mdp, params, flat_network(mdp, params, first, deliberation_cost, initial), first, deliberation_cost, initial)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork
 from optioncoagent.simulate.compiling import njit
-from optioncoagent.simulate.episodes import check_counts, check_patience, horizon, run_blocks
+from optioncoagent.simulate.episodes import PATIENCE, check_counts, check_patience, horizon, run_blocks
 from optioncoagent.simulate.kernels import find
 from optioncoagent.simulate.rng import key_of, seeded, uniform
 from optioncoagent.simulate.tables import walk_table
@@ -64,9 +64,10 @@ def actor_critic(
         params = {name: np.zeros(network.parameter_shape(name, n)) for name in network.names}
     policies = flat(network, network.policies(params, n))
     wiring, moves = wire(network, n), dynamics(mdp)
-    if max_steps is None and mdp.gamma == 1:
+    longest = horizon(mdp, network)
+    if max_steps is None and longest == PATIENCE:
         walk_table(mdp, network, policies, wiring, moves, must_end=True)
-    limit = min(horizon(mdp, network), max_steps or np.iinfo(np.int64).max)
+    limit = min(longest, max_steps or longest)
     sizes = step_size if isinstance(step_size, Mapping) else dict.fromkeys(network.names, step_size)
     if set(sizes) != set(network.names):
         raise ValueError(f"step_size names {sorted(sizes)}: it needs one number, or one for each of {list(network.names)}")
@@ -88,7 +89,7 @@ def actor_critic(
 
     run_blocks(block, -(-trials // _TRIALS_A_BLOCK), threads)
     check_patience(limit, steps < 0)
-    capped = int((steps < 0).sum()) if max_steps == limit else 0
+    capped = int((steps < 0).sum()) if limit < longest else 0
     return ActorCriticTrials(returns, np.abs(steps), capped, unflat(network, theta, n), values)
 
 

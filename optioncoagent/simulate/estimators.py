@@ -15,7 +15,7 @@ import numpy as np
 
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork
-from optioncoagent.simulate.episodes import check_counts, check_patience, horizon, run_blocks
+from optioncoagent.simulate.episodes import PATIENCE, check_counts, check_patience, horizon, run_blocks
 from optioncoagent.simulate.kernels import draw_episodes, walk_episodes
 from optioncoagent.simulate.rng import key_of
 from optioncoagent.simulate.tables import walk_table
@@ -70,7 +70,7 @@ def estimate_return(
 ) -> ReturnEstimate:
     """J(θ) = E[Σ_t γ^t R_t] from sampled episodes; costs are part of the reward at every step but the first.
 
-    An episode ends in a terminal state, after max_steps, or, γ < 1, when γ^t max|R| / (1 - γ) < 1e-9.
+    An episode ends in a terminal state, after max_steps or the MDP's horizon, or, γ < 1, when γ^t max|R| / (1 - γ) < 1e-9.
     Raises ValueError if γ = 1, no max_steps is given and from some node that can be reached no end can.
     """
     samples = _sample(mdp, network, params, episodes, seed, max_steps, threads)
@@ -168,7 +168,7 @@ def _sample(
     num_blocks = int(min(episodes, np.clip((1 << 22) // size, 16, 64)))  # a function of the problem, not of the threads
     bounds = np.linspace(0, episodes, num_blocks + 1).astype(np.int64)
     returns, sums = np.zeros((num_blocks, 5)), np.zeros((num_blocks, 2, size))
-    run = _runner(mdp, network, params, b, limit, gradients, gated, must_end=max_steps is None and mdp.gamma == 1)
+    run = _runner(mdp, network, params, b, limit, gradients, gated, must_end=max_steps is None and limit == PATIENCE)
     key = key_of(seed)
 
     def block(i: int) -> None:
@@ -176,7 +176,7 @@ def _sample(
 
     run_blocks(block, num_blocks, threads)
     check_patience(limit, returns[:, 4])
-    if max_steps is None or longest < max_steps:
+    if max_steps is None or longest <= max_steps:
         returns[:, 4] = 0
     return _Samples(returns, sums.sum(axis=0)[:, :-1])
 
