@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from optioncoagent.exact.chain import chain
-from optioncoagent.exact.tick import FloatArray
 from optioncoagent.mdp import MDP
-from optioncoagent.network import CoagentNetwork
+from optioncoagent.network import CoagentNetwork, FloatArray
 
 
 def expected_return(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) -> float:

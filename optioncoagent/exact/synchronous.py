@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from optioncoagent.exact.layout import check_actions
-from optioncoagent.exact.tick import FloatArray, IntArray, Nodes, execution
+from optioncoagent.exact.tick import Nodes, execution
 from optioncoagent.mdp import MDP
-from optioncoagent.network import Coagent, CoagentNetwork
+from optioncoagent.network import Coagent, CoagentNetwork, FloatArray, IntArray
 
 MAX_TRANSITIONS = 5_000_000  # of the reduced MDP
 
@@ -37,7 +36,7 @@ def synchronous(
     J is the same, and so are the laws of states, outputs, executions and rewards (ACN, C.1, C.2).
     Raises ValueError for params that do not fit, and where the reduction has more than MAX_TRANSITIONS (state, action, successor)s.
     """
-    check_actions(mdp, network)
+    network.check_actions(mdp.num_actions)
     policies = network.policies(params, mdp.num_observations)
     sizes, m = network.num_outputs, len(network.names)
     num_outputs, num_executions = prod(sizes), 2**m
