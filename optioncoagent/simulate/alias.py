@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from optioncoagent.simulate.wiring import FloatArray
+from optioncoagent.network import FloatArray
 
 
 @njit(cache=True, nogil=True)
