@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from optioncoagent.exact.layout import check_actions
-from optioncoagent.exact.tick import FloatArray
 from optioncoagent.mdp import MDP
-from optioncoagent.network import CoagentNetwork
+from optioncoagent.network import CoagentNetwork, FloatArray
 
 MAX_ENTRIES = 20_000_000  # of a CoMDP's transition array
 
@@ -35,7 +33,7 @@ def comdp(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], coagent:
     """
     mdp = mdp.unrolled
     _check_synchronous(network, coagent)
-    check_actions(mdp, network)
+    network.check_actions(mdp.num_actions)
     policies = network.policies(params, mdp.num_observations)
     earlier = network.names[: network.names.index(coagent)]
     sizes = tuple(network[n].num_outputs for n in earlier)

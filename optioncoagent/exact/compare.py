@@ -10,8 +10,8 @@ import numpy as np
 from optioncoagent.exact.forms import FORMS, Form, NotDefined, Setting
 from optioncoagent.exact.gradients import policy_gradient
 from optioncoagent.exact.option_values import flat_network
-from optioncoagent.exact.tick import FloatArray
 from optioncoagent.mdp import MDP
+from optioncoagent.network import FloatArray
 
 
 def termination_gradient(

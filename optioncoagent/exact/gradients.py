@@ -13,9 +13,8 @@ import numpy as np
 
 from optioncoagent.exact.average import average_chain
 from optioncoagent.exact.chain import Chain, chain
-from optioncoagent.exact.tick import FloatArray
 from optioncoagent.mdp import MDP
-from optioncoagent.network import CoagentNetwork
+from optioncoagent.network import CoagentNetwork, FloatArray
 
 OBJECTIVES = ("discounted", "average")
 

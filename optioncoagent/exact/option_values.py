@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from optioncoagent.exact.chain import chain
-from optioncoagent.exact.tick import FloatArray
 from optioncoagent.gallery import TERMINATE, option_critic
 from optioncoagent.mdp import MDP
-from optioncoagent.network import CoagentNetwork
+from optioncoagent.network import CoagentNetwork, FloatArray
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from optioncoagent.exact.layout import check_actions
-from optioncoagent.exact.tick import FloatArray, IntArray, Nodes, execution
+from optioncoagent.exact.tick import Nodes, execution
 from optioncoagent.mdp import MDP
-from optioncoagent.network import Coagent, CoagentNetwork
+from optioncoagent.network import Coagent, CoagentNetwork, FloatArray, IntArray
 
 MAX_TRANSITIONS = 5_000_000  # of the reduced MDP
 
@@ -39,7 +38,7 @@ def synchronous(
     Raises ValueError for params that do not fit, and where the reduction has more than MAX_TRANSITIONS (state, action, successor)s.
     """
     mdp = mdp.unrolled
-    check_actions(mdp, network)
+    network.check_actions(mdp.num_actions)
     policies = network.policies(params, mdp.num_observations)
     sizes, m = network.num_outputs, len(network.names)
     num_outputs, num_executions = prod(sizes), 2**m

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from optioncoagent.network import FloatArray
 from optioncoagent.simulate.compiling import njit
-from optioncoagent.simulate.wiring import FloatArray
 
 
 @njit(cache=True, nogil=True)
