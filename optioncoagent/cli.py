@@ -164,8 +164,7 @@ def _evaluate(command: Evaluate) -> Evaluation:
     from optioncoagent.agents.evaluation import Episode, Evaluation, run_episodes
 
     agent = OptionCritic.load(command.run_dir)
-    for module in command.module:
-        imports.import_module(module)
+    imports.import_named(command.module)
     imports.import_own(agent.interface.env_id, command.run_dir)
     episodes: list[Episode] = []
     try:

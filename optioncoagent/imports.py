@@ -13,6 +13,7 @@ with `--module`.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from importlib import import_module
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -23,6 +24,13 @@ def allow_working_directory() -> None:
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         sys.path.append(here)
+
+
+def import_named(modules: Iterable[str]) -> None:
+    """Import what the caller names."""
+    allow_working_directory()
+    for module in modules:
+        import_module(module)
 
 
 def import_own(env_id: str | None, run_dir: Path) -> None:

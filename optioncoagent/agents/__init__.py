@@ -2,7 +2,7 @@
 
 learner.py reads downwards and holds the fixed order of one update; the pieces it calls are pure functions in files of their own:
 
-    settings, environments, observations, modules   what is trained, on what
+    settings, environments, observations, images, modules   what is trained, on what
     rollout                                         the network runs, the environment steps
     sweep, returns, losses                          one critic to every baseline, λ-returns, gradient forms
     metrics, evaluation, checkpoint, progress       what is reported, what is kept

@@ -121,19 +121,19 @@ class Interface:
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "spec": self.spec.to_json()}
 
-    def make(self, num_envs: int, seed: int) -> VectorEnv:
-        """A new vector environment of this id.
+    def check_makeable(self) -> None:
+        """Raise ValueError if there is no id, or naming the module that the caller has to import before an environment is made from it.
 
-        Imports nothing: an id may have come out of a saved folder, and a folder shall not choose which code runs. Raises ValueError if
-        there is no id, or naming the module that the caller is to import.
+        Nothing is imported for it: an id may have come out of a saved folder, and a folder shall not choose which code runs.
         """
         if self.env_id is None:
             raise ValueError("this agent was made from an environment object, so that there is no id to make one: give env=, in Python")
         module = self.env_id.rpartition(":")[0]
         if module and module not in sys.modules and module.partition(".")[0] not in OURS:
-            raise ValueError(f"this agent was trained on {self.env_id}: import {module} before, or give env=; what a saved folder names is "
-                             "not imported")  # fmt: skip
-        return make_vector_env(self.env_id, num_envs, seed, self.env_kwargs)
+            raise ValueError(
+                f"this agent was trained on {self.env_id}: import {module} before, or give env=; what a saved folder names is not imported "
+                "unasked"
+            )
 
     def check_actions(self, network: CoagentNetwork) -> None:
         """Raise ValueError unless the environment takes exactly the network's actions."""

@@ -96,7 +96,11 @@ def _environment(agent: Any, env: Any, num_envs: int, seed: int) -> VectorEnv:
     Raises ValueError if that is the one it trains on, if it is of another kind, or if there is nothing to make a new one from.
     """
     if env is None:
-        made = agent.interface.make(num_envs, seed) if agent.interface.env_id is not None else _again(agent._env, num_envs, seed)
+        if agent.interface.env_id is None:
+            made = _again(agent._env, num_envs)
+        else:
+            agent.interface.check_makeable()
+            made = make_vector_env(agent.interface.env_id, num_envs, seed, agent.interface.env_kwargs)
     else:
         made = make_vector_env(env, num_envs, seed)
         ours = {id(layer) for layer in layers(agent._env)} if agent.running is not None else set()
@@ -113,7 +117,7 @@ def _environment(agent: Any, env: Any, num_envs: int, seed: int) -> VectorEnv:
     return made
 
 
-def _again(env: VectorEnv | None, num_envs: int, seed: int) -> VectorEnv:
+def _again(env: VectorEnv | None, num_envs: int) -> VectorEnv:
     """New environments made as the one in `env` was, from its spec."""
     reason = "the agent was loaded without one"
     if env is not None:

@@ -93,7 +93,9 @@ class CoagentActorCritic:
     def env(self) -> VectorEnv:
         """The vector environment; a loaded agent makes its own when it is first needed, from its id."""
         if self._env is None:
-            self._env = self.interface.make(self.settings.num_envs, self.settings.seed)
+            self.interface.check_makeable()
+            settings = self.settings
+            self._env = make_vector_env(self.interface.env_id, settings.num_envs, settings.seed, self.interface.env_kwargs)
         return self._env
 
     # Training

@@ -76,6 +76,9 @@ class OptionCritic(CoagentActorCritic):
         saved = checkpoint.read(Path(path))
         if not saved.description:
             raise ValueError(f"{path} holds an agent with a network of its own: load it with CoagentActorCritic.load(path, network)")
+        unknown = set(saved.description) - {"num_options", "gradient_form", "deliberation_cost", "first", "initial"}
+        if unknown:
+            raise ValueError(f"{path}/{checkpoint.AGENT} describes an agent of another version: unknown {', '.join(sorted(unknown))}")
         agent = cls(
             saved.interface if env is None else env, **saved.description, encoder=encoder, **{**on_this_machine(saved.settings), **settings}
         )
