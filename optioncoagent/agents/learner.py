@@ -124,7 +124,8 @@ class CoagentActorCritic:
                 bar.update(min(int(row["timesteps"]), goal) - goal + total_timesteps - bar.n)
                 if log is not None:
                     log(row)
-                if callback is not None and callback(self, row) is False:
+                goes_on = None if callback is None else callback(self, row)
+                if isinstance(goes_on, bool | np.bool_) and not goes_on:
                     break
         return self
 
@@ -141,6 +142,8 @@ class CoagentActorCritic:
         began = perf_counter()
         rollout = collect(self.module, self.sampler, self.spec, self.running, settings.num_steps)
         check(self.spec, rollout)
+        if not bool(rollout.valid.any()):  # one step long, and every environment was reset in it
+            return self._update()
         self.num_timesteps += int(rollout.valid.sum())
         self.num_episodes += len(self.running.finished)
         self.recent.extend(self.running.finished)
@@ -204,6 +207,9 @@ class CoagentActorCritic:
         """
         batched = self.spec.is_batched(observation)
         tensors = self.spec.tensors(observation if batched else self.spec.stack([observation]), self.settings.device)
+        fault = self.spec.fault(tensors)
+        if fault is not None:
+            raise ValueError(f"predict, in observation {fault[0][0]} of the batch: {fault[1]}")
         n = len(next(iter(tensors.values())))
         start = torch.full((n,), state is None)
         if episode_start is not None:

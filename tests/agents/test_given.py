@@ -112,6 +112,18 @@ def test_the_environment_and_the_part_are_named():
         train(gym.vector.SyncVectorEnv([lambda env=env: env for env in envs], autoreset_mode=AutoresetMode.SAME_STEP))
 
 
+def test_predict_does_not_act_on_what_is_not_finite():
+    agent = train(Toy())
+    with pytest.raises(ValueError, match="in observation 1 of the batch: observation has a value that is not finite"):
+        agent.predict(np.array([[0, 0, 0], [0, np.nan, 0]], np.float32))
+
+
+@pytest.mark.parametrize("num_envs", [1, 2])
+def test_rollouts_of_one_step_that_resets(num_envs):
+    agent = oc.OptionCritic(batch_of(Toy, num_envs, AutoresetMode.NEXT_STEP), num_options=2, num_steps=1, num_minibatches=1)
+    assert agent.learn(12 * num_envs).num_timesteps == 12 * num_envs and agent.num_episodes == 4 * num_envs
+
+
 def test_steps_that_reset_are_no_timesteps():
     """Three steps and one that resets: of 16 steps of two environments 24 were in episodes."""
     agent = train(batch_of(Toy, 2, AutoresetMode.NEXT_STEP), 24)
