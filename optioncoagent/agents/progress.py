@@ -22,7 +22,7 @@ def to_arrays(generators: Generators, running: Running) -> Arrays:
     """Everything that the next rollout depends on, but for the parameters."""
     arrays = {f"generator/{name}": generator.get_state().numpy() for name, generator in generators.items()}
     env: Any = running.env
-    if _has_arrays(env):
+    if _has_arrays(env) and not running.broken:
         # but for the seeds, Python's integers, that name the levels: a reset brings them back
         arrays |= {f"environment/{name}": x for name, x in env.get_state().items() if x.dtype != object}
         arrays |= {f"outputs/{name}": x.cpu().numpy() for name, x in running.outputs.items()}
