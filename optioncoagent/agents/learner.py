@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from optioncoagent.agents import checkpoint, losses, metrics, progress
 from optioncoagent.agents.environments import Interface, make_vector_env
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
+from optioncoagent.agents.exploration import CountBonus, uncountable
 from optioncoagent.agents.modules import at_configuration, derive_seed, make_module, torch_threads
 from optioncoagent.agents.rollout import Rollout, Running, Sampler, collect, tick
 from optioncoagent.agents.settings import EVALUATION_SEED, make_settings
@@ -75,6 +76,7 @@ class CoagentActorCritic:
         self.sampler = Sampler(network, derive_seed(seed, "train"), device)
         self.predict_sampler = Sampler(network, derive_seed(seed, "predict"), device)
         self.shuffle = torch.Generator().manual_seed(derive_seed(seed, "minibatches"))
+        self.exploration = self._exploration()
         self.running: Running | None = None
         self._stopped_at: progress.Arrays = {}  # where a loaded agent's training goes on
         self.num_timesteps = 0
@@ -130,8 +132,15 @@ class CoagentActorCritic:
         self.num_episodes += len(self.running.finished)
         self.recent.extend(self.running.finished)
 
-        # sweep, returns, forms
+        # explore: what is learned from is the environment's reward and the bonus
         collected = perf_counter()
+        explored: Row = {}
+        if self.exploration is not None:
+            bonus = self.exploration.bonus(rollout)
+            rollout.reward = rollout.reward + bonus
+            explored["bonus_mean"] = float(bonus[rollout.valid].mean())
+
+        # sweep, returns, forms
         batch = make_batch(self.module, self.spec, rollout, settings, self.forms)
 
         # epochs
@@ -152,7 +161,7 @@ class CoagentActorCritic:
                 self.optimizer.step()
                 losses_seen.append({name: float(part.detach()) for name, part in parts.items()})
 
-        row = {"timesteps": float(self.num_timesteps), "episodes": float(self.num_episodes), **metrics.episodes(self.recent)}
+        row = {"timesteps": float(self.num_timesteps), "episodes": float(self.num_episodes), **metrics.episodes(self.recent), **explored}
         row |= {name: float(np.mean([seen[name] for seen in losses_seen])) for name in losses_seen[0]}
         row |= metrics.coagents(self.network, rollout, batch)
         acting = collected - began - self.running.seconds
@@ -270,7 +279,9 @@ class CoagentActorCritic:
 
         Raises FileExistsError if it holds an agent already.
         """
-        stands = self._stopped_at if self.running is None else progress.to_arrays(self._generators, self.running)
+        stands = self._stopped_at
+        if self.running is not None:
+            stands = progress.to_arrays(self._generators, self.running, self.exploration)
         counters = self.num_timesteps, self.num_episodes, list(self.recent)
         saved = checkpoint.Saved(asdict(self.settings), self.forms, self.interface, *counters, self.description)
         checkpoint.save(Path(path), saved, self.module, self.optimizer, stands, overwrite)
@@ -310,6 +321,14 @@ class CoagentActorCritic:
         """What training draws from."""
         return {"": self.shuffle, **self.sampler.generators}
 
+    def _exploration(self) -> CountBonus | None:
+        """The exploration bonus, or None. Raises ValueError where observations cannot be counted."""
+        if not self.settings.int_coef:
+            return None
+        if self._env is not None and (refusal := uncountable(self.spec, self._env.single_observation_space)):
+            raise ValueError(f"int_coef={self.settings.int_coef}: {refusal}")
+        return CountBonus(self.spec, self.settings.num_envs, self.settings.int_coef)
+
     def _start(self) -> Running:
         n, device = self.env.num_envs, self.settings.device
         observation, _ = self.env.reset(seed=self.settings.seed)
@@ -318,7 +337,7 @@ class CoagentActorCritic:
         outputs = self.sampler.initial(n)
         running = Running(self.env, self.spec.tensors(observation, device), start, start.clone(), age, outputs, np.zeros(n))
         if self._stopped_at:
-            progress.from_arrays(self._stopped_at, self._generators, running, self.spec)
+            progress.from_arrays(self._stopped_at, self._generators, running, self.spec, self.exploration)
         return running
 
 
