@@ -4,7 +4,7 @@ no more frames.
 For each task, bonus and seed: frames until the mean return (the environment's own) of the last 100 episodes reaches the task's target,
 or the return where the limit came first. Rows go to exploration.csv beside this file; runs whose row is there are not run again.
 
-    python benchmarks/exploration.py [--only DoorKey-8x8-v0 …] [--minutes 60] [--table]
+    python benchmarks/exploration.py [--only DoorKey-8x8-v0 …] [--seeds 5] [--minutes 60] [--table]
 """
 
 from __future__ import annotations
@@ -139,6 +139,8 @@ def table(rows: dict[Run, dict[str, float]]) -> None:
 class Benchmark:
     only: tuple[str, ...] = ()
     """Tasks to run; all by default."""
+    seeds: int = 5
+    """Run seeds below this."""
     minutes: float = float("inf")
     """Start no run after so many minutes."""
     table: bool = False
@@ -149,7 +151,8 @@ def main(command: Benchmark) -> None:
     began = time.perf_counter()
     for run in () if command.table else RUNS:
         late = time.perf_counter() - began > 60 * command.minutes
-        if run in read() or late or (command.only and run.task not in command.only):
+        chosen = run.seed < command.seeds and (not command.only or run.task in command.only)
+        if run in read() or late or not chosen:
             continue
         result = train(run)
         write(run, result)
