@@ -5,6 +5,7 @@ learner.py reads downwards and holds the fixed order of one update; the pieces i
     settings, environments                          what is trained, on what
     observations, images, modules                   what is seen, the parameters
     rollout                                         the network runs, the environment steps
+    exploration, counts                             a bonus for what was seldom met
     sweep, returns, losses                          one critic to every baseline, λ-returns, gradient forms
     metrics, evaluation, checkpoint, progress       what is reported, what is kept
     options                                         the learner with option-critic's network and vocabulary

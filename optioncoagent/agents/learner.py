@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from optioncoagent.agents import checkpoint, losses, metrics, progress
 from optioncoagent.agents.environments import Interface, make_vector_env
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
+from optioncoagent.agents.exploration import CountBonus, uncountable
 from optioncoagent.agents.modules import Encoder, at_configuration, derive_seed, make_module, torch_threads
 from optioncoagent.agents.rollout import Running, Sampler, check, collect, reset, tick
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings, on_this_machine
@@ -80,6 +81,7 @@ class CoagentActorCritic:
         self.sampler = Sampler(network, derive_seed(seed, "train"), device)
         self.predict_sampler = Sampler(network, derive_seed(seed, "predict"), device)
         self.shuffle = torch.Generator().manual_seed(derive_seed(seed, "minibatches"))
+        self.exploration = self._exploration()
         self.running: Running | None = None
         self._stopped_at: progress.Arrays = {}  # where a loaded agent's training goes on
         self.num_timesteps = 0
@@ -148,8 +150,15 @@ class CoagentActorCritic:
         self.num_episodes += len(self.running.finished)
         self.recent.extend(self.running.finished)
 
-        # sweep, returns, forms
+        # explore: what is learned from is the environment's reward and the bonus
         collected = perf_counter()
+        explored: Row = {}
+        if self.exploration is not None:
+            bonus = self.exploration.bonus(rollout)
+            rollout.reward = rollout.reward + bonus
+            explored["bonus_mean"] = float(bonus[rollout.valid].mean())
+
+        # sweep, returns, forms
         batch = make_batch(self.module, self.spec, rollout, settings, self.forms)
 
         # epochs
@@ -170,7 +179,7 @@ class CoagentActorCritic:
                 self.optimizer.step()
                 losses_seen.append({name: float(part.detach()) for name, part in parts.items()})
 
-        row = {"timesteps": float(self.num_timesteps), "episodes": float(self.num_episodes), **metrics.episodes(self.recent)}
+        row = {"timesteps": float(self.num_timesteps), "episodes": float(self.num_episodes), **metrics.episodes(self.recent), **explored}
         row["steps_since_ending"] = float(self.running.age.min())  # of each environment; where it grows, return_mean tells of the past
         row |= {name: float(np.mean([seen[name] for seen in losses_seen])) for name in losses_seen[0]}
         row |= metrics.coagents(self.network, rollout, batch)
@@ -330,7 +339,9 @@ class CoagentActorCritic:
 
         Raises FileExistsError if it holds an agent already.
         """
-        stands = self._stopped_at if self.running is None else progress.to_arrays(self._generators, self.running)
+        stands = self._stopped_at
+        if self.running is not None:
+            stands = progress.to_arrays(self._generators, self.running, self.exploration)
         counters = self.num_timesteps, self.num_episodes, list(self.recent)
         saved = checkpoint.Saved(asdict(self.settings), self.forms, self.interface, *counters, self.description)
         checkpoint.save(Path(path), saved, self.module, self.optimizer, stands, overwrite)
@@ -376,6 +387,14 @@ class CoagentActorCritic:
         """What training draws from."""
         return {"": self.shuffle, **self.sampler.generators}
 
+    def _exploration(self) -> CountBonus | None:
+        """The exploration bonus, or None. Raises ValueError where observations cannot be counted."""
+        if not self.settings.int_coef:
+            return None
+        if self._env is not None and (refusal := uncountable(self.spec, self._env.single_observation_space)):
+            raise ValueError(f"int_coef={self.settings.int_coef}: {refusal}")
+        return CountBonus(self.spec, self.settings.num_envs, self.settings.int_coef)
+
     def _start(self) -> Running:
         n, device = self.env.num_envs, self.settings.device
         observation = reset(self.env, self.spec, self.settings.seed)
@@ -384,7 +403,7 @@ class CoagentActorCritic:
         outputs = self.sampler.initial(n)
         running = Running(self.env, self.spec.tensors(observation, device), start, start.clone(), age, outputs, np.zeros(n))
         if self._stopped_at:
-            progress.from_arrays(self._stopped_at, self._generators, running, self.spec)
+            progress.from_arrays(self._stopped_at, self._generators, running, self.spec, self.exploration)
         return running
 
 

@@ -57,6 +57,8 @@ class Settings:
     """Weight of the entropy bonus of every coagent's policy."""
     vf_coef: float = 0.5
     """Weight of the critic's loss."""
+    int_coef: float = 0.0
+    """Weight of the exploration bonus for observations that were seldom met; 0 for none."""
     max_grad_norm: float = 0.5
     """The gradient is scaled down to this norm."""
     normalize_advantages: bool = True
@@ -94,7 +96,7 @@ class Settings:
             _require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "greater than 0 and finite")
         for name in ("gamma", "gae_lambda"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "in [0, 1]")
-        for name in ("ent_coef", "vf_coef"):
+        for name in ("ent_coef", "vf_coef", "int_coef"):
             _require(0 <= getattr(self, name) < math.inf, name, getattr(self, name), "at least 0 and finite")
         _require(isinstance(self.seed, int) and self.seed >= 0, "seed", self.seed, "an integer of at least 0")
         _require(self.dtype in ("float32", "float64"), "dtype", self.dtype, '"float32" or "float64"')

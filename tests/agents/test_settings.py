@@ -7,7 +7,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import torch
-from small import SMALL
+from small import GRIDWORLD, SMALL
 
 import optioncoagent as oc
 from optioncoagent.agents.settings import ALIASES, Settings, on_this_machine
@@ -32,15 +32,17 @@ CHANGES = dict(
     observation_kinds={"": "pixels"},
     seed=1,
 )
-OUT_OF_RANGE = dict(num_envs=0, num_steps=1.5, gamma=1.1, gae_lambda=-0.1, learning_rate=0.0, ent_coef=-1.0, clip_coef=0.0, seed=-1)
+OUT_OF_RANGE = dict(
+    num_envs=0, num_steps=1.5, gamma=1.1, gae_lambda=-0.1, learning_rate=0.0, ent_coef=-1.0, int_coef=-1.0, clip_coef=0.0, seed=-1
+)
 
 
 def test_every_setting_changes_the_first_update():
     """No dead settings (where and with how many threads torch computes may not matter)."""
-    assert {f.name for f in fields(Settings)} == {*CHANGES, "device", "torch_threads"}
+    assert {f.name for f in fields(Settings)} == {*CHANGES, "int_coef", "device", "torch_threads"}
 
-    def first_update(**settings):
-        agent = oc.OptionCritic("CartPole-v1", num_options=2, **{**SMALL, **settings})
+    def first_update(env="CartPole-v1", **settings):
+        agent = oc.OptionCritic(env, num_options=2, **{**SMALL, **settings})
         agent.update()
         return torch.cat([p.detach().double().flatten() for p in agent.module.parameters()])
 
@@ -50,6 +52,7 @@ def test_every_setting_changes_the_first_update():
         assert changed.shape != base.shape or not torch.equal(changed, base), name
     for name, value in dict(gradient_form="score", deliberation_cost=0.5, first="terminate").items():
         assert not torch.equal(first_update(**{name: value}), base), name
+    assert not torch.equal(first_update(GRIDWORLD, int_coef=0.1), first_update(GRIDWORLD))  # CartPole's observations are not counted
 
 
 @pytest.mark.parametrize(("name", "value"), [*OUT_OF_RANGE.items(), ("dtype", "float16"), ("hidden_sizes", (0,))])
