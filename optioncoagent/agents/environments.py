@@ -33,9 +33,11 @@ def make_vector_env(env: Any, num_envs: int, seed: int) -> VectorEnv:
         if env.startswith("OptionCoagent/"):
             env = f"optioncoagent_envs:{env}"
         kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP}
-        return gym.make_vec(env, num_envs, vectorization_mode="sync", vector_kwargs=kwargs)
+        made: Any = gym.make_vec(env, num_envs, vectorization_mode="sync", vector_kwargs=kwargs)
+        made.envs = tuple(Named(one, index) for index, one in enumerate(made.envs))
+        return made
     if isinstance(env, gym.Env):
-        return SyncVectorEnv([lambda: env], autoreset_mode=AutoresetMode.SAME_STEP)
+        return SyncVectorEnv([lambda: Named(env, 0)], autoreset_mode=AutoresetMode.SAME_STEP)
     if not isinstance(env, VectorEnv):
         raise TypeError(f"{env!r} is neither an environment id nor a gymnasium Env or VectorEnv")
     if autoreset_mode(env) not in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP):
@@ -44,6 +46,32 @@ def make_vector_env(env: Any, num_envs: int, seed: int) -> VectorEnv:
             "autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP"
         )
     return env
+
+
+class Named(gym.Wrapper):
+    """One environment of a batch: what it raises says which one it was, and how to come there again."""
+
+    def __init__(self, env: gym.Env, index: int):
+        super().__init__(env)
+        self.index, self.seed, self.episode = index, None, 0
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        self.seed, self.episode = (self.seed, self.episode + 1) if seed is None else (seed, 1)
+        try:
+            return self.env.reset(seed=seed, options=options)
+        except Exception as error:
+            self._name(error, "reset")
+            raise
+
+    def step(self, action: Any) -> Any:
+        try:
+            return self.env.step(action)
+        except Exception as error:
+            self._name(error, "step")
+            raise
+
+    def _name(self, error: Exception, call: str) -> None:
+        error.add_note(f"raised by {call} of environment {self.index}, in episode {self.episode} after reset with seed {self.seed}")
 
 
 def autoreset_mode(env: VectorEnv) -> AutoresetMode | None:

@@ -95,10 +95,17 @@ class CoagentActorCritic:
 
     # Training
 
-    def learn(self, total_timesteps: int, progress_bar: bool = False, log: Callable[[Row], None] | None = None) -> CoagentActorCritic:
+    def learn(
+        self,
+        total_timesteps: int,
+        progress_bar: bool = False,
+        log: Callable[[Row], None] | None = None,
+        callback: Callable[[Any, Row], bool | None] | None = None,
+    ) -> CoagentActorCritic:
         """Train for at least `total_timesteps` more steps, in whole rollouts; returns self. Called again it goes on.
 
-        log: called with the metrics of every update. An interrupt (Ctrl-C) leaves the agent as it was after the last whole minibatch.
+        log: called with the metrics of every update. callback: called with the agent and those metrics; False stops. An interrupt (Ctrl-C)
+        leaves the agent as it was after the last whole minibatch.
         """
         from tqdm import tqdm
 
@@ -111,6 +118,8 @@ class CoagentActorCritic:
                 bar.update(min(int(row["timesteps"]), goal) - goal + total_timesteps - bar.n)
                 if log is not None:
                     log(row)
+                if callback is not None and callback(self, row) is False:
+                    break
         return self
 
     def update(self) -> Row:
@@ -297,11 +306,11 @@ class CoagentActorCritic:
             ours, theirs = getattr(self.interface, what), getattr(saved.interface, what)
             if ours != theirs:
                 raise ValueError(f"{folder} was trained on {saved.interface.env_id} with {theirs}; this environment has {ours}")
-        checkpoint.restore(folder, self.module, self.optimizer)
+        checkpoint.restore(folder, saved, self.module, self.optimizer)
         self.num_timesteps, self.num_episodes = saved.num_timesteps, saved.num_episodes
         alike = all(getattr(self.settings, name) == saved.settings[name] for name in ("num_envs", "seed", "device"))
         if self._env is None and alike:
-            self._stopped_at = checkpoint.read_progress(folder)
+            self._stopped_at = saved.arrays[checkpoint.PROGRESS]
             self.recent.extend((episode_return, length) for episode_return, length in saved.recent)
         return self
 
