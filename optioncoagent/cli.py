@@ -119,6 +119,38 @@ class Plot:
         print(self.out)
 
 
+@dataclass(frozen=True)
+class Watch:
+    """Film episodes of a trained agent: pictures tinted by the running option, below them the options and when they end."""
+
+    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    """Folder of a run."""
+    out: Path = Path("film.gif")
+    """Film to write: .gif, or .mp4 where ffmpeg is installed."""
+    num_episodes: int = 3
+    """Episodes to film."""
+    deterministic: bool = False
+    """Take the most probable output of every policy."""
+    max_steps: int = 300
+    """Longer episodes are cut."""
+    fps: int = 8
+    """Steps in a second."""
+    seed: int = EVALUATION_SEED
+    """Seed of the episodes."""
+
+    def run(self) -> None:
+        from optioncoagent.agents import OptionCritic
+        from optioncoagent.runs.film import film, play
+
+        for name in ("num_episodes", "max_steps", "fps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: it must be at least 1")
+        _check_out(self.out)
+        episodes = list(play(OptionCritic.load(self.run_dir), self.num_episodes, self.seed, self.deterministic, self.max_steps))
+        film(episodes, self.out, self.fps)
+        print(f"{self.out}: " + ", ".join(f"return {e.episode_return:.2f} in {len(e.steps)} steps" for e in episodes))
+
+
 def _check_out(path: Path) -> None:
     if not path.absolute().parent.is_dir():
         raise ValueError(f"out={path}: there is no folder {path.parent}")
@@ -145,7 +177,7 @@ def main() -> None:
     """
     try:
         command = tyro.extras.subcommand_cli_from_dict(
-            {"train": Train, "evaluate": Evaluate, "plot": Plot, "gradients": Gradients, "reproduce": Reproduce},
+            {"train": Train, "evaluate": Evaluate, "plot": Plot, "watch": Watch, "gradients": Gradients, "reproduce": Reproduce},
             prog="optioncoagent",
             description="Option-critic as an asynchronous coagent network.",
         )

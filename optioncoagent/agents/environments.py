@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
@@ -14,11 +15,11 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from optioncoagent.agents.observations import ObservationSpec, is_mission
 
 
-def make_vector_env(env: Any, num_envs: int, seed: int) -> VectorEnv:
+def make_vector_env(env: Any, num_envs: int, seed: int, env_kwargs: Mapping[str, Any] | None = None) -> VectorEnv:
     """A vector environment from an id, an Env (a batch of one) or a VectorEnv.
 
-    Ids are made with SAME_STEP autoreset; MiniGrid and BabyAI ids come from `optioncoagent_envs`. Raises ValueError for a vector
-    environment that does not reset itself, TypeError for anything else.
+    Ids are made with SAME_STEP autoreset; MiniGrid and BabyAI ids come from `optioncoagent_envs`. env_kwargs: for what makes an id. Raises
+    ValueError for a vector environment that does not reset itself, TypeError for anything else.
     """
     if isinstance(env, str):
         module, _, name = env.rpartition(":")
@@ -29,11 +30,11 @@ def make_vector_env(env: Any, num_envs: int, seed: int) -> VectorEnv:
         if _names_minigrid(name):
             from optioncoagent_envs import make_minigrid
 
-            return make_minigrid(name, num_envs, seed)
+            return make_minigrid(name, num_envs, seed, **(env_kwargs or {}))
         if env.startswith("OptionCoagent/"):
             env = f"optioncoagent_envs:{env}"
         kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP}
-        made: Any = gym.make_vec(env, num_envs, vectorization_mode="sync", vector_kwargs=kwargs)
+        made: Any = gym.make_vec(env, num_envs, vectorization_mode="sync", vector_kwargs=kwargs, **(env_kwargs or {}))
         made.envs = tuple(Named(one, index) for index, one in enumerate(made.envs))
         return made
     if isinstance(env, gym.Env):

@@ -76,6 +76,10 @@ class CoagentActorCritic:
         self.predict_sampler = Sampler(network, derive_seed(seed, "predict"), device)
         self.shuffle = torch.Generator().manual_seed(derive_seed(seed, "minibatches"))
         self.running: Running | None = None
+        self.acted: tuple[dict[str, Tensor], dict[str, Tensor]] = (
+            {},
+            {},
+        )  # outputs, and who executed, in the last `predict`: {coagent: (n,)}
         self._stopped_at: progress.Arrays = {}  # where a loaded agent's training goes on
         self.num_timesteps = 0
         self.num_episodes = 0
@@ -207,7 +211,8 @@ class CoagentActorCritic:
             held = torch.as_tensor(self._checked_state(state, n), device=self.settings.device)
             previous |= {name: torch.where(start, previous[name], held[:, j]) for j, name in enumerate(self.network.memory)}
         with torch.no_grad(), torch_threads(self.settings.torch_threads):
-            outputs, _ = tick(self.module, self.predict_sampler, self.spec.state(tensors), start, previous, deterministic)
+            outputs, executed = tick(self.module, self.predict_sampler, self.spec.state(tensors), start, previous, deterministic)
+        self.acted = outputs, executed
         action = self.network.joint_action(outputs).cpu().numpy() + self.interface.first_action
         memory = (
             np.stack([outputs[name].cpu().numpy() for name in self.network.memory], axis=-1)

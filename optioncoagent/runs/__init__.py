@@ -19,6 +19,7 @@ from typing import Any
 _MODULES = {
     "callbacks": ("EvaluateEvery", "KeepBest", "Track", "chain", "stop_at_return"),
     "curves": ("plot", "read_curves"),
+    "film": ("film", "play"),
     "recorder": ("Recorder",),
     "rows": ("read_rows",),
     "training": ("Run", "resume", "start"),

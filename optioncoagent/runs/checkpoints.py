@@ -43,8 +43,7 @@ def write(run_folder: Path, agent: Any, row: Mapping[str, float], ends: Mapping[
     """Write a checkpoint of an agent that has just finished the update of this row, and remove those that are no longer kept."""
     home = run_folder / CHECKPOINTS
     home.mkdir(exist_ok=True)
-    for left in home.glob(".*"):  # by a process that was killed
-        shutil.rmtree(left, ignore_errors=True)
+    _tidy(run_folder)
     path = home / f"{PREFIX}{int(row['timesteps']):012d}"
     partial = home / f".{path.name}"
     try:
@@ -58,7 +57,7 @@ def write(run_folder: Path, agent: Any, row: Mapping[str, float], ends: Mapping[
         shutil.rmtree(partial, ignore_errors=True)
         raise
     files.sync_folder(home)
-    _prune(run_folder)
+    _tidy(run_folder)
 
 
 def newest(run_folder: Path, load: Callable[[Path], Any]) -> tuple[Any, Record, list[str]] | None:
@@ -76,6 +75,7 @@ def newest(run_folder: Path, load: Callable[[Path], Any]) -> tuple[Any, Record, 
             continue
         for other, _ in refused:
             _set_aside(other)
+        _tidy(run_folder)
         return agent, record, [str(error) for _, error in refused]
     if refused:
         raise ValueError(f"{run_folder} holds no intact checkpoint: {'; '.join(str(error) for _, error in refused)}")
@@ -118,9 +118,12 @@ def _rank(path: Path) -> Any:
         return None
 
 
-def _prune(run_folder: Path) -> None:
+def _tidy(run_folder: Path) -> None:
+    """Remove what a process that was killed left half written or half removed, and checkpoints that are no longer kept."""
+    for left in (run_folder / CHECKPOINTS).glob(".*"):
+        shutil.rmtree(left, ignore_errors=True)
     paths = checkpoints(run_folder)
-    for path in set(paths[LAST:]) - {best(run_folder)}:
+    for path in set(paths[LAST:]) - ({best(run_folder)} if paths[LAST:] else set()):
         doomed = path.with_name(f".{path.name}.old")  # first out of sight, since a folder is not removed in one step
         os.rename(path, doomed)
         shutil.rmtree(doomed)

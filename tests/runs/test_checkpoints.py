@@ -57,6 +57,15 @@ def run(tmp_path_factory):
     return started(tmp_path_factory.mktemp("a") / "run")
 
 
+def test_what_is_no_longer_kept_is_removed_when_a_run_goes_on(tmp_path, run):
+    """By a process that was killed between writing a checkpoint and removing the fourth last."""
+    folder = tmp_path / "run"
+    shutil.copytree(run, folder)
+    shutil.copytree(folder / "checkpoints" / "step-000000000512", folder / "checkpoints" / "step-000000000001")
+    training.resume(folder)
+    assert kept(folder) == kept(run)
+
+
 def spoiled_bit(folder):
     path = folder / "weights.safetensors"
     data = bytearray(path.read_bytes())
