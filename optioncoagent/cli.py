@@ -62,10 +62,13 @@ class Train:
         if not self.env_id:
             raise ValueError("give an ENV_ID to train on, or --resume RUN_DIR")
         runs = _runs(self)
-        for run in runs:
+        several = self.run_dir is not None and len(runs) > 1
+        paths = [self.run_dir / run.name if self.run_dir is not None and several else self.run_dir for run in runs]
+        for run, path in zip(runs, paths, strict=True):
             run.check()
-        for run in runs:
-            path = self.run_dir if self.run_dir is None or len(runs) == 1 else self.run_dir / run.name
+            if path is not None and path.exists():
+                raise FileExistsError(f"{path} exists, and a run is never overwritten: choose another folder")
+        for run, path in zip(runs, paths, strict=True):
             if not training.start(run, path, self.profile):
                 return
 

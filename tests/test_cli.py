@@ -84,6 +84,13 @@ def test_several_environments_and_seeds(monkeypatch, tmp_path, capsys):
     )
 
 
+def test_no_run_is_begun_where_one_of_them_could_not_be(monkeypatch, tmp_path, capsys):
+    (tmp_path / "CartPole-v1-seed1").mkdir()
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "train", "CartPole-v1", "--seeds", 0, 1, "--total-timesteps", 64, "--run-dir", tmp_path, *SMALL)
+    assert "CartPole-v1-seed1 exists" in capsys.readouterr().err and len(list(tmp_path.iterdir())) == 1
+
+
 def test_runs_are_numbered_by_default(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for _ in range(2):

@@ -23,8 +23,9 @@ WRITERS = {".gif": "pillow", ".mp4": "ffmpeg"}
 
 @dataclass(frozen=True)
 class Step:
-    """One step, before the action is taken. image (height, width, 3); per level, top first: the option that runs, whether the one before
-    was terminated here, and with which probability it was going to be (NaN at the start of an episode)."""
+    """One step, before the action is taken. image (height, width, 3); per level, top first: the option that runs; whether the one before
+    ended here, so that its coagent chose again; and the probability of its termination (NaN at the start of an episode), which at the
+    upper levels only counts where the options below have ended."""
 
     image: np.ndarray
     options: tuple[int, ...]
@@ -60,7 +61,7 @@ def play(agent: Any, num_episodes: int = 3, seed: int = 0, deterministic: bool =
                 Step(
                     env.render()[0],
                     tuple(now[name] for name in options),
-                    tuple(bool(episode.steps) and ran[name] and now[name] == TERMINATE for name in gates),
+                    tuple(bool(episode.steps) and ran[name] for name in options),
                     tuple(_probability(agent.network, name, tables, now, before) for name in gates),
                 )
             )
@@ -116,7 +117,7 @@ def draw(episode: Episode, number: int = 0) -> Iterator[Figure]:
         cursors += [axes.axvline(0, color="black", linewidth=1) for axes in strips[2 * level : 2 * level + 2]]
     for axes in strips[:-1]:
         axes.tick_params(labelbottom=False)
-    strips[-1].set_xlabel("step (bars: probability that the option ends; marks: it ended)", fontsize=7, labelpad=1)
+    strips[-1].set_xlabel("step (bars: termination probability; marks: the option ended)", fontsize=7, labelpad=1)
     for t, step in enumerate(steps):
         color = np.array(_color(step.options[-1]))
         image.set_data(tinted(step.image, color))

@@ -49,6 +49,11 @@ def test_levels_top_first():
     assert all(step.terminated == (False, True) and step.probability == pytest.approx((0.0, 1.0)) for step in episode.steps[1:])
 
 
+def test_an_upper_option_lasts_as_long_as_the_one_below():
+    (episode,) = play(agent_with((2, 3), termination_1=[50.0, -50.0], termination_2=[-50.0, 50.0]), 1, max_steps=20)
+    assert all(step.terminated == (False, False) and step.probability == pytest.approx((1.0, 0.0)) for step in episode.steps[1:])
+
+
 def test_episodes_begin_anew_and_are_cut():
     cut, other = play(agent_with(), 2, seed=1, max_steps=4)
     assert len(cut.steps) == 4 and not cut.ended
