@@ -195,14 +195,6 @@ COMMANDS: dict[str, Any] = {
     "gradients": Gradients,
     "reproduce": Reproduce,
 }
-    "train": Train,
-    "evaluate": Evaluate,
-    "plot": Plot,
-    "watch": Watch,
-    "audit": Audit,
-    "gradients": Gradients,
-    "reproduce": Reproduce,
-}
 
 
 def _parsed(words: list[str]) -> Any:

@@ -21,6 +21,7 @@ from optioncoagent.agents import files
 from optioncoagent.agents.environments import Interface
 from optioncoagent.agents.files import AGENT, checkpoints
 from optioncoagent.agents.progress import Arrays
+from optioncoagent.agents.settings import make_settings
 
 WEIGHTS, OPTIMIZER, PROGRESS = "weights.safetensors", "optimizer.safetensors", "progress.safetensors"
 
