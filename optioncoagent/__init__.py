@@ -36,6 +36,7 @@ _MODULES = {
     "optioncoagent.simulate": ("estimate_gradient", "estimate_return"),
     "optioncoagent.auditing": ("agent_gradient", "audit"),
     "optioncoagent.agents": ("CoagentActorCritic", "OptionCritic"),
+    "optioncoagent.agents.settings": ("Settings",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = sorted(_MODULE_OF)

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import gymnasium as gym
 import tyro
 
-from optioncoagent.agents.settings import EVALUATION_SEED, Settings
+from optioncoagent import __version__, flags, imports
+from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, Settings
 from optioncoagent.auditing.command import Audit
 from optioncoagent.experiments.gradients_command import Gradients
 from optioncoagent.experiments.reproduce import Reproduce
@@ -34,6 +35,8 @@ class Train:
     """Environment, for example MiniGrid-DoorKey-5x5-v0."""
     total_timesteps: int = 200_000
     """Environment steps to train for (whole rollouts, at least this many)."""
+    env_kwargs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE …")] = ()
+    """What the environment is made with, for example view=full size=7; kept with the agent. Values are JSON, or else text."""
     num_options: tuple[int, ...] = (4,)
     """Number of options; several numbers make a hierarchy, top level first."""
     gradient_form: Literal["q_beta", "advantage", "score"] = "q_beta"
@@ -71,6 +74,10 @@ class Evaluate:
     """Take the most probable output of every policy; such an agent can loop for ever where the observation does not change."""
     seed: int = EVALUATION_SEED
     """Seed of the episodes."""
+    module: tuple[str, ...] = ()
+    """Modules to import before, which register the environment; one that the run names is only imported from the working directory."""
+    max_steps: int = EVALUATION_STEPS
+    """An episode that has not ended by then is cut, and counted as such."""
 
     def run(self) -> None:
         _evaluate(self)
@@ -82,9 +89,11 @@ def _train(command: Train) -> None:
 
     wait = " (MiniGrid's compiled parts take some seconds the first time)" if "MiniGrid-" in command.env_id else ""
     print(f"making {command.env_id}{wait}", flush=True)
+    imports.allow_working_directory()
     with deferred_interrupt() as stop_if_asked:
         agent = OptionCritic(
             command.env_id,
+            env_kwargs=flags.env_kwargs(command.env_kwargs),
             num_options=command.num_options,
             gradient_form=command.gradient_form,
             deliberation_cost=command.deliberation_cost,
@@ -98,6 +107,7 @@ def _train(command: Train) -> None:
     print(
         f"training {agent.network} on {command.env_id}\n{agent.settings.num_envs} environments ({backend}); run folder {folder}", flush=True
     )
+    print(agent.spec, flush=True)
 
     writer = records.MetricsWriter(folder)
     seconds = dict.fromkeys(("environment", "acting", "learning"), 0.0)
@@ -152,12 +162,14 @@ def deferred_interrupt() -> Iterator[Callable[[], None]]:
 
 def _evaluate(command: Evaluate) -> Evaluation:
     from optioncoagent.agents import OptionCritic
-    from optioncoagent.agents.evaluation import Evaluation, run_episodes
+    from optioncoagent.agents.evaluation import Episode, Evaluation, run_episodes
 
     agent = OptionCritic.load(command.run_dir)
-    episodes: list[tuple[float, int]] = []
+    imports.import_named(command.module)
+    imports.import_own(agent.interface.env_id, command.run_dir)
+    episodes: list[Episode] = []
     try:
-        for episode in run_episodes(agent, command.num_episodes, command.seed, command.deterministic):
+        for episode in run_episodes(agent, command.num_episodes, command.seed, command.deterministic, max_steps=command.max_steps):
             episodes.append(episode)
     except KeyboardInterrupt:
         if not episodes:
@@ -168,17 +180,28 @@ def _evaluate(command: Evaluate) -> Evaluation:
     return result
 
 
+COMMANDS: dict[str, Any] = {"train": Train, "evaluate": Evaluate, "audit": Audit, "gradients": Gradients, "reproduce": Reproduce}
+
+
+def _parsed(words: list[str]) -> Any:
+    """The command with its flags; what is wrong with them, and where to read of them, is printed."""
+    if words[:1] == ["--version"]:
+        print(f"optioncoagent {__version__}")
+        sys.exit(0)
+    if words[:1] == ["train"]:
+        flags.refuse_other_names(words)
+    if words and words[0] in COMMANDS:  # by itself, so that the hint is at its own --help
+        return tyro.cli(COMMANDS[words[0]], args=words[1:], prog=f"optioncoagent {words[0]}")
+    description = "Option-critic as an asynchronous coagent network. `optioncoagent --version` prints the version."
+    return tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="optioncoagent", description=description)
+
+
 def main() -> None:
     """Entry point. Bad input, of any command, ends with one line that says what to change, and exit status 2; Ctrl-C with 130 where a
     command has no better end for it.
     """
     try:
-        command = tyro.extras.subcommand_cli_from_dict(
-            {"train": Train, "evaluate": Evaluate, "audit": Audit, "gradients": Gradients, "reproduce": Reproduce},
-            prog="optioncoagent",
-            description="Option-critic as an asynchronous coagent network.",
-        )
-        command.run()
+        _parsed(sys.argv[1:]).run()
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)

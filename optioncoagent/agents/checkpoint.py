@@ -18,6 +18,7 @@ from torch import nn
 
 from optioncoagent.agents.environments import Interface
 from optioncoagent.agents.progress import Arrays
+from optioncoagent.agents.settings import make_settings
 
 AGENT, WEIGHTS, OPTIMIZER, PROGRESS = "agent.json", "weights.safetensors", "optimizer.safetensors", "progress.safetensors"
 
@@ -55,6 +56,7 @@ def read(folder: Path) -> Saved:
         raise FileNotFoundError(f"{folder} holds no agent: there is no {AGENT} in it")
     try:
         content = json.loads((folder / AGENT).read_text())
+        make_settings(content["settings"])
         return Saved(**{**content, "interface": Interface.from_json(content["interface"])})
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder / AGENT} is damaged, or of another version ({type(error).__name__}: {error})") from error

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from optioncoagent.agents.observations import ObservationSpec, Tensors
+from optioncoagent.agents.images import Convolutions
+from optioncoagent.agents.observations import Leaf, ObservationSpec, Tensors, image_axes
 from optioncoagent.agents.settings import Settings
 from optioncoagent.network import CoagentNetwork
 
@@ -21,12 +22,16 @@ MAX_LOGITS = 100_000  # a head larger than this is a mistake in the description,
 
 
 class Encoder(nn.Module):
-    """All leaves of an observation to one vector, indicators and numbers side by side, then layers of `hidden_sizes` with ReLU."""
+    """All leaves of an observation to one vector, indicators, numbers and convolved images side by side, then layers of `hidden_sizes`
+    with ReLU."""
 
     def __init__(self, spec: ObservationSpec, hidden_sizes: tuple[int, ...]):
         super().__init__()
         self.spec = spec
-        sizes = (sum(leaf.size for leaf in spec.leaves), *hidden_sizes)
+        images = [str(i) for i, leaf in enumerate(spec.leaves) if leaf.kind == "pixels" and image_axes(leaf.shape)]
+        self.images = nn.ModuleDict({i: Convolutions(spec.leaves[int(i)].shape) for i in images})
+        flat = sum(leaf.size for i, leaf in enumerate(spec.leaves) if str(i) not in images)
+        sizes = (flat + sum(image.num_features for image in self.images.values()), *hidden_sizes)  # type: ignore[misc]
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
         for layer in self.layers:
             nn.init.orthogonal_(layer.weight, math.sqrt(2))  # type: ignore[arg-type]
@@ -34,18 +39,25 @@ class Encoder(nn.Module):
 
     def forward(self, state: Tensor | Tensors) -> Tensor:
         tensors = {"": state} if isinstance(state, Tensor) else state
-        dtype = self.layers[0].weight.dtype if len(self.layers) else torch.get_default_dtype()
-        x = torch.cat([features(leaf.kind, tensors[leaf.path], leaf.size, dtype) for leaf in self.spec.leaves], dim=-1)
+        dtype = next((x.dtype for x in self.parameters()), torch.get_default_dtype())
+        parts = [features(leaf, tensors[leaf.path], dtype) for leaf in self.spec.leaves]
+        for i, image in self.images.items():
+            parts[int(i)] = image(parts[int(i)].reshape(-1, *self.spec.leaves[int(i)].shape))
+        x = torch.cat(parts, dim=-1)
         for layer in self.layers:
             x = F.relu(layer(x))
         return x
 
 
-def features(kind: str, x: Tensor, size: int, dtype: Any) -> Tensor:
+def features(leaf: Leaf, x: Tensor, dtype: Any) -> Tensor:
     """One leaf as numbers, (n, size)."""
-    if kind == "discrete":
-        return F.one_hot(x, size).to(dtype)
-    return x.flatten(1).to(dtype) * SCALE.get(kind, 1.0)
+    if leaf.counts:
+        columns = x.reshape(len(x), -1).unbind(dim=1)
+        return torch.cat([F.one_hot(column, n) for column, n in zip(columns, leaf.counts, strict=True)], dim=-1).to(dtype)
+    if leaf.kind == "discrete":
+        return F.one_hot(x, leaf.size).to(dtype)
+    x = x.reshape(len(x), -1).to(dtype)
+    return x.atan() if leaf.kind == "slope" else x * SCALE.get(leaf.kind, 1.0)
 
 
 class CoagentModule(nn.Module):
@@ -112,18 +124,31 @@ def at_configuration(table: Tensor, index: Tensor | None) -> Tensor:
 def make_module(network: CoagentNetwork, spec: ObservationSpec, settings: Settings, encoder: nn.Module | None) -> CoagentModule:
     """The parameters of a network on observations like `spec`, freshly drawn; `encoder` in place of the default one.
 
-    Raises ValueError for a device that torch does not have.
+    Raises ValueError for a device that torch does not have, and for an encoder that does not give (n, features).
     """
     dtype = getattr(torch, settings.dtype)
     try:
         torch.zeros(1, device=settings.device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device={settings.device!r}: torch cannot compute there ({str(error).splitlines()[0]})") from error
+    if encoder is not None and not isinstance(encoder, nn.Module):
+        raise ValueError(f"encoder={encoder!r}: give an instance of torch.nn.Module")
     with seeded(settings.seed, "encoder"):
         encoder = (encoder or Encoder(spec, settings.hidden_sizes)).to(settings.device, dtype)
+    return CoagentModule(network, encoder, _num_features(encoder, spec, settings.device), settings.seed).to(settings.device, dtype)
+
+
+def _num_features(encoder: nn.Module, spec: ObservationSpec, device: str) -> int:
+    """What an encoder gives for two observations is to be (2, features) numbers."""
     with torch.no_grad():
-        num_features = encoder(spec.state(spec.blank(settings.device))).shape[-1]
-    return CoagentModule(network, encoder, num_features, settings.seed).to(settings.device, dtype)
+        given = encoder(spec.state(spec.blank(device, 2)))
+    if not isinstance(given, Tensor) or given.ndim != 2 or len(given) != 2 or given.shape[1] == 0:
+        shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+        raise ValueError(
+            f"the encoder gives {shape} for two observations: it must give (n, features), here (2, features); torch.nn.Flatten() as its "
+            "last layer makes a map flat"
+        )
+    return given.shape[1]
 
 
 class _Head(nn.Linear):

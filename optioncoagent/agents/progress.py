@@ -1,4 +1,5 @@
-"""Where training stands, as arrays that a checkpoint can hold: the random states, the environments and what runs in them.
+"""Where training stands, as arrays that a checkpoint can hold: the random states, the counts, the environments and what
+runs in them.
 
 Environments are kept where their state is arrays, which is MiniGrid's compiled backend. Others start new episodes.
 """
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from optioncoagent.agents.exploration import CountBonus
 from optioncoagent.agents.observations import ObservationSpec
 from optioncoagent.agents.rollout import Running
 
@@ -18,11 +20,13 @@ Arrays = dict[str, np.ndarray]
 Generators = Mapping[str, torch.Generator]
 
 
-def to_arrays(generators: Generators, running: Running) -> Arrays:
+def to_arrays(generators: Generators, running: Running, exploration: CountBonus | None = None) -> Arrays:
     """Everything that the next rollout depends on, but for the parameters."""
     arrays = {f"generator/{name}": generator.get_state().numpy() for name, generator in generators.items()}
+    if exploration is not None:
+        arrays |= {f"exploration/{name}": x for name, x in exploration.to_arrays().items()}
     env: Any = running.env
-    if _has_arrays(env):
+    if _has_arrays(env) and not running.broken:
         # but for the seeds, Python's integers, that name the levels: a reset brings them back
         arrays |= {f"environment/{name}": x for name, x in env.get_state().items() if x.dtype != object}
         arrays |= {f"outputs/{name}": x.cpu().numpy() for name, x in running.outputs.items()}
@@ -30,8 +34,13 @@ def to_arrays(generators: Generators, running: Running) -> Arrays:
     return arrays
 
 
-def from_arrays(arrays: Arrays, generators: Generators, running: Running, spec: ObservationSpec) -> None:
-    """Put generators and `running`, which has just been started from the same seed, where `to_arrays` found them."""
+def from_arrays(
+    arrays: Arrays, generators: Generators, running: Running, spec: ObservationSpec, exploration: CountBonus | None = None
+) -> None:
+    """Put generators, counts and `running`, which has just been started from the same seed, where `to_arrays` found them."""
+    counts = {name.removeprefix("exploration/"): x for name, x in arrays.items() if name.startswith("exploration/")}
+    if exploration is not None and counts:  # none where the run was without a bonus so far
+        exploration.from_arrays(counts)
     for name, generator in generators.items():
         generator.set_state(torch.from_numpy(arrays[f"generator/{name}"]))
     env: Any = running.env
