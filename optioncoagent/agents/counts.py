@@ -7,7 +7,8 @@ sets hold whole hashes. A set that is three quarters full takes nothing new unti
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from optioncoagent.compiling import njit
 
 _OFFSET, _PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)

@@ -43,12 +43,12 @@ def make_vector_env(env: Any, num_envs: int, seed: int, env_kwargs: Mapping[str,
             env = f"optioncoagent_envs:{env}"
         kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP}
         made: Any = gym.make_vec(env, num_envs, vectorization_mode="sync", vector_kwargs=kwargs, **(env_kwargs or {}))
-        made.envs = tuple(OneReward(one, i) for i, one in enumerate(made.envs))
+        made.envs = tuple(One(one, i) for i, one in enumerate(made.envs))
         return made
     if env_kwargs:
         raise ValueError(f"env_kwargs={dict(env_kwargs)} is for an environment given by its id; {env!r} is made already")
     if isinstance(env, gym.Env):
-        return SyncVectorEnv([lambda: OneReward(env, 0)], autoreset_mode=AutoresetMode.SAME_STEP)
+        return SyncVectorEnv([lambda: One(env, 0)], autoreset_mode=AutoresetMode.SAME_STEP)
     if not isinstance(env, VectorEnv):
         raise TypeError(f"{env!r} is neither an environment id nor a gymnasium Env or VectorEnv")
     if autoreset_mode(env) not in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP):
@@ -59,21 +59,38 @@ def make_vector_env(env: Any, num_envs: int, seed: int, env_kwargs: Mapping[str,
     return env
 
 
-class OneReward(gym.Wrapper):
-    """An environment whose reward is a number, where its own may be an array of one."""
+class One(gym.Wrapper):
+    """One environment of a batch. Its reward is a number, where its own may be an array of one; what it raises says which environment it
+    was, and how to come there again.
+    """
 
     def __init__(self, env: gym.Env, index: int):
         super().__init__(env)
-        self.index = index
+        self.index, self.seed, self.episode = index, None, 0
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        self.seed, self.episode = (self.seed, self.episode + 1) if seed is None else (seed, 1)
+        try:
+            return self.env.reset(seed=seed, options=options)
+        except Exception as error:
+            self._name(error, "reset")
+            raise
 
     def step(self, action: Any) -> Any:
-        observation, reward, terminated, truncated, info = self.env.step(action)
+        try:
+            observation, reward, terminated, truncated, info = self.env.step(action)
+        except Exception as error:
+            self._name(error, "step")
+            raise
         if not isinstance(reward, float | int):
             try:
                 reward = np.asarray(reward, dtype=np.float64).item()
             except (TypeError, ValueError) as error:
                 raise ValueError(f"environment {self.index} gave the reward {reward!r}: it must be one number") from error
         return observation, reward, terminated, truncated, info
+
+    def _name(self, error: Exception, call: str) -> None:
+        error.add_note(f"raised by {call} of environment {self.index}, in episode {self.episode} after reset with seed {self.seed}")
 
 
 def autoreset_mode(env: VectorEnv) -> AutoresetMode | None:

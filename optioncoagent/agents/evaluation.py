@@ -11,7 +11,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from optioncoagent.agents.environments import Interface, OneReward, autoreset_mode, layers, make_vector_env
+from optioncoagent.agents.environments import Interface, One, autoreset_mode, layers, make_vector_env
 from optioncoagent.agents.modules import derive_seed
 from optioncoagent.agents.rollout import Sampler, reset, step
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS
@@ -134,7 +134,7 @@ def _from_spec(env: VectorEnv, num_envs: int) -> VectorEnv:
     """Copies of the environments in a vector environment, wrappers and all. ValueError where there is no spec that records them."""
     if env is not env.unwrapped:
         raise ValueError("the wrappers of a whole vector environment are not recorded")
-    singles = [single.env if isinstance(single, OneReward) else single for single in getattr(env, "envs", ())]
+    singles = [single.env if isinstance(single, One) else single for single in getattr(env, "envs", ())]
     if singles:
         spec: Any = singles[0].spec
         if spec is None or any(single.spec != spec for single in singles):

@@ -83,6 +83,7 @@ class CoagentActorCritic:
         self.shuffle = torch.Generator().manual_seed(derive_seed(seed, "minibatches"))
         self.exploration = self._exploration()
         self.running: Running | None = None
+        self.acted: tuple[dict[str, Tensor], dict[str, Tensor]] = {}, {}  # outputs, and who executed, in the last `predict`
         self._stopped_at: progress.Arrays = {}  # where a loaded agent's training goes on
         self.num_timesteps = 0
         self.num_episodes = 0
@@ -229,7 +230,8 @@ class CoagentActorCritic:
             held = torch.as_tensor(self._checked_state(state, n), device=self.settings.device)
             previous |= {name: torch.where(start, previous[name], held[:, j]) for j, name in enumerate(self.network.memory)}
         with torch.no_grad(), torch_threads(self.settings.torch_threads):
-            outputs, _ = tick(self.module, self.predict_sampler, self.spec.state(tensors), start, previous, deterministic)
+            outputs, executed = tick(self.module, self.predict_sampler, self.spec.state(tensors), start, previous, deterministic)
+        self.acted = outputs, executed
         action = self.interface.action(self.network, outputs)
         memory = (
             np.stack([outputs[name].cpu().numpy() for name in self.network.memory], axis=-1)
@@ -374,11 +376,11 @@ class CoagentActorCritic:
             ours, theirs = getattr(self.interface, what), getattr(saved.interface, what)
             if ours != theirs:
                 raise ValueError(f"{folder} was trained on {saved.interface.env_id} with {theirs}; this environment has {ours}")
-        checkpoint.restore(folder, self.module, self.optimizer)
+        checkpoint.restore(folder, saved, self.module, self.optimizer)
         self.num_timesteps, self.num_episodes = saved.num_timesteps, saved.num_episodes
         alike = all(getattr(self.settings, name) == saved.settings[name] for name in ("num_envs", "seed", "device"))
         if self._env is None and alike:
-            self._stopped_at = checkpoint.read_progress(folder)
+            self._stopped_at = saved.arrays[checkpoint.PROGRESS]
             self.recent.extend((episode_return, length) for episode_return, length in saved.recent)
         return self
 

@@ -26,7 +26,7 @@ def to_arrays(generators: Generators, running: Running, exploration: CountBonus 
     if exploration is not None:
         arrays |= {f"exploration/{name}": x for name, x in exploration.to_arrays().items()}
     env: Any = running.env
-    if _has_arrays(env) and not running.broken:
+    if has_arrays(env) and not running.broken:
         # but for the seeds, Python's integers, that name the levels: a reset brings them back
         arrays |= {f"environment/{name}": x for name, x in env.get_state().items() if x.dtype != object}
         arrays |= {f"outputs/{name}": x.cpu().numpy() for name, x in running.outputs.items()}
@@ -44,7 +44,7 @@ def from_arrays(
     for name, generator in generators.items():
         generator.set_state(torch.from_numpy(arrays[f"generator/{name}"]))
     env: Any = running.env
-    if "start" not in arrays or not _has_arrays(env):
+    if "start" not in arrays or not has_arrays(env):
         return
     device = running.start.device
     env.set_state({name: arrays.get(f"environment/{name}", x) for name, x in env.get_state().items()})
@@ -54,5 +54,6 @@ def from_arrays(
     running.episode_return = arrays["episode_return"]
 
 
-def _has_arrays(env: Any) -> bool:
+def has_arrays(env: Any) -> bool:
+    """Can the environment's state be kept?"""
     return getattr(env, "backend", None) == "compiled"
