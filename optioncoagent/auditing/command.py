@@ -33,6 +33,8 @@ class Audit:
     """Episodes whose return is compared with the exact one."""
     seed: int = 0
     """Seed of rollouts and episodes."""
+    module: tuple[str, ...] = ()
+    """Modules to import before, which register the environment; one that the run names is only imported from the working directory."""
     csv: Path | None = None
     """Write the rows to this file too."""
 
@@ -41,12 +43,16 @@ class Audit:
 
 
 def _run(command: Audit) -> None:
+    from optioncoagent import imports
     from optioncoagent.agents import OptionCritic
     from optioncoagent.auditing import examine
 
     if command.num_episodes < 1:
         raise ValueError(f"num_episodes={command.num_episodes}: it must be at least 1")
+    imports.import_named(command.module)
     agent = OptionCritic.load(command.run_dir)
+    imports.import_own(agent.interface.env_id, command.run_dir)
+    agent.interface.check_makeable()
     mdp, max_steps = _enumerate(agent.interface.env_id, agent.interface.env_kwargs, agent.settings.gamma, command)
     print(mdp)
     found = examine(agent, mdp, command.rollouts, command.seed, None if command.horizon else max_steps)
@@ -61,14 +67,12 @@ def _run(command: Audit) -> None:
             writer.writerows(found.rows)
 
 
-def _enumerate(env_id: str | None, env_kwargs: dict[str, Any], gamma: float, command: Audit) -> tuple[MDP, int | None]:
+def _enumerate(env_id: str, env_kwargs: dict[str, Any], gamma: float, command: Audit) -> tuple[MDP, int | None]:
     """The MDP of an agent's environment, and the time limit of its episodes."""
     import gymnasium as gym
 
     from optioncoagent.mdp import MDP
 
-    if env_id is None:
-        raise ValueError(f"{command.run_dir} holds an agent that was made from an environment object: use optioncoagent.audit in Python")
     if is_minigrid(env_id):
         if env_kwargs:
             raise ValueError(

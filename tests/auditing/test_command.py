@@ -3,6 +3,7 @@
 import csv
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -46,11 +47,15 @@ def test_a_toy_text_environment(monkeypatch, tmp_path, capsys):
 def test_what_cannot_be_audited_ends_with_one_line(monkeypatch, tmp_path, capsys):
     oc.OptionCritic(GRIDWORLD, gamma=0.9, **SMALL).save(tmp_path / "grid")
     oc.OptionCritic("CartPole-v1", **SMALL).save(tmp_path / "cart")
+    foreign = oc.OptionCritic("CartPole-v1", **SMALL)
+    foreign.interface = replace(foreign.interface, env_id="somebody:Else-v0")
+    foreign.save(tmp_path / "foreign")
     for arguments, words in (
         ((tmp_path / "grid", "--level", 3), "--level and --horizon are for MiniGrid"),
         ((tmp_path / "grid", "--num-episodes", 0), "num_episodes=0"),
         ((tmp_path / "cart",), "CartPole-v1 has no toy_text tables"),
         ((tmp_path / "nothing",), "no agent"),
+        ((tmp_path / "foreign",), "import somebody before"),
     ):
         with pytest.raises(SystemExit) as stopped:
             run(monkeypatch, *arguments)
