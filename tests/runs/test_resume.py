@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import gymnasium as gym
 import pytest
 from run_folders import RUN, events_of, rows_of, started, stopped_after
 from small import same
@@ -98,6 +99,24 @@ def test_the_run_s_own_settings_are_used_and_no_others_taken(monkeypatch, tmp_pa
     agent = oc.OptionCritic.load(folder)
     assert agent.settings == RUN.settings and agent.num_timesteps == RUN.total_timesteps
     assert agent.description["num_options"] == [2, 3] and agent.description["deliberation_cost"] == 0.1
+
+
+def test_a_run_on_an_environment_of_a_module_goes_on_where_the_module_is_named(monkeypatch, tmp_path, capsys):
+    """A folder alone does not choose what is imported (see `imports`)."""
+    (tmp_path / "some_wheels.py").write_text(
+        "import gymnasium\ngymnasium.register('Wheels-v0', 'gymnasium.envs.classic_control:CartPoleEnv', max_episode_steps=50)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    stopped_after(monkeypatch, 1)
+    folder = started(tmp_path / "run", env_id="some_wheels:Wheels-v0")
+    del sys.modules["some_wheels"]
+    with pytest.raises(SystemExit):
+        resume(monkeypatch, folder)
+    assert "import some_wheels before" in capsys.readouterr().err and "some_wheels" not in sys.modules
+    del gym.registry["Wheels-v0"]
+    resume(monkeypatch, folder, "--module", "some_wheels")
+    assert oc.OptionCritic.load(folder).num_timesteps == RUN.total_timesteps
+    del gym.registry["Wheels-v0"]
 
 
 def test_a_second_process_is_kept_out(tmp_path, whole):
