@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import gymnasium as gym
 import pytest
@@ -47,6 +48,19 @@ def test_a_stopped_run_ends_as_the_undisturbed_one(monkeypatch, tmp_path, capsys
     assert (folder / "evaluation.json").read_text() == (whole / "evaluation.json").read_text()
     resume(monkeypatch, folder)
     assert capsys.readouterr().out.endswith("has finished, after 512 steps\n")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [dict(settings=replace(RUN.settings, int_coef=0.1)), dict(env_kwargs={"view": "full"}), dict(num_options=(2, 3))],
+    ids=["exploration", "env_kwargs", "levels"],
+)
+def test_whatever_is_trained_goes_on_bit_for_bit(monkeypatch, tmp_path, changes):
+    whole = started(tmp_path / "whole", **changes)
+    stopped_after(monkeypatch, 3)
+    folder = started(tmp_path / "run", **changes)
+    training.resume(folder)
+    assert same(rows_of(folder), rows_of(whole)) and final_files(folder) == final_files(whole)
 
 
 def test_rows_after_the_checkpoint_are_written_again_not_twice(tmp_path, whole):
