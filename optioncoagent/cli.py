@@ -54,11 +54,15 @@ class Train:
     """Log to Weights & Biases too (pip install wandb)."""
     wandb_project_name: str = "optioncoagent"
     """Its project there."""
+    module: tuple[str, ...] = ()
+    """Modules to import before, which register the environment; one that a run to go on with names is only imported from the working
+    directory."""
     profile: bool = False
     """Print where the time went."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
 
     def run(self) -> None:
+        imports.import_named(self.module)
         if self.resume is not None:
             _only_resumes(self)
             training.resume(self.resume, self.profile)
@@ -151,6 +155,8 @@ class Watch:
     """Steps in a second."""
     seed: int = EVALUATION_SEED
     """Seed of the episodes."""
+    module: tuple[str, ...] = ()
+    """Modules to import before, which register the environment; one that the run names is only imported from the working directory."""
 
     def run(self) -> None:
         from optioncoagent.agents import OptionCritic
@@ -160,7 +166,10 @@ class Watch:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: it must be at least 1")
         _check_out(self.out)
-        episodes = list(play(OptionCritic.load(self.run_dir), self.num_episodes, self.seed, self.deterministic, self.max_steps))
+        imports.import_named(self.module)
+        agent = OptionCritic.load(self.run_dir)
+        imports.import_own(agent.interface.env_id, self.run_dir)
+        episodes = list(play(agent, self.num_episodes, self.seed, self.deterministic, self.max_steps))
         film(episodes, self.out, self.fps)
         print(f"{self.out}: " + ", ".join(f"return {e.episode_return:.2f} in {len(e.steps)} steps" for e in episodes))
 
@@ -180,7 +189,7 @@ def _runs(command: Train) -> list[Run]:
 
 def _only_resumes(command: Train) -> None:
     """Raise ValueError if anything but the folder was given."""
-    given = [field.name for field in fields(Train) if field.name not in ("resume", "profile")]
+    given = [field.name for field in fields(Train) if field.name not in ("resume", "module", "profile")]
     changed = [name for name in given if getattr(command, name) != getattr(Train(), name)]
     if changed:
         raise ValueError(f"--resume goes on with the run's own settings: leave out {', '.join(changed)}")
