@@ -53,7 +53,8 @@ def actor_critic(
 ) -> ActorCriticTrials:
     """Train `trials` independent copies for `episodes` episodes each.
 
-    step_size: of the actors, one number or {name: number}. trace_decay: λ of critic and actors. params: initial logits, zero by default;
+    step_size: of the actors, one number or {name: number}, names those of params.
+    trace_decay: λ of critic and actors. params: initial logits, zero by default;
     the critic starts at zero. Episodes end, and errors are raised, as in `estimate_return`.
     """
     check_counts(episodes=episodes, trials=trials, threads=threads, max_steps=1 if max_steps is None else max_steps)
