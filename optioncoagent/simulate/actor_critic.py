@@ -53,9 +53,9 @@ def actor_critic(
 ) -> ActorCriticTrials:
     """Train `trials` independent copies for `episodes` episodes each.
 
-    step_size: of the actors, one number or {name: number}, names those of params.
-    trace_decay: λ of critic and actors. params: initial logits, zero by default;
-    the critic starts at zero. Episodes end, and errors are raised, as in `estimate_return`.
+    step_size: of the actors, one number or {name: number}, names those of params. trace_decay: λ of critic and actors. params: initial
+    logits, zero by default; the critic starts at zero. Each episode of each trial has random numbers of its own. Episodes end, and errors
+    are raised, as in `estimate_return`.
     """
     check_counts(episodes=episodes, trials=trials, threads=threads, max_steps=1 if max_steps is None else max_steps)
     network.check_actions(mdp.num_actions)
