@@ -18,6 +18,7 @@ import numpy as np
 
 from optioncoagent.network.coagent import Coagent, FloatArray, check_wiring, initial_law
 from optioncoagent.network.execution import tabulate, trace
+from optioncoagent.network.plan import CoagentPlan, plan
 
 
 class CoagentNetwork:
@@ -44,6 +45,7 @@ class CoagentNetwork:
         self.num_outputs = tuple(c.num_outputs for c in self.coagents)
         check_wiring(self.coagents, self.action)
         self._by_name = dict(zip(self.names, self.coagents, strict=True))
+        self._plans: dict[frozenset[str], tuple[CoagentPlan, ...]] = {}
         self._initial = {c.name: initial_law(c) for c in self.coagents}
         self.touched = {c.name: trace(c, self.names) for c in self.coagents}
         self._may_retain = {c.name: self._find_retention(c) for c in self.coagents}
@@ -80,15 +82,17 @@ class CoagentNetwork:
         """Coagents whose policy or execution function reads this output at this same step."""
         return tuple(c.name for c in self.coagents if name in c.upstream or name in self.touched[c.name].upstream)
 
+    def plan(self, kept: Iterable[str]) -> tuple[CoagentPlan, ...]:
+        """Each coagent's turn in a tick at whose end the outputs `kept` matter: see `plan.CoagentPlan`. In order."""
+        key = frozenset(kept)
+        if key not in self._plans:
+            self._plans[key] = plan(self, key)
+        return self._plans[key]
+
     def live(self, kept: Iterable[str]) -> list[tuple[str, ...]]:
-        """Outputs that still matter before each coagent runs and, last, after all have: those in `kept`, and those that a coagent still
-        to come reads. Tables over a tick need axes for these only. In network order.
-        """
-        needed, live = set(kept), [tuple(n for n in self.names if n in set(kept))]
-        for c in reversed(self.coagents):
-            needed = (needed - {c.name}).union(c.upstream, self.touched[c.name].upstream)
-            live.append(tuple(n for n in self.names if n in needed))
-        return live[::-1]
+        """Outputs that still matter before each coagent runs and, last, after all have, as the plan has them."""
+        turns = self.plan(kept)
+        return [*(turn.live for turn in turns), turns[-1].needed]
 
     # Parameters
 
