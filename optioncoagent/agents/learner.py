@@ -1,8 +1,8 @@
 """CoagentActorCritic: trains any coagent network with discrete outputs from its local gradients, from the description alone.
 
 Every coagent has a head of its own and a local gradient of its own, gated by whether it executed (ACN, the asynchronous coagent policy
-gradient theorem); one critic Q(s, K) gives every baseline and every expected form. The order of one update is: collect, sweep,
-returns, epochs.
+gradient theorem); one critic Q(s, K) gives every baseline and every expected form. The order of one update is: collect, rewards,
+sweep, returns, epochs.
 """
 
 from __future__ import annotations
@@ -12,23 +12,38 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
 from optioncoagent.agents import checkpoint, losses, metrics, progress
 from optioncoagent.agents.environments import Interface, make_vector_env
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
-from optioncoagent.agents.modules import at_configuration, derive_seed, make_module, torch_threads
+from optioncoagent.agents.minibatches import by_environment, by_step
+from optioncoagent.agents.modules import derive_seed, make_module, torch_threads
 from optioncoagent.agents.rollout import Rollout, Running, Sampler, collect, tick
 from optioncoagent.agents.settings import EVALUATION_SEED, make_settings
 from optioncoagent.agents.targets import FORMS, Batch, make_batch
 from optioncoagent.network import CoagentNetwork
 
 Row = dict[str, float]
+
+
+class RewardStage(Protocol):
+    """Something that changes the rewards of a rollout before anything is learned from them, and that remembers."""
+
+    def rewards(self, rollout: Rollout) -> tuple[Tensor, Row]:
+        """Rewards (num_steps, num_envs) to learn from, out of `rollout.reward`, and metrics."""
+
+    def to_arrays(self) -> progress.Arrays:
+        """What it remembers, for a checkpoint."""
+
+    def from_arrays(self, arrays: progress.Arrays) -> None:
+        """Take it back."""
 
 
 class CoagentActorCritic:
@@ -75,6 +90,8 @@ class CoagentActorCritic:
         self.sampler = Sampler(network, derive_seed(seed, "train"), device)
         self.predict_sampler = Sampler(network, derive_seed(seed, "predict"), device)
         self.shuffle = torch.Generator().manual_seed(derive_seed(seed, "minibatches"))
+        self.stages: dict[str, RewardStage] = {}  # what makes rewards to learn from of those of the environment, in order
+        self.loss_names = (*(f"{name}/loss" for name in network.names), "critic/loss")
         self.running: Running | None = None
         self._stopped_at: progress.Arrays = {}  # where a loaded agent's training goes on
         self.num_timesteps = 0
@@ -130,50 +147,58 @@ class CoagentActorCritic:
         self.num_episodes += len(self.running.finished)
         self.recent.extend(self.running.finished)
 
-        # sweep, returns, forms
+        # rewards
         collected = perf_counter()
+        row = {"timesteps": float(self.num_timesteps), "episodes": float(self.num_episodes), **metrics.episodes(self.recent)}
+        for stage in self.stages.values():
+            rollout.reward, seen = stage.rewards(rollout)
+            row |= seen
+
+        # sweep, returns, forms
         batch = make_batch(self.module, self.spec, rollout, settings, self.forms)
 
         # epochs
-        size = -(-len(batch) // settings.num_minibatches)
-        losses_seen = []
-        for _ in range(settings.update_epochs):
-            shuffled = batch[torch.randperm(len(batch), generator=self.shuffle).to(batch.target.device)]
-            for first in range(0, len(batch), size):
-                # compute losses
-                parts = self.losses(shuffled[first : first + size])
-                total = sum(parts.values(), torch.zeros(()))
-                if not bool(total.isfinite()):
-                    raise ValueError("the loss is no longer finite: a smaller learning_rate, or smaller rewards, may help")
-                # backward pass
-                self.optimizer.zero_grad(set_to_none=True)
-                total.backward()
-                nn.utils.clip_grad_norm_(self.module.parameters(), settings.max_grad_norm)
-                self.optimizer.step()
-                losses_seen.append({name: float(part.detach()) for name, part in parts.items()})
+        parts = [part for _ in range(settings.update_epochs) for part in self._epoch(rollout, batch)]
 
-        row = {"timesteps": float(self.num_timesteps), "episodes": float(self.num_episodes), **metrics.episodes(self.recent)}
-        row |= {name: float(np.mean([seen[name] for seen in losses_seen])) for name in losses_seen[0]}
+        row |= dict(zip(self.loss_names, torch.stack(parts).mean(dim=0).tolist(), strict=True))
         row |= metrics.coagents(self.network, rollout, batch)
         acting = collected - began - self.running.seconds
         learning = perf_counter() - collected
         seconds = {"seconds_environment": self.running.seconds, "seconds_acting": acting, "seconds_learning": learning}
         return row | self.summary(row) | seconds
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """What is minimised, in parts: one for each coagent (objective and entropy bonus), one for the critic."""
+    def _epoch(self, rollout: Rollout, batch: Batch) -> list[Tensor]:
+        """One pass over a rollout: the losses of each minibatch."""
+        cut = by_step if rollout.hidden is None else by_environment
+        rows = cut(rollout.valid, self.settings.num_minibatches, self.shuffle)
+        shuffled, first, seen = batch[torch.cat(rows)], 0, []
+        for size in map(len, rows):
+            # compute losses
+            parts = self.losses(shuffled[first : first + size])
+            # backward pass
+            self.optimizer.zero_grad(set_to_none=True)
+            parts.sum().backward()
+            norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.max_grad_norm)
+            if not bool(norm.isfinite()):
+                raise ValueError("the gradient is no longer finite: a smaller learning_rate, or smaller rewards, may help")
+            self.optimizer.step()
+            seen.append(parts.detach())
+            first += size
+        return seen
+
+    def losses(self, batch: Batch) -> Tensor:
+        """What is minimised, in parts, in the order of `loss_names`: one for each coagent (objective and entropy bonus), one for the
+        critic."""
         settings = self.settings
-        features = self.module.features(self.spec.state(batch.observation))
-        parts = {}
-        for name, part in batch.coagents.items():
-            log_new = self.module.log_policy(name, features, part.configuration)
-            # E_t^i γ^t Σ_u w_u ρ_u A_u, clipped; only a coagent that executed learns
-            objective = batch.weight * losses.clipped_objective(log_new, part.log_old, (part.weight, part.advantage), settings.clip_coef)
-            bonus = settings.ent_coef * losses.entropy(log_new)
-            parts[f"{name}/loss"] = -(part.executed * (objective + bonus)).mean()
-        q = at_configuration(self.module.q(features)[..., None], batch.critic_index)[:, 0]
-        parts["critic/loss"] = settings.vf_coef * (q - batch.target).square().mean()
-        return parts
+        features, _ = self.module.encode(batch.inputs, batch.start, batch.hidden)
+        columns = F.linear(features, *self.module.heads()).gather(1, batch.columns)
+        log_new, q = losses.log_policies(columns[:, :-1], self.network.num_outputs), columns[:, -1]
+        # E_t^i [ weight_t Σ_u w_u A_u ρ_u, clipped, − ent_coef Σ_u π_u ln π_u ]; weight_t: by default one over the scale of the advantages
+        objective = losses.clipped_objective(log_new, batch.log_old, batch.advantage, settings.clip_coef)
+        bonus = -settings.ent_coef * batch.executed * log_new.exp() * log_new
+        outputs = -(objective + bonus).mean(dim=0)
+        critic = settings.vf_coef * (batch.valid * (q - batch.target).square()).mean()
+        return torch.stack([*(part.sum() for part in outputs.split(self.network.num_outputs)), critic])
 
     # Acting
 
@@ -193,12 +218,16 @@ class CoagentActorCritic:
         if episode_start is not None:
             start |= torch.as_tensor(np.asarray(episode_start, dtype=bool)).reshape(-1)
         start = start.to(self.settings.device)
-        previous = self.predict_sampler.initial(n)
+        uniforms = self.predict_sampler.uniforms(1, n)[0]
+        previous = self.predict_sampler.initial(uniforms)
         if state is not None:
             held = torch.as_tensor(self._checked_state(state, n), device=self.settings.device)
             previous |= {name: torch.where(start, previous[name], held[:, j]) for j, name in enumerate(self.network.memory)}
         with torch.no_grad(), torch_threads(self.settings.torch_threads):
-            outputs, _ = tick(self.module, self.predict_sampler, self.spec.state(tensors), start, previous, deterministic)
+            features, _ = self.module.features(self.spec.state(tensors), start)
+            outputs, _ = tick(
+                self.module, features, self.module.heads(), uniforms, self.spec.state(tensors), start, previous, deterministic
+            )
         action = self.network.joint_action(outputs).cpu().numpy() + self.interface.first_action
         memory = (
             np.stack([outputs[name].cpu().numpy() for name in self.network.memory], axis=-1)
@@ -235,9 +264,9 @@ class CoagentActorCritic:
         tensors = self.spec.tensors(observation if batched else self.spec.stack([observation]), self.settings.device)
         tables = {}
         with torch.no_grad():
-            features = self.module.features(self.spec.state(tensors))
+            columns = F.linear(self.module.features(self.spec.state(tensors))[0], *self.module.heads())
             for name, shape in self.module.shapes.items():
-                table = self.module.log_table(name, features).exp().reshape(-1, *shape).cpu().numpy()
+                table = self.module.logits(name, columns).softmax(dim=-1).reshape(-1, *shape).cpu().numpy()
                 tables[name] = table if batched and self.network[name].observes else table[0]
         return tables
 
@@ -270,7 +299,7 @@ class CoagentActorCritic:
 
         Raises FileExistsError if it holds an agent already.
         """
-        stands = self._stopped_at if self.running is None else progress.to_arrays(self._generators, self.running)
+        stands = self._stopped_at if self.running is None else progress.to_arrays(self._generators, self.running, self.stages)
         counters = self.num_timesteps, self.num_episodes, list(self.recent)
         saved = checkpoint.Saved(asdict(self.settings), self.forms, self.interface, *counters, self.description)
         checkpoint.save(Path(path), saved, self.module, self.optimizer, stands, overwrite)
@@ -315,10 +344,10 @@ class CoagentActorCritic:
         observation, _ = self.env.reset(seed=self.settings.seed)
         start = torch.ones(n, dtype=torch.bool, device=device)
         age = torch.zeros(n, dtype=torch.long, device=device)
-        outputs = self.sampler.initial(n)
+        outputs = {name: torch.zeros(n, dtype=torch.long, device=device) for name in self.network.names}  # nobody reads them: all start
         running = Running(self.env, self.spec.tensors(observation, device), start, start.clone(), age, outputs, np.zeros(n))
         if self._stopped_at:
-            progress.from_arrays(self._stopped_at, self._generators, running, self.spec)
+            progress.from_arrays(self._stopped_at, self._generators, running, self.spec, self.stages)
         return running
 
 

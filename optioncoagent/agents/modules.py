@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -17,63 +18,61 @@ from optioncoagent.agents.settings import Settings
 from optioncoagent.network import CoagentNetwork
 
 SCALE = {"grid": 1 / 10, "pixels": 1 / 255}  # bytes to about [0, 1]; MiniGrid's codes end at 10
+Linear = tuple[Tensor, Tensor]  # weights (columns, f), biases (columns,)
 MAX_LOGITS = 100_000  # a head larger than this is a mistake in the description, not a policy
 
 
-class Encoder(nn.Module):
-    """All leaves of an observation to one vector, indicators and numbers side by side, then layers of `hidden_sizes` with ReLU."""
+class Numbers(nn.Module):
+    """All leaves of an observation side by side in one row of numbers, (n, size): indicators, and numbers scaled to order one."""
 
-    def __init__(self, spec: ObservationSpec, hidden_sizes: tuple[int, ...]):
+    def __init__(self, spec: ObservationSpec, dtype: torch.dtype):
         super().__init__()
-        self.spec = spec
-        sizes = (sum(leaf.size for leaf in spec.leaves), *hidden_sizes)
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
-        for layer in self.layers:
-            nn.init.orthogonal_(layer.weight, math.sqrt(2))  # type: ignore[arg-type]
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        self.leaves, self.dtype = spec.leaves, dtype
 
     def forward(self, state: Tensor | Tensors) -> Tensor:
         tensors = {"": state} if isinstance(state, Tensor) else state
-        dtype = self.layers[0].weight.dtype if len(self.layers) else torch.get_default_dtype()
-        x = torch.cat([features(leaf.kind, tensors[leaf.path], leaf.size, dtype) for leaf in self.spec.leaves], dim=-1)
-        for layer in self.layers:
-            x = F.relu(layer(x))
-        return x
+        return torch.cat([numbers(leaf.kind, tensors[leaf.path], leaf.size, self.dtype) for leaf in self.leaves], dim=-1)
 
 
-def features(kind: str, x: Tensor, size: int, dtype: Any) -> Tensor:
+def numbers(kind: str, x: Tensor, size: int, dtype: torch.dtype) -> Tensor:
     """One leaf as numbers, (n, size)."""
     if kind == "discrete":
         return F.one_hot(x, size).to(dtype)
     return x.flatten(1).to(dtype) * SCALE.get(kind, 1.0)
 
 
+class Encoder(nn.Module):
+    """A row of `num_inputs` numbers through layers of `hidden_sizes` with ReLU."""
+
+    def __init__(self, num_inputs: int, hidden_sizes: tuple[int, ...]):
+        super().__init__()
+        sizes = (num_inputs, *hidden_sizes)
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
+        for layer in self.layers:
+            nn.init.orthogonal_(layer.weight, math.sqrt(2))  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = F.relu(layer(x))
+        return x
+
+
 class CoagentModule(nn.Module):
     """The parameters: an encoder, a policy head for each coagent, the critic Q(s, K).
 
-    A head gives logits for every configuration of the discrete outputs its policy reads; a coagent that does not observe has a plain table.
+    inputs: from observations to what the encoder takes, without parameters, so that it is computed once for a whole rollout. A head gives
+    logits for every configuration of the discrete outputs its policy reads; a coagent that does not observe has a plain table.
     Raises ValueError naming the coagent whose head would have more than `MAX_LOGITS` logits, or whose values would be as many.
     """
 
-    def __init__(self, network: CoagentNetwork, encoder: nn.Module, num_features: int, seed: int):
+    def __init__(self, network: CoagentNetwork, inputs: nn.Module, encoder: nn.Module, num_features: int, seed: int):
         super().__init__()
         self.network = network
         self.shapes = {name: (*network.configuration_shape(name), network[name].num_outputs) for name in network.names}
         self.critic_shape = tuple(network[name].num_outputs for name in network.critic_inputs)
-        for name, shape in (*self.shapes.items(), (f"{network.action[0]} (its critic)", self.critic_shape)):
-            if math.prod(shape) > MAX_LOGITS:
-                raise ValueError(
-                    f"coagent {name!r} would need {math.prod(shape):,} logits, one for each of {shape}: let it read fewer outputs "
-                    f"(at most {MAX_LOGITS:,})"
-                )
-        for name, live in zip(network.names, network.live(network.critic_inputs), strict=False):
-            if (size := math.prod(network[other].num_outputs for other in (*live, name))) > MAX_LOGITS:
-                raise ValueError(
-                    f"coagent {name!r}: {len(live)} outputs of coagents before it still matter when it runs, {live}, and there would be "
-                    f"{size:,} values at each step (at most {MAX_LOGITS:,}): put coagents nearer to those that read them, or let them "
-                    "read fewer"
-                )
-        self.encoder = encoder
+        check_sizes(network, self.shapes, self.critic_shape)
+        self.inputs, self.encoder = inputs, encoder
         self.policies = nn.ModuleDict()
         for name, shape in self.shapes.items():
             with seeded(seed, name):  # a head starts the same whatever other heads there are
@@ -81,32 +80,65 @@ class CoagentModule(nn.Module):
                 self.policies[f"policy_{name}"] = _Head(num_features, math.prod(shape), 0.01) if observes else _Table(math.prod(shape))
         with seeded(seed, "critic"):
             self.critic = _Head(num_features, math.prod(self.critic_shape), 0.01)  # about 0: a made-up value misleads every coagent
+        ends = list(accumulate((math.prod(shape) for shape in self.shapes.values()), initial=0))
+        self.first_column = dict(zip(network.names, ends, strict=False))  # of each head in what `heads` makes of features
+        self.critic_column = ends[-1]
 
-    def features(self, state: Any) -> Tensor:
-        return self.encoder(state).to(self.critic.weight.dtype)
+    def features(self, state: Any, start: Tensor | None = None, hidden: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Features (n, f) of observations, and the hidden state after them: see `encode`."""
+        return self.encode(self.inputs(state), start, hidden)
 
-    def logits(self, name: str, features: Tensor) -> Tensor:
-        """Logits of a coagent for every configuration it may read, (n, number of configurations, outputs)."""
-        return self.policies[f"policy_{name}"](features).reshape(len(features), -1, self.shapes[name][-1])
+    def encode(self, x: Any, start: Tensor | None = None, hidden: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Features (n, f) of `inputs(observations)`, and the hidden state after them.
 
-    def log_table(self, name: str, features: Tensor) -> Tensor:
-        """ln π of a coagent for every configuration it may read, (n, number of configurations, outputs)."""
-        return F.log_softmax(self.logits(name, features), dim=-1)
+        start: (n,) bool, where an episode begins; hidden: the hidden state before, None for a network without recurrence.
+        """
+        return self.encoder(x).to(self.critic.weight.dtype), hidden
 
-    def log_policy(self, name: str, features: Tensor, configuration: Tensor | None) -> Tensor:
-        """ln π of a coagent in the configurations (n,) that it is in, (n, outputs)."""
-        return F.log_softmax(at_configuration(self.logits(name, features), configuration), dim=-1)
+    def heads(self) -> Linear:
+        """All policies in order and the critic as one linear layer: weights (columns, f) and biases (columns,). Weights are zero where a
+        coagent does not observe."""
+        weights, biases = [], []
+        for head in (*self.policies.values(), self.critic):
+            if isinstance(head, _Table):
+                weights.append(self.critic.weight.new_zeros(len(head.logits), self.critic.in_features))
+                biases.append(head.logits)
+            else:
+                weights.append(head.weight)
+                biases.append(head.bias)
+        return torch.cat(weights), torch.cat(biases)
 
-    def q(self, features: Tensor) -> Tensor:
-        """Q(s, K) for every K, (n, number of configurations of K)."""
-        return self.critic(features)
+    def logits(self, name: str, columns: Tensor) -> Tensor:
+        """Logits of a coagent for every configuration it may read, (n, configurations, outputs), out of all columns that `heads` gives."""
+        shape, first = self.shapes[name], self.first_column[name]
+        return columns[:, first : first + math.prod(shape)].reshape(len(columns), -1, shape[-1])
+
+    def columns_of(self, name: str, configuration: Tensor | None) -> Tensor:
+        """Which columns of `heads` are a coagent's logits in the configurations (n,) that it is in, (n, outputs); (1, outputs) for None."""
+        outputs = self.shapes[name][-1]
+        columns = self.first_column[name] + torch.arange(outputs, device=self.critic.bias.device)
+        return columns[None] if configuration is None else columns + outputs * configuration[:, None]
+
+    def q(self, columns: Tensor) -> Tensor:
+        """Q(s, K) for every K, (n, number of configurations of K), out of all columns that `heads` gives."""
+        return columns[:, self.critic_column :]
 
 
-def at_configuration(table: Tensor, index: Tensor | None) -> Tensor:
-    """Rows (n, outputs) of a table (n, configurations, outputs); index (n,) or None where there is only one configuration."""
-    if index is None:
-        return table[:, 0]
-    return table.gather(1, index[:, None, None].expand(-1, 1, table.shape[-1]))[:, 0]
+def check_sizes(network: CoagentNetwork, shapes: Mapping[str, tuple[int, ...]], critic_shape: tuple[int, ...]) -> None:
+    """Raise ValueError naming the coagent whose head would have more than `MAX_LOGITS` logits, or whose values would be as many."""
+    for name, shape in (*shapes.items(), (f"{network.action[0]} (its critic)", critic_shape)):
+        if math.prod(shape) > MAX_LOGITS:
+            raise ValueError(
+                f"coagent {name!r} would need {math.prod(shape):,} logits, one for each of {shape}: let it read fewer outputs "
+                f"(at most {MAX_LOGITS:,})"
+            )
+    for turn in network.plan(network.critic_inputs):
+        if turn.num_values > MAX_LOGITS:
+            raise ValueError(
+                f"coagent {turn.name!r}: {len(turn.live)} outputs of coagents before it still matter when it runs, {turn.live}, and there "
+                f"would be {turn.num_values:,} values at each step (at most {MAX_LOGITS:,}): put coagents nearer to those that read them, "
+                "or let them read fewer"
+            )
 
 
 def make_module(network: CoagentNetwork, spec: ObservationSpec, settings: Settings, encoder: nn.Module | None) -> CoagentModule:
@@ -119,11 +151,15 @@ def make_module(network: CoagentNetwork, spec: ObservationSpec, settings: Settin
         torch.zeros(1, device=settings.device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device={settings.device!r}: torch cannot compute there ({str(error).splitlines()[0]})") from error
-    with seeded(settings.seed, "encoder"):
-        encoder = (encoder or Encoder(spec, settings.hidden_sizes)).to(settings.device, dtype)
+    inputs: nn.Module = nn.Identity()  # an encoder of one's own takes the observations themselves
+    if encoder is None:
+        inputs = Numbers(spec, dtype)
+        with seeded(settings.seed, "encoder"):
+            encoder = Encoder(sum(leaf.size for leaf in spec.leaves), settings.hidden_sizes)
+    encoder = encoder.to(settings.device, dtype)
     with torch.no_grad():
-        num_features = encoder(spec.state(spec.blank(settings.device))).shape[-1]
-    return CoagentModule(network, encoder, num_features, settings.seed).to(settings.device, dtype)
+        num_features = encoder(inputs(spec.state(spec.blank(settings.device)))).shape[-1]
+    return CoagentModule(network, inputs, encoder, num_features, settings.seed).to(settings.device, dtype)
 
 
 class _Head(nn.Linear):
@@ -139,9 +175,6 @@ class _Table(nn.Module):
     def __init__(self, num_logits: int):
         super().__init__()
         self.logits = nn.Parameter(torch.zeros(num_logits))
-
-    def forward(self, features: Tensor) -> Tensor:
-        return self.logits.expand(len(features), -1)
 
 
 @contextmanager

@@ -18,9 +18,10 @@ Arrays = dict[str, np.ndarray]
 Generators = Mapping[str, torch.Generator]
 
 
-def to_arrays(generators: Generators, running: Running) -> Arrays:
-    """Everything that the next rollout depends on, but for the parameters."""
+def to_arrays(generators: Generators, running: Running, stages: Mapping[str, Any]) -> Arrays:
+    """Everything that the next update depends on, but for the parameters; stages: what keeps a state of its own."""
     arrays = {f"generator/{name}": generator.get_state().numpy() for name, generator in generators.items()}
+    arrays |= {f"stage/{stage}/{name}": x for stage, part in stages.items() for name, x in part.to_arrays().items()}
     env: Any = running.env
     if _has_arrays(env):
         # but for the seeds, Python's integers, that name the levels: a reset brings them back
@@ -30,10 +31,14 @@ def to_arrays(generators: Generators, running: Running) -> Arrays:
     return arrays
 
 
-def from_arrays(arrays: Arrays, generators: Generators, running: Running, spec: ObservationSpec) -> None:
-    """Put generators and `running`, which has just been started from the same seed, where `to_arrays` found them."""
+def from_arrays(arrays: Arrays, generators: Generators, running: Running, spec: ObservationSpec, stages: Mapping[str, Any]) -> None:
+    """Put generators, stages and `running`, which has just been started from the same seed, where `to_arrays` found them."""
     for name, generator in generators.items():
         generator.set_state(torch.from_numpy(arrays[f"generator/{name}"]))
+    for stage, part in stages.items():
+        prefix = f"stage/{stage}/"
+        if kept := {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}:
+            part.from_arrays(kept)  # a stage that was not there when the agent was saved starts anew
     env: Any = running.env
     if "start" not in arrays or not _has_arrays(env):
         return

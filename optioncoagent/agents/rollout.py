@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from gymnasium.vector import AutoresetMode, VectorEnv
 from torch import Tensor
 
 from optioncoagent.agents.environments import autoreset_mode
-from optioncoagent.agents.modules import CoagentModule, derive_seed
+from optioncoagent.agents.modules import CoagentModule, Linear, derive_seed
 from optioncoagent.agents.observations import ObservationSpec, Tensors
-from optioncoagent.agents.sweep import configuration, gate
+from optioncoagent.agents.sweep import at_configuration, configuration, gate
 from optioncoagent.network import CoagentNetwork, LocalState
 
 Outputs = dict[str, Tensor]  # {coagent: (n,) int}
@@ -30,7 +31,8 @@ class Rollout:
     observation: leaves. start: first step of an episode? valid: was the action taken (False for the reset step of a NEXT_STEP
     environment)? age: steps since the episode began. previous, outputs, executed: {coagent: tensor}. reward. terminated, truncated:
     how step t ended. last: leaves (num_envs, ...), the observations after the last step; final_index: (k, 2), the (t, i) of truncated
-    steps, and final_observation their leaves (k, ...), the observations on which they ended.
+    steps, and final_observation their leaves (k, ...), the observations on which they ended. hidden: (num_steps + 1, num_envs, ...), the
+    hidden state before each step and after the last, None for a network without recurrence.
     """
 
     observation: Tensors
@@ -46,6 +48,7 @@ class Rollout:
     last: Tensors
     final_index: Tensor
     final_observation: Tensors | None
+    hidden: Tensor | None
 
 
 @dataclass
@@ -59,6 +62,7 @@ class Running:
     age: Tensor
     outputs: Outputs
     episode_return: np.ndarray
+    hidden: Tensor | None = None
     finished: list[tuple[float, int]] = field(default_factory=list)  # (return, length) of episodes that ended in the last rollout
     seconds: float = 0.0  # spent inside the environment in the last rollout
 
@@ -70,14 +74,17 @@ class Sampler:
         self.network = network
         self.device = device
         self.generators = {name: torch.Generator(device).manual_seed(derive_seed(seed, name)) for name in network.names}
+        self.laws = {name: torch.as_tensor(network.initial(name), device=device) for name in network.names}
 
-    def uniform(self, name: str, n: int) -> Tensor:
-        return torch.rand(n, generator=self.generators[name], device=self.device)
+    def uniforms(self, num_steps: int, n: int) -> Tensor:
+        """All that so many steps of n environments need, (num_steps, coagents, 3, n): for an output, for whether the coagent executes,
+        and for its output before a first step."""
+        parts = [torch.rand(num_steps, 3, n, generator=generator, device=self.device) for generator in self.generators.values()]
+        return torch.stack(parts, dim=1)
 
-    def initial(self, n: int) -> Outputs:
-        """Outputs before the first step, drawn from h_0."""
-        laws = {name: torch.as_tensor(self.network.initial(name), device=self.device) for name in self.network.names}
-        return {name: draw(law, self.uniform(name, n)) for name, law in laws.items()}
+    def initial(self, uniforms: Tensor) -> Outputs:
+        """Outputs before the first step, drawn from h_0 with the uniforms (coagents, 3, n) of one step."""
+        return {name: draw(law, uniform[2]) for (name, law), uniform in zip(self.laws.items(), uniforms, strict=True)}
 
 
 def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
@@ -87,26 +94,34 @@ def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
 
 
 def tick(
-    module: CoagentModule, sampler: Sampler, state: Any, start: Tensor, previous: Outputs, deterministic: bool = False
+    module: CoagentModule,
+    features: Tensor,
+    heads: Linear,
+    uniforms: Tensor,
+    state: Any,
+    start: Tensor,
+    previous: Outputs,
+    deterministic: bool = False,
 ) -> tuple[Outputs, Outputs]:
-    """Run the coagents once, in order: {name: outputs (n,)}, {name: executed (n,) bool}. deterministic: argmax of each policy; gates
-    are still sampled.
+    """Run the coagents once, in order: {name: outputs (n,)}, {name: executed (n,) bool}.
+
+    features (n, f) of the observations `state`; heads: `module.heads()`; uniforms (coagents, 3, n) of `Sampler`. deterministic: argmax of
+    each policy; gates are still sampled.
     """
-    network, n = module.network, len(start)
-    features = module.features(state)
+    network = module.network
+    columns = F.linear(features, *heads)
     outputs: Outputs = {}
     executed: Outputs = {}
-    for k, coagent in enumerate(network.coagents):
-        log_policy = module.log_policy(coagent.name, features, configuration(network, coagent.name, outputs, previous))
-        uniform = sampler.uniform(coagent.name, n)
-        output = log_policy.argmax(dim=-1) if deterministic else draw(log_policy.exp(), uniform)
-        beta = gate(network, k, LocalState(start, state, outputs, previous), log_policy.dtype)
+    for k, (name, uniform) in enumerate(zip(network.names, uniforms, strict=True)):
+        logits = at_configuration(module.logits(name, columns), configuration(network, name, outputs, previous))
+        output = logits.argmax(dim=-1) if deterministic else draw(logits.softmax(dim=-1), uniform[0])
+        beta = gate(network, k, LocalState(start, state, outputs, previous), logits.dtype)
         if isinstance(beta, float) and beta == 1.0:
             executes = torch.ones_like(start)
         else:
-            executes = sampler.uniform(coagent.name, n) < beta
-            output = torch.where(executes, output, previous[coagent.name])
-        outputs[coagent.name], executed[coagent.name] = output, executes
+            executes = uniform[1] < beta
+            output = torch.where(executes, output, previous[name])
+        outputs[name], executed[name] = output, executes
     return outputs, executed
 
 
@@ -116,17 +131,20 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
     network, env, n = module.network, running.env, len(running.start)
     same_step = autoreset_mode(env) == AutoresetMode.SAME_STEP
     device = running.start.device
+    uniforms, heads, hidden = sampler.uniforms(num_steps, n), module.heads(), [running.hidden]
     steps: list[dict[str, Any]] = []
     final_index: list[tuple[int, int]] = []
     final_observations: list[Any] = []
     running.finished, running.seconds = [], 0.0
     for t in range(num_steps):
         # the coagents run
-        previous = running.outputs
+        previous, state = running.outputs, spec.state(running.observation)
         if bool(running.start.any()):
-            initial = sampler.initial(n)
+            initial = sampler.initial(uniforms[t])
             previous = {name: torch.where(running.start, initial[name], previous[name]) for name in network.names}
-        outputs, executed = tick(module, sampler, spec.state(running.observation), running.start, previous)
+        features, running.hidden = module.features(state, running.start, running.hidden)
+        outputs, executed = tick(module, features, heads, uniforms[t], state, running.start, previous)
+        hidden.append(running.hidden)
 
         # the environment steps
         action = network.joint_action(outputs).cpu().numpy() + env.single_action_space.start  # type: ignore[attr-defined]
@@ -166,7 +184,8 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
     stacked = {key: _stack([step[key] for step in steps], device) for key in steps[0]}
     final = spec.tensors(spec.stack(final_observations), device) if final_observations else None
     index = torch.tensor(final_index, dtype=torch.long, device=device).reshape(-1, 2)
-    return Rollout(**stacked, last=running.observation, final_index=index, final_observation=final)
+    held = None if running.hidden is None else torch.stack(hidden)
+    return Rollout(**stacked, last=running.observation, final_index=index, final_observation=final, hidden=held)
 
 
 def _stack(parts: list[Any], device: torch.device) -> Any:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -38,18 +39,17 @@ def sweep(
     the value of each output of coagent k (Q_β of option-critic's first coagent), W_m the critic. A cost is charged where its coagent
     executes, not at the first step.
     """
-    live, values = network.live(network.critic_inputs), [q]
-    for k in reversed(range(len(network.coagents))):
-        coagent, both = network.coagents[k], (*live[k], network.names[k])
-        w = values[0].along(both)
+    values = [q]
+    for k, turn in reversed([*enumerate(network.plan(network.critic_inputs))]):
+        w = values[0].along((*turn.live, turn.name))
         # W_{k-1} = β_k [ Σ_u π_k(u) W_k(u) − c_k ] + (1 − β_k) W_k(previous u)
-        value = (policies[coagent.name].along(both) * w).sum(dim=-2)
-        if coagent.cost:
-            value = value - coagent.cost * (~start).to(w.dtype)
-        beta = gate_on_axes(network, k, live[k], start, state, previous, w.dtype)
+        value = (policies[turn.name].along((*turn.live, turn.name)) * w).sum(dim=-2)
+        if turn.cost:
+            value = value - turn.cost * (~start).to(w.dtype)
+        beta = gate_on_axes(network, k, turn.live, start, state, previous, w.dtype)
         if not (isinstance(beta, float) and beta == 1.0):
-            value = beta * value + (1 - beta) * select(w, len(live[k]), previous[coagent.name]).squeeze(-2)
-        values.insert(0, OnAxes(live[k], value))
+            value = beta * value + (1 - beta) * select(w, len(turn.live), previous[turn.name]).squeeze(-2)
+        values.insert(0, OnAxes(turn.live, value))
     return values
 
 
@@ -72,17 +72,21 @@ def gate_on_axes(
 
 def gate(network: CoagentNetwork, k: int, x: LocalState, dtype: torch.dtype) -> float | Tensor:
     """Execution probability of coagent k on local states, a float if it is constant."""
-    coagent = network.coagents[k]
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)  # so that 0.3 * x.start has the precision of the rest
-    try:
-        beta = execution_probability(coagent, x)
-    finally:
-        torch.set_default_dtype(default)
+    coagent, touched = network.coagents[k], network.touched[network.names[k]]
     if not callable(coagent.executes):
-        return float(beta)
-    beta = torch.as_tensor(beta, device=x.start.device).to(dtype)
-    return check_probability(coagent.name, beta) if network.touched[coagent.name].state else beta
+        return float(coagent.executes)
+    if touched.state:  # what it makes of the observations has the precision of the observations
+        beta = torch.as_tensor(execution_probability(coagent, x), device=x.start.device).to(dtype)
+        return check_probability(coagent.name, beta)
+    fields = [x.start] * touched.start + [x.upstream[name] for name in touched.upstream] + [x.previous[name] for name in touched.previous]
+    table = _execution_table(network, coagent.name, x.start.device, dtype)
+    return table[tuple(field.long() for field in fields)] if fields else float(table)
+
+
+@lru_cache(maxsize=1024)
+def _execution_table(network: CoagentNetwork, name: str, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """`CoagentNetwork.execution_table` of a coagent that does not touch the state."""
+    return torch.as_tensor(network.execution_table(name, 1), device=device, dtype=dtype)
 
 
 def policy_on_axes(network: CoagentNetwork, name: str, table: Tensor, previous: Mapping[str, Tensor]) -> OnAxes:
@@ -117,6 +121,13 @@ def at_outputs(w: OnAxes, outputs: Mapping[str, Tensor]) -> Tensor:
         if name in outputs:
             values = select(values, axis, outputs[name])
     return values.reshape(-1, values.shape[-1])
+
+
+def at_configuration(table: Tensor, index: Tensor | None) -> Tensor:
+    """Rows (n, outputs) of a table (n, configurations, outputs); index (n,) or None where there is only one configuration."""
+    if index is None:
+        return table[:, 0]
+    return table.gather(1, index[:, None, None].expand(-1, 1, table.shape[-1]))[:, 0]
 
 
 def configuration(network: CoagentNetwork, name: str, outputs: Mapping[str, Tensor], previous: Mapping[str, Tensor]) -> Tensor | None:
