@@ -1,8 +1,8 @@
 """Claim: describing what is learned as a coagent network costs little over the bare network.
 
 CPU time of learning from one rollout with default settings (sweep, λ-returns, gradient forms, eight epochs of minibatches, metrics) against
-forward, backward, clipping and Adam of a network of the same widths on as many minibatches; CPU time of acting for 16 environments (`collect`
-less the environments) against the forward passes of that network. Least of several updates, on one thread.
+forward, backward, clipping and Adam of a network of the same widths on as many minibatches; CPU time of acting for 16 environments
+(`collect` less the environments) against the forward passes of that network. Least of several updates, on one thread.
 
     python benchmarks/learner_speed.py [--env-id MiniGrid-DoorKey-5x5-v0] [--minibatches 256 1024] [--num-options 4]
 """
@@ -43,11 +43,11 @@ def bare(agent: oc.OptionCritic) -> nn.Sequential:
 
 
 def learning(network: nn.Sequential, size: int) -> float:
-    """CPU seconds of as many steps of Adam as one update takes."""
+    """CPU seconds of as many steps of Adam as one update takes, on as much data."""
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, eps=1e-5, fused=True)
-    x = torch.rand(size, network[0].in_features)
+    minibatches = torch.rand(NUM_MINIBATCHES, size, network[0].in_features)
     began = time.process_time()
-    for _ in range(NUM_MINIBATCHES * EPOCHS):
+    for x in [*minibatches] * EPOCHS:
         optimizer.zero_grad(set_to_none=True)
         network(x).square().mean().backward()
         nn.utils.clip_grad_norm_(network.parameters(), 0.5)

@@ -16,7 +16,6 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
@@ -170,11 +169,10 @@ class CoagentActorCritic:
     def _epoch(self, rollout: Rollout, batch: Batch) -> list[Tensor]:
         """One pass over a rollout: the losses of each minibatch."""
         cut = by_step if rollout.hidden is None else by_environment
-        rows = cut(rollout.valid, self.settings.num_minibatches, self.shuffle)
-        shuffled, first, seen = batch[torch.cat(rows)], 0, []
-        for size in map(len, rows):
+        seen = []
+        for steps in cut(rollout.valid, self.settings.num_minibatches, self.shuffle):
             # compute losses
-            parts = self.losses(shuffled[first : first + size])
+            parts = self.losses(batch.at(steps))
             # backward pass
             self.optimizer.zero_grad(set_to_none=True)
             parts.sum().backward()
@@ -183,7 +181,6 @@ class CoagentActorCritic:
                 raise ValueError("the gradient is no longer finite: a smaller learning_rate, or smaller rewards, may help")
             self.optimizer.step()
             seen.append(parts.detach())
-            first += size
         return seen
 
     def losses(self, batch: Batch) -> Tensor:
@@ -191,14 +188,10 @@ class CoagentActorCritic:
         critic."""
         settings = self.settings
         features, _ = self.module.encode(batch.inputs, batch.start, batch.hidden)
-        columns = F.linear(features, *self.module.heads()).gather(1, batch.columns)
-        log_new, q = losses.log_policies(columns[:, :-1], self.network.num_outputs), columns[:, -1]
-        # E_t^i [ weight_t Σ_u w_u A_u ρ_u, clipped, − ent_coef Σ_u π_u ln π_u ]; weight_t: by default one over the scale of the advantages
-        objective = losses.clipped_objective(log_new, batch.log_old, batch.advantage, settings.clip_coef)
-        bonus = -settings.ent_coef * batch.executed * log_new.exp() * log_new
-        outputs = -(objective + bonus).mean(dim=0)
-        critic = settings.vf_coef * (batch.valid * (q - batch.target).square()).mean()
-        return torch.stack([*(part.sum() for part in outputs.split(self.network.num_outputs)), critic])
+        read = self.module.readout(features).gather(0, batch.rows.T.contiguous())
+        coefs = losses.Coefs(settings.clip_coef, settings.ent_coef, settings.vf_coef)
+        parts: Tensor = losses.Losses.apply(read, batch, self.network.num_outputs, coefs)
+        return parts
 
     # Acting
 
@@ -264,9 +257,9 @@ class CoagentActorCritic:
         tensors = self.spec.tensors(observation if batched else self.spec.stack([observation]), self.settings.device)
         tables = {}
         with torch.no_grad():
-            columns = F.linear(self.module.features(self.spec.state(tensors))[0], *self.module.heads())
+            readout = self.module.readout(self.module.features(self.spec.state(tensors))[0])
             for name, shape in self.module.shapes.items():
-                table = self.module.logits(name, columns).softmax(dim=-1).reshape(-1, *shape).cpu().numpy()
+                table = self.module.logits(name, readout).softmax(dim=1).permute(2, 0, 1).reshape(-1, *shape).cpu().numpy()
                 tables[name] = table if batched and self.network[name].observes else table[0]
         return tables
 

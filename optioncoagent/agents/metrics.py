@@ -27,7 +27,7 @@ def coagents(network: CoagentNetwork, rollout: Rollout, batch: Batch) -> dict[st
     row: dict[str, Tensor] = {}
     valid = rollout.valid.flatten()
     outputs = {name: rollout.outputs[name].flatten() for name in network.names}
-    for coagent, log_old in zip(network.coagents, batch.log_old.split(network.num_outputs, dim=-1), strict=True):
+    for coagent, log_old in zip(network.coagents, batch.log_old.T.split(network.num_outputs), strict=True):
         name, executed = coagent.name, rollout.executed[coagent.name].flatten() & valid
         entropies, probabilities = entropy(log_old), _mean(log_old.exp(), executed)
         row[f"{name}/executed"] = _mean(executed, valid)
@@ -42,5 +42,5 @@ def coagents(network: CoagentNetwork, rollout: Rollout, batch: Batch) -> dict[st
 
 
 def _mean(x: Tensor, where: Tensor) -> Tensor:
-    """Mean over the rows of x, (n,) or (n, k), for which `where` (n,) holds; NaN if there are none."""
-    return (where.double() @ x.double()) / where.sum()
+    """Mean over the last axis of x, (…, n), of those for which `where` (n,) holds; NaN if there are none."""
+    return (x.double() @ where.double()) / where.sum()

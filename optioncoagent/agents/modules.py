@@ -18,27 +18,30 @@ from optioncoagent.agents.settings import Settings
 from optioncoagent.network import CoagentNetwork
 
 SCALE = {"grid": 1 / 10, "pixels": 1 / 255}  # bytes to about [0, 1]; MiniGrid's codes end at 10
-Linear = tuple[Tensor, Tensor]  # weights (columns, f), biases (columns,)
+Linear = tuple[Tensor, Tensor]  # weights (rows, f), biases (rows,)
 MAX_LOGITS = 100_000  # a head larger than this is a mistake in the description, not a policy
 
 
 class Numbers(nn.Module):
     """All leaves of an observation side by side in one row of numbers, (n, size): indicators, and numbers scaled to order one."""
 
+    scale: Tensor
+
     def __init__(self, spec: ObservationSpec, dtype: torch.dtype):
         super().__init__()
         self.leaves, self.dtype = spec.leaves, dtype
+        scale = torch.cat([torch.full((leaf.size,), SCALE.get(leaf.kind, 1.0), dtype=dtype) for leaf in spec.leaves])
+        self.register_buffer("scale", scale, persistent=False)
 
     def forward(self, state: Tensor | Tensors) -> Tensor:
         tensors = {"": state} if isinstance(state, Tensor) else state
-        return torch.cat([numbers(leaf.kind, tensors[leaf.path], leaf.size, self.dtype) for leaf in self.leaves], dim=-1)
+        rows = [_flat(leaf.kind, tensors[leaf.path], leaf.size) for leaf in self.leaves]
+        return torch.cat(rows, dim=-1).to(self.dtype).mul_(self.scale)
 
 
-def numbers(kind: str, x: Tensor, size: int, dtype: torch.dtype) -> Tensor:
-    """One leaf as numbers, (n, size)."""
-    if kind == "discrete":
-        return F.one_hot(x, size).to(dtype)
-    return x.flatten(1).to(dtype) * SCALE.get(kind, 1.0)
+def _flat(kind: str, x: Tensor, size: int) -> Tensor:
+    """One leaf as a row of numbers, (n, size), in as few bytes as it has."""
+    return F.one_hot(x, size).to(torch.uint8) if kind == "discrete" else x.flatten(1)
 
 
 class Encoder(nn.Module):
@@ -76,13 +79,13 @@ class CoagentModule(nn.Module):
         self.policies = nn.ModuleDict()
         for name, shape in self.shapes.items():
             with seeded(seed, name):  # a head starts the same whatever other heads there are
-                observes = network[name].observes
-                self.policies[f"policy_{name}"] = _Head(num_features, math.prod(shape), 0.01) if observes else _Table(math.prod(shape))
+                size, observes = math.prod(shape), network[name].observes
+                self.policies[f"policy_{name}"] = _Head(num_features, size, 0.01) if observes else _Table(num_features, size)
         with seeded(seed, "critic"):
             self.critic = _Head(num_features, math.prod(self.critic_shape), 0.01)  # about 0: a made-up value misleads every coagent
         ends = list(accumulate((math.prod(shape) for shape in self.shapes.values()), initial=0))
-        self.first_column = dict(zip(network.names, ends, strict=False))  # of each head in what `heads` makes of features
-        self.critic_column = ends[-1]
+        self.first_row = dict(zip(network.names, ends, strict=False))  # of each head's logits in a readout
+        self.critic_row = ends[-1]
 
     def features(self, state: Any, start: Tensor | None = None, hidden: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Features (n, f) of observations, and the hidden state after them: see `encode`."""
@@ -96,32 +99,29 @@ class CoagentModule(nn.Module):
         return self.encoder(x).to(self.critic.weight.dtype), hidden
 
     def heads(self) -> Linear:
-        """All policies in order and the critic as one linear layer: weights (columns, f) and biases (columns,). Weights are zero where a
-        coagent does not observe."""
-        weights, biases = [], []
-        for head in (*self.policies.values(), self.critic):
-            if isinstance(head, _Table):
-                weights.append(self.critic.weight.new_zeros(len(head.logits), self.critic.in_features))
-                biases.append(head.logits)
-            else:
-                weights.append(head.weight)
-                biases.append(head.bias)
+        """All policies in order and then the critic as one linear layer. Weights are zero where a coagent does not observe."""
+        heads: list[Any] = [*(self.policies[f"policy_{name}"] for name in self.network.names), self.critic]
+        weights, biases = zip(*(head.linear() for head in heads), strict=True)
         return torch.cat(weights), torch.cat(biases)
 
-    def logits(self, name: str, columns: Tensor) -> Tensor:
-        """Logits of a coagent for every configuration it may read, (n, configurations, outputs), out of all columns that `heads` gives."""
-        shape, first = self.shapes[name], self.first_column[name]
-        return columns[:, first : first + math.prod(shape)].reshape(len(columns), -1, shape[-1])
+    def readout(self, features: Tensor, heads: Linear | None = None) -> Tensor:
+        """All logits of all coagents and then all values of the critic, (rows, n); heads: `heads()`, if they are there already."""
+        weight, bias = heads or self.heads()
+        return torch.addmm(bias[:, None], weight, features.T)
 
-    def columns_of(self, name: str, configuration: Tensor | None) -> Tensor:
-        """Which columns of `heads` are a coagent's logits in the configurations (n,) that it is in, (n, outputs); (1, outputs) for None."""
+    def logits(self, name: str, readout: Tensor) -> Tensor:
+        """Logits of a coagent for every configuration it may read, (configurations, outputs, n)."""
+        shape, first = self.shapes[name], self.first_row[name]
+        return readout[first : first + math.prod(shape)].reshape(-1, shape[-1], readout.shape[-1])
+
+    def q(self, readout: Tensor) -> Tensor:
+        """Q(s, K) for every K, (number of configurations of K, n)."""
+        return readout[self.critic_row :]
+
+    def rows_of(self, name: str, configuration: Tensor) -> Tensor:
+        """Which rows of a readout are a coagent's logits in the configurations (n,) that it is in, (outputs, n)."""
         outputs = self.shapes[name][-1]
-        columns = self.first_column[name] + torch.arange(outputs, device=self.critic.bias.device)
-        return columns[None] if configuration is None else columns + outputs * configuration[:, None]
-
-    def q(self, columns: Tensor) -> Tensor:
-        """Q(s, K) for every K, (n, number of configurations of K), out of all columns that `heads` gives."""
-        return columns[:, self.critic_column :]
+        return self.first_row[name] + outputs * configuration + torch.arange(outputs, device=configuration.device)[:, None]
 
 
 def check_sizes(network: CoagentNetwork, shapes: Mapping[str, tuple[int, ...]], critic_shape: tuple[int, ...]) -> None:
@@ -168,13 +168,20 @@ class _Head(nn.Linear):
         nn.init.orthogonal_(self.weight, gain)
         nn.init.zeros_(self.bias)
 
+    def linear(self) -> Linear:
+        return self.weight, self.bias
+
 
 class _Table(nn.Module):
     """Logits of a coagent that does not look at the observation."""
 
-    def __init__(self, num_logits: int):
+    def __init__(self, num_features: int, num_logits: int):
         super().__init__()
+        self.num_features = num_features
         self.logits = nn.Parameter(torch.zeros(num_logits))
+
+    def linear(self) -> Linear:
+        return self.logits.new_zeros(len(self.logits), self.num_features), self.logits
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from gymnasium.vector import AutoresetMode, VectorEnv
 from torch import Tensor
 
@@ -74,7 +73,7 @@ class Sampler:
         self.network = network
         self.device = device
         self.generators = {name: torch.Generator(device).manual_seed(derive_seed(seed, name)) for name in network.names}
-        self.laws = {name: torch.as_tensor(network.initial(name), device=device) for name in network.names}
+        self.laws = {name: torch.as_tensor(network.initial(name), device=device)[:, None] for name in network.names}
 
     def uniforms(self, num_steps: int, n: int) -> Tensor:
         """All that so many steps of n environments need, (num_steps, coagents, 3, n): for an output, for whether the coagent executes,
@@ -88,9 +87,8 @@ class Sampler:
 
 
 def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
-    """Sample from (n, outputs) or (outputs,) probabilities by inversion, (n,) int."""
-    below = probabilities.cumsum(dim=-1)[..., :-1] <= uniform[:, None]
-    return below.sum(dim=-1)
+    """Sample from probabilities (outputs, n) or (outputs, 1) by inversion, (n,) int."""
+    return (probabilities.cumsum(dim=0)[:-1] <= uniform).sum(dim=0)
 
 
 def tick(
@@ -109,12 +107,12 @@ def tick(
     each policy; gates are still sampled.
     """
     network = module.network
-    columns = F.linear(features, *heads)
+    readout = module.readout(features, heads)
     outputs: Outputs = {}
     executed: Outputs = {}
     for k, (name, uniform) in enumerate(zip(network.names, uniforms, strict=True)):
-        logits = at_configuration(module.logits(name, columns), configuration(network, name, outputs, previous))
-        output = logits.argmax(dim=-1) if deterministic else draw(logits.softmax(dim=-1), uniform[0])
+        logits = at_configuration(module.logits(name, readout), configuration(network, name, outputs, previous))
+        output = logits.argmax(dim=0) if deterministic else draw(logits.softmax(dim=0), uniform[0])
         beta = gate(network, k, LocalState(start, state, outputs, previous), logits.dtype)
         if isinstance(beta, float) and beta == 1.0:
             executes = torch.ones_like(start)
@@ -184,7 +182,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
     stacked = {key: _stack([step[key] for step in steps], device) for key in steps[0]}
     final = spec.tensors(spec.stack(final_observations), device) if final_observations else None
     index = torch.tensor(final_index, dtype=torch.long, device=device).reshape(-1, 2)
-    held = None if running.hidden is None else torch.stack(hidden)
+    held = None if running.hidden is None else torch.stack([h for h in hidden if h is not None])
     return Rollout(**stacked, last=running.observation, final_index=index, final_observation=final, hidden=held)
 
 

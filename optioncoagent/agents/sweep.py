@@ -90,18 +90,18 @@ def _execution_table(network: CoagentNetwork, name: str, device: torch.device, d
 
 
 def policy_on_axes(network: CoagentNetwork, name: str, table: Tensor, previous: Mapping[str, Tensor]) -> OnAxes:
-    """π of a coagent on axes, from its table (n, configurations, outputs), with the outputs of the step before gathered."""
+    """π of a coagent on axes, from its table (configurations, outputs, n), with the outputs of the step before gathered."""
     coagent = network[name]
     upstream = math.prod(network[other].num_outputs for other in coagent.upstream)
-    table = table.reshape(len(table), upstream, -1, coagent.num_outputs)
+    table = table.reshape(upstream, -1, *table.shape[1:])
     index = joint_index(network, coagent.previous, previous)
     if index is not None:  # gather the previous outputs
-        table = table.gather(2, index.reshape(-1, 1, 1, 1).expand(-1, table.shape[1], 1, table.shape[3]))
+        table = table.gather(1, index.expand(upstream, 1, table.shape[2], -1))
     return _on_axes(network, table, (*coagent.upstream, name))
 
 
 def critic_on_axes(network: CoagentNetwork, q: Tensor) -> OnAxes:
-    """Q(s, K), (n, configurations of K), on axes."""
+    """Q(s, K), (configurations of K, n), on axes."""
     return _on_axes(network, q, network.critic_inputs)
 
 
@@ -124,10 +124,8 @@ def at_outputs(w: OnAxes, outputs: Mapping[str, Tensor]) -> Tensor:
 
 
 def at_configuration(table: Tensor, index: Tensor | None) -> Tensor:
-    """Rows (n, outputs) of a table (n, configurations, outputs); index (n,) or None where there is only one configuration."""
-    if index is None:
-        return table[:, 0]
-    return table.gather(1, index[:, None, None].expand(-1, 1, table.shape[-1]))[:, 0]
+    """A table (configurations, outputs, n) in the configurations (n,) that a coagent is in, (outputs, n); None if there is only one."""
+    return table[0] if index is None else table.gather(0, index.expand(1, *table.shape[1:]))[0]
 
 
 def configuration(network: CoagentNetwork, name: str, outputs: Mapping[str, Tensor], previous: Mapping[str, Tensor]) -> Tensor | None:
@@ -148,7 +146,7 @@ def joint_index(network: CoagentNetwork, names: tuple[str, ...], outputs: Mappin
 
 
 def _on_axes(network: CoagentNetwork, table: Tensor, order: tuple[str, ...]) -> OnAxes:
-    """A table (n, …), its outputs in C order over the coagents in `order`, on axes."""
+    """A table (…, n), its outputs in C order over the coagents in `order`, on axes."""
     names = tuple(name for name in network.names if name in order)
-    table = table.reshape(len(table), *(network[name].num_outputs for name in order))
-    return OnAxes(names, table.permute(*(1 + order.index(name) for name in names), 0))
+    table = table.reshape(*(network[name].num_outputs for name in order), table.shape[-1])
+    return OnAxes(names, table.permute(*(order.index(name) for name in names), -1))

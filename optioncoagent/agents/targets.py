@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from optioncoagent.agents import losses
@@ -26,19 +25,19 @@ STEPS = ("observation", "start", "valid", "age", "previous", "outputs", "execute
 
 @dataclass(frozen=True)
 class Batch:
-    """Steps to learn from, flattened to (B, ...); outputs of all coagents, U in number, lie side by side in the order of the network.
+    """B steps to learn from, the first axis; the outputs of all coagents, U in number, lie side by side in the order of the network.
 
-    inputs: what the encoder takes; start, hidden: where an episode begins, and the hidden state before the step, or None. columns:
-    (B, U + 1) int, of `CoagentModule.heads`: the logits of every coagent in the configuration that it read, and Q(S_t, K_t). log_old:
-    (B, U), ln π_old. advantage: (B, U), of every output in its coagent's gradient form, with everything that the step's gradient is
-    weighted with: zero where the coagent did not execute. executed: (B, U), 1 where it did, else 0. target: (B,), λ-return for Q(S_t, K_t).
-    valid: (B,), 1 where there is something to learn from, else 0; so are then executed and advantage.
+    inputs: what the encoder takes; start, hidden: where an episode begins, and the hidden state before the step, or None. rows: (B, U + 1),
+    which of the readout's rows the step is about: every coagent's logits in the configuration that it read, and Q(S_t, K_t). log_old:
+    (B, U), ln π_old. advantage: (B, U), of every output in its coagent's gradient form, with everything that the gradient is weighted
+    with: zero where the coagent did not execute. executed: (B, U), 1 where it did, else 0. target: (B,), λ-return for Q(S_t, K_t). valid:
+    (B,), 1 where there is something to learn from, else 0; so are then executed and advantage.
     """
 
     inputs: Any
     start: Tensor
     hidden: Tensor | None
-    columns: Tensor
+    rows: Tensor
     log_old: Tensor
     advantage: Tensor
     executed: Tensor
@@ -48,15 +47,16 @@ class Batch:
     def __len__(self) -> int:
         return len(self.target)
 
-    def __getitem__(self, index: Tensor | slice) -> Batch:
-        return _map(self, lambda x: x[index])
+    def at(self, steps: Tensor) -> Batch:
+        """These of its steps, (b,) int."""
+        return _map(self, lambda x: x.index_select(0, steps))
 
 
 @dataclass(frozen=True)
 class Values:
-    """What the parameters that acted say of steps (B,): all columns of the heads, {name: π on axes}, W_0 … W_m."""
+    """What the parameters that acted say of n steps: the readout (rows, n), {name: π on axes}, W_0 … W_m."""
 
-    columns: Tensor
+    readout: Tensor
     policies: dict[str, OnAxes]
     values: list[OnAxes]
 
@@ -82,28 +82,29 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
     weight = settings.gamma ** flat.age.to(q.dtype) if settings.discount_weighting else torch.ones_like(q)
     if settings.normalize_advantages:
         weight = weight / (advantage[flat.valid].std(correction=0) + 1e-8)
-    executed = torch.cat([(flat.executed[c.name] & flat.valid)[:, None].expand(-1, c.num_outputs) for c in network.coagents], dim=-1)
-    columns = learned_columns(module, flat)
+    advantage_of = torch.cat(gradient_forms(network, flat, forms, at, q, advantage))
+    executed = torch.cat([(flat.executed[c.name] & flat.valid).expand(c.num_outputs, -1) for c in network.coagents]).to(q.dtype)
+    rows = learned_rows(module, flat)
     return Batch(
         inputs=inputs,
         start=flat.start,
         hidden=hidden,
-        columns=columns,
-        log_old=losses.log_policies(at.columns.gather(1, columns[:, :-1]), network.num_outputs),
-        advantage=weight[:, None] * executed * torch.cat(gradient_forms(network, flat, forms, at, q, advantage), dim=-1),
-        executed=executed.to(q.dtype),
+        rows=rows.T.contiguous(),
+        log_old=losses.log_policies(at.readout.gather(0, rows[:-1]), network.num_outputs).T.contiguous(),
+        advantage=(weight * executed * advantage_of).T.contiguous(),
+        executed=executed.T.contiguous(),
         target=q + advantage,
         valid=flat.valid.to(q.dtype),
     )
 
 
-def learned_columns(module: CoagentModule, flat: Rollout) -> Tensor:
-    """The columns of the heads that each step is about, (B, U + 1): see `Batch`."""
-    network, n = module.network, len(flat.start)
-    parts = [module.columns_of(name, configuration(network, name, flat.outputs, flat.previous)).expand(n, -1) for name in network.names]
+def learned_rows(module: CoagentModule, flat: Rollout) -> Tensor:
+    """The rows of the readout that each step is about, (U + 1, B): see `Batch`."""
+    network, nothing = module.network, torch.zeros_like(flat.age)
+    configurations = {name: configuration(network, name, flat.outputs, flat.previous) for name in network.names}
+    rows = [module.rows_of(name, nothing if index is None else index) for name, index in configurations.items()]
     known = joint_index(network, network.critic_inputs, flat.outputs)
-    critic = torch.full_like(parts[0][:, :1], module.critic_column)
-    return torch.cat([*parts, critic if known is None else critic + known[:, None]], dim=-1)
+    return torch.cat([*rows, (module.critic_row + (nothing if known is None else known))[None]])
 
 
 def following_values(module: CoagentModule, spec: ObservationSpec, heads: Linear, rollout: Rollout, arrival: Tensor) -> Tensor:
@@ -133,16 +134,16 @@ def advantages(network: CoagentNetwork, rollout: Rollout, settings: Settings, q:
 def gradient_forms(
     network: CoagentNetwork, flat: Rollout, forms: Mapping[str, str], at: Values, q: Tensor, advantage: Tensor
 ) -> list[Tensor]:
-    """For each coagent the advantage of every output, (B, outputs), in its gradient form."""
+    """For each coagent the advantage of every output, (outputs, B), in its gradient form."""
     made = []
     for k, coagent in enumerate(network.coagents):
         name, before = coagent.name, {earlier: flat.outputs[earlier] for earlier in network.names[:k]}
-        old = at_outputs(at.policies[name], before).T
-        w = at_outputs(at.values[k + 1], before).T.expand_as(old)  # one value for all outputs where nothing depends on this one
+        old = at_outputs(at.policies[name], before)
+        w = at_outputs(at.values[k + 1], before).expand_as(old)  # one value for all outputs where nothing depends on this one
         if forms[name] == "score":
             # return from this coagent's decision on, less its baseline Σ_u π(u) W_k(u)
             later = sum((charged(network, other, flat, q.dtype) for other in network.names[k + 1 :]), torch.zeros_like(q))
-            made.append(losses.score(flat.outputs[name], q + advantage - later - (old * w).sum(dim=-1), coagent.num_outputs))
+            made.append(losses.score(flat.outputs[name], q + advantage - later - (old * w).sum(dim=0), coagent.num_outputs))
         else:
             made.append((losses.expected if forms[name] == "expected" else losses.difference)(old, w))
     return made
@@ -163,10 +164,10 @@ def arrival_value(
 
 
 def evaluate(module: CoagentModule, heads: Linear, features: Tensor, state: Any, start: Tensor, previous: Outputs) -> Values:
-    """Policies and values of steps (B,) with these features."""
-    network, columns = module.network, F.linear(features, *heads)
-    policies = {name: policy_on_axes(network, name, module.logits(name, columns).softmax(dim=-1), previous) for name in network.names}
-    return Values(columns, policies, sweep(network, policies, critic_on_axes(network, module.q(columns)), start, state, previous))
+    """Policies and values of steps with these features (n, f)."""
+    network, readout = module.network, module.readout(features, heads)
+    policies = {name: policy_on_axes(network, name, module.logits(name, readout).softmax(dim=1), previous) for name in network.names}
+    return Values(readout, policies, sweep(network, policies, critic_on_axes(network, module.q(readout)), start, state, previous))
 
 
 def _map(x: Any, f: Any) -> Any:

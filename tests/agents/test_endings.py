@@ -14,7 +14,7 @@ from optioncoagent.agents.targets import make_batch
 def values(agent):
     """Q(0, K) for every K."""
     features, _ = agent.module.features(torch.zeros(1, dtype=torch.long))
-    return agent.module.q(torch.nn.functional.linear(features, *agent.module.heads())).detach().numpy()
+    return agent.module.q(agent.module.readout(features)).detach().numpy()
 
 
 def test_values_where_the_time_limit_is_the_only_ending():

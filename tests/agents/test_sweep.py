@@ -26,8 +26,8 @@ def test_option_critic_by_hand():
     q = torch.randn(n, options, generator=rng)
     previous = {"termination": torch.zeros(n, dtype=int), "option": torch.arange(n) % options, "action": torch.zeros(n, dtype=int)}
     start = torch.tensor([False, False, False, True, True])
-    policies = {name: policy_on_axes(network, name, table, previous) for name, table in tables.items()}
-    w = sweep(network, policies, critic_on_axes(network, q), start, torch.arange(n), previous)
+    policies = {name: policy_on_axes(network, name, table.permute(1, 2, 0), previous) for name, table in tables.items()}
+    w = sweep(network, policies, critic_on_axes(network, q.T), start, torch.arange(n), previous)
 
     before = previous["option"]
     continued = q[torch.arange(n), before]
@@ -51,8 +51,8 @@ def test_random_networks_against_enumeration(network, seed, start):
         table = policies[name][observation] if network[name].observes else policies[name]
         tables[name] = torch.as_tensor(table).reshape(1, -1, network[name].num_outputs)
     before = {name: torch.tensor([u]) for name, u in zip(network.names, previous, strict=True)}
-    on_axes = {name: policy_on_axes(network, name, table, before) for name, table in tables.items()}
-    critic = critic_on_axes(network, torch.as_tensor(q).reshape(1, -1))
+    on_axes = {name: policy_on_axes(network, name, table.permute(1, 2, 0), before) for name, table in tables.items()}
+    critic = critic_on_axes(network, torch.as_tensor(q).reshape(-1, 1))
     values = sweep(network, on_axes, critic, torch.tensor([start]), torch.tensor([observation]), before)
 
     positions = [network.names.index(name) for name in network.critic_inputs]
