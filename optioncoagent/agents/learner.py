@@ -189,8 +189,9 @@ class CoagentActorCritic:
         settings = self.settings
         features, _ = self.module.encode(batch.inputs, batch.start, batch.hidden)
         read = self.module.readout(features).gather(0, batch.rows.T.contiguous())
+        learned = batch.learned.permute(1, 2, 0).contiguous()
         coefs = losses.Coefs(settings.clip_coef, settings.ent_coef, settings.vf_coef)
-        parts: Tensor = losses.Losses.apply(read, batch, self.network.num_outputs, coefs)
+        parts: Tensor = losses.Losses.apply(read, self.module.part, learned, batch.target, batch.valid, self.network.num_outputs, coefs)
         return parts
 
     # Acting

@@ -53,30 +53,33 @@ def entropy(log_policy: Tensor) -> Tensor:
 class Losses(torch.autograd.Function):
     """What is minimised, in parts, (coagents + 1,): means over the steps of a batch of each coagent's loss, and of the critic's:
 
-        −Σ_u [ min(ρ_u a_u, clip(ρ_u, 1 ± clip_coef) a_u) − ent_coef e π_u ln π_u ]          vf_coef e (Q − target)²
+        −Σ_u [ min(ρ_u a_u, clip(ρ_u, 1 ± clip_coef) a_u) − ent_coef e π_u ln π_u ]          vf_coef valid (Q − target)²
 
-    read (U + 1, n): z of every output, the coagents' side by side, num_outputs of each, and Q; the rest as in `targets.Batch`. The
-    gradient is written out, which takes a third of the operations that recording it would. See "Proximal Policy Optimization Algorithms"
-    by Schulman et al., equation 7.
+    read (U + 1, n): z of every output, the coagents' side by side, and Q. part (U + 1,): which of the parts each row belongs to. learned
+    (3, U, n): ln π_old, a and e; target, valid (n,): see `targets.Batch`. num_outputs: of each coagent. The gradient is written out, which
+    takes a third of the operations that recording it would. See "Proximal Policy Optimization Algorithms" by Schulman et al., equation 7.
     """
 
     @staticmethod
-    def forward(ctx: Any, read: Tensor, batch: Any, num_outputs: tuple[int, ...], coefs: Coefs) -> Tensor:
-        log_old, advantage, executed = (x.T.contiguous() for x in (batch.log_old, batch.advantage, batch.executed))
+    def forward(
+        ctx: Any, read: Tensor, part: Tensor, learned: Tensor, target: Tensor, valid: Tensor, num_outputs: tuple[int, ...], coefs: Coefs
+    ) -> Tensor:
+        n, of_coagent, (log_old, advantage, executed) = len(target), part[:-1], learned.unbind()
         log_new = log_policies(read[:-1], num_outputs)
         policy, ratio = log_new.exp(), (log_new - log_old).exp()
         gain, clipped = ratio * advantage, ratio.clamp(1 - coefs.clip, 1 + coefs.clip) * advantage
-        bonus = executed * policy * log_new
+        bonus = policy * log_new * executed
         # g_u = ∂/∂ ln π_u = ρ_u a_u 1{not clipped} − ent_coef e π_u ln π_u, but for a multiple of π_u
         g = torch.sub(gain * (gain <= clipped), bonus, alpha=coefs.ent)
         # ∂/∂z_u = g_u − π_u Σ_v g_v
-        n, parts = read.shape[-1], zip(policy.split(num_outputs), g.split(num_outputs), strict=True)
-        error = batch.valid * (read[-1] - batch.target)
-        ctx.gradients = [*(pi * part.sum(dim=0) - part for pi, part in parts), 2 * coefs.vf * error[None]]
-        gained = torch.sub(torch.minimum(gain, clipped), bonus, alpha=coefs.ent).mean(dim=-1)
-        return torch.stack([*(-part.sum() for part in gained.split(num_outputs)), coefs.vf / n * error.dot(error)])
+        sums = g.new_zeros(len(num_outputs), n).index_add_(0, of_coagent, g)
+        error = (read[-1] - target) * valid
+        ctx.part, ctx.gradient = part, torch.cat([policy * sums.index_select(0, of_coagent) - g, 2 * coefs.vf * error[None]])
+        objective = torch.sub(torch.minimum(gain, clipped), bonus, alpha=coefs.ent).sum(dim=-1)
+        rows = torch.cat([-objective, coefs.vf * error.dot(error)[None]])
+        return rows.new_zeros(len(num_outputs) + 1).index_add_(0, part, rows, alpha=1 / n)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
-        n = ctx.gradients[0].shape[-1]
-        return torch.cat([scale * part for scale, part in zip(upstream[0] / n, ctx.gradients, strict=True)]), None, None, None
+        scale = upstream[0].index_select(0, ctx.part) / ctx.gradient.shape[-1]
+        return scale[:, None] * ctx.gradient, None, None, None, None, None, None

@@ -69,6 +69,8 @@ class CoagentModule(nn.Module):
     Raises ValueError naming the coagent whose head would have more than `MAX_LOGITS` logits, or whose values would be as many.
     """
 
+    part: Tensor
+
     def __init__(self, network: CoagentNetwork, inputs: nn.Module, encoder: nn.Module, num_features: int, seed: int):
         super().__init__()
         self.network = network
@@ -86,6 +88,9 @@ class CoagentModule(nn.Module):
         ends = list(accumulate((math.prod(shape) for shape in self.shapes.values()), initial=0))
         self.first_row = dict(zip(network.names, ends, strict=False))  # of each head's logits in a readout
         self.critic_row = ends[-1]
+        # which coagent each of all outputs is of, one after the other, and then the critic
+        part = torch.arange(len(network.names) + 1).repeat_interleave(torch.tensor([*network.num_outputs, 1]))
+        self.register_buffer("part", part, persistent=False)
 
     def features(self, state: Any, start: Tensor | None = None, hidden: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Features (n, f) of observations, and the hidden state after them: see `encode`."""

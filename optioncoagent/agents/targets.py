@@ -28,19 +28,17 @@ class Batch:
     """B steps to learn from, the first axis; the outputs of all coagents, U in number, lie side by side in the order of the network.
 
     inputs: what the encoder takes; start, hidden: where an episode begins, and the hidden state before the step, or None. rows: (B, U + 1),
-    which of the readout's rows the step is about: every coagent's logits in the configuration that it read, and Q(S_t, K_t). log_old:
-    (B, U), ln π_old. advantage: (B, U), of every output in its coagent's gradient form, with everything that the gradient is weighted
-    with: zero where the coagent did not execute. executed: (B, U), 1 where it did, else 0. target: (B,), λ-return for Q(S_t, K_t). valid:
-    (B,), 1 where there is something to learn from, else 0; so are then executed and advantage.
+    which of the readout's rows the step is about: every coagent's logits in the configuration that it read, and Q(S_t, K_t). learned:
+    (B, 3, U), of every output ln π_old; its advantage in its coagent's gradient form, with everything that the gradient is weighted with,
+    so zero where the coagent did not execute; and 1 where it did, else 0. target: (B,), λ-return for Q(S_t, K_t). valid: (B,), 1 where
+    there is something to learn from, else 0; so then is what is learned but for ln π_old.
     """
 
     inputs: Any
     start: Tensor
     hidden: Tensor | None
     rows: Tensor
-    log_old: Tensor
-    advantage: Tensor
-    executed: Tensor
+    learned: Tensor
     target: Tensor
     valid: Tensor
 
@@ -85,14 +83,13 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
     advantage_of = torch.cat(gradient_forms(network, flat, forms, at, q, advantage))
     executed = torch.cat([(flat.executed[c.name] & flat.valid).expand(c.num_outputs, -1) for c in network.coagents]).to(q.dtype)
     rows = learned_rows(module, flat)
+    log_old = losses.log_policies(at.readout.gather(0, rows[:-1]), network.num_outputs)
     return Batch(
         inputs=inputs,
         start=flat.start,
         hidden=hidden,
         rows=rows.T.contiguous(),
-        log_old=losses.log_policies(at.readout.gather(0, rows[:-1]), network.num_outputs).T.contiguous(),
-        advantage=(weight * executed * advantage_of).T.contiguous(),
-        executed=executed.T.contiguous(),
+        learned=torch.stack([log_old, weight * executed * advantage_of, executed]).permute(2, 0, 1).contiguous(),
         target=q + advantage,
         valid=flat.valid.to(q.dtype),
     )

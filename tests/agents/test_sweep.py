@@ -9,7 +9,8 @@ from strategies import networks
 
 import optioncoagent as oc
 from optioncoagent.agents.returns import lambda_advantages
-from optioncoagent.agents.sweep import at_outputs, critic_on_axes, policy_on_axes, sweep
+from optioncoagent.agents.sweep import at_outputs, critic_on_axes, gate, policy_on_axes, sweep
+from optioncoagent.network import LocalState
 
 
 def test_option_critic_by_hand():
@@ -78,3 +79,16 @@ def test_lambda_advantages_against_the_double_sum():
         for k in range(t, 6):
             expected[t] += trace[t:k].prod(dim=0) * delta[k]
     torch.testing.assert_close(lambda_advantages(delta, trace), expected)
+
+
+def test_a_gate_has_the_precision_of_the_rest():
+    """0.3 * x.start in double precision, with torch's own default left alone."""
+    network = oc.CoagentNetwork(
+        [oc.Coagent("kept", 2, executes=lambda x: 0.3 + 0.7 * x.start), oc.Coagent("action", 2, upstream=("kept",))]
+    )
+    default = torch.get_default_dtype()
+    for dtype in (torch.float32, torch.float64):
+        x = LocalState(torch.tensor([False, True]), None, {}, {})
+        beta = gate(network, 0, x, dtype)
+        assert beta.dtype == dtype and torch.equal(beta, torch.tensor([0.3, 1.0], dtype=dtype))
+    assert torch.get_default_dtype() == default == torch.float32
