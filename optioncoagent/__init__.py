@@ -6,6 +6,7 @@ A coagent network is written down once, as data (`Coagent`, `CoagentNetwork`; `o
     exact                   what the theory says, by linear solves. numpy, scipy
     simulate                the same networks, sampled by compiled code. numba
     agents                  the learner: any network on any Gymnasium environment. torch
+    auditing                theory and learner side by side. torch
     experiments, cli        the experiments of the papers, the command line
 
 Names load when first touched, so that `import optioncoagent` costs nothing of torch, minigrid or matplotlib.
@@ -21,6 +22,7 @@ _MODULES = {
     "optioncoagent.gallery": ("CONTINUE", "TERMINATE", "option_critic"),
     "optioncoagent.mdp": ("MDP",),
     "optioncoagent.exact": (
+        "ascend",
         "comdp",
         "compare_gradients",
         "expected_return",
@@ -32,6 +34,7 @@ _MODULES = {
         "termination_gradient",
     ),
     "optioncoagent.simulate": ("estimate_gradient", "estimate_return"),
+    "optioncoagent.auditing": ("agent_gradient", "audit"),
     "optioncoagent.agents": ("CoagentActorCritic", "OptionCritic"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}

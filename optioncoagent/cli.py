@@ -1,4 +1,4 @@
-"""The command line: optioncoagent train | evaluate | gradients | reproduce."""
+"""The command line: optioncoagent train | evaluate | audit | gradients | reproduce."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import gymnasium as gym
 import tyro
 
 from optioncoagent.agents.settings import EVALUATION_SEED, Settings
+from optioncoagent.auditing.command import Audit
 from optioncoagent.experiments.gradients_command import Gradients
 from optioncoagent.experiments.reproduce import Reproduce
 
@@ -173,7 +174,7 @@ def main() -> None:
     """
     try:
         command = tyro.extras.subcommand_cli_from_dict(
-            {"train": Train, "evaluate": Evaluate, "gradients": Gradients, "reproduce": Reproduce},
+            {"train": Train, "evaluate": Evaluate, "audit": Audit, "gradients": Gradients, "reproduce": Reproduce},
             prog="optioncoagent",
             description="Option-critic as an asynchronous coagent network.",
         )

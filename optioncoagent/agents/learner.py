@@ -23,7 +23,7 @@ from optioncoagent.agents import checkpoint, losses, metrics, progress
 from optioncoagent.agents.environments import Interface, make_vector_env
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
 from optioncoagent.agents.minibatches import by_environment, by_step
-from optioncoagent.agents.modules import derive_seed, make_module, torch_threads
+from optioncoagent.agents.modules import Encoder, derive_seed, make_module, torch_threads
 from optioncoagent.agents.rollout import Rollout, Running, Sampler, collect, tick
 from optioncoagent.agents.settings import EVALUATION_SEED, make_settings
 from optioncoagent.agents.targets import FORMS, Batch, make_batch
@@ -270,21 +270,48 @@ class CoagentActorCritic:
         Observations are `mdp.observations` (a MiniGrid level), or 0, 1, … of a Discrete space; those that only the absorbing end has, which
         the environment never shows, get a row of zeros.
         """
-        seen = mdp.num_observations
-        observations: Any = getattr(mdp, "observations", None)
-        if observations is None:
-            leaf = self.spec.leaves[0]
-            if leaf.kind != "discrete":
-                raise ValueError("params needs an agent on a Discrete space, or an MDP from MDP.from_minigrid")
-            seen = min(seen, leaf.size)
-            observations = leaf.offset + np.arange(seen)
-        else:
-            observations = self.spec.stack(observations)
-        tables = {}
+        tables, (observations, seen) = {}, self.observations(mdp)
         for name, table in self.probabilities(observations).items():
             padding = [(0, mdp.num_observations - seen if self.network[name].observes else 0)] + [(0, 0)] * (table.ndim - 1)
             tables[name] = np.pad(np.log(table.astype(np.float64)), padding)
         return tables
+
+    def observations(self, mdp: Any) -> tuple[Any, int]:
+        """The observations of an `MDP` as one batch, in the order of their indices, and how many there are (see `params`)."""
+        leaf, listed = self.spec.leaves[0], getattr(mdp, "observations", None)
+        if leaf.kind == "discrete" and not leaf.path:
+            seen = min(mdp.num_observations, leaf.size)
+            return leaf.offset + np.arange(seen), seen
+        if listed is None:
+            raise ValueError("params needs an agent on a Discrete space, or an MDP from MDP.from_minigrid")
+        return self.spec.stack(listed), len(listed)
+
+    def set_params(self, mdp: Any, params: Mapping[str, Any]) -> None:
+        """Take over policies from tables of logits, the inverse of `params`; the critic and the optimiser stay as they are.
+
+        params: as `network.init_params(mdp.num_observations)` has them; rows for observations that the environment never shows are left
+        out. Raises ValueError where the policies are no tables (hidden_sizes=() on a Discrete space makes them), and for logits that
+        do not fit or are -inf, which a linear layer cannot hold.
+        """
+        leaf = self.spec.leaves[0]
+        tables = isinstance(self.module.encoder, Encoder) and not len(self.module.encoder.layers)
+        if leaf.path or leaf.kind != "discrete" or not tables:
+            raise ValueError(
+                "set_params needs an agent whose policies are tables: hidden_sizes=() and the default encoder on a Discrete space"
+            )
+        self.network.policies(params, mdp.num_observations)  # says what does not fit
+        with torch.no_grad():
+            for name in self.module.shapes:
+                head: Any = self.module.policies[f"policy_{name}"]
+                table = torch.as_tensor(np.asarray(params[name], dtype=np.float64))
+                if not bool(table.isfinite().all()):
+                    raise ValueError(f"params[{name!r}] has a logit of -inf, which the agent's linear layer cannot hold: give a finite one")
+                if self.network[name].observes:
+                    seen = min(len(table), leaf.size)
+                    head.weight[:, :seen] = table[:seen].reshape(seen, -1).T.to(head.weight)
+                    head.bias.zero_()
+                else:
+                    head.logits.copy_(table.flatten())
 
     # Keeping
 

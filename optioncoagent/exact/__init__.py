@@ -3,7 +3,10 @@
     chain                 the Markov chain that (mdp, network, params) makes: its kernel, values and occupancies
     structure, layout     what the parameters do not change: which nodes it has, how they are numbered
     tick, solve           one sweep of the network over all nodes; the linear system
-    gradients             expected_return, policy_gradient, local_gradient, finite_difference
+    gradients             expected_return, policy_gradient, local_gradient, finite_difference, for each objective
+    average               the gain, bias and stationary law of a chain that goes on for ever
+    ascent                steps along the gradient
+    critic                Q(s, K), the critic of any network
     comdp, synchronous    the CoMDP of one coagent; the reduction to a synchronous network
     option_values         option-critic's values and occupancies
     forms, compare        the gradient forms of option-critic as records; how they differ from the gradient
@@ -40,8 +43,10 @@ Option-Critic Architecture" (AAAI 2017). Where each numbered statement is, as a 
     OC, equations 1 to 3                                 option_values                       option_critic: test_option_values
 """
 
+from optioncoagent.exact.ascent import ascend
 from optioncoagent.exact.comdp import CoMDP, comdp
 from optioncoagent.exact.compare import Comparison, compare_gradients, form_gradient, termination_gradient
+from optioncoagent.exact.critic import critic_values
 from optioncoagent.exact.forms import FORMS, Form
 from optioncoagent.exact.gradients import expected_return, finite_difference, local_gradient, policy_gradient
 from optioncoagent.exact.option_values import OptionValues, option_values
@@ -54,8 +59,10 @@ __all__ = [
     "Form",
     "OptionValues",
     "SynchronousMDP",
+    "ascend",
     "comdp",
     "compare_gradients",
+    "critic_values",
     "expected_return",
     "finite_difference",
     "form_gradient",

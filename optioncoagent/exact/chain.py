@@ -16,9 +16,9 @@ import numpy as np
 
 from optioncoagent.exact.solve import System
 from optioncoagent.exact.structure import Structure
-from optioncoagent.exact.tick import FloatArray
 from optioncoagent.mdp import MDP
-from optioncoagent.network import CoagentNetwork
+from optioncoagent.mdp.reach import refuse_endless
+from optioncoagent.network import CoagentNetwork, FloatArray
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Chain:
     def local_gradient(self, name: str) -> FloatArray:
         """Δ_i of coagent `name`, like its logits."""
         tick = self.structure.tick
-        index = next(i for i, step in enumerate(tick.steps) if step.name == name)
+        index = next(i for i, step in enumerate(tick.steps) if step.turn.name == name)
         values, means, _ = self.swept
         return tick.gradient(index, self.policies[name], self.occupancy, self.laws[index], values[index], means[index])
 
@@ -103,11 +103,7 @@ def chain(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], everythi
     policies = network.policies(params, mdp.num_observations)
     structure = _structure(mdp, network, policies, False)
     if structure.never_end.size:
-        raise ValueError(
-            f"gamma = 1 and an episode may never end: from {structure.layout.describe(structure.never_end[0])} "
-            f"({structure.never_end.size} such nodes are reached) there is no way to a terminal state, and the return is not defined; "
-            "use gamma < 1, or check the MDP's terminal states"
-        )
+        refuse_endless(structure.layout.describe(structure.never_end[0]), structure.never_end.size)
     return Chain(_structure(mdp, network, policies, True) if everything else structure, mdp.gamma, policies)
 
 

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from optioncoagent.exact.layout import check_actions
-from optioncoagent.exact.tick import FloatArray
 from optioncoagent.mdp import MDP
-from optioncoagent.network import CoagentNetwork
+from optioncoagent.network import CoagentNetwork, FloatArray
 
 MAX_ENTRIES = 20_000_000  # of a CoMDP's transition array
 
@@ -27,13 +25,15 @@ def comdp(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], coagent:
     """The CoMDP of a coagent in a synchronous, acyclic network (ACN, appendix A).
 
     Its states are all x = (s, u_pre), listed in `.states`: s slowest, the outputs of the earlier coagents in order, the last one fastest.
-    Its actions are the coagent's outputs, its rewards R[x, u, x'] the expectation of R_t given them.
+    Its actions are the coagent's outputs, its rewards R[x, u, x'] the expectation of R_t given them. Under a horizon s is a state of
+    `mdp.unrolled`.
 
     Raises ValueError for an unknown coagent, for a network with memory, with coagents that may fail to execute, or with
     costs (use `synchronous` first), for a CoMDP of more than MAX_ENTRIES transitions and for a network with too many joint outputs.
     """
+    mdp = mdp.unrolled
     _check_synchronous(network, coagent)
-    check_actions(mdp, network)
+    network.check_actions(mdp.num_actions)
     policies = network.policies(params, mdp.num_observations)
     earlier = network.names[: network.names.index(coagent)]
     sizes = tuple(network[n].num_outputs for n in earlier)

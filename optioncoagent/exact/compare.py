@@ -10,8 +10,8 @@ import numpy as np
 from optioncoagent.exact.forms import FORMS, Form, NotDefined, Setting
 from optioncoagent.exact.gradients import policy_gradient
 from optioncoagent.exact.option_values import flat_network
-from optioncoagent.exact.tick import FloatArray
 from optioncoagent.mdp import MDP
+from optioncoagent.network import FloatArray
 
 
 def termination_gradient(
@@ -105,6 +105,7 @@ def _record(form: str | Form) -> Form:
 
 
 def _setting(mdp: MDP, params: Mapping[str, Any], first: str, deliberation_cost: float, initial: Any) -> Setting:
+    mdp = mdp.unrolled
     return Setting(mdp, params, flat_network(mdp, params, first, deliberation_cost, initial), first, deliberation_cost, initial)
 
 

@@ -14,10 +14,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from optioncoagent.exact.option_values import OptionValues, option_values
-from optioncoagent.exact.tick import FloatArray
 from optioncoagent.gallery import CONTINUE, TERMINATE
 from optioncoagent.mdp import MDP
-from optioncoagent.network import CoagentNetwork, softmax
+from optioncoagent.network import CoagentNetwork, FloatArray, softmax
 
 MARGIN = 0.1  # of the form "margin"
 _UNDISCOUNTED: WeakKeyDictionary[MDP, MDP] = WeakKeyDictionary()

@@ -1,4 +1,8 @@
-"""J(θ) and ∇J(θ) of a coagent network, exactly."""
+"""J(θ) and ∇J(θ) of a coagent network, exactly.
+
+J is what `objective` says: "discounted", E[Σ_t γ^t R_t] (of the first T steps, if the MDP has a horizon), or "average", the gain
+lim 1/N E[Σ_{t<N} R_t] (see `average`).
+"""
 
 from __future__ import annotations
 
@@ -7,55 +11,65 @@ from typing import Any
 
 import numpy as np
 
-from optioncoagent.exact.chain import chain
-from optioncoagent.exact.tick import FloatArray
+from optioncoagent.exact.average import average_chain
+from optioncoagent.exact.chain import Chain, chain
 from optioncoagent.mdp import MDP
-from optioncoagent.network import CoagentNetwork
+from optioncoagent.network import CoagentNetwork, FloatArray
+
+OBJECTIVES = ("discounted", "average")
 
 
-def expected_return(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) -> float:
-    """J(θ) = E[Σ_t γ^t R_t], costs subtracted, by one linear solve.
+def expected_return(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], objective: str = "discounted") -> float:
+    """J(θ) = E[Σ_t γ^t R_t], costs subtracted, by one linear solve; or the gain, by two more.
 
-    params: {name: logits}, see `CoagentNetwork.init_params`. Raises ValueError for params that do not fit, and if γ = 1 and a node that
-    is reached may never end.
+    params: {name: logits}, see `CoagentNetwork.init_params`. Raises ValueError for params that do not fit, and if γ = 1, there is no
+    horizon and a node that is reached may never end; for objective="average" where `average_chain` does.
     """
-    return chain(mdp, network, params).expected_return
+    return _chain(mdp, network, params, objective).expected_return
 
 
-def policy_gradient(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) -> dict[str, FloatArray]:
+def policy_gradient(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], objective: str = "discounted") -> dict[str, FloatArray]:
     """∇J(θ) = [Δ_1; …; Δ_m], the stacked local gradients, {name: array like params[name]}.
 
     ACN, Theorem 1, and its asynchronous form (ACPGT). Raises as `expected_return` does.
     """
-    made = chain(mdp, network, params)
+    made = _chain(mdp, network, params, objective)
     return {name: made.local_gradient(name) for name in network.names}
 
 
-def local_gradient(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], coagent: str) -> FloatArray:
-    """Δ_i = E[Σ_t γ^t E_t^i G_t ∂ln π_i(X_t^i, U_t^i)/∂θ_i] of one coagent, like params[coagent].
+def local_gradient(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], coagent: str, objective: str = "discounted") -> FloatArray:
+    """Δ_i = E[Σ_t γ^t E_t^i G_t ∂ln π_i(X_t^i, U_t^i)/∂θ_i] of one coagent, like params[coagent]; or its part of the gain's gradient.
 
     ACN, Theorem 1. Raises as `expected_return` does, and for a coagent that the network does not have.
     """
     if coagent not in network.names:
         raise ValueError(f"no coagent {coagent!r}: the network has {list(network.names)}")
-    return chain(mdp, network, params).local_gradient(coagent)
+    return _chain(mdp, network, params, objective).local_gradient(coagent)
 
 
-def finite_difference(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], eps: float = 1e-5) -> dict[str, FloatArray]:
+def finite_difference(
+    mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], eps: float = 1e-5, objective: str = "discounted"
+) -> dict[str, FloatArray]:
     """Central differences of `expected_return`, {name: array like params[name]}: two solves for each finite logit; -inf logits get 0."""
     if not eps > 0:
         raise ValueError(f"eps={eps}: a step of the differences is positive")
     moved = {name: np.array(params[name], dtype=np.float64) for name in network.names if name in params}
-    expected_return(mdp, network, params)  # says what is wrong with params, if anything
+    expected_return(mdp, network, params, objective)  # says what is wrong with params, if anything
     gradient = {name: np.zeros_like(logits) for name, logits in moved.items()}
     for name, logits in moved.items():
         for index in np.argwhere(np.isfinite(logits)):
             at = tuple(index)
             centre = logits[at]
             logits[at] = centre + eps
-            above = expected_return(mdp, network, moved)
+            above = expected_return(mdp, network, moved, objective)
             logits[at] = centre - eps
-            below = expected_return(mdp, network, moved)
+            below = expected_return(mdp, network, moved, objective)
             logits[at] = centre
             gradient[name][at] = (above - below) / (2 * eps)
     return gradient
+
+
+def _chain(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], objective: str) -> Chain:
+    if objective not in OBJECTIVES:
+        raise ValueError(f"objective={objective!r}: choose one of {OBJECTIVES}")
+    return average_chain(mdp, network, params) if objective == "average" else chain(mdp.unrolled, network, params)

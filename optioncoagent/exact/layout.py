@@ -6,10 +6,10 @@ from math import prod
 
 import numpy as np
 
-from optioncoagent.exact.solve import ranges
-from optioncoagent.exact.tick import INSTEAD, MAX_NUMBERS, FloatArray, IntArray, Nodes
+from optioncoagent.exact.tick import INSTEAD, MAX_NUMBERS, Nodes
 from optioncoagent.mdp import MDP
-from optioncoagent.network import CoagentNetwork
+from optioncoagent.mdp.reach import ranges
+from optioncoagent.network import CoagentNetwork, FloatArray, IntArray
 
 
 class Layout:
@@ -21,7 +21,7 @@ class Layout:
     """
 
     def __init__(self, mdp: MDP, network: CoagentNetwork):
-        check_actions(mdp, network)
+        network.check_actions(mdp.num_actions)
         self.observation = mdp.observation.astype(np.int64)
         self.num_observations = mdp.num_observations
         self.live = ~mdp.terminal
@@ -37,8 +37,7 @@ class Layout:
                 f"the network remembers {len(self.memory)} outputs, {self.memory}: {self.M:,} joint values in each of {self.S} states are "
                 f"too many for the exact solver; let fewer be retained or read a step later. {INSTEAD}"
             )
-        visible = {n for n in network.names if network.may_retain(n, start=True) and (n in network.action or network.readers(n))}
-        self.carried = tuple(n for n in network.names if n in self.memory or n in visible)
+        self.carried = network.carried
         final = tuple(n for n in network.names if n in self.memory or n in network.action)
         rest = tuple(n for n in final if n not in self.memory)
         self.to_memory_first = (0, *(1 + final.index(n) for n in (*self.memory, *rest)))
@@ -118,9 +117,3 @@ class Edges:
     def law(self, final: FloatArray, node: IntArray, edge: IntArray) -> FloatArray:
         """Pr(s', memory | node) along each edge, (edges of the nodes, M), from the law of the final outputs (N, M, R)."""
         return np.einsum("kmr,kmr->km", final[node], np.broadcast_to(self.P[edge], (edge.size, *final.shape[1:])))
-
-
-def check_actions(mdp: MDP, network: CoagentNetwork) -> None:
-    """Raise ValueError where an MDP and a network differ in their number of actions."""
-    if mdp.num_actions != network.num_actions:
-        raise ValueError(f"the MDP has {mdp.num_actions} actions, the network's action {network.action} has {network.num_actions}")

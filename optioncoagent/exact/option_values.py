@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from optioncoagent.exact.chain import chain
-from optioncoagent.exact.tick import FloatArray
 from optioncoagent.gallery import TERMINATE, option_critic
 from optioncoagent.mdp import MDP
-from optioncoagent.network import CoagentNetwork
+from optioncoagent.network import CoagentNetwork, FloatArray
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,10 @@ def option_values(
     """The values and occupancies of flat option-critic on a finite MDP; first, deliberation_cost, initial: see `option_critic`.
 
     params: {"termination": (num_observations, O, 2), "option": (num_observations, O), "action": (num_observations, O, A)}, logits.
+    Under a horizon T the states are those of `mdp.unrolled`, t S + s for t = 0 … T.
     Raises ValueError for other params (a hierarchy's among them), and where `expected_return` does.
     """
+    mdp = mdp.unrolled
     network = flat_network(mdp, params, first, deliberation_cost, initial)
     made = chain(mdp, network, params, everything=True)
     structure, num_options = made.structure, network["option"].num_outputs

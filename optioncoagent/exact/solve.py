@@ -16,8 +16,8 @@ import scipy.sparse.linalg as sla
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dgetrf, dgetrs
 
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from optioncoagent.mdp.reach import ranges
+from optioncoagent.network import FloatArray, IntArray
 
 DENSE_BELOW = 200  # unknowns; a dense factorisation wins below
 ITERATE_ABOVE = 1_000  # unknowns of a chain with cycles; smaller ones are factorised in no time
@@ -148,9 +148,3 @@ def _topological_order(rows: IntArray, columns: IntArray, size: int) -> IntArray
         order.append(layer)
     found = np.concatenate(order)
     return found if found.size == size else None
-
-
-def ranges(starts: IntArray, stops: IntArray) -> IntArray:
-    """The indices start … stop-1 of every pair, one after the other."""
-    lengths = stops - starts
-    return np.arange(lengths.sum()) + np.repeat(starts - np.cumsum(lengths) + lengths, lengths)

@@ -11,14 +11,14 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from optioncoagent.exact.layout import Edges, Layout
-from optioncoagent.exact.solve import Pattern, ranges
-from optioncoagent.exact.tick import FloatArray, IntArray, Nodes, Tick
+from optioncoagent.exact.solve import Pattern
+from optioncoagent.exact.tick import Nodes, Tick
 from optioncoagent.mdp import MDP
-from optioncoagent.network import CoagentNetwork
+from optioncoagent.mdp.reach import spread
+from optioncoagent.network import CoagentNetwork, FloatArray, IntArray
 
 
 class _Moves(NamedTuple):
@@ -87,27 +87,16 @@ class Structure:
 
     def _split_endless(self, moves: Callable[[IntArray, Nodes], _Moves]) -> tuple[IntArray, IntArray]:
         """The nodes that end with probability one; and those that never do (from others, one that never does can be reached)."""
-        M, size, states = self.layout.M, self.keys.size, self.keys // self.layout.M
+        M, states = self.layout.M, self.keys // self.layout.M
         _, law, node, edge, possible = moves(states, self.layout.later_nodes(self.keys))
         entry, memory = np.nonzero(possible)
         target = np.searchsorted(self.keys, self.edges.target[edge[entry]] * M + memory)
-        backwards = sp.csr_array((np.ones(entry.size, dtype=bool), (target, node[entry])), shape=(size, size))
         # can the episode end here? Σ_c law(c) P(terminal | s, a(c)) > 0
         ending = (law * self.edges.end[states][:, self.layout.action]).sum(axis=(1, 2)) > 0
-        never_end = ~_spread(backwards, ending)
-        return self.keys[~_spread(backwards, never_end)], self.keys[never_end]
+        never_end = ~spread(target, node[entry], ending)
+        return self.keys[~spread(target, node[entry], never_end)], self.keys[never_end]
 
 
 def _join(first: Nodes, later: Nodes) -> Nodes:
     previous = {n: np.concatenate([first.previous[n], later.previous[n]]) for n in first.previous}
     return Nodes(np.append(first.start, later.start), np.append(first.observation, later.observation), previous)
-
-
-def _spread(graph: sp.csr_array, seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Nodes that a walk along the graph's edges reaches from the seeds, seeds included."""
-    reached, frontier = seeds.copy(), np.flatnonzero(seeds)
-    while frontier.size:
-        successors = np.unique(graph.indices[ranges(graph.indptr[frontier], graph.indptr[frontier + 1])])
-        frontier = successors[~reached[successors]]
-        reached[frontier] = True
-    return reached

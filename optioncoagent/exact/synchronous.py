@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from optioncoagent.exact.layout import check_actions
-from optioncoagent.exact.tick import FloatArray, IntArray, Nodes, execution
+from optioncoagent.exact.tick import Nodes, execution
 from optioncoagent.mdp import MDP
-from optioncoagent.network import Coagent, CoagentNetwork
+from optioncoagent.network import Coagent, CoagentNetwork, FloatArray, IntArray
 
 MAX_TRANSITIONS = 5_000_000  # of the reduced MDP
 
@@ -34,10 +33,12 @@ def synchronous(
     becomes two: "i_executes" emits e_i (0 or 1) with law β_i, and "i" emits u_i': drawn from π_i if e_i = 1, a copy of u_i if not. Costs
     become part of the reward. The MDP lists what its indices mean in `.states` and `.actions`.
 
-    J is the same, and so are the laws of states, outputs, executions and rewards (ACN, C.1, C.2).
+    J is the same, and so are the laws of states, outputs, executions and rewards (ACN, C.1, C.2). Under a horizon s is a state of
+    `mdp.unrolled`.
     Raises ValueError for params that do not fit, and where the reduction has more than MAX_TRANSITIONS (state, action, successor)s.
     """
-    check_actions(mdp, network)
+    mdp = mdp.unrolled
+    network.check_actions(mdp.num_actions)
     policies = network.policies(params, mdp.num_observations)
     sizes, m = network.num_outputs, len(network.names)
     num_outputs, num_executions = prod(sizes), 2**m
@@ -61,7 +62,7 @@ def _reduce_mdp(mdp: MDP, network: CoagentNetwork, outputs: IntArray, executions
     cost = executions @ np.array([c.cost for c in network.coagents])
     # Ṗ((s, u), (a, u', e), (s', u'')) = P(s, a, s') 1{u'' = u'}, and start is true at the first step only
     P = mdp.transition_matrix.tocoo()
-    R = _rewards_along(mdp, P)
+    R = mdp.transition_reward
     source, by = P.row // A, P.row % A
     edge, after = np.nonzero(by[:, None] == action[None, :])  # transitions of the MDP, u' that make its action
     entry, start, before, e = (g.reshape(-1) for g in np.meshgrid(np.arange(edge.size), [0, 1], np.arange(U), np.arange(E), indexing="ij"))
@@ -85,14 +86,6 @@ def _reduce_mdp(mdp: MDP, network: CoagentNetwork, outputs: IntArray, executions
     reduced.states = [(s, start, *u) for s in range(S) for start in (0, 1) for u in map(tuple, outputs.tolist())]
     reduced.actions = [(int(a), tuple(u), tuple(e)) for a, u in zip(action, outputs.tolist(), strict=True) for e in executions.tolist()]
     return reduced
-
-
-def _rewards_along(mdp: MDP, P: sp.coo_array) -> FloatArray:
-    """R(s, a, s') at the entries of P."""
-    if sp.issparse(mdp.R):
-        return np.asarray(mdp.R[P.row, P.col]).reshape(-1)
-    source, action = P.row // mdp.num_actions, P.row % mdp.num_actions
-    return mdp.R[source, action] if mdp.R.ndim == 2 else mdp.R[source, action, P.col]
 
 
 def _reduce_network(

@@ -15,10 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from optioncoagent.network import CoagentNetwork
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from optioncoagent.network import CoagentNetwork, CoagentPlan, FloatArray, IntArray
 
 MAX_NUMBERS = 1 << 30  # in all the laws of a tick together, or in the values of a chain
 INSTEAD = "estimate_return and estimate_gradient sample it instead"
@@ -38,24 +35,21 @@ class Nodes:
 
 @dataclass(frozen=True)
 class _Step:
-    """One coagent's turn, all that its parameters do not change.
+    """One coagent's turn at the nodes, all that its parameters do not change.
 
-    live: names of the live outputs before it. beta: β(x), (N or 1, *live). retained: one-hot of its previous output, (N, 1 …, u), None
-    where it always executes. axes: order of its table's axes (observation, previous …, upstream in network order, u). shape: of a table
+    turn: what the network's plan says of it. beta: β(x), (N or 1, *live). retained: one-hot of its previous output, (N, 1 …, u), None
+    where nothing depends on it. axes: order of its table's axes (observation, previous …, upstream in network order, u). shape: of a table
     gathered to nodes, without axis 0. rows: (N,) the row of its table that each node reads, None if all read the same. scatter: adds nodes
-    up to rows. kept: is the output ever read? dropped: axes, counted with this output's, that nobody reads any more. unread: axes of live
-    outputs that the policy does not read. cost: (N, 1 …) or None.
+    up to rows. dropped, unread: the axes of the plan's outputs of these names. cost: (N, 1 …) or None.
     """
 
-    name: str
-    live: tuple[str, ...]
+    turn: CoagentPlan
     beta: FloatArray
     retained: FloatArray | None
     rows: IntArray | None
     scatter: sp.csr_array | None
     axes: tuple[int, ...]
     shape: tuple[int, ...]
-    kept: bool
     dropped: tuple[int, ...]
     unread: tuple[int, ...]
     cost: FloatArray | None
@@ -70,24 +64,23 @@ class Tick:
     def __init__(self, network: CoagentNetwork, nodes: Nodes, num_observations: int):
         self.num_nodes = len(nodes)
         self.final = tuple(n for n in network.names if n in network.memory or n in network.action)
-        self.steps: list[_Step] = []
-        numbers, lives = 0, network.live(self.final)
-        for name, live, needed in zip(network.names, lives, lives[1:], strict=False):
-            size = len(nodes) * prod(network[n].num_outputs for n in (*live, name))
+        numbers, turns = 0, network.plan(self.final)
+        for turn in turns:
+            size = len(nodes) * turn.num_values
             numbers += size
             if numbers > MAX_NUMBERS:
                 raise ValueError(
-                    f"coagent {name!r}: {len(live)} outputs are still to be read when it runs, {live}; their joint law with its own has "
-                    f"{size:,} numbers at {len(nodes)} nodes, too many for the exact solver: put coagents nearer to those that read them, "
-                    f"or let them read fewer. {INSTEAD}"
+                    f"coagent {turn.name!r}: {len(turn.live)} outputs are still to be read when it runs, {turn.live}; their joint law with "
+                    f"its own has {size:,} numbers at {len(nodes)} nodes, too many for the exact solver: put coagents nearer to those that "
+                    f"read them, or let them read fewer. {INSTEAD}"
                 )
-            self.steps.append(_compile(network, nodes, num_observations, name, live, needed))
+        self.steps = [_compile(network, nodes, num_observations, turn) for turn in turns]
 
     def gather(self, policies: Mapping[str, FloatArray]) -> list[FloatArray]:
         """Each coagent's policy at the nodes, (N or 1, *live or 1, u)."""
         gathered = []
         for step in self.steps:
-            table = policies[step.name].transpose(step.axes).reshape(-1, *step.shape)
+            table = policies[step.turn.name].transpose(step.axes).reshape(-1, *step.shape)
             gathered.append(table if step.rows is None else table[step.rows])
         return gathered
 
@@ -99,7 +92,7 @@ class Tick:
             executed = law * step.beta
             if step.cost is not None:
                 cost += (executed * step.cost).sum(axis=tuple(range(1, executed.ndim)))
-            if step.kept:
+            if step.turn.kept:
                 # Pr(u) = β(x) π(x, u) + (1 - β(x)) 1{u = u_{t-1}}
                 law_with = executed[..., None] * policy
                 if step.retained is not None:
@@ -121,9 +114,9 @@ class Tick:
         for step, policy in zip(reversed(self.steps), reversed(gathered), strict=True):
             if step.dropped:
                 value = np.expand_dims(value, step.dropped)
-            if not step.kept:
+            if not step.turn.kept:
                 value = value[..., None]
-            mean = (policy * value).sum(axis=-1) if step.kept else value[..., 0]
+            mean = (policy * value).sum(axis=-1) if step.turn.kept else value[..., 0]
             after.append(value)
             means.append(mean)
             # W_{i-1} = β [ Σ_u π W_i - c ] + (1 - β) W_i(u_{t-1})
@@ -145,7 +138,7 @@ class Tick:
         if value.shape[-1] == 1:  # nothing that is read depends on this output
             return np.zeros_like(policy)
         # d_i(x) = Σ_t γ^t Pr(X_t^i = x, E_t^i = 1)
-        executed = occupancy.reshape(-1, *(1,) * len(step.live)) * law * step.beta
+        executed = occupancy.reshape(-1, *(1,) * len(step.turn.live)) * law * step.beta
         advantage = executed[..., None] * (value - mean[..., None])
         if step.unread:
             advantage = advantage.sum(axis=step.unread)
@@ -158,48 +151,42 @@ class Tick:
         return (arranged * by_row.reshape(arranged.shape)).transpose(np.argsort(step.axes))
 
 
-def _compile(
-    network: CoagentNetwork, nodes: Nodes, num_observations: int, name: str, live: tuple[str, ...], needed: tuple[str, ...]
-) -> _Step:
-    coagent, kept = network[name], name in needed
-    beta = execution(network, nodes, num_observations, name, live)
+def _compile(network: CoagentNetwork, nodes: Nodes, num_observations: int, turn: CoagentPlan) -> _Step:
+    beta = execution(network, nodes, num_observations, turn.name, turn.live)
+    ones = (1,) * len(turn.live)
     retained = None
-    if kept and (beta < 1).any():
-        one_hot = np.eye(coagent.num_outputs)[nodes.previous[name]]
-        retained = one_hot.reshape(len(nodes), *(1,) * len(live), coagent.num_outputs)
-    cost: FloatArray | None = None
-    if coagent.cost:
-        cost = coagent.cost * (~nodes.start).astype(np.float64).reshape(-1, *(1,) * len(live))
-    # the table's axes are (observation, upstream as listed, previous as listed, u)
-    offset = int(coagent.observes)
-    upstream = {n: offset + i for i, n in enumerate(coagent.upstream)}
-    previous = [offset + len(upstream) + i for i in range(len(coagent.previous))]
-    axes = (*range(offset), *previous, *(upstream[n] for n in live if n in upstream), offset + len(upstream) + len(previous))
-    shape = (*(network[n].num_outputs if n in upstream else 1 for n in live), coagent.num_outputs)
-    rows, num_rows = None, 1
-    if coagent.observes or coagent.previous:
-        sizes = (num_observations,) * offset + tuple(network[n].num_outputs for n in coagent.previous)
-        rows, num_rows = np.zeros(len(nodes), dtype=np.int64), int(np.prod(sizes))
-        for size, value in zip(sizes, (nodes.observation,) * offset + tuple(nodes.previous[n] for n in coagent.previous), strict=True):
-            rows = rows * size + value
+    if turn.kept and (beta < 1).any():
+        retained = np.eye(turn.num_outputs)[nodes.previous[turn.name]].reshape(len(nodes), *ones, turn.num_outputs)
+    rows, num_rows = _rows(network, nodes, num_observations, turn)
     scatter = None
     if rows is not None:
         scatter = sp.csr_array((np.ones(len(nodes)), (rows, np.arange(len(nodes)))), shape=(num_rows, len(nodes)))
-    outputs = (*live, name) if kept else live
+    # the table's axes are (observation, upstream as described, previous as described, u)
+    reads = turn.policy
+    observed, last = int(reads.state), reads.state + len(reads.upstream) + len(reads.previous)
+    upstream = {n: observed + i for i, n in enumerate(reads.upstream)}
     return _Step(
-        name=name,
-        live=live,
+        turn=turn,
         beta=beta,
         retained=retained,
         rows=rows,
         scatter=scatter,
-        axes=axes,
-        shape=shape,
-        kept=kept,
-        dropped=tuple(1 + i for i, n in enumerate(outputs) if n not in needed),
-        unread=tuple(1 + i for i, n in enumerate(live) if n not in upstream),
-        cost=cost,
+        axes=(*range(observed), *range(observed + len(upstream), last), *(upstream[n] for n in turn.live if n in upstream), last),
+        shape=(*(size if n in upstream else 1 for n, size in zip(turn.live, turn.live_sizes, strict=True)), turn.num_outputs),
+        dropped=tuple(1 + turn.outputs.index(n) for n in turn.dropped),
+        unread=tuple(1 + turn.live.index(n) for n in turn.unread),
+        cost=turn.cost * (~nodes.start).astype(np.float64).reshape(-1, *ones) if turn.cost else None,
     )
+
+
+def _rows(network: CoagentNetwork, nodes: Nodes, num_observations: int, turn: CoagentPlan) -> tuple[IntArray | None, int]:
+    """The row of (observation, previous …) in which each node finds its policy, (N,), None if there is one only; how many there are."""
+    known = [(num_observations, nodes.observation)] * turn.policy.state
+    known += [(network[n].num_outputs, nodes.previous[n]) for n in turn.policy.previous]
+    rows: IntArray | None = None
+    for size, value in known:
+        rows = value if rows is None else rows * size + value
+    return rows, prod(size for size, _ in known)
 
 
 def execution(network: CoagentNetwork, nodes: Nodes, num_observations: int, name: str, live: tuple[str, ...]) -> FloatArray:

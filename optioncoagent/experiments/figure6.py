@@ -11,7 +11,6 @@ from scipy.optimize import minimize
 from optioncoagent.exact import expected_return, policy_gradient
 from optioncoagent.experiments.figure5 import Training
 from optioncoagent.experiments.problems import bits_network, fewest_steps, gridworld
-from optioncoagent.simulate.wiring import flat, unflat
 
 ASSUMPTIONS = (
     "Read into the paper, which does not say: start top-left, goal bottom-right, moves stop at the edge, reward -1 on every step, "
@@ -56,15 +55,16 @@ def run(setting: Learning | Ascent, seed: int, threads: int = 1) -> list[dict[st
 
 def _ascend(setting: Ascent, seed: int) -> float:
     mdp, network = gridworld(), bits_network()
+    layout = network.parameters(mdp.num_observations)
 
     def negative(theta: Any) -> tuple[float, Any]:
-        params = unflat(network, theta, mdp.num_observations)
+        params = layout.unflat(theta)
         try:
-            return -expected_return(mdp, network, params), -flat(network, policy_gradient(mdp, network, params))
+            return -expected_return(mdp, network, params), -layout.flat(policy_gradient(mdp, network, params))
         except ValueError:  # episodes so long that the solver refuses them: the line search steps back
             return 1e9, np.zeros_like(theta)
 
-    start = flat(network, network.init_params(mdp.num_observations, seed))
+    start = layout.flat(network.init_params(mdp.num_observations, seed))
     bounds = [(-setting.bound, setting.bound)] * start.size
     found = minimize(negative, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": setting.iterations})
     return -float(found.fun)

@@ -11,7 +11,7 @@ from optioncoagent.network import Coagent, CoagentNetwork
 
 def gridworld() -> MDP:
     """The 3x3 gridworld with the goal itself as terminal state: 9 states, γ = 1."""
-    from optioncoagent_envs.gridworld import gridworld as make
+    from optioncoagent_envs.tabular.gridworld import gridworld as make
 
     env = MDP.from_env(make(), gamma=1.0)
     goal = env.num_states - 2  # the end that from_env adds is folded back onto the goal
@@ -28,7 +28,7 @@ def bits_network() -> CoagentNetwork:
 
 def four_rooms(dynamics: str) -> list[MDP]:
     """Four rooms, γ = 0.99: the goal at the east doorway first, then at each cell of the lower-right room."""
-    from optioncoagent_envs.four_rooms import EAST_DOORWAY, LOWER_RIGHT_ROOM, FourRooms
+    from optioncoagent_envs.tabular.four_rooms import EAST_DOORWAY, LOWER_RIGHT_ROOM, FourRooms
 
     return [MDP.from_env(FourRooms(dynamics, goal), gamma=0.99) for goal in (EAST_DOORWAY, *LOWER_RIGHT_ROOM)]
 

@@ -6,11 +6,16 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+
+from optioncoagent.mdp.horizon import unroll
+
+if TYPE_CHECKING:
+    from optioncoagent.mdp.environment import MDPEnv
 
 _TOLERANCE = 1e-8  # how far a law may be from summing to one
 
@@ -21,19 +26,23 @@ class MDP:
     P: transition probabilities, (S, A, S) dense or scipy.sparse (S*A, S), row s*A + a. R: expected reward of (s, a, s'), in the layout
     of P, or of (s, a), shape (S, A). d0: (S,), law of S_0. gamma: in [0, 1]. terminal: (S,) bool, or None: the states that every
     action keeps, with zero reward. observation: (S,) int, what state s looks like to policies and execution functions; by default s itself.
+    horizon: T, if only the first T steps count, J = E[Σ_{t<T} γ^t R_t]; policies do not see the time. None: all steps do.
 
-    Arrays are checked, copied to float64 and kept as `P`, `R`, `d0`, `gamma`, `terminal`, `observation`. `observations` is None, or, where
-    `from_minigrid` made the MDP, a list: what is seen at each observation index.
+    Arrays are checked, copied to float64 and kept as `P`, `R`, `d0`, `gamma`, `terminal`, `observation`, `horizon`. `observations` is
+    None, or, where `from_minigrid` made the MDP, a list: what is seen at each observation index.
     Raises ValueError that names the first offending entry.
     """
 
-    def __init__(self, P: Any, R: Any, d0: Any, gamma: float, terminal: Any = None, observation: Any = None):
+    def __init__(self, P: Any, R: Any, d0: Any, gamma: float, terminal: Any = None, observation: Any = None, horizon: int | None = None):
         self.P = _as_array("P", P)
         self.R = _as_array("R", R)
         self.d0 = np.array(d0, dtype=np.float64)
         self.gamma = float(gamma)
         if not 0 <= self.gamma <= 1:
             raise ValueError(f"gamma={gamma}: a discount is in [0, 1]")
+        if horizon is not None and (isinstance(horizon, bool) or not isinstance(horizon, int | np.integer) or horizon < 1):
+            raise ValueError(f"horizon={horizon!r}: it needs a number of steps, an integer of at least 1, or None")
+        self.horizon = None if horizon is None else int(horizon)
         if self.d0.ndim != 1 or self.d0.size == 0:
             raise ValueError(f"d0 has shape {self.d0.shape}: it needs one probability for each state, (S,)")
         self.num_states = self.d0.size
@@ -46,7 +55,8 @@ class MDP:
         self._check_observation()
 
     def __repr__(self) -> str:
-        return f"MDP({self.num_states} states, {self.num_actions} actions, {self.num_observations} observations, gamma={self.gamma:g})"
+        sizes = f"{self.num_states} states, {self.num_actions} actions, {self.num_observations} observations"
+        return f"MDP({sizes}, gamma={self.gamma:g}" + (")" if self.horizon is None else f", horizon={self.horizon})")
 
     @property
     def num_observations(self) -> int:
@@ -69,38 +79,46 @@ class MDP:
         P = self.P.toarray().reshape(self.R.shape) if sp.issparse(self.P) else self.P
         return np.einsum("sat,sat->sa", P, self.R)
 
+    @cached_property
+    def transition_reward(self) -> NDArray[np.float64]:
+        """R(s, a, s') at the entries of `transition_matrix`, in their order; r(s, a) where R is (S, A)."""
+        P = self.transition_matrix.tocoo()
+        if sp.issparse(self.R):
+            return np.asarray(self.R[P.row, P.col]).reshape(-1)
+        source, action = P.row // self.num_actions, P.row % self.num_actions
+        return self.R[source, action] if self.R.ndim == 2 else self.R[source, action, P.col]
+
+    @property
+    def unrolled(self) -> MDP:
+        """The same MDP without a horizon: its time is unrolled into states t S + s, t = 0 … T (see `horizon.unroll`)."""
+        return self if self.horizon is None else self._unrolled
+
+    @cached_property
+    def _unrolled(self) -> MDP:
+        made = MDP(**unroll(self), gamma=self.gamma)
+        made.observations = self.observations
+        return made
+
+    def to_env(self) -> MDPEnv:
+        """A Gymnasium environment of this MDP: Discrete observations and actions, seeded; see `MDPEnv`."""
+        from optioncoagent.mdp.environment import MDPEnv
+
+        return MDPEnv(self)
+
     @classmethod
     def from_env(cls, env: Any, gamma: float) -> MDP:
-        """The MDP of a Gymnasium toy_text environment (FrozenLake, Taxi, CliffWalking, …), from its `P` and `initial_state_distrib`.
+        """The MDP of a Gymnasium toy_text environment or its id (FrozenLake, Taxi, CliffWalking, …), from its tables `P` and
+        `initial_state_distrib`; or of one that `to_env` made.
 
         `P[s][a]` lists (probability, next state, reward, terminated). A transition that terminates leads to one added absorbing state,
-        the last one, whatever next state the table names. Raises ValueError for an environment without these tables.
+        the last one, whatever next state the table names. A time limit is no part of the tables, and is left out.
+        Raises ValueError for an environment without these tables; gymnasium's own error for an unknown id.
         """
-        base = getattr(env, "unwrapped", env)
-        table, d0 = getattr(base, "P", None), getattr(base, "initial_state_distrib", None)
-        if table is None or d0 is None:
-            raise ValueError(
-                f"{base!r} has no toy_text tables P and initial_state_distrib: give an environment (gymnasium.make(id)) that has, "
-                "use MDP.from_minigrid for a MiniGrid level, or build an MDP from arrays"
-            )
-        num_states, num_actions = len(table), len(table[0])
-        rows, columns, probabilities, rewards = [], [], [], []
-        for s in range(num_states):
-            for a in range(num_actions):
-                for probability, successor, reward, terminated in table[s][a]:
-                    rows.append(s * num_actions + a)
-                    columns.append(num_states if terminated else successor)
-                    probabilities.append(probability)
-                    rewards.append(reward)
-        end = num_states * num_actions + np.arange(num_actions)
-        index = (np.append(rows, end), np.append(columns, np.full(num_actions, num_states)))
-        shape = ((num_states + 1) * num_actions, num_states + 1)
-        P = sp.csr_array((np.append(probabilities, np.ones(num_actions)), index), shape=shape)  # duplicates add up
-        # E[R | s, a, s'] = Σ p r / Σ p over the table's entries for (s, a, s')
-        weighted = sp.coo_array((np.append(np.multiply(probabilities, rewards), np.zeros(num_actions)), index), shape=shape).tocsr()
-        weighted.data = weighted.data / np.where(P.data > 0, P.data, 1.0)
-        terminal = np.arange(num_states + 1) == num_states
-        return cls(P, weighted, np.append(d0, 0.0), gamma, terminal)
+        from optioncoagent.mdp.toy_text import arrays_of
+
+        mdp = cls(**arrays_of(env), gamma=gamma)
+        mdp.observations = getattr(getattr(getattr(env, "unwrapped", env), "mdp", None), "observations", None)
+        return mdp
 
     @classmethod
     def from_minigrid(

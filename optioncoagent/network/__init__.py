@@ -3,12 +3,14 @@
 coagent         the records: Coagent, LocalState
 execution       execution functions: traced, tabulated, evaluated
 plan            how a tick runs: what is live, read, retained, dropped, charged for, coagent by coagent
+parameters      where parameters lie: owner, shape, slice; softmax
 description     CoagentNetwork: order, what each coagent reads, memory, K, parameters
 """
 
-from optioncoagent.network.coagent import Coagent, FloatArray, LocalState
-from optioncoagent.network.description import CoagentNetwork, softmax
+from optioncoagent.network.coagent import Coagent, FloatArray, IntArray, LocalState
+from optioncoagent.network.description import CoagentNetwork
 from optioncoagent.network.execution import Touched, check_probability, execution_probability
+from optioncoagent.network.parameters import ParameterBlock, ParameterLayout, softmax
 from optioncoagent.network.plan import CoagentPlan
 
 __all__ = [
@@ -16,7 +18,10 @@ __all__ = [
     "CoagentNetwork",
     "CoagentPlan",
     "FloatArray",
+    "IntArray",
     "LocalState",
+    "ParameterBlock",
+    "ParameterLayout",
     "Touched",
     "check_probability",
     "execution_probability",

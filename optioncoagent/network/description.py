@@ -18,6 +18,7 @@ import numpy as np
 
 from optioncoagent.network.coagent import Coagent, FloatArray, check_wiring, initial_law
 from optioncoagent.network.execution import tabulate, trace
+from optioncoagent.network.parameters import ParameterLayout, softmax
 from optioncoagent.network.plan import CoagentPlan, plan
 
 
@@ -34,6 +35,7 @@ class CoagentNetwork:
             retained. Only these need to be carried from step to step.
         critic_inputs: K; (S_t, K_t) screens off everything earlier, so that a critic Q(s, K) is a value. Memory, and, unless the
             action is memory, what the action coagent reads.
+        carried: memory, and what a first step alone can see of the outputs before it.
 
     Raises ValueError, naming the coagent and what to change, for a description that is not a network.
     """
@@ -45,11 +47,13 @@ class CoagentNetwork:
         self.num_outputs = tuple(c.num_outputs for c in self.coagents)
         check_wiring(self.coagents, self.action)
         self._by_name = dict(zip(self.names, self.coagents, strict=True))
+        self._layouts: dict[int | None, ParameterLayout] = {}
         self._plans: dict[frozenset[str], tuple[CoagentPlan, ...]] = {}
         self._initial = {c.name: initial_law(c) for c in self.coagents}
         self.touched = {c.name: trace(c, self.names) for c in self.coagents}
         self._may_retain = {c.name: self._find_retention(c) for c in self.coagents}
         self.memory = self._find_memory()
+        self.carried = self._find_carried()
         self.critic_inputs = self._find_critic_inputs()
 
     def __getitem__(self, name: str) -> Coagent:
@@ -106,31 +110,35 @@ class CoagentNetwork:
         observation = (num_observations,) if self[name].observes else ()
         return (*observation, *self.configuration_shape(name), self[name].num_outputs)
 
+    def parameters(self, num_observations: int | None) -> ParameterLayout:
+        """Where the parameters lie: owners, shapes and slices. None leaves the observation's axis out, which makes the shapes those of a
+        head's outputs at one observation.
+        """
+        if num_observations not in self._layouts:
+            shapes = {
+                name: (*self.configuration_shape(name), self[name].num_outputs)
+                if num_observations is None
+                else self.parameter_shape(name, num_observations)
+                for name in self.names
+            }
+            self._layouts[num_observations] = ParameterLayout(shapes, {name: name for name in self.names})
+        return self._layouts[num_observations]
+
     def init_params(self, num_observations: int, seed: int = 0, scale: float = 1.0) -> dict[str, FloatArray]:
-        """Random logits, {name: array of `parameter_shape`}, drawn normal(0, scale)."""
+        """Random logits, {owner: array of its shape}, drawn normal(0, scale)."""
         rng = np.random.default_rng(seed)
-        return {name: scale * rng.standard_normal(self.parameter_shape(name, num_observations)) for name in self.names}
+        return {block.owner: scale * rng.standard_normal(block.shape) for block in self.parameters(num_observations).blocks}
 
     def policies(self, params: Mapping[str, Any], num_observations: int) -> dict[str, FloatArray]:
-        """Softmax policies, {name: array like params[name]}.
+        """Softmax policies of every coagent, {name: array of its `parameter_shape`}. Raises ValueError as `ParameterLayout.check` does."""
+        layout = self.parameters(num_observations)
+        by_owner = {owner: softmax(logits) for owner, logits in layout.check(params).items()}
+        return {name: by_owner[layout.of[name].owner] for name in self.names}
 
-        Raises ValueError where a coagent's logits are missing, have the wrong shape, are NaN or +inf, or are -inf for a whole row.
-        """
-        unknown = set(params) - set(self.names)
-        if unknown:
-            raise ValueError(f"params has {sorted(unknown)}, which the network does not: its coagents are {list(self.names)}")
-        policies = {}
-        for name in self.names:
-            if name not in params:
-                raise ValueError(f"params has no logits for coagent {name!r}")
-            logits = np.asarray(params[name], dtype=np.float64)
-            shape = self.parameter_shape(name, num_observations)
-            if logits.shape != shape:
-                raise ValueError(f"params[{name!r}] has shape {logits.shape}, the network needs {shape}")
-            if np.isnan(logits).any() or (logits == np.inf).any() or not np.isfinite(logits).any(axis=-1).all():
-                raise ValueError(f"params[{name!r}] has NaN, +inf or a row of -inf: a softmax needs one finite logit in each row")
-            policies[name] = softmax(logits)
-        return policies
+    def check_actions(self, num_actions: int) -> None:
+        """ValueError unless an MDP with this many actions takes the network's joint actions."""
+        if num_actions != self.num_actions:
+            raise ValueError(f"the MDP has {num_actions} actions, the network's action {self.action} has {self.num_actions} joint outputs")
 
     # Execution functions
 
@@ -148,11 +156,14 @@ class CoagentNetwork:
         return bool((later < 1).any()), bool((first < 1).any())
 
     def _find_memory(self) -> tuple[str, ...]:
-        remembered = {name for c in self.coagents for name in (*c.previous, *self.touched[c.name].previous)}
-        for name in self.names:
-            if self.may_retain(name, start=False) and (name in self.action or self.readers(name)):
-                remembered.add(name)
-        return tuple(name for name in self.names if name in remembered)
+        looked_at = {name for c in self.coagents for name in (*c.previous, *self.touched[c.name].previous)}
+        return tuple(name for name in self.names if name in looked_at or self._retains_what_matters(name, start=False))
+
+    def _find_carried(self) -> tuple[str, ...]:
+        return tuple(name for name in self.names if name in self.memory or self._retains_what_matters(name, start=True))
+
+    def _retains_what_matters(self, name: str, start: bool) -> bool:
+        return self.may_retain(name, start) and (name in self.action or bool(self.readers(name)))
 
     def _find_critic_inputs(self) -> tuple[str, ...]:
         inputs = set(self.memory)
@@ -162,9 +173,3 @@ class CoagentNetwork:
                 if self[name].previous or self.may_retain(name, start=True):
                     inputs.add(name)
         return tuple(name for name in self.names if name in inputs)
-
-
-def softmax(logits: FloatArray) -> FloatArray:
-    """Softmax over the last axis; -inf logits have probability 0."""
-    weights = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    return weights / weights.sum(axis=-1, keepdims=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from optioncoagent.simulate.wiring import FloatArray
+from optioncoagent.network import FloatArray
+from optioncoagent.simulate.compiling import njit
 
 
 @njit(cache=True, nogil=True)

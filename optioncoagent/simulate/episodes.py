@@ -18,7 +18,13 @@ PATIENCE = 10**9  # steps of one episode, where nothing shows beforehand that it
 
 
 def horizon(mdp: MDP, network: CoagentNetwork) -> int:
-    """Steps after which γ^t max|R| / (1 - γ) < 1e-9; with γ = 1 episodes end by themselves."""
+    """Steps after which γ^t max|R| / (1 - γ) < 1e-9, or the MDP's own horizon; else, with γ = 1, episodes end by themselves."""
+    if mdp.horizon is not None:
+        return min(mdp.horizon, _until_negligible(mdp, network))
+    return _until_negligible(mdp, network)
+
+
+def _until_negligible(mdp: MDP, network: CoagentNetwork) -> int:
     if mdp.gamma == 1:
         return PATIENCE
     values = mdp.R.data if sp.issparse(mdp.R) else mdp.R

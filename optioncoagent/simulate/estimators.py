@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from optioncoagent.mdp import MDP
-from optioncoagent.network import CoagentNetwork
-from optioncoagent.simulate.episodes import check_counts, check_patience, horizon, run_blocks
+from optioncoagent.network import CoagentNetwork, FloatArray
+from optioncoagent.simulate.episodes import PATIENCE, check_counts, check_patience, horizon, run_blocks
 from optioncoagent.simulate.kernels import draw_episodes, walk_episodes
 from optioncoagent.simulate.rng import key_of
 from optioncoagent.simulate.tables import walk_table
 from optioncoagent.simulate.waiting import compile_once
-from optioncoagent.simulate.wiring import FloatArray, check_actions, cumulative, dynamics, flat, unflat, wire
+from optioncoagent.simulate.wiring import dynamics, policy_table, wire
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def estimate_return(
 ) -> ReturnEstimate:
     """J(θ) = E[Σ_t γ^t R_t] from sampled episodes; costs are part of the reward at every step but the first.
 
-    An episode ends in a terminal state, after max_steps, or, γ < 1, when γ^t max|R| / (1 - γ) < 1e-9.
+    An episode ends in a terminal state, after max_steps or the MDP's horizon, or, γ < 1, when γ^t max|R| / (1 - γ) < 1e-9.
     Raises ValueError if γ = 1, no max_steps is given and from some node that can be reached no end can.
     """
     samples = _sample(mdp, network, params, episodes, seed, max_steps, threads)
@@ -100,8 +100,8 @@ def estimate_gradient(
     samples = _sample(mdp, network, params, episodes, seed, max_steps, threads, gradients=True, gated=gated, baseline=baseline)
     mean = samples.scores[0] / episodes
     error = _standard_error(samples.scores[1] - episodes * mean**2, episodes)
-    means, errors = (unflat(network, vector, mdp.num_observations) for vector in (mean, error))
-    return GradientEstimate(means, errors, samples.steps, samples.capped)
+    layout = network.parameters(mdp.num_observations)
+    return GradientEstimate(layout.unflat(mean), layout.unflat(error), samples.steps, samples.capped)
 
 
 def estimate_finite_difference(
@@ -121,7 +121,8 @@ def estimate_finite_difference(
     """
     if not eps > 0:
         raise ValueError(f"eps={eps}: it needs a positive number")
-    vector = flat(network, params)
+    layout = network.parameters(mdp.num_observations)
+    vector = layout.flat(layout.check(params))
     free = np.flatnonzero(np.isfinite(vector))
     each = episodes // max(2 * free.size, 1)
     if each < 2:
@@ -132,16 +133,14 @@ def estimate_finite_difference(
         for sign in (1, -1):
             moved = vector.copy()
             moved[p] += sign * eps
-            named = unflat(network, moved, mdp.num_observations)
-            samples = _sample(mdp, network, named, each, (seed, number), max_steps, threads)
+            samples = _sample(mdp, network, layout.unflat(moved), each, (seed, number), max_steps, threads)
             sides.append(samples.returns)
             steps, capped = steps + samples.steps, capped + samples.capped
         weight = sides[0][:, 2] / each
         difference = (sides[0][:, 0] - sides[1][:, 0]) / (2 * eps)
         mean[p] = weight @ difference
         error[p] = math.sqrt((weight**2) @ (difference - mean[p]) ** 2 * weight.size / max(weight.size - 1, 1))
-    means, standard_errors = (unflat(network, v, mdp.num_observations) for v in (mean, error))
-    return GradientEstimate(means, standard_errors, steps, capped)
+    return GradientEstimate(layout.unflat(mean), layout.unflat(error), steps, capped)
 
 
 def _sample(
@@ -158,7 +157,7 @@ def _sample(
 ) -> _Samples:
     """Run all episodes, block by block."""
     check_counts(episodes=episodes, threads=threads, max_steps=1 if max_steps is None else max_steps)
-    check_actions(mdp, network)
+    network.check_actions(mdp.num_actions)
     b = np.zeros(mdp.num_states) if baseline is None else np.array(baseline, dtype=np.float64)
     if b.shape != (mdp.num_states,) or not np.isfinite(b).all():
         raise ValueError(f"baseline has shape {b.shape}: it needs one finite number for each of the {mdp.num_states} states")
@@ -168,7 +167,7 @@ def _sample(
     num_blocks = int(min(episodes, np.clip((1 << 22) // size, 16, 64)))  # a function of the problem, not of the threads
     bounds = np.linspace(0, episodes, num_blocks + 1).astype(np.int64)
     returns, sums = np.zeros((num_blocks, 5)), np.zeros((num_blocks, 2, size))
-    run = _runner(mdp, network, params, b, limit, gradients, gated, must_end=max_steps is None and mdp.gamma == 1)
+    run = _runner(mdp, network, params, b, limit, gradients, gated, must_end=max_steps is None and limit == PATIENCE)
     key = key_of(seed)
 
     def block(i: int) -> None:
@@ -176,7 +175,7 @@ def _sample(
 
     run_blocks(block, num_blocks, threads)
     check_patience(limit, returns[:, 4])
-    if max_steps is None or longest < max_steps:
+    if max_steps is None or longest <= max_steps:
         returns[:, 4] = 0
     return _Samples(returns, sums.sum(axis=0)[:, :-1])
 
@@ -193,26 +192,20 @@ def _runner(
 ) -> Callable[..., None]:
     """A function (key, first, count, returns, sums) that runs episodes: by the joint table, or coagent by coagent where it is too large."""
     wiring, moves = wire(network, mdp.num_observations), dynamics(mdp)
-    policies = flat(network, network.policies(params, mdp.num_observations))
-    tail = (*wiring.rows(), np.append(policies, 1.0), mdp.gamma, limit)
+    policies = policy_table(network, params, mdp.num_observations)
+    with_nobody = np.append(policies, 1.0)
     table = walk_table(mdp, network, policies, wiring, moves, gradients, gated, must_end)
     if table is not None:
         kernel: Any = walk_episodes
-        head: tuple[Any, ...] = (
-            table.width, table.threshold, table.alias, table.successor, table.reward, table.visits,
-            table.first_threshold, table.first_alias, table.first_node, baseline[table.state],
-        )  # fmt: skip
+        problem: tuple[Any, ...] = (table, baseline[table.state], wiring.row_first, wiring.row_of, with_nobody, mdp.gamma, limit)
     else:
         kernel = draw_episodes
-        head = (
-            wiring.num_outputs, wiring.costs, wiring.action_strides, wiring.gates, wiring.gate_first, *wiring.reads(),
-            wiring.policy_first, wiring.cumulative(policies), wiring.initial, moves.first, moves.successor, moves.cumulative, moves.reward,
-            cumulative(mdp.d0), mdp.observation.astype(np.int64), mdp.terminal, mdp.num_actions, baseline, gradients * (1 if gated else 2),
-        )  # fmt: skip
-    compile_once(kernel, *head, *tail, np.uint64(0), np.int64(0), np.int64(0), np.zeros(5), np.zeros((2, policies.size + 1)))
+        scores = gradients * (1 if gated else 2)
+        problem = (wiring, moves, with_nobody, wiring.cumulative(policies), baseline, scores, limit)
+    compile_once(kernel, *problem, np.uint64(0), np.int64(0), np.int64(0), np.zeros(5), np.zeros((2, policies.size + 1)))
 
     def run(key: Any, first: Any, count: Any, returns: FloatArray, sums: FloatArray) -> None:
-        kernel(*head, *tail, key, first, count, returns, sums)
+        kernel(*problem, key, first, count, returns, sums)
 
     return run
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from optioncoagent.mdp import MDP
+from optioncoagent.simulate.compiling import njit
 from optioncoagent.simulate.episodes import check_counts, run_blocks
 from optioncoagent.simulate.rng import key_of, seeded, uniform
 from optioncoagent.simulate.waiting import compile_once
@@ -94,6 +94,8 @@ def train_option_critic(
     check_counts(max_steps=max_steps, threads=threads, num_options=learner.num_options)
     if which.ndim != 2 or which.size == 0 or which.min() < 0 or which.max() >= len(mdps):
         raise ValueError(f"schedule has shape {which.shape}: it needs (trials, episodes) of indices below {len(mdps)}")
+    if any(mdp.horizon is not None for mdp in mdps):
+        raise ValueError("an MDP has a horizon: give max_steps, the one that is learned under")
     sizes = {(mdp.num_states, mdp.num_actions, mdp.gamma) for mdp in mdps}
     if len(sizes) != 1:
         raise ValueError(f"the MDPs differ in (states, actions, gamma): {sorted(sizes)}")

@@ -1,4 +1,4 @@
-"""The tick loop: episodes of any coagent network on any MDP, summed up.
+"""Episodes of any coagent network on any MDP, summed up.
 
 Both kernels run episodes first … first + count - 1 and add to `returns` (see `_add_return`) and, if gradients are asked for, to `sums`
 (2, num_parameters + 1): Σ g and Σ g² over episodes, where g is one episode's sample of ACPGT (ACN, Theorem 1),
@@ -12,25 +12,24 @@ and what was earned before each, and nothing is stored step by step.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from optioncoagent.simulate.compiling import njit
 from optioncoagent.simulate.rng import seeded, uniform
+from optioncoagent.simulate.tick import begin, tick
 
 
 @njit(cache=True, nogil=True)
-def walk_episodes(
-    width, threshold, alias, successor, reward, visits, first_threshold, first_alias, first_node, baseline,
-    row_first, row_of, policy, gamma, max_steps, key, first, count, returns, sums,
-):  # fmt: skip
+def walk_episodes(table, baseline, row_first, row_of, policy, gamma, max_steps, key, first, count, returns, sums):
     """Episodes by the joint law of the tick (`tables.WalkTable`). baseline: (N,), b at each node. row_first, row_of: rows of `policy`."""
+    width, threshold, alias, visits = table.width, table.threshold, table.alias, table.visits
     end, num_visits = baseline.size, visits.shape[1]
     tally, stamp, touched = np.zeros((row_of.size, 2)), np.full(row_first.size, -1), np.empty(row_first.size, dtype=np.int64)
     for episode in range(first, first + count):
         a, b, c, d = seeded(key, episode)
         u, a, b, c, d = uniform(a, b, c, d)
-        u *= first_node.size
+        u *= table.first_node.size
         k = np.int64(u)
-        node = np.int64(first_node[k if u - k < first_threshold[k] else first_alias[k]])
+        node = np.int64(table.first_node[k if u - k < table.first_threshold[k] else table.first_alias[k]])
         earned, discount, steps, num_touched = 0.0, 1.0, 0, 0
         while node != end and steps < max_steps:
             u, a, b, c, d = uniform(a, b, c, d)
@@ -45,12 +44,13 @@ def walk_episodes(
                     row = row_of[parameter]
                     tally[parameter, 0] += 1.0
                     tally[parameter, 1] += before
+                    # append without a branch: written always, counted if new; the place after the last is spare
                     touched[num_touched] = row
                     num_touched += stamp[row] != episode
                     stamp[row] = episode
-            earned += discount * reward[entry]
+            earned += discount * table.reward[entry]
             discount *= gamma
-            node = np.int64(successor[entry])
+            node = np.int64(table.successor[entry])
             steps += 1
         _add_return(returns, earned, steps, node != end)
         if num_visits > 0:
@@ -58,78 +58,42 @@ def walk_episodes(
 
 
 @njit(cache=True, nogil=True)
-def draw_episodes(
-    num_outputs, costs, action_strides, gates, gate_first, read_first, read_axis, read_stride, policy_first, policy_cumulative, initial,
-    move_first, move_successor, move_cumulative, move_reward, first_state, observation, terminal, num_actions, baseline, scores,
-    row_first, row_of, policy, gamma, max_steps, key, first, count, returns, sums,
-):  # fmt: skip
+def draw_episodes(wiring, moves, policy, policy_cumulative, baseline, scores, max_steps, key, first, count, returns, sums):
     """The same episodes, each coagent drawing for itself (`wiring.Wiring`), for networks whose joint table would be too large.
 
-    read_first, read_axis, read_stride: the strides of gate i (row i) and policy i (row m + i) that are not zero. first_state: (S,)
-    cumulative d0. baseline: (S,). scores: 0 returns only, 1 gradients, 2 gradients without the execution gate.
+    policy_cumulative: (num_parameters,), cumulative law of each row of `policy`. baseline: (S,). scores: 0 returns only, 1 gradients,
+    2 gradients without the execution gate.
     """
-    m = num_outputs.size
-    outputs = np.zeros(2 + 2 * m, dtype=np.int64)  # the variables: start, observation, this tick's outputs, the last tick's
-    tally, stamp, touched = np.zeros((row_of.size, 2)), np.full(row_first.size, -1), np.empty(row_first.size, dtype=np.int64)
+    m = wiring.num_outputs.size
+    variables, entries = np.zeros(2 + 2 * m, dtype=np.int64), np.zeros(m, dtype=np.int64)
+    num_rows = wiring.row_first.size
+    tally, stamp, touched = np.zeros((wiring.row_of.size, 2)), np.full(num_rows, -1), np.empty(num_rows, dtype=np.int64)
     for episode in range(first, first + count):
         a, b, c, d = seeded(key, episode)
-        u, a, b, c, d = uniform(a, b, c, d)
-        state = np.searchsorted(first_state, u, side="right")
-        for i in range(m):
-            u, a, b, c, d = uniform(a, b, c, d)
-            outputs[2 + i] = np.searchsorted(initial[i], u, side="right")
+        state, a, b, c, d = begin(wiring, moves, variables, a, b, c, d)
         earned, discount, steps, num_touched = 0.0, 1.0, 0, 0
-        while not terminal[state] and steps < max_steps:
-            outputs[0] = steps == 0
-            outputs[1] = observation[state]
-            outputs[2 + m :] = outputs[2 : 2 + m]
-            before, cost, action = earned + discount * baseline[state], 0.0, 0
-            for i in range(m):
-                where = find(i, gate_first[i], outputs, read_first, read_axis, read_stride)
-                executed = gates[where] >= 1.0
-                if 0.0 < gates[where] < 1.0:
-                    u, a, b, c, d = uniform(a, b, c, d)
-                    executed = u < gates[where]
-                entry = 0
-                if executed or scores == 2:
-                    entry = find(m + i, policy_first[i], outputs, read_first, read_axis, read_stride)
-                if executed:
-                    u, a, b, c, d = uniform(a, b, c, d)
-                    output = 0
-                    while u >= policy_cumulative[entry + output]:
-                        output += 1
-                    outputs[2 + i] = output
-                    if steps > 0:
-                        cost += costs[i]
-                if scores == 2 or (executed and scores == 1):
-                    parameter = entry + outputs[2 + i]
-                    row = row_of[parameter]
-                    tally[parameter, 0] += 1.0
-                    tally[parameter, 1] += before
-                    if stamp[row] != episode:
-                        stamp[row] = episode
-                        touched[num_touched] = row
-                        num_touched += 1
-                action += action_strides[i] * outputs[2 + i]
-            u, a, b, c, d = uniform(a, b, c, d)
-            move = move_first[state * num_actions + action]
-            while u >= move_cumulative[move]:
-                move += 1
-            earned += discount * (move_reward[move] - cost)
-            discount *= gamma
-            state = move_successor[move]
+        while not moves.terminal[state] and steps < max_steps:
+            before = earned + discount * baseline[state]
+            state, reward, a, b, c, d = tick(
+                wiring, moves, policy_cumulative, None, scores == 2, state, steps, variables, entries, a, b, c, d
+            )
+            if scores > 0:
+                for i in range(m):
+                    if entries[i] >= 0:
+                        parameter = entries[i]
+                        row = wiring.row_of[parameter]
+                        tally[parameter, 0] += 1.0
+                        tally[parameter, 1] += before
+                        if stamp[row] != episode:
+                            stamp[row] = episode
+                            touched[num_touched] = row
+                            num_touched += 1
+            earned += discount * reward
+            discount *= moves.gamma
             steps += 1
-        _add_return(returns, earned, steps, not terminal[state])
+        _add_return(returns, earned, steps, not moves.terminal[state])
         if scores > 0:
-            _add_scores(sums, tally, touched[:num_touched], row_first, policy, earned)
-
-
-@njit(cache=True, nogil=True)
-def find(i, first, variables, read_first, read_axis, read_stride):
-    """Where table i has its entry for these variables: first + strides @ variables, over the strides that are not zero."""
-    for k in range(read_first[i], read_first[i + 1]):
-        first += read_stride[k] * variables[read_axis[k]]
-    return first
+            _add_scores(sums, tally, touched[:num_touched], wiring.row_first, policy, earned)
 
 
 @njit(cache=True, nogil=True)

@@ -10,25 +10,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import breadth_first_order
 
 from optioncoagent.mdp import MDP
-from optioncoagent.network import CoagentNetwork
+from optioncoagent.mdp.reach import refuse_endless, spread
+from optioncoagent.network import CoagentNetwork, FloatArray, IntArray
 from optioncoagent.simulate.alias import build_alias
 from optioncoagent.simulate.ticks import Ticks, tick_law
-from optioncoagent.simulate.wiring import Dynamics, FloatArray, IntArray, Wiring, c_strides
+from optioncoagent.simulate.wiring import Dynamics, Wiring, c_strides
 
 MAX_ENTRIES = 1 << 20  # a larger joint table is not built; each coagent then draws for itself
 MAX_OUTPUTS = 8 * MAX_ENTRIES  # in all entries together: networks of more than 8 coagents get fewer entries
 
 
-@dataclass(frozen=True)
-class WalkTable:
+class WalkTable(NamedTuple):
     """Alias rows of equal width for N nodes; node N is the end of an episode.
 
     threshold, alias, successor, reward: (N * width,), row `node` from node * width. visits: (N * width, K), the policy entries drawn from,
@@ -108,25 +106,18 @@ def walk_table(
 
 def check_ends(node: IntArray, successor: IntArray, first_node: IntArray, state: IntArray) -> None:
     """ValueError, naming a state, if a node that can be reached cannot reach the end: with γ = 1 its return does not exist."""
-    end, source = state.size, state.size + 1  # the source leads to every first node
-    edges = (np.concatenate((node, np.full(first_node.size, source))), np.concatenate((successor, first_node)))
-    graph = sp.csr_array((np.ones(edges[0].size, dtype=np.int8), edges), shape=(end + 2, end + 2))
-    reached = breadth_first_order(graph, source, return_predecessors=False)
-    ending = np.zeros(end + 2, dtype=bool)
-    ending[breadth_first_order(graph.T.tocsr(), end, return_predecessors=False)] = True
-    stuck = reached[~ending[reached] & (reached < end)]
-    if stuck.size:
-        raise ValueError(
-            f"γ = 1, and from state {state[stuck.min()]}, which can be reached, no end can: the return does not exist. Give max_steps, "
-            "γ < 1 or a terminal state"
-        )
+    end = state.size
+    starts, ends = np.zeros(end + 1, dtype=bool), np.arange(end + 1) == end
+    starts[first_node] = True
+    stuck = np.flatnonzero(spread(node, successor, starts) & ~spread(successor, node, ends))
+    refuse_endless(f"state {state[stuck.min()]}" if stuck.size else "", stuck.size, ", give max_steps")
 
 
 def _lay_out(mdp: MDP, network: CoagentNetwork, wiring: Wiring, gated: bool, limit: int) -> _Nodes | None:
     """Number the nodes; None if there are too many."""
     m, names = len(network.names), network.names
     remembered = [i for i in range(m) if names[i] in network.memory or not gated]
-    seen_first = [i for i in range(m) if i in remembered or network.may_retain(names[i], start=True)]
+    seen_first = [i for i in range(m) if names[i] in network.carried or not gated]
     sizes = [network.num_outputs[i] for i in remembered]
     num_memories, alive = math.prod(sizes), np.flatnonzero(~mdp.terminal)
     first = _first_nodes(mdp, network, seen_first, limit)
@@ -144,7 +135,7 @@ def _lay_out(mdp: MDP, network: CoagentNetwork, wiring: Wiring, gated: bool, lim
 
     # first nodes: of their own, unless a first step is like any other
     first_state, first_variables, first_law = first
-    start_matters = wiring.costs.any() or any(network.touched[name].start for name in names)
+    start_matters = any(turn.cost or turn.gate.start for turn in network.plan(network.action))
     if start_matters or seen_first != remembered:
         first_node = state.size + np.arange(first_state.size)
         state, variables = np.concatenate((state, first_state)), np.concatenate((variables, first_variables), axis=1)

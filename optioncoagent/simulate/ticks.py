@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from optioncoagent.simulate.wiring import FloatArray, IntArray, Wiring
+from optioncoagent.network import FloatArray, IntArray
+from optioncoagent.simulate.wiring import Wiring
 
 
 @dataclass

@@ -7,27 +7,26 @@ function and its policy are flat tables, and each finds its entry as `first + st
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from math import prod
+from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from optioncoagent.mdp import MDP
-from optioncoagent.network import CoagentNetwork
-
-FloatArray = NDArray[np.float64]
-IntArray = NDArray[np.int64]
+from optioncoagent.network import CoagentNetwork, FloatArray, IntArray, Touched
 
 
-@dataclass(frozen=True)
-class Wiring:
-    """Where m coagents find their gates and policies. Parameters of all coagents are laid end to end in network order.
+class Wiring(NamedTuple):
+    """Where m coagents find their gates and policies; parameters lie as `CoagentNetwork.parameters` has them.
 
     num_outputs, costs, action_strides: (m,); the joint action is `action_strides @ outputs`.
-    gates: all execution tables, flat; gate_first (m,), gate_strides (m, 2 + 2m).
-    policy_first: (m + 1,), where each coagent's parameters begin; policy_strides (m, 2 + 2m), to output 0 of the row in force.
+    gates: all execution tables, flat; gate_first (m,), where each begins; gate_strides (m, 2 + 2m).
+    policy_first (m,): where each coagent's parameters begin; policy_strides (m, 2 + 2m), to output 0 of the row in force.
+    read_first, read_axis, read_stride: those strides that are not zero, of the m gates and then the m policies: those of row i stand at
+    read_first[i] … read_first[i + 1], for these variables.
+    row_first, row_of: where each softmax row begins, and the row of each parameter; one row more, of one entry, for "nobody executed".
     initial: (m, max num_outputs) cumulative law of the outputs before the first step.
     """
 
@@ -39,81 +38,82 @@ class Wiring:
     gate_strides: IntArray
     policy_first: IntArray
     policy_strides: IntArray
+    read_first: IntArray
+    read_axis: IntArray
+    read_stride: IntArray
+    row_first: IntArray
+    row_of: IntArray
     initial: FloatArray
 
     @property
     def num_parameters(self) -> int:
-        return int(self.policy_first[-1])
-
-    def rows(self) -> tuple[IntArray, IntArray]:
-        """Where each softmax row begins, and the row of each parameter; one row more, of one entry, for "nobody executed"."""
-        num_rows = np.diff(self.policy_first) // self.num_outputs
-        sizes = np.append(np.repeat(self.num_outputs, num_rows), 1)
-        return np.concatenate(([0], np.cumsum(sizes))), np.repeat(np.arange(sizes.size), sizes)
-
-    def reads(self) -> tuple[IntArray, IntArray, IntArray]:
-        """Strides that are not zero, of the m gates and then the m policies: (first of each, variable, stride)."""
-        strides = np.concatenate((self.gate_strides, self.policy_strides))
-        row, axis = np.nonzero(strides)
-        return np.searchsorted(row, np.arange(strides.shape[0] + 1)), np.ascontiguousarray(axis), strides[row, axis]
+        return self.row_of.size - 1
 
     def cumulative(self, policies: FloatArray) -> FloatArray:
-        """Cumulative law of each softmax row."""
-        parts = []
-        for i, n in enumerate(self.num_outputs):
-            running = np.cumsum(policies[self.policy_first[i] : self.policy_first[i + 1]].reshape(-1, n), axis=1)
-            parts.append((running / running[:, -1:]).ravel())
-        return np.concatenate(parts)
+        """Cumulative law of each softmax row of the flat policies (num_parameters,), exactly 1 at its end."""
+        cumulative, width = np.empty_like(policies), np.diff(self.row_first)[self.row_of[:-1]]
+        for n in np.unique(width):
+            running = np.cumsum(policies[width == n].reshape(-1, n), axis=1)
+            cumulative[width == n] = (running / running[:, -1:]).ravel()
+        return cumulative
 
 
 def wire(network: CoagentNetwork, num_observations: int) -> Wiring:
     """Lay out a network for `num_observations` observations."""
-    names, m = network.names, len(network.names)
-    gates: list[FloatArray] = []
-    gate_first, gate_strides = [], np.zeros((m, 2 + 2 * m), dtype=np.int64)
-    policy_first, policy_strides = [0], np.zeros((m, 2 + 2 * m), dtype=np.int64)
-    variable = {name: i for i, name in enumerate(names)}
-    for i, name in enumerate(names):
-        table, touched = network.execution_table(name, num_observations), network.touched[name]
-        gate_first.append(sum(g.size for g in gates))
-        gates.append(table.ravel())
-        read = [0] * touched.start + [1] * touched.state
-        read += [2 + variable[other] for other in touched.upstream] + [2 + m + variable[other] for other in touched.previous]
-        gate_strides[i, read] = c_strides(table.shape)
-
-        coagent, shape = network[name], network.parameter_shape(name, num_observations)
-        read = [1] if coagent.observes else []
-        read += [2 + variable[other] for other in coagent.upstream] + [2 + m + variable[other] for other in coagent.previous]
-        policy_strides[i, read] = c_strides(shape)[:-1]
-        policy_first.append(policy_first[-1] + int(np.prod(shape)))
-
+    names, m, turns = network.names, len(network.names), network.plan(network.action)
+    layout = network.parameters(num_observations)
+    tables = [network.execution_table(name, num_observations) for name in names]
+    gate_strides, policy_strides = np.zeros((m, 2 + 2 * m), dtype=np.int64), np.zeros((m, 2 + 2 * m), dtype=np.int64)
+    for i, turn in enumerate(turns):
+        gate_strides[i, _variables(network, turn.gate)] = c_strides(tables[i].shape)
+        policy_strides[i, _variables(network, turn.policy)] = c_strides(layout.of[turn.name].shape)[:-1]
+    row, axis = np.nonzero(strides := np.concatenate((gate_strides, policy_strides)))
+    row_sizes = np.concatenate([*(np.full(prod(block.shape[:-1]), block.shape[-1]) for block in layout.blocks), [1]])
     action_strides = np.zeros(m, dtype=np.int64)
-    action_strides[[variable[name] for name in network.action]] = c_strides(tuple(network[name].num_outputs for name in network.action))
+    action_strides[[names.index(name) for name in network.action]] = c_strides(tuple(network[name].num_outputs for name in network.action))
     initial = np.ones((m, max(network.num_outputs)))
     for i, name in enumerate(names):
         initial[i, : network.num_outputs[i]] = cumulative(network.initial(name))
     return Wiring(
         num_outputs=np.array(network.num_outputs, dtype=np.int64),
-        costs=np.array([c.cost for c in network.coagents], dtype=np.float64),
+        costs=np.array([turn.cost for turn in turns], dtype=np.float64),
         action_strides=action_strides,
-        gates=np.concatenate(gates),
-        gate_first=np.array(gate_first, dtype=np.int64),
+        gates=np.concatenate([table.ravel() for table in tables]),
+        gate_first=np.cumsum([0] + [table.size for table in tables[:-1]]),
         gate_strides=gate_strides,
-        policy_first=np.array(policy_first, dtype=np.int64),
+        policy_first=np.array([layout.of[name].part.start for name in names], dtype=np.int64),
         policy_strides=policy_strides,
+        read_first=np.searchsorted(row, np.arange(2 * m + 1)),
+        read_axis=np.ascontiguousarray(axis),
+        read_stride=strides[row, axis],
+        row_first=np.concatenate(([0], np.cumsum(row_sizes))),
+        row_of=np.repeat(np.arange(row_sizes.size), row_sizes),
         initial=initial,
     )
 
 
-@dataclass(frozen=True)
-class Dynamics:
-    """An MDP's transitions in rows s*A + a: entries first[row] … first[row + 1] hold successor, probability, cumulative, reward."""
+def _variables(network: CoagentNetwork, reads: Touched) -> list[int]:
+    """The variables that a table has axes for, axis by axis."""
+    m, number = len(network.names), {name: i for i, name in enumerate(network.names)}
+    variables = [0] * reads.start + [1] * reads.state + [2 + number[name] for name in reads.upstream]
+    return variables + [2 + m + number[name] for name in reads.previous]
+
+
+class Dynamics(NamedTuple):
+    """An MDP as a compiled loop reads it. Rows are s*A + a: entries first[row] … first[row + 1] hold successor, probability, cumulative
+    and reward. start (S,): cumulative law of S_0. observation, terminal (S,). num_actions: A. gamma.
+    """
 
     first: IntArray
     successor: IntArray
     probability: FloatArray
     cumulative: FloatArray
     reward: FloatArray
+    start: FloatArray
+    observation: IntArray
+    terminal: NDArray[np.bool_]
+    num_actions: int
+    gamma: float
 
 
 def dynamics(mdp: MDP) -> Dynamics:
@@ -130,35 +130,26 @@ def dynamics(mdp: MDP) -> Dynamics:
     sums = np.add.reduceat(P.data, P.indptr[:-1])
     probability = P.data / sums[rows]
     running = np.cumsum(probability)
-    cumulative = running - np.concatenate(([0.0], running))[P.indptr[rows]]
-    cumulative[P.indptr[1:] - 1] = 1.0
+    along = running - np.concatenate(([0.0], running))[P.indptr[rows]]
+    along[P.indptr[1:] - 1] = 1.0
     return Dynamics(
-        P.indptr.astype(np.int64), P.indices.astype(np.int64), probability, cumulative, np.ascontiguousarray(reward, dtype=np.float64)
+        first=P.indptr.astype(np.int64),
+        successor=P.indices.astype(np.int64),
+        probability=probability,
+        cumulative=along,
+        reward=np.ascontiguousarray(reward, dtype=np.float64),
+        start=cumulative(mdp.d0),
+        observation=mdp.observation.astype(np.int64),
+        terminal=mdp.terminal,
+        num_actions=mdp.num_actions,
+        gamma=mdp.gamma,
     )
 
 
-def flat(network: CoagentNetwork, arrays: Mapping[str, Any]) -> FloatArray:
-    """{name: array} laid end to end in network order."""
-    return np.concatenate([np.asarray(arrays[name], dtype=np.float64).ravel() for name in network.names])
-
-
-def unflat(network: CoagentNetwork, vector: FloatArray, num_observations: int) -> dict[str, FloatArray]:
-    """Inverse of `flat`; leading axes of `vector` are kept."""
-    arrays, first = {}, 0
-    for name in network.names:
-        shape = network.parameter_shape(name, num_observations)
-        size = int(np.prod(shape))
-        arrays[name] = vector[..., first : first + size].reshape(*vector.shape[:-1], *shape)
-        first += size
-    return arrays
-
-
-def check_actions(mdp: MDP, network: CoagentNetwork) -> None:
-    """ValueError unless the network's joint actions are the MDP's."""
-    if network.num_actions != mdp.num_actions:
-        raise ValueError(
-            f"the network's action {network.action} has {network.num_actions} joint outputs, the MDP has {mdp.num_actions} actions"
-        )
+def policy_table(network: CoagentNetwork, params: Mapping[str, Any], num_observations: int) -> FloatArray:
+    """The softmax policies of all owners of parameters, flat as their layout has them."""
+    layout = network.parameters(num_observations)
+    return layout.flat(network.policies(params, num_observations))
 
 
 def c_strides(shape: tuple[int, ...]) -> list[int]:

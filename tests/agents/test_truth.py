@@ -19,7 +19,7 @@ import optioncoagent as oc
 from optioncoagent.agents import rollout as rollout_module
 from optioncoagent.agents.rollout import collect
 from optioncoagent.agents.targets import make_batch
-from optioncoagent_envs.gridworld import gridworld
+from optioncoagent_envs.tabular.gridworld import gridworld
 
 
 def xor_network(num_actions):

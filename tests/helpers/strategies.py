@@ -122,3 +122,29 @@ def cases(draw, synchronous=False, max_coagents=3, max_outputs=3, max_states=3, 
         if params[name].shape[-1] > 1:
             params[name].reshape(-1, params[name].shape[-1])[0, draw(st.integers(0, params[name].shape[-1] - 1))] = -np.inf
     return Case(mdp, network, params)
+
+
+@st.composite
+def continuing_cases(draw, max_coagents=3, max_outputs=3, max_states=3):
+    """(mdp, network, params) of a task that goes on for ever: from every state there is a way back to state 0."""
+    case = draw(cases(max_coagents=max_coagents, max_outputs=max_outputs, max_states=max_states, gammas=(0.9,)))
+    S, A = case.mdp.num_states, case.mdp.num_actions
+    P = 0.8 * case.mdp.transition_matrix.toarray().reshape(S, A, S)
+    P[:, :, 0] += 0.2
+    R = np.random.default_rng(draw(st.integers(0, 2**32 - 1))).integers(-2, 3, (S, A, S)) / 2.0
+    mdp = MDP(P, R, case.mdp.d0, draw(st.sampled_from((0.9, 1.0))), np.zeros(S, dtype=bool), case.mdp.observation)
+    return Case(mdp, case.network, case.params)
+
+
+@st.composite
+def horizon_cases(draw, max_outputs=3):
+    """(mdp, network, params) of an MDP with a horizon of one to four steps; some never end by themselves though γ = 1."""
+    mdp, network, params = draw(cases(max_outputs=max_outputs, gammas=(0.9, 1.0, 0.5)))
+    terminal = mdp.terminal
+    P, R = mdp.P, mdp.R
+    if mdp.gamma == 1 and draw(st.booleans()):  # what was the end is a state like others
+        S, A = mdp.num_states, mdp.num_actions
+        P = mdp.transition_matrix.toarray().reshape(S, A, S)
+        P[-1] = np.eye(S)[0]
+        R, terminal = np.arange(S * A).reshape(S, A) / (S * A), np.zeros(S, dtype=bool)
+    return Case(MDP(P, R, mdp.d0, mdp.gamma, terminal, mdp.observation, draw(st.integers(1, 4))), network, params)

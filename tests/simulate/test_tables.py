@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from optioncoagent.simulate.alias import build_alias
 from optioncoagent.simulate.tables import walk_table
-from optioncoagent.simulate.wiring import dynamics, flat, unflat, wire
+from optioncoagent.simulate.wiring import dynamics, wire
 
 
 @given(st.lists(st.floats(0, 1) | st.just(0.0), min_size=1, max_size=12).filter(lambda w: sum(w) > 1e-6))
@@ -28,7 +28,9 @@ def test_a_node_has_the_joint_law_of_its_tick():
     for seed in range(4):
         mdp, network = random_mdp(seed, gamma=1.0), random_network(seed)
         policies = network.policies(network.init_params(mdp.num_observations, seed), mdp.num_observations)
-        table = walk_table(mdp, network, flat(network, policies), wire(network, mdp.num_observations), dynamics(mdp))
+        table = walk_table(
+            mdp, network, network.parameters(mdp.num_observations).flat(policies), wire(network, mdp.num_observations), dynamics(mdp)
+        )
         assert table is not None
         weight = np.zeros(table.threshold.size)
         weight += table.threshold / table.width
@@ -53,5 +55,6 @@ def test_a_node_has_the_joint_law_of_its_tick():
 def test_flat_and_back():
     network = random_network(3)
     params = network.init_params(5)
-    back = unflat(network, flat(network, params), 5)
+    layout = network.parameters(5)
+    back = layout.unflat(layout.flat(params))
     assert all(np.array_equal(params[name], back[name]) for name in params)

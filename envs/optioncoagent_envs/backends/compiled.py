@@ -1,0 +1,239 @@
+"""A batch of MiniGrid environments that is compiled throughout: levels, rules and observations.
+
+Levels are drawn as MiniGrid draws them: every environment has a NumPy generator of its own, seeded by
+`reset(seed=...)`, and each new episode takes the next level from it. The generators are compiled and replay NumPy's
+stream, so that there is no pool: an environment meets exactly the sequence of levels that stock MiniGrid would, seed
+for seed, and the level of a seed is the one that `gym.make(env_id).reset(seed=seed)` shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
+from copy import copy
+from io import StringIO
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.utils import seeding
+from minigrid.minigrid_env import MiniGridEnv
+
+from optioncoagent_envs.backends.batch import MiniGridBatch, Observations, episode_ends
+from optioncoagent_envs.backends.state import read_row, write_row
+from optioncoagent_envs.minigrid.engine.codes import GREY_WALL
+from optioncoagent_envs.minigrid.engine.observe import observe, view_offsets
+from optioncoagent_envs.minigrid.engine.random import stream_of
+from optioncoagent_envs.minigrid.engine.rows import AGENT_COLUMNS, LIMIT, MISSION, Row
+from optioncoagent_envs.minigrid.engine.step import are_actions, step_of
+from optioncoagent_envs.minigrid.family import Family
+
+ROWS_PER_THREAD, LEVELS_PER_THREAD = 256, 32  # with fewer, waking a thread takes longer than its work
+
+
+class CompiledMiniGrid(MiniGridBatch):
+    """Environments of one covered family (`minigrid.family`), all made like `env`.
+
+    threads: how many share a step, at most one for every ROWS_PER_THREAD environments. More than one pays from about a
+    thousand environments, and while no other program wants the cores: the fastest thread waits for the slowest.
+    """
+
+    backend = "compiled"
+
+    def __init__(
+        self,
+        env: gym.Env,
+        family: Family,
+        num_envs: int,
+        view: str = "partial",
+        view_size: int | None = None,
+        seed: int | None = None,
+        threads: int = 1,
+    ):
+        super().__init__(env, num_envs, view, view_size, seed)
+        core = env.unwrapped
+        assert isinstance(core, MiniGridEnv)
+        self._model = core
+        self._family = family
+        self._step_rows = step_of(family.rule)
+        self._settings = np.array(family.settings(core), np.int64)
+        self._missions = family.missions(core)
+        self._size = 0 if view == "full" else self.view_size
+        pad = max(1, self._size - 1)
+        stride = core.width + 2 * pad
+        self._shape = core.width, core.height, stride, pad
+        offsets = view_offsets(self._size)
+        self._offsets = offsets[..., 0] + offsets[..., 1] * stride
+        self._rows = np.arange(num_envs)
+        self._rng = np.zeros((num_envs, 6), np.uint64)
+        self._grid = np.full((num_envs, stride * (core.height + 2 * pad)), GREY_WALL, np.uint8)
+        self._marks = np.zeros((num_envs, 2, self._grid.shape[1] if family.spoken else 0), np.uint8)
+        self._agent = np.zeros((num_envs, AGENT_COLUMNS + family.extra_columns(core)), np.int64)
+        self._agent[:, LIMIT] = core.max_steps
+        self._mission_of_row = [""] * num_envs
+        self.threads = max(1, min(threads, num_envs // ROWS_PER_THREAD))
+        self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
+
+    # Gymnasium's interface
+
+    def reset(self, *, seed=None, options=None):
+        rows = np.flatnonzero(self._reset_mask(options))
+        first_time = not self._started
+        seeds = self._seeds(seed)
+        for row in rows.tolist():
+            if first_time or seeds[row] is not None:
+                generator, self._level_seeds[row] = seeding.np_random(seeds[row])
+                self._rng[row] = stream_of(generator)
+                self._level_counts[row] = -1
+        self._renew(rows)
+        return self.observations(), {}
+
+    def step(self, actions):
+        n = self.num_envs
+        actions = self._checked(actions)
+        if not are_actions(actions):
+            raise ValueError(f"actions are from 0 to 6, not {actions}")
+        images, directions = self._blank_images(n), np.empty(n, np.int64)
+        rewards, terminated, truncated = np.empty(n), np.empty(n, bool), np.empty(n, bool)
+        state = self._grid, self._agent, self._marks, self._rng, self._shape
+        views = self._offsets, self._size, self._model.see_through_walls, images, directions
+        self._share(
+            self._rows, ROWS_PER_THREAD, lambda rows: self._step_rows(rows, actions, *state, rewards, terminated, truncated, *views)
+        )
+        ended = np.flatnonzero(terminated | truncated)
+        infos: dict[str, Any] = {}
+        if len(ended):
+            final_images = images[ended].reshape(-1, *self._image_shape)
+            final_obs = [
+                {"image": image, "direction": direction, "mission": self._mission_of_row[row]}
+                for row, image, direction in zip(ended.tolist(), final_images, directions[ended].tolist(), strict=True)
+            ]
+            infos = episode_ends(n, ended, final_obs)
+            self._renew(ended)
+            self._observe(ended, images, directions)
+        return self._assemble(images, directions), rewards, terminated, truncated, infos
+
+    def _share(self, rows: np.ndarray, least: int, work: Callable[[np.ndarray], Any]) -> None:
+        """Does work that holds no lock on all threads, but none gets less than `least` rows."""
+        number = min(self.threads, len(rows) // least)
+        if self._pool is None or number < 2:
+            work(rows)
+            return
+        parts = np.array_split(rows, number)
+        waiting = [self._pool.submit(work, part) for part in parts[1:]]
+        work(parts[0])
+        for future in waiting:
+            future.result()
+
+    def close_extras(self, **kwargs: Any) -> None:
+        if self._pool:
+            self._pool.shutdown()
+        self._model.close()
+
+    # levels and observations
+
+    def _renew(self, rows: np.ndarray) -> None:
+        """Draws new levels into the rows."""
+        self._level_counts[rows] += 1
+        marks = (self._marks,) if self._family.spoken else ()
+        arrays = self._rng, self._grid, self._agent, *marks, self._shape, self._settings
+        self._share(rows, LEVELS_PER_THREAD, lambda part: self._family.generate(part, *arrays))
+        self._name_missions(rows)
+
+    def _name_missions(self, rows: np.ndarray) -> None:
+        texts = self._family.say(self._agent[rows], self._missions)
+        for row, text in zip(rows.tolist(), texts, strict=True):
+            self._mission_of_row[row] = text
+
+    def _row(self, index: int) -> Row:
+        return Row(self._grid[index], self._agent[index], self._marks[index], self._rng[index])
+
+    @property
+    def _image_shape(self) -> tuple[int, ...]:
+        return self.single_observation_space["image"].shape  # type: ignore[return-value]
+
+    def _blank_images(self, n: int) -> np.ndarray:
+        return np.empty((n, int(np.prod(self._image_shape))), np.uint8)
+
+    def _observe(self, rows: np.ndarray, images: np.ndarray, directions: np.ndarray) -> None:
+        see_through = self._model.see_through_walls
+        observe(rows, self._grid, self._agent, self._offsets, self._shape, self._size, see_through, images, directions)
+
+    def _assemble(self, images: np.ndarray, directions: np.ndarray) -> Observations:
+        shape = (self.num_envs, *self._image_shape)
+        return {"image": images.reshape(shape), "direction": directions, "mission": tuple(self._mission_of_row)}
+
+    def observations(self) -> Observations:
+        images, directions = self._blank_images(self.num_envs), np.empty(self.num_envs, np.int64)
+        self._observe(self._rows, images, directions)
+        return self._assemble(images, directions)
+
+    # state
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """A copy of everything that the future depends on, with a row for each environment.
+
+        grid (n, cells) uint8 and agent (n, c) int64 are the level as it stands (`minigrid.engine.rows`), marks (n, 2, cells or
+        0) uint8 what an instruction asks for (`babyai.verifier`), rng (n, 6) uint64 is where the levels to come are
+        drawn from, seed and count name the level (`level_names`). Rows may be taken, repeated and put together at will.
+        """
+        return {name: array.copy() for name, array in self._state().items()}
+
+    def _state(self) -> dict[str, np.ndarray]:
+        names = {"seed": self._level_seeds, "count": self._level_counts}
+        return {"grid": self._grid, "agent": self._agent, "marks": self._marks, "rng": self._rng, **names}
+
+    def set_state(self, state: dict[str, np.ndarray]) -> None:
+        """Goes back to a state of a batch of the same size, made alike."""
+        for name, mine in self._state().items():
+            if state[name].shape != mine.shape:
+                raise ValueError(f"{name} has the shape {state[name].shape}, not {mine.shape}")
+        if self._family.spoken is None and state["agent"][:, MISSION].max() >= len(self._missions):
+            raise ValueError("the state has a mission that came with set_env into another batch: set that environment here first")
+        for name, mine in self._state().items():
+            mine[:] = state[name]
+        self._started = True
+        self._name_missions(self._rows)
+
+    def minigrid_env(self, index: int) -> MiniGridEnv:
+        self._require_reset()
+        return read_row(self._model, self._row(index), self._shape, self._family, self._missions)
+
+    def set_env(self, index: int, env: gym.Env) -> None:
+        """Raises ValueError if `env` is of another class or size, or holds an object that has no code."""
+        self._require_reset()
+        core = env.unwrapped
+        if type(core) is not type(self._model) or (core.width, core.height) != self._shape[:2]:
+            raise ValueError(f"{core} is not made like {self._model}")
+        mine = self._row(index)
+        # written to a copy first, so that what is refused changes nothing
+        row = mine._replace(grid=mine.grid.copy(), agent=mine.agent.copy(), marks=mine.marks.copy(), rng=mine.rng.copy())
+        write_row(core, row, self._shape, self._family, self._missions)
+        for array, new in zip(mine, row, strict=True):
+            array[:] = new
+        self._name_missions(np.array([index]))
+
+
+def draws_like_minigrid(env: MiniGridEnv, family: Family, num_levels: int = 4) -> bool:
+    """Whether the installed minigrid draws the levels that the compiled generator draws: a few are compared.
+
+    MiniGrid goes first: settings of which it cannot make levels are not for the compiled generator, which checks nothing.
+    """
+    stock = [copy(env) for _ in range(num_levels)]  # so that `env` keeps its own generator
+    try:
+        with redirect_stdout(StringIO()):  # BabyAI prints each level that it rejects
+            for seed, core in enumerate(stock):
+                core.reset(seed=seed)
+    except Exception:  # whatever the reason why MiniGrid has no such level
+        return False
+    batch = CompiledMiniGrid(env, family, num_levels)
+    batch.reset(seed=0)
+    ours = batch.get_state()
+    try:
+        for seed, core in enumerate(stock):
+            batch.set_env(seed, core)
+    except ValueError:  # an object that has no code
+        return False
+    theirs = batch.get_state()
+    return all(np.array_equal(ours[name], theirs[name]) for name in ("grid", "agent", "marks", "rng"))

@@ -1,0 +1,73 @@
+"""From a row of the compiled batch to one of MiniGrid's environments and back (arrays as in `minigrid.engine.rows`)."""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+import numpy as np
+from minigrid.core.grid import Grid
+from minigrid.minigrid_env import MiniGridEnv
+
+from optioncoagent_envs.minigrid.engine.codes import EMPTY, code_of, object_of
+from optioncoagent_envs.minigrid.engine.random import generator_of, stream_of
+from optioncoagent_envs.minigrid.engine.rows import (
+    CARRIED,
+    DIRECTION,
+    LIMIT,
+    MISSION,
+    OTHER,
+    POSITION,
+    STEPS,
+    TARGET,
+    Row,
+    Shape,
+    points,
+    positions,
+)
+from optioncoagent_envs.minigrid.family import Family
+
+
+def read_row(model: MiniGridEnv, row: Row, shape: Shape, family: Family, missions: list[str]) -> MiniGridEnv:
+    """A copy of `model` in the state of the row; it can be stepped, rendered, and reset to the row's next level."""
+    width, height, stride, pad = shape
+    agent = row.agent
+    env: Any = copy(model)
+    env.np_random = generator_of(row.rng)
+    env.grid = Grid(width, height)
+    env.carrying = object_of(int(agent[CARRIED]))
+    if env.carrying is not None:
+        env.carrying.cur_pos = np.array([-1, -1])
+    for (y, x), code in np.ndenumerate(row.grid.reshape(-1, stride)[pad : pad + height, pad : pad + width]):
+        obj = object_of(int(code))
+        env.grid.set(x, y, obj)
+        if obj is not None:
+            obj.init_pos = obj.cur_pos = (x, y)
+    env.agent_pos, env.agent_dir = points(shape)(agent[POSITION]), int(agent[DIRECTION])
+    env.step_count, env.max_steps = int(agent[STEPS]), int(agent[LIMIT])
+    env.mission = family.say(agent[None], missions)[0]
+    for kept in family.keeps:
+        kept.read(env, row, shape)
+    return env
+
+
+def write_row(env: Any, row: Row, shape: Shape, family: Family, missions: list[str]) -> None:
+    """Writes the state of `env` to the row; a mission that is not among `missions` is added there.
+
+    Raises ValueError if `env` holds an object that has no code, or lacks a door that its mission names.
+    """
+    width, height, stride, pad = shape
+    agent = row.agent
+    codes = [code_of(obj) for obj in env.grid.grid]
+    row.grid.reshape(-1, stride)[pad : pad + height, pad : pad + width] = np.reshape(codes, (height, width))
+    agent[CARRIED] = EMPTY if env.carrying is None else code_of(env.carrying)
+    agent[POSITION], agent[DIRECTION] = positions(shape)(*env.agent_pos), env.agent_dir
+    agent[STEPS], agent[LIMIT] = env.step_count, env.max_steps
+    agent[MISSION] = agent[TARGET] = agent[OTHER] = 0
+    if family.spoken is None:
+        if env.mission not in missions:
+            missions.append(env.mission)
+        agent[MISSION] = missions.index(env.mission)
+    for kept in family.keeps:
+        kept.write(env, row, shape)
+    row.rng[:] = stream_of(env.np_random)

@@ -1,0 +1,1 @@
+"""Environments that are tables: a gridworld and four rooms, played by `tables.TableEnv`."""

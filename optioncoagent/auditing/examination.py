@@ -1,0 +1,258 @@
+"""Is the gradient that an agent follows the true one? What its learner computes from rollouts against ∇J on an enumerated MDP.
+
+Every row changes one thing. The base is the plain estimate that theory knows to be exact given the exact critic: steps weighted by γ^t,
+advantages as they are, no bonus, no clipping. Rows of the base differ in gradient form and critic; then follow, with the agent's own
+forms and critic, the things its settings add, one at a time, and all together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from optioncoagent.agents.modules import torch_threads
+from optioncoagent.agents.rollout import Rollout
+from optioncoagent.agents.settings import Settings
+from optioncoagent.auditing.gradient import FloatArray, pull_back
+from optioncoagent.auditing.twin import Twin
+from optioncoagent.exact import critic_values, expected_return, policy_gradient
+from optioncoagent.mdp import MDP
+from optioncoagent.network import CoagentNetwork
+
+FORMS = ("expected", "difference", "score")
+OWN, EXACT, BEST = "own", "exact", "best of observations"
+BLOCKS = 16  # of rollouts, between which the noise is measured
+ROUNDING = 1e-12  # an exact gradient this much smaller than the largest coagent's is zero
+WARM_UP = 2  # rollouts of each block that are not looked at, so that environments are no longer in step
+
+Tables = dict[str, FloatArray]
+
+
+class AuditRow(NamedTuple):
+    """One coagent's gradient as the learner estimates it against the exact one, with respect to the agent's torch parameters.
+
+    form: "expected" (Q_β form for a termination), "difference" (its advantage form) or "score". critic: "own"; "exact", Q(s, K); "best of
+    observations", the mean of Q(s, K) over the visited states that look alike: what a perfect critic of the agent's would say (only
+    where states share observations). deviation: what else differs from the base. settings: is it in the agent's settings?
+
+    cosine, norm_ratio: of the estimate's expectation to the exact gradient, |.| corrected for the sampling noise in the mean;
+    cosine_error: standard error of the cosine. noise: standard deviation of the estimate from one rollout, over the norm of its
+    expectation. exact_norm: that of the exact gradient. lost: is the estimate's expectation no larger than the standard error of the mean
+    over all rollouts? Then cosine and norm_ratio say nothing, and the noise is at least √rollouts, which is given. cosine and norm_ratio
+    are NaN where the exact gradient is zero.
+    """
+
+    coagent: str
+    form: str
+    critic: str
+    deviation: str
+    settings: bool
+    cosine: float
+    cosine_error: float
+    norm_ratio: float
+    noise: float
+    exact_norm: float
+    lost: bool
+
+
+class CriticError(NamedTuple):
+    """Q̂ − Q over the pairs (s, K) as often as they were visited. critic: "own" or "best of observations" (see `AuditRow`).
+
+    rmse: root of the mean square. mean: the mean, the part that no baseline sees. spread: standard deviation of Q itself.
+    """
+
+    critic: str
+    rmse: float
+    mean: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class Examination:
+    """Everything that `examine` finds. expected_return: the exact J. steps, episodes: that were sampled."""
+
+    rows: list[AuditRow]
+    critic: list[CriticError]
+    expected_return: float
+    steps: int
+    episodes: int
+
+
+def audit(agent: Any, mdp: MDP, rollouts: int = 32, seed: int = 0, max_steps: int | None = None) -> list[AuditRow]:
+    """The rows of `examine`."""
+    return examine(agent, mdp, rollouts, seed, max_steps).rows
+
+
+def examine(agent: Any, mdp: MDP, rollouts: int = 32, seed: int = 0, max_steps: int | None = None) -> Examination:
+    """Compare what an agent's learner computes, from rollouts of its own size on the MDP, with the exact gradient.
+
+    mdp: made from the agent's environment (see `agent.params`), with the agent's gamma. rollouts: how many, rounded up to a multiple of
+    16. max_steps: a time limit that truncates episodes as the agent's environment does, of which J knows nothing: one deviation more, in
+    every row.
+    The agent is not changed. Raises ValueError for a gamma that differs, where an episode never ends, and where `agent.params` and
+    `policy_gradient` do.
+    """
+    if mdp.gamma != agent.settings.gamma:
+        raise ValueError(
+            f"the MDP has gamma={mdp.gamma}, the agent learns with gamma={agent.settings.gamma}: make the MDP with the agent's"
+        )
+    if isinstance(rollouts, bool) or not isinstance(rollouts, int | np.integer) or rollouts < 1:
+        raise ValueError(f"rollouts={rollouts!r}: it needs an integer of at least 1")
+    with torch_threads(agent.settings.torch_threads):
+        return _examine(agent, mdp, rollouts, seed, max_steps)
+
+
+def _examine(agent: Any, mdp: MDP, rollouts: int, seed: int, max_steps: int | None) -> Examination:
+    mdp, network = mdp.unrolled, agent.network
+    params = agent.params(mdp)
+    q = critic_values(mdp, network, params)
+    exact = {name: _vector(pull_back(agent, mdp, {name: g})) for name, g in policy_gradient(mdp, network, params).items()}
+    largest = max(float(np.abs(g).max()) for g in exact.values())
+    exact = {name: np.where(np.abs(g).max() > ROUNDING * largest, g, 0.0) for name, g in exact.items()}
+    twin = Twin(agent, mdp, seed, max_steps, copies=BLOCKS)
+    windows = [twin.rollouts() for _ in range(WARM_UP - (-rollouts // BLOCKS))][WARM_UP:]
+    seen = [rollout for window in windows for rollout in window]
+    episodes, steps = sum(_starts(rollout) for rollout in seen), sum(rollout.start.numel() for rollout in seen)
+    if episodes < BLOCKS:
+        raise ValueError(f"only {episodes} episodes began in {steps:,} steps: give more rollouts, or max_steps to cut them")
+    visits = _visits(network, seen, mdp.num_states).reshape(q.shape)
+    critics, errors = _critics(twin, mdp, q, visits)
+    blocks = list(zip(*windows, strict=True))
+    rows = []
+    for variant in _variants(agent, critics):
+        twin.set_critic(critics[variant.critic])
+        sums = [_total([variant.gradient(agent, twin, rollout) for rollout in block]) for block in blocks]
+        for name in variant.coagents:
+            samples = np.stack([_vector(pull_back(agent, mdp, {name: part[name]})) for part in sums]) * (BLOCKS / episodes)
+            measured = _measure(samples, exact[name], len(windows))
+            rows.append(AuditRow(name, variant.forms[name], variant.critic, variant.deviation, variant.settings, *measured))
+    J = expected_return(mdp, network, params)
+    return Examination(rows, errors, J, steps, episodes)
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """One way to compute gradients, and the coagents it is reported for."""
+
+    critic: str
+    deviation: str
+    settings: bool
+    forms: Mapping[str, str]
+    coagents: tuple[str, ...]
+    learning: Settings
+    clipped: bool = False
+
+    def gradient(self, agent: Any, twin: Twin, rollout: Rollout) -> Tables:
+        """Σ over the steps of a rollout of every coagent's local gradient, as tables of logits."""
+        batch = twin.batch(rollout, self.learning, self.forms)
+        if not self.clipped:
+            return twin.gradient(batch, self.learning)
+        # the first minibatch, its gradient cut to max_grad_norm with the critic's in it
+        size = -(-len(batch) // self.learning.num_minibatches)
+        part = batch.at(twin.order(len(batch))[:size])
+        tables = twin.gradient(part, self.learning)
+        norm = np.sqrt(sum(float((x / size).ravel() @ (x / size).ravel()) for x in pull_back(agent, twin.mdp, tables).values()))
+        scale = min(1.0, self.learning.max_grad_norm / (norm + 1e-6)) * len(batch) / size
+        return {name: scale * table for name, table in tables.items()}
+
+
+def _variants(agent: Any, critics: Mapping[str, FloatArray]) -> Iterator[_Variant]:
+    """Forms and critics at the base; then what the agent's settings add, with its own forms and critic."""
+    ours, network = agent.settings, agent.network
+    plain: dict[str, Any] = dict(discount_weighting=True, normalize_advantages=False, ent_coef=0.0)
+    own = Settings(**{name: getattr(ours, name) for name in Twin.SETTINGS})
+    base = replace(own, **plain)
+    for critic in critics:
+        done: set[tuple[str, str]] = set()
+        for form in FORMS:
+            forms = {name: form if _can(network, name, form) else agent.forms[name] for name in network.names}
+            new = tuple(name for name in network.names if (name, forms[name]) not in done)
+            done |= set(forms.items())
+            if new:
+                yield _Variant(critic, "", False, forms, new, base)
+    added: dict[str, dict[str, Any]] = {}
+    if not ours.discount_weighting and ours.gamma < 1:
+        added["no γ^t"] = {"discount_weighting": False}
+    if ours.normalize_advantages:
+        added["normalised advantages"] = {"normalize_advantages": True}
+    if ours.ent_coef:
+        added["entropy bonus"] = {"ent_coef": ours.ent_coef}
+    for deviation, change in added.items():
+        yield _Variant(OWN, deviation, True, agent.forms, network.names, replace(base, **change))
+    yield _Variant(OWN, "all together, clipped", True, agent.forms, network.names, own, clipped=True)
+
+
+def _can(network: CoagentNetwork, name: str, form: str) -> bool:
+    """Has this coagent this form? The critic must know its output for all but the score, and a difference is of two."""
+    known = name not in network.action or name in network.critic_inputs
+    return form == "score" or (known and (form == "expected" or network[name].num_outputs == 2))
+
+
+def _critics(twin: Twin, mdp: MDP, q: FloatArray, visits: FloatArray) -> tuple[dict[str, FloatArray], list[CriticError]]:
+    """The critics that rows are computed with, and their errors."""
+    own = twin.own_critic.reshape(q.shape)
+    critics = {OWN: own, EXACT: q}
+    looks = mdp.observation
+    weight, total = visits + 1e-9, np.zeros((2, mdp.num_observations, *q.shape[1:]))  # where nothing was visited a plain mean
+    np.add.at(total[0], looks, weight * q)
+    np.add.at(total[1], looks, weight)
+    best = (total[0] / np.where(total[1] > 0, total[1], 1.0))[looks]
+    if np.abs((best - q) * (visits > 0)).max() > 1e-9 * np.abs(q).max():
+        critics[BEST] = best
+    share = visits / visits.sum()
+    mean = (share * q).sum()
+    spread = float(np.sqrt((share * (q - mean) ** 2).sum()))
+    errors = []
+    for name, values in critics.items():
+        if name != EXACT:
+            errors.append(CriticError(name, float(np.sqrt((share * (values - q) ** 2).sum())), float((share * (values - q)).sum()), spread))
+    return critics, errors
+
+
+def _visits(network: CoagentNetwork, seen: list[Rollout], num_states: int) -> FloatArray:
+    """How often each (s, K) was visited, flattened."""
+    sizes = tuple(network[name].num_outputs for name in network.critic_inputs)
+    counts = np.zeros(num_states * int(np.prod(sizes)))
+    for rollout in seen:
+        index = rollout.observation[""].numpy()
+        for name, size in zip(network.critic_inputs, sizes, strict=True):
+            index = index * size + rollout.outputs[name].numpy()
+        counts += np.bincount(index.ravel(), minlength=counts.size)
+    return counts
+
+
+def _measure(samples: FloatArray, exact: FloatArray, rollouts_a_block: float) -> tuple[float, float, float, float, float, bool]:
+    """cosine, its error, norm ratio, noise, exact norm, lost: of gradients by block (B, P) whose mean is the estimate."""
+    n, norm = len(samples), float(np.linalg.norm(exact))
+    inner, along = samples @ samples.T, samples @ exact
+
+    def mean_of(keep: FloatArray) -> tuple[float, float, float]:
+        """(cosine, norm of the expectation, standard error of the mean) over some blocks, from their inner products alone."""
+        m = keep.sum()
+        squared = keep @ inner @ keep / m**2
+        error = max((keep @ np.diag(inner) / m - squared) / (m - 1), 0.0)
+        length = np.sqrt(max(squared - error, 0.0))  # |E g|² = E|ḡ|² − tr Cov(ḡ)
+        cosine = keep @ along / m / (norm * length) if norm * length > 0 else np.nan
+        return float(cosine), float(length), float(np.sqrt(error))
+
+    cosine, length, error = mean_of(np.ones(n))
+    lost = length <= error
+    noise = error * np.sqrt(n * rollouts_a_block) / (error if lost else length) if error > 0 else 0.0
+    without = np.array([mean_of(1.0 - np.eye(n)[i])[0] for i in range(n)])
+    spread = float(np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum()))
+    return float(np.clip(cosine, -1.0, 1.0)), spread, length / norm if norm > 0 else np.nan, float(noise), norm, bool(lost)
+
+
+def _total(tables: list[Tables]) -> Tables:
+    return {name: sum((part[name] for part in tables[1:]), tables[0][name]) for name in tables[0]}
+
+
+def _vector(gradient: Mapping[str, Any]) -> FloatArray:
+    return np.concatenate([np.asarray(part, dtype=np.float64).ravel() for part in gradient.values()])
+
+
+def _starts(rollout: Rollout) -> int:
+    return int((rollout.age == 0)[rollout.valid].sum())

@@ -1,0 +1,62 @@
+"""The tables of a Gymnasium toy_text environment, as the arrays of an MDP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import scipy.sparse as sp
+
+from optioncoagent.mdp.environment import MDPEnv
+
+_INSTEAD = "use MDP.from_minigrid for a MiniGrid level, or build an MDP from arrays"
+
+
+def arrays_of(env: Any) -> dict[str, Any]:
+    """P, R, d0, terminal of an environment or id (and observation, horizon of an `MDPEnv`); see `MDP.from_env`."""
+    if isinstance(env, str):
+        made = _make(env)
+        try:
+            return _of(made, env)
+        finally:
+            made.close()
+    return _of(env, repr(getattr(env, "unwrapped", env)))
+
+
+def _of(env: Any, name: str) -> dict[str, Any]:
+    base = getattr(env, "unwrapped", env)
+    if isinstance(base, MDPEnv):
+        mdp = base.mdp
+        return {name: getattr(mdp, name) for name in ("P", "R", "d0", "terminal", "observation", "horizon")}
+    table, d0 = getattr(base, "P", None), getattr(base, "initial_state_distrib", None)
+    if table is None or d0 is None:
+        raise ValueError(f"{name} has no toy_text tables P and initial_state_distrib: give an environment or id that has, {_INSTEAD}")
+    return _from_tables(table, d0)
+
+
+def _make(env_id: str) -> gym.Env[Any, Any]:
+    if env_id.rpartition(":")[2].startswith(("MiniGrid-", "BabyAI-")):
+        raise ValueError(f"{env_id} has no toy_text tables: {_INSTEAD}")
+    prefix = "optioncoagent_envs:" if env_id.startswith("OptionCoagent/") else ""
+    return gym.make(prefix + env_id)
+
+
+def _from_tables(table: Any, d0: Any) -> dict[str, Any]:
+    num_states, num_actions = len(table), len(table[0])
+    rows, columns, probabilities, rewards = [], [], [], []
+    for s in range(num_states):
+        for a in range(num_actions):
+            for probability, successor, reward, terminated in table[s][a]:
+                rows.append(s * num_actions + a)
+                columns.append(num_states if terminated else successor)
+                probabilities.append(probability)
+                rewards.append(reward)
+    end = num_states * num_actions + np.arange(num_actions)
+    index = (np.append(rows, end), np.append(columns, np.full(num_actions, num_states)))
+    shape = ((num_states + 1) * num_actions, num_states + 1)
+    P = sp.csr_array((np.append(probabilities, np.ones(num_actions)), index), shape=shape)  # duplicates add up
+    # E[R | s, a, s'] = Σ p r / Σ p over the table's entries for (s, a, s')
+    weighted = sp.coo_array((np.append(np.multiply(probabilities, rewards), np.zeros(num_actions)), index), shape=shape).tocsr()
+    weighted.data = weighted.data / np.where(P.data > 0, P.data, 1.0)
+    return {"P": P, "R": weighted, "d0": np.append(d0, 0.0), "terminal": np.arange(num_states + 1) == num_states}

@@ -1,0 +1,62 @@
+"""optioncoagent audit."""
+
+import csv
+import re
+import sys
+
+import numpy as np
+import pytest
+from small import GRIDWORLD
+
+import optioncoagent as oc
+from optioncoagent.auditing.command import discounted_successes
+from optioncoagent.cli import main
+
+SMALL = dict(num_envs=4, num_steps=32, hidden_sizes=(16,), num_options=2, seed=0)
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["optioncoagent", "audit", *map(str, arguments)])
+    main()
+
+
+@pytest.mark.parametrize("horizon", [[], ["--horizon"]])
+def test_a_level_of_minigrid(monkeypatch, tmp_path, capsys, horizon):
+    """The exact return is that of episodes on the environment itself: under the horizon to the letter."""
+    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", **SMALL).learn(2048)
+    agent.save(tmp_path / "run")
+    run(monkeypatch, tmp_path / "run", "--num-episodes", 200, "--rollouts", 16, "--csv", tmp_path / "rows.csv", *horizon)
+    printed = capsys.readouterr().out
+    exact, mean, error = map(float, re.search(r"exact (\S+), 200 episodes (\S+) ± (\S+)", printed).groups())
+    assert 0 < exact < 1 and abs(exact - mean) < 4.5 * error + (0 if horizon else 0.02)
+    with (tmp_path / "rows.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {row["coagent"] for row in rows} == {"termination", "option", "action"}
+    for row in rows:
+        assert re.search(rf"^{row['coagent']} +{row['form']} +{row['critic']} .*{re.escape(row['deviation'])}", printed, re.MULTILINE)
+
+
+def test_a_toy_text_environment(monkeypatch, tmp_path, capsys):
+    oc.OptionCritic(GRIDWORLD, gamma=0.9, **SMALL).save(tmp_path / "run")
+    run(monkeypatch, tmp_path / "run", "--num-episodes", 3, "--rollouts", 16)
+    printed = capsys.readouterr().out
+    assert "3 episodes: return" in printed and "critic, own: error" in printed
+
+
+def test_what_cannot_be_audited_ends_with_one_line(monkeypatch, tmp_path, capsys):
+    oc.OptionCritic(GRIDWORLD, gamma=0.9, **SMALL).save(tmp_path / "grid")
+    oc.OptionCritic("CartPole-v1", **SMALL).save(tmp_path / "cart")
+    for arguments, words in (
+        ((tmp_path / "grid", "--level", 3), "--level and --horizon are for MiniGrid"),
+        ((tmp_path / "grid", "--num-episodes", 0), "num_episodes=0"),
+        ((tmp_path / "cart",), "CartPole-v1 has no toy_text tables"),
+        ((tmp_path / "nothing",), "no agent"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            run(monkeypatch, *arguments)
+        error = capsys.readouterr().err
+        assert stopped.value.code == 2 and words in error and len(error.strip().splitlines()) == 1
+
+
+def test_discounted_successes():
+    np.testing.assert_allclose(discounted_successes([0.9, 0.0, 0.2], [1, 50, 3], 0.5), [1.0, 0.0, 0.25])

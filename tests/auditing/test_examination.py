@@ -1,0 +1,162 @@
+"""The audit: with the exact critic it finds the truth, and what is wrong shows in its own row."""
+
+import numpy as np
+import pytest
+import torch
+from small import appendix_d, random_mdp
+
+import optioncoagent as oc
+from optioncoagent.auditing import examination
+from optioncoagent.auditing.examination import BEST, EXACT, OWN, examine
+from optioncoagent.exact import critic_values
+
+SETTINGS = dict(num_steps=32, num_envs=1, hidden_sizes=(), gamma=0.9, gae_lambda=1.0, dtype="float64", seed=1)
+NOTHING_ADDED = dict(discount_weighting=True, normalize_advantages=False, ent_coef=0.0)
+
+
+def agent_on(mdp, network, **settings):
+    """Policies drawn at random, and a critic that says 0."""
+    from optioncoagent.auditing.states import StatesVectorEnv
+
+    class Seen(StatesVectorEnv):
+        """Shows observations where the audit needs states."""
+
+        def reset(self, **given):
+            return mdp.observation[super().reset(**given)[0]], {}
+
+    env = Seen(mdp, 16)
+    env.single_observation_space.n = np.int64(mdp.num_observations)
+    agent = oc.CoagentActorCritic(env, network, **{**SETTINGS, **settings})
+    if agent.settings.hidden_sizes == ():
+        agent.set_params(mdp, agent.network.init_params(mdp.num_observations, seed=4))
+    return agent
+
+
+def alike(mdp):
+    return oc.MDP(mdp.P, mdp.R, mdp.d0, mdp.gamma, mdp.terminal, [0, 1, 1, 2, 3])
+
+
+def rows_of(rows, **wanted):
+    found = [row for row in rows if all(getattr(row, key) == value for key, value in wanted.items())]
+    assert found
+    return found
+
+
+NETWORKS = {"two levels": lambda n: oc.option_critic((2, 2), n, deliberation_cost=0.1), "appendix D": appendix_d}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("settings", [{}, {"hidden_sizes": (7,)}], ids=["tables", "layers"])
+def test_with_the_exact_critic_every_form_is_the_exact_gradient(name, settings):
+    found = examine(agent_on(alike(random_mdp()), NETWORKS[name], **settings), alike(random_mdp()), rollouts=64)
+    rows = rows_of(found.rows, critic=EXACT)
+    assert {row.form for row in rows} == {"expected", "difference", "score"}
+    assert not any(row.settings for row in rows)
+    for row in rows:
+        if row.form != "score" or row.noise < 2:
+            if row.exact_norm == 0:  # a fresh agent's action hardly depends on its bits
+                assert np.isnan(row.cosine) and settings and name == "appendix D"
+                continue
+            assert row.cosine > 1 - 4 * row.cosine_error - 0.02, row
+            assert row.norm_ratio == pytest.approx(1, abs=0.05 + 5 * row.noise / 8), row
+    assert sum(row.form != "score" for row in rows) >= 3
+
+
+def test_a_wrong_critic_shows_and_a_right_one_does_not():
+    mdp = random_mdp()
+    agent = agent_on(mdp, lambda n: oc.option_critic(2, n))
+    q = critic_values(mdp, agent.network, agent.params(mdp))
+    weight = agent.module.critic.weight
+    with torch.no_grad():
+        weight.copy_(torch.from_numpy(q.T + 0.25))  # nothing but an offset, which no coagent's choice depends on
+    right = examine(agent, mdp)
+    assert [(e.critic, round(e.rmse, 9), round(e.mean, 9)) for e in right.critic] == [(OWN, 0.25, 0.25)]
+    assert right.critic[0].spread > 0.1
+    assert all(row.cosine > 0.99 for row in rows_of(right.rows, critic=OWN, form="expected", deviation=""))
+    with torch.no_grad():
+        weight.copy_(torch.from_numpy(-q.T))  # the order of the options upside down
+    wrong = examine(agent, mdp)
+    for row in rows_of(wrong.rows, critic=OWN, form="expected", deviation=""):
+        assert row.cosine == pytest.approx(-1, abs=0.01) and row.norm_ratio == pytest.approx(1, abs=0.1)
+    assert right.expected_return == wrong.expected_return == oc.expected_return(mdp, agent.network, agent.params(mdp))
+
+
+def test_what_the_settings_add_has_a_row_each():
+    mdp = random_mdp()
+    rows = oc.audit(agent_on(mdp, appendix_d), mdp, rollouts=16)
+    together = "all together, clipped"
+    assert {row.deviation for row in rows} == {"", "no γ^t", "normalised advantages", "entropy bonus", together}
+    assert all(row.settings == (row.deviation != "") for row in rows)
+    rows = oc.audit(agent_on(mdp, appendix_d, **NOTHING_ADDED), mdp, rollouts=16)
+    assert {row.deviation for row in rows} == {"", together}
+
+
+def test_the_entropy_bonus_turns_a_flat_gradient_around():
+    """All rewards alike but for a trifle: what is left of the gradient with the bonus is the bonus."""
+    mdp = random_mdp()
+    mdp = oc.MDP(mdp.P, 1e-6 * mdp.R, mdp.d0, mdp.gamma, mdp.terminal)
+    rows = oc.audit(agent_on(mdp, lambda n: oc.option_critic(2, n), **{**NOTHING_ADDED, "ent_coef": 0.1}), mdp, rollouts=16)
+    assert all(row.norm_ratio > 1e3 for row in rows_of(rows, deviation="entropy bonus"))
+
+
+def test_clipping_bounds_the_norm():
+    mdp = random_mdp()
+    mdp = oc.MDP(mdp.P, 100 * mdp.R, mdp.d0, mdp.gamma, mdp.terminal)
+    loose, tight = (
+        rows_of(oc.audit(agent_on(mdp, appendix_d, **NOTHING_ADDED, max_grad_norm=m), mdp, 16), deviation="all together, clipped")
+        for m in (1e6, 0.01)
+    )
+    for large, small in zip(loose, tight, strict=True):
+        assert small.norm_ratio < 0.01 * large.norm_ratio
+
+
+def test_observations_that_states_share_have_a_best_critic():
+    mdp = random_mdp()
+    assert not any(row.critic == BEST for row in oc.audit(agent_on(mdp, appendix_d), mdp, rollouts=16))
+    found = examine(agent_on(alike(mdp), lambda n: oc.option_critic(2, n)), alike(mdp), rollouts=16)
+    own, best = found.critic
+    assert best.critic == BEST and 0 < best.rmse < own.rmse and abs(best.mean) < 1e-6
+    assert {row.form for row in rows_of(found.rows, critic=BEST)} == {"expected", "difference", "score"}
+
+
+def test_the_same_seed_gives_the_same_rows_and_the_agent_is_left_alone():
+    mdp = random_mdp()
+    agent = agent_on(mdp, appendix_d)
+    before = {name: x.clone() for name, x in agent.module.state_dict().items()}
+    first, second, other = (oc.audit(agent, mdp, rollouts=16, seed=seed) for seed in (0, 0, 1))
+    assert repr(first) == repr(second) != repr(other)
+    assert all(torch.equal(x, before[name]) for name, x in agent.module.state_dict().items()) and agent.running is None
+
+
+def test_measures_of_a_known_distribution():
+    """Mean of length 2 at 60° to the exact gradient, unit noise in each of 50 directions."""
+    rng = np.random.default_rng(0)
+    exact, mean = np.eye(50)[0] * 4.0, 2.0 * np.append([0.5, np.sqrt(0.75)], np.zeros(48))
+    found = np.array([examination._measure(mean + rng.normal(size=(16, 50)), exact, 3.0)[:5] for _ in range(400)])
+    cosine, error, ratio, noise, norm = found.mean(axis=0)
+    assert cosine == pytest.approx(0.5, abs=0.03) and ratio == pytest.approx(0.5, abs=0.03) and norm == 4
+    assert error == pytest.approx(found[:, 0].std(), rel=0.3)
+    assert noise == pytest.approx(np.sqrt(3 * 50) / 2, rel=0.2)
+    assert examination._measure(rng.normal(size=(16, 50)), exact, 1.0)[5]
+    assert np.isnan(examination._measure(rng.normal(size=(16, 50)), 0 * exact, 1.0)[0])
+
+
+def test_what_cannot_be_audited():
+    mdp = random_mdp()
+    agent = agent_on(mdp, appendix_d)
+    with pytest.raises(ValueError, match="gamma=0.5, the agent learns with gamma=0.9"):
+        oc.audit(agent, oc.MDP(mdp.P, mdp.R, mdp.d0, 0.5, mdp.terminal))
+    with pytest.raises(ValueError, match="rollouts=0"):
+        oc.audit(agent, mdp, rollouts=0)
+    endless = oc.MDP(mdp.P[:4, :, :4] / mdp.P[:4, :, :4].sum(axis=2, keepdims=True), mdp.R[:4, :, :4], np.full(4, 0.25), 0.9)
+    with pytest.raises(ValueError, match="only 0 episodes began"):
+        oc.audit(agent_on(endless, appendix_d), endless, rollouts=16)
+    assert oc.audit(agent_on(endless, appendix_d), endless, rollouts=16, max_steps=20)
+
+
+def test_a_horizon_is_part_of_the_mdp():
+    mdp = random_mdp()
+    short = oc.MDP(mdp.P, mdp.R, mdp.d0, mdp.gamma, mdp.terminal, horizon=3)
+    found = examine(agent_on(short, lambda n: oc.option_critic(2, n)), short, rollouts=32)
+    assert all(row.cosine > 0.98 for row in rows_of(found.rows, critic=EXACT, form="expected"))
+    assert BEST in {row.critic for row in found.rows}  # the time is not seen

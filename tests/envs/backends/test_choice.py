@@ -1,0 +1,89 @@
+"""Which backend serves an id, made by the id or with settings of one's own."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import pytest
+from minigrid.envs import DoorKeyEnv
+from minigrid_replay import assert_same_observations, assert_same_step, rollout, stock_batch
+
+from optioncoagent_envs import make_minigrid
+from optioncoagent_envs.backends.vector import backends, compiled_ids, minigrid_ids
+
+DOORKEY = "MiniGrid-DoorKey-6x6-v0"
+BACKENDS = ("compiled", "stock")
+
+
+def test_covered_ids():
+    assert len(compiled_ids()) == 169 and set(compiled_ids()) < set(minigrid_ids())
+
+
+def test_arguments():
+    for wrong in ({"backend": "fast"}, {"view": "whole"}, {"view_size": 4}, {"threads": 0}):
+        with pytest.raises(ValueError):
+            make_minigrid(DOORKEY, 2, **wrong)
+    with pytest.raises(ValueError, match="stock"):
+        make_minigrid("BabyAI-PutNextS5N2Carrying-v0", 2, backend="compiled")
+    with pytest.raises(ValueError, match="no MiniGrid"):
+        make_minigrid("CartPole-v1", 2)
+    with pytest.raises(gym.error.NameNotFound):
+        make_minigrid("MiniGrid-Nowhere-v0", 2)
+
+
+def test_settings_of_ones_own():
+    settings = {"size": 9, "max_steps": 20, "agent_view_size": 5}
+    ours, theirs = make_minigrid("MiniGrid-DoorKey-5x5-v0", 4, **settings), None
+    assert ours.backend == "compiled"
+    theirs = stock_batch("MiniGrid-DoorKey-5x5-v0", 4, **settings)
+    assert_same_observations(ours.reset(seed=1)[0], theirs.reset(seed=1)[0])
+    for mine, other in zip(rollout(ours, 50), rollout(theirs, 50), strict=True):
+        assert_same_step(mine, other)
+
+
+def test_another_generator_is_noticed(monkeypatch):
+    """A minigrid whose levels differ from the compiled generator's is served by its own."""
+    assert make_minigrid(DOORKEY, 2).backend == "compiled"
+    drawn = DoorKeyEnv._gen_grid
+
+    def moved(self, width, height):
+        drawn(self, width, height)
+        self.agent_dir = (self.agent_dir + 1) % 4
+
+    monkeypatch.setattr(DoorKeyEnv, "_gen_grid", moved)
+    assert make_minigrid(DOORKEY, 2).backend == "stock"
+
+
+def test_human_rendering_is_left_to_minigrid():
+    env = gym.make("MiniGrid-Empty-5x5-v0", render_mode="human", disable_env_checker=True)
+    assert backends(env)[0] == "stock"
+
+
+@pytest.mark.parametrize(
+    "env_id, settings",
+    [
+        ("BabyAI-OpenDoor-v0", {"num_rows": 1, "num_cols": 1}),
+        ("BabyAI-KeyCorridor-v0", {"num_cols": 2}),
+        ("BabyAI-FindObjS5-v0", {"num_rows": 2, "num_cols": 3}),
+        ("BabyAI-ActionObjDoor-v0", {"num_cols": 1, "num_rows": 2}),
+    ],
+)
+def test_settings_of_which_minigrid_makes_no_levels_are_left_to_minigrid(env_id, settings):
+    env = make_minigrid(env_id, 12, seed=0, **settings)
+    assert env.backend == "stock"
+    with pytest.raises(AssertionError):
+        env.reset()
+
+
+def test_a_setting_that_nobody_knows_is_left_to_minigrid():
+    env = make_minigrid("BabyAI-OpenDoor-v0", 1, seed=0, select_by="size")
+    assert env.backend == "stock"
+    with pytest.raises(NotImplementedError):
+        env.reset()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("env_id", ["MiniGrid-Empty-5x5-v0", "MiniGrid-DistShift1-v0", "MiniGrid-Dynamic-Obstacles-5x5-v0"])
+def test_a_start_anywhere(env_id, backend):
+    anywhere = {"agent_start_pos": None, "agent_start_dir": None}
+    env, theirs = make_minigrid(env_id, 4, backend=backend, **anywhere), stock_batch(env_id, 4, **anywhere)
+    assert_same_observations(env.reset(seed=3)[0], theirs.reset(seed=3)[0])

@@ -1,0 +1,118 @@
+"""States of the MiniGrid batches: taken, put together, set from an environment and read back as one."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from minigrid.core.world_object import Box, Key
+from minigrid_replay import assert_same_observations, assert_same_step, rollout
+
+from optioncoagent_envs import make_minigrid
+
+DOORKEY = "MiniGrid-DoorKey-6x6-v0"
+BACKENDS = ("compiled", "stock")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("env_id", [DOORKEY, "MiniGrid-ObstructedMaze-1Dlhb-v0"])
+def test_states_come_back(env_id, backend):
+    env = make_minigrid(env_id, 3, seed=0, backend=backend, max_steps=25)
+    env.reset()
+    rollout(env, 10)
+    state, seen, names = env.get_state(), env.observations(), env.level_names
+    after = rollout(env, 60, seed=1)
+    for _ in range(2):
+        env.set_state(state)
+        assert_same_observations(env.observations(), seen)
+        assert env.level_names == names
+        for mine, other in zip(rollout(env, 60, seed=1), after, strict=True):
+            assert_same_step(mine, other)
+
+
+def test_states_of_instructions_come_back():
+    env = make_minigrid("BabyAI-PutNextLocalS5N3-v0", 2, seed=0, max_steps=20)
+    env.reset()
+    rollout(env, 5)
+    state = env.get_state()
+    after = rollout(env, 40, seed=1)
+    env.set_state(state)
+    for mine, other in zip(rollout(env, 40, seed=1), after, strict=True):
+        assert_same_step(mine, other)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_environment_can_be_set(backend):
+    env = make_minigrid("MiniGrid-BlockedUnlockPickup-v0", 3, backend=backend)
+    env.reset(seed=0)
+    stock = gym.make("MiniGrid-BlockedUnlockPickup-v0")
+    stock.reset(seed=99)
+    stock.unwrapped.carrying, stock.unwrapped.mission = Box("red", Key("blue")), "wait"
+    env.set_env(1, stock)
+    expected = stock.unwrapped.gen_obs()
+    seen = env.observations()
+    np.testing.assert_array_equal(seen["image"][1], expected["image"])
+    assert seen["mission"][1] == "wait" and seen["direction"][1] == expected["direction"]
+    copy = env.minigrid_env(1)
+    assert copy.grid == stock.unwrapped.grid and copy.carrying.contains.color == "blue"
+    with pytest.raises(ValueError):
+        env.set_env(0, gym.make(DOORKEY))
+
+
+def test_compiled_states_can_be_put_together():
+    env = make_minigrid(DOORKEY, 7, seed=0)
+    env.reset()
+    one = {name: array[[0] * 7] for name, array in env.get_state().items()}
+    env.set_state(one)
+    env.step(np.arange(7))  # every action from the same state
+    after = env.get_state()["agent"]
+    assert len(np.unique(after[:3], axis=0)) == 3
+    with pytest.raises(ValueError, match="shape"):
+        env.set_state({name: array[:2] for name, array in one.items()})
+
+
+@pytest.mark.parametrize("env_id", ["MiniGrid-UnlockPickup-v0", "MiniGrid-BlockedUnlockPickup-v0"])
+def test_an_environment_read_back_goes_on_without_the_box_it_was_to_pick_up(env_id):
+    env = make_minigrid(env_id, 1, seed=0)
+    env.reset()
+    core = env.minigrid_env(0)
+    x, y = core.obj.cur_pos
+    core.agent_pos, core.agent_dir, core.carrying = (x - 1, y), 0, Key("red")
+    core.grid.set(x - 1, y, None)
+    env.set_env(0, core)
+    for action in (5, 3, 2, 3):  # toggles the box away, picks up with something in hand
+        mine = env.minigrid_env(0).step(action)
+        ours = env.step(np.array([action]))
+        np.testing.assert_array_equal(ours[0]["image"][0], mine[0]["image"])
+        assert (ours[1][0], ours[2][0], ours[3][0]) == mine[1:4]
+
+
+def test_what_is_refused_changes_nothing():
+    env = make_minigrid("MiniGrid-Unlock-v0", 1, seed=0)
+    env.reset()
+    before, core = env.get_state(), env.minigrid_env(0)
+    core.step_count, core.carrying = 5, Box("red", contains=Box("blue"))
+    with pytest.raises(ValueError, match="no compiled code"):
+        env.set_env(0, core)
+    assert all(np.array_equal(before[name], after) for name, after in env.get_state().items())
+
+
+def test_a_mission_of_another_batch_is_refused():
+    env, other = make_minigrid("MiniGrid-Fetch-5x5-N2-v0", 1, seed=0), make_minigrid("MiniGrid-Fetch-5x5-N2-v0", 1, seed=0)
+    env.reset(), other.reset()
+    core = env.minigrid_env(0)
+    core.mission = "be quick and fetch it"
+    env.set_env(0, core)
+    assert env.observations()["mission"] == ("be quick and fetch it",)
+    before = other.get_state()
+    with pytest.raises(ValueError, match="another batch"):
+        other.set_state(env.get_state())
+    assert all(np.array_equal(before[name], after) for name, after in other.get_state().items())
+
+
+def test_names_and_shapes_of_a_state():
+    """What a state is made of, for those who keep one."""
+    env = make_minigrid("BabyAI-GoToObj-v0", 2, seed=0)
+    env.reset()
+    state = {name: array.dtype.name for name, array in env.get_state().items()}
+    assert state == {"grid": "uint8", "agent": "int64", "marks": "uint8", "rng": "uint64", "seed": "object", "count": "int64"}

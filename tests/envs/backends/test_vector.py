@@ -1,0 +1,141 @@
+"""The MiniGrid batches as Gymnasium vector environments: spaces, seeds, options, misuse, rendering."""
+
+from __future__ import annotations
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers.vector import RecordEpisodeStatistics
+from minigrid.envs import DoorKeyEnv
+from minigrid_replay import assert_same_observations, assert_same_step, rollout, stock_batch
+
+from optioncoagent_envs import make_minigrid
+
+DOORKEY = "MiniGrid-DoorKey-6x6-v0"
+BACKENDS = ("compiled", "stock")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_spaces_and_metadata_are_gymnasiums(backend):
+    ours, theirs = make_minigrid(DOORKEY, 3, backend=backend), stock_batch(DOORKEY, 3)
+    for name in ("observation_space", "single_observation_space", "action_space", "single_action_space", "metadata"):
+        assert getattr(ours, name) == getattr(theirs, name)
+    assert ours.observation_space.contains(ours.reset(seed=0)[0])
+    assert ours.backend == backend
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_seeds(backend):
+    first = make_minigrid(DOORKEY, 4, seed=7, backend=backend)
+    second = make_minigrid(DOORKEY, 4, backend=backend)
+    assert_same_observations(first.reset()[0], second.reset(seed=[7, 8, 9, 10])[0])
+    again = [first.reset()[0], second.reset()[0]]  # without a seed, both go on to the next level
+    assert_same_observations(*again)
+    assert first.level_names == [(7, 1), (8, 1), (9, 1), (10, 1)]
+    unseeded = make_minigrid(DOORKEY, 4, backend=backend)
+    unseeded.reset()
+    assert len(set(unseeded.level_names)) == 4
+    with pytest.raises(ValueError):
+        first.reset(seed=[1, 2])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_level_names_lead_back_to_the_level(backend):
+    env = make_minigrid("MiniGrid-LavaGapS5-v0", 4, seed=3, backend=backend)
+    env.reset()
+    rollout(env, 200)
+    assert max(count for _, count in env.level_names) > 1
+    for index, (seed, count) in enumerate(env.level_names):
+        stock = gym.make("MiniGrid-LavaGapS5-v0").unwrapped
+        stock.reset(seed=seed)
+        for _ in range(count):
+            stock.reset()
+        assert env.minigrid_env(index).grid == stock.grid
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_reset_mask(backend):
+    ours, theirs = make_minigrid(DOORKEY, 3, backend=backend), stock_batch(DOORKEY, 3)
+    mask = np.array([False, True, False])
+    with pytest.raises(gym.error.ResetNeeded):
+        ours.reset(options={"reset_mask": mask})
+    for env in (ours, theirs):
+        env.reset(seed=0)
+        rollout(env, 5)
+    both = [env.reset(seed=50, options={"reset_mask": mask})[0] for env in (ours, theirs)]
+    assert_same_observations(*both)
+    with pytest.raises(ValueError):
+        ours.reset(options={"reset_mask": np.zeros(3, bool)})
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_misuse(backend):
+    env = make_minigrid(DOORKEY, 2, backend=backend)
+    with pytest.raises(gym.error.ResetNeeded):
+        env.step(np.zeros(2, int))
+    env.reset(seed=0)
+    for actions in ([0, 7], [-1, 0], [0], [0, 0, 0], [0.5, 1]):
+        with pytest.raises(ValueError):
+            env.step(np.array(actions))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_gymnasiums_wrappers_understand_it(backend):
+    def episodes(env):
+        env = RecordEpisodeStatistics(env)
+        env.reset(seed=0)
+        steps = rollout(env, 60)
+        return [(s[4]["episode"]["r"].tolist(), s[4]["episode"]["l"].tolist()) for s in steps if "episode" in s[4]]
+
+    ours = episodes(make_minigrid("MiniGrid-LavaGapS5-v0", 3, backend=backend))
+    assert ours == episodes(stock_batch("MiniGrid-LavaGapS5-v0", 3)) and ours
+
+
+def test_threads_change_nothing():
+    one, two = (make_minigrid("MiniGrid-LavaCrossingS9N1-v0", 800, threads=threads) for threads in (1, 3))
+    assert_same_observations(one.reset(seed=1)[0], two.reset(seed=1)[0])
+    for mine, other in zip(rollout(one, 60), rollout(two, 60), strict=True):
+        assert_same_step(mine, other)
+    two.close()
+
+
+def test_gymnasium_makes_it():
+    made = gym.make_vec(f"optioncoagent_envs:OptionCoagent/{DOORKEY}", 3)
+    assert made.backend == "compiled" and made.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    ours, theirs = made.reset(seed=4)[0], stock_batch(DOORKEY, 3).reset(seed=4)[0]
+    assert_same_observations(ours, theirs)
+    full = gym.make_vec(f"OptionCoagent/{DOORKEY}", num_envs=2, view="full", backend="stock")
+    assert full.backend == "stock" and full.single_observation_space["image"].shape == (6, 6, 3)
+    single = gym.make(f"OptionCoagent/{DOORKEY}", render_mode="rgb_array")
+    assert single.reset(seed=4)[0]["image"].tolist() == theirs["image"][0].tolist()
+    assert single.unwrapped.__class__ is DoorKeyEnv and single.render().ndim == 3
+    assert gym.spec(DOORKEY).vector_entry_point is None  # MiniGrid's own ids are left alone
+
+
+def test_gymnasium_backend_has_the_first_seed():
+    env = make_minigrid(DOORKEY, 2, seed=3, backend="gymnasium")
+    assert isinstance(env, SyncVectorEnv) and env.backend == "gymnasium"
+    assert_same_observations(env.reset()[0], stock_batch(DOORKEY, 2).reset(seed=3)[0])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_rendering_is_minigrids(backend):
+    ours, theirs = (make_minigrid(DOORKEY, 2, backend=b, render_mode="rgb_array") for b in (backend, "gymnasium"))
+    with pytest.raises(gym.error.ResetNeeded):
+        ours.render()
+    for env in (ours, theirs):
+        env.reset(seed=5)
+        rollout(env, 9)
+    for mine, other in zip(ours.render(), theirs.render(), strict=True):
+        np.testing.assert_array_equal(mine, other)
+    np.testing.assert_array_equal(ours.render_one(1), ours.render()[1])
+
+
+def test_levels_without_a_place_for_the_agent_are_drawn_anew():
+    """MiniGrid searches for ever in some levels of this id, seven among these 2,560."""
+    env = make_minigrid("BabyAI-SynthS5R2-v0", 64, seed=0)
+    env.reset()
+    for _ in range(40):
+        env._renew(np.arange(64))
+    assert (env.get_state()["count"] == 40).all()

@@ -1,0 +1,67 @@
+"""Exact-gradient ascent."""
+
+import numpy as np
+import pytest
+from small import random_mdp
+
+import optioncoagent as oc
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_j_never_falls_and_reaches_the_optimum(scale):
+    """One softmax policy on four states: the optimum is that of value iteration, whatever the size of the rewards."""
+    mdp = random_mdp()
+    mdp = oc.MDP(mdp.P, mdp.R * scale, mdp.d0, mdp.gamma, mdp.terminal)
+    network = oc.CoagentNetwork([oc.Coagent("action", 2)])
+    params, J = network.init_params(5), []
+    for _ in range(12):
+        J.append(oc.expected_return(mdp, network, params) / scale)
+        params = oc.ascend(mdp, network, params, 25)
+    v = np.zeros(5)
+    for _ in range(500):
+        v = (mdp.expected_reward + mdp.gamma * mdp.P @ v).max(axis=1)
+    assert (np.diff(J) >= 0).all() and J[-1] > J[0] + 0.1
+    assert J[-1] == pytest.approx(mdp.d0 @ v / scale, abs=2e-3)
+
+
+def test_steps_follow_one_another():
+    mdp, network = random_mdp(), oc.option_critic(2, 2, deliberation_cost=0.1)
+    params = network.init_params(5)
+    J = [oc.expected_return(mdp, network, oc.ascend(mdp, network, params, n)) for n in range(5)]
+    assert J[0] == oc.expected_return(mdp, network, params) and (np.diff(J) > 0).all()
+
+
+def test_it_stops_where_no_step_rises_and_keeps_what_is_forbidden():
+    """All rewards alike: the gradient is rounding. And a logit of -inf stays."""
+    P = np.full((2, 2, 2), 0.5)
+    network = oc.CoagentNetwork([oc.Coagent("action", 2)])
+    params = {"action": np.array([[0.3, -np.inf], [0.1, 0.2]])}
+    moved = oc.ascend(oc.MDP(P, np.ones((2, 2)), [1, 0], 0.9), network, params, 10)
+    np.testing.assert_array_equal(moved["action"], params["action"])
+    moved = oc.ascend(oc.MDP(P, np.array([[0.0, 1], [0, 1]]), [1, 0], 0.9), network, params, 10)["action"]
+    assert moved[0, 1] == -np.inf and moved[1, 1] > 2
+
+
+def test_along_the_gain_and_under_a_horizon():
+    rng = np.random.default_rng(0)
+    P, R = rng.dirichlet(np.ones(3), (3, 2)), rng.normal(size=(3, 2))
+    network = oc.CoagentNetwork([oc.Coagent("action", 2)])
+    params = network.init_params(3)
+    endless = oc.MDP(P, R, [1, 0, 0], 0.9)
+    gains = [
+        oc.expected_return(endless, network, p, objective="average") for p in (params, oc.ascend(endless, network, params, 200, "average"))
+    ]
+    best = max(
+        oc.expected_return(endless, network, {"action": np.where(np.eye(2)[list(choice)] > 0, 40.0, -40.0)}, objective="average")
+        for choice in np.ndindex(2, 2, 2)
+    )
+    assert gains[0] < best - 0.01 and gains[1] == pytest.approx(best, abs=2e-3)
+    short = oc.MDP(P, R, [1, 0, 0], 1.0, horizon=1)
+    assert oc.expected_return(short, network, oc.ascend(short, network, params, 200)) == pytest.approx(R[0].max(), abs=5e-3)
+
+
+@pytest.mark.parametrize("steps", [-1, 1.5, True])
+def test_steps_are_counted(steps):
+    network = oc.CoagentNetwork([oc.Coagent("action", 2)])
+    with pytest.raises(ValueError, match="steps="):
+        oc.ascend(random_mdp(), network, network.init_params(5), steps)
