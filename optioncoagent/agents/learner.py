@@ -25,6 +25,7 @@ from optioncoagent.agents.evaluation import Evaluation, run_episodes
 from optioncoagent.agents.minibatches import by_environment, by_step
 from optioncoagent.agents.modules import Encoder, derive_seed, make_module, torch_threads
 from optioncoagent.agents.rollout import Rollout, Running, Sampler, collect, tick
+from optioncoagent.agents.scale import ReturnScale, Schedule
 from optioncoagent.agents.settings import EVALUATION_SEED, make_settings
 from optioncoagent.agents.targets import FORMS, Batch, make_batch
 from optioncoagent.network import CoagentNetwork
@@ -32,17 +33,21 @@ from optioncoagent.network import CoagentNetwork
 Row = dict[str, float]
 
 
-class RewardStage(Protocol):
-    """Something that changes the rewards of a rollout before anything is learned from them, and that remembers."""
-
-    def rewards(self, rollout: Rollout) -> tuple[Tensor, Row]:
-        """Rewards (num_steps, num_envs) to learn from, out of `rollout.reward`, and metrics."""
+class Stage(Protocol):
+    """Something that the learner keeps a state of."""
 
     def to_arrays(self) -> progress.Arrays:
         """What it remembers, for a checkpoint."""
 
     def from_arrays(self, arrays: progress.Arrays) -> None:
         """Take it back."""
+
+
+class RewardStage(Stage, Protocol):
+    """What is done to the rewards of a rollout before anything is learned from them."""
+
+    def __call__(self, rollout: Rollout) -> tuple[Rollout, Row]:
+        """The rollout with other rewards, and metrics."""
 
 
 class CoagentActorCritic:
@@ -89,7 +94,10 @@ class CoagentActorCritic:
         self.sampler = Sampler(network, derive_seed(seed, "train"), device)
         self.predict_sampler = Sampler(network, derive_seed(seed, "predict"), device)
         self.shuffle = torch.Generator().manual_seed(derive_seed(seed, "minibatches"))
-        self.stages: dict[str, RewardStage] = {}  # what makes rewards to learn from of those of the environment, in order
+        self.scale = ReturnScale(self.settings.num_envs, self.settings.gamma) if self.settings.normalize_rewards else None
+        self.rewards: dict[str, RewardStage] = {} if self.scale is None else {"scale": self.scale}  # in order
+        self.schedule = Schedule()
+        self.goal: int | None = None  # the number of steps that `learn` trains to
         self.loss_names = (*(f"{name}/loss" for name in network.names), "critic/loss")
         self.running: Running | None = None
         self._stopped_at: progress.Arrays = {}  # where a loaded agent's training goes on
@@ -118,7 +126,7 @@ class CoagentActorCritic:
         """
         from tqdm import tqdm
 
-        goal = self.num_timesteps + total_timesteps
+        self.goal = goal = self.num_timesteps + total_timesteps
         with tqdm(total=total_timesteps, disable=not progress_bar, unit="step", unit_scale=True) as bar:
             while self.num_timesteps < goal:
                 row = self.update()
@@ -137,6 +145,9 @@ class CoagentActorCritic:
     def _update(self) -> Row:
         settings = self.settings
         self.running = self.running or self._start()
+        if settings.anneal_lr and self.goal is not None:
+            rate = settings.learning_rate * self.schedule.left(self.num_timesteps, self.goal)
+            self.optimizer.param_groups[0]["lr"] = rate
 
         # collect
         began = perf_counter()
@@ -149,8 +160,8 @@ class CoagentActorCritic:
         # rewards
         collected = perf_counter()
         row = {"timesteps": float(self.num_timesteps), "episodes": float(self.num_episodes), **metrics.episodes(self.recent)}
-        for stage in self.stages.values():
-            rollout.reward, seen = stage.rewards(rollout)
+        for stage in self.rewards.values():
+            rollout, seen = stage(rollout)
             row |= seen
 
         # sweep, returns, forms
@@ -320,7 +331,7 @@ class CoagentActorCritic:
 
         Raises FileExistsError if it holds an agent already.
         """
-        stands = self._stopped_at if self.running is None else progress.to_arrays(self._generators, self.running, self.stages)
+        stands = self._stopped_at if self.running is None else progress.to_arrays(self._generators, self.running, self._stages)
         counters = self.num_timesteps, self.num_episodes, list(self.recent)
         saved = checkpoint.Saved(asdict(self.settings), self.forms, self.interface, *counters, self.description)
         checkpoint.save(Path(path), saved, self.module, self.optimizer, stands, overwrite)
@@ -350,8 +361,10 @@ class CoagentActorCritic:
         checkpoint.restore(folder, self.module, self.optimizer)
         self.num_timesteps, self.num_episodes = saved.num_timesteps, saved.num_episodes
         alike = all(getattr(self.settings, name) == saved.settings[name] for name in ("num_envs", "seed", "device"))
+        stopped_at = checkpoint.read_progress(folder)
+        progress.restore_stages(stopped_at, self._stages)
         if self._env is None and alike:
-            self._stopped_at = checkpoint.read_progress(folder)
+            self._stopped_at = stopped_at
             self.recent.extend((episode_return, length) for episode_return, length in saved.recent)
         return self
 
@@ -359,6 +372,16 @@ class CoagentActorCritic:
     def _generators(self) -> dict[str, torch.Generator]:
         """What training draws from."""
         return {"": self.shuffle, **self.sampler.generators}
+
+    @property
+    def reward_scale(self) -> float:
+        """What rewards are divided by before anything is learned from them: Q(s, K) is in these units."""
+        return 1.0 if self.scale is None else self.scale.value
+
+    @property
+    def _stages(self) -> dict[str, Stage]:
+        """What else remembers from update to update."""
+        return {**self.rewards, "schedule": self.schedule}
 
     def _start(self) -> Running:
         n, device = self.env.num_envs, self.settings.device
@@ -368,7 +391,7 @@ class CoagentActorCritic:
         outputs = {name: torch.zeros(n, dtype=torch.long, device=device) for name in self.network.names}  # nobody reads them: all start
         running = Running(self.env, self.spec.tensors(observation, device), start, start.clone(), age, outputs, np.zeros(n))
         if self._stopped_at:
-            progress.from_arrays(self._stopped_at, self._generators, running, self.spec, self.stages)
+            progress.from_arrays(self._stopped_at, self._generators, running, self.spec)
         return running
 
 

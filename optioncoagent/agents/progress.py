@@ -31,14 +31,10 @@ def to_arrays(generators: Generators, running: Running, stages: Mapping[str, Any
     return arrays
 
 
-def from_arrays(arrays: Arrays, generators: Generators, running: Running, spec: ObservationSpec, stages: Mapping[str, Any]) -> None:
-    """Put generators, stages and `running`, which has just been started from the same seed, where `to_arrays` found them."""
+def from_arrays(arrays: Arrays, generators: Generators, running: Running, spec: ObservationSpec) -> None:
+    """Put generators and `running`, which has just been started from the same seed, where `to_arrays` found them."""
     for name, generator in generators.items():
         generator.set_state(torch.from_numpy(arrays[f"generator/{name}"]))
-    for stage, part in stages.items():
-        prefix = f"stage/{stage}/"
-        if kept := {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}:
-            part.from_arrays(kept)  # a stage that was not there when the agent was saved starts anew
     env: Any = running.env
     if "start" not in arrays or not _has_arrays(env):
         return
@@ -48,6 +44,14 @@ def from_arrays(arrays: Arrays, generators: Generators, running: Running, spec: 
     running.outputs = {name: torch.from_numpy(arrays[f"outputs/{name}"]).to(device) for name in running.outputs}
     running.start, running.age = (torch.from_numpy(arrays[name]).to(device) for name in ("start", "age"))
     running.episode_return = arrays["episode_return"]
+
+
+def restore_stages(arrays: Arrays, stages: Mapping[str, Any]) -> None:
+    """Give stages back what `to_arrays` found in them; one that was not there then starts anew."""
+    for stage, part in stages.items():
+        prefix = f"stage/{stage}/"
+        if kept := {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}:
+            part.from_arrays(kept)
 
 
 def _has_arrays(env: Any) -> bool:

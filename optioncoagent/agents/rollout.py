@@ -31,7 +31,7 @@ class Rollout:
     environment)? age: steps since the episode began. previous, outputs, executed: {coagent: tensor}. reward. terminated, truncated:
     how step t ended. last: leaves (num_envs, ...), the observations after the last step; final_index: (k, 2), the (t, i) of truncated
     steps, and final_observation their leaves (k, ...), the observations on which they ended. hidden: (num_steps + 1, num_envs, ...), the
-    hidden state before each step and after the last, None for a network without recurrence.
+    hidden state before each step and after the last, None for a network without recurrence. scale: what the rewards have been divided by.
     """
 
     observation: Tensors
@@ -48,6 +48,7 @@ class Rollout:
     final_index: Tensor
     final_observation: Tensors | None
     hidden: Tensor | None
+    scale: float = 1.0
 
 
 @dataclass

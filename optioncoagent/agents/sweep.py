@@ -30,14 +30,20 @@ class OnAxes(NamedTuple):
 
 
 def sweep(
-    network: CoagentNetwork, policies: Mapping[str, OnAxes], q: OnAxes, start: Tensor, state: Any, previous: Mapping[str, Tensor]
+    network: CoagentNetwork,
+    policies: Mapping[str, OnAxes],
+    q: OnAxes,
+    start: Tensor,
+    state: Any,
+    previous: Mapping[str, Tensor],
+    scale: float = 1.0,
 ) -> list[OnAxes]:
     """Values W_0, …, W_m, each on axes: W_k is the expected return once coagents 1 … k have run, given those outputs that still matter.
 
     policies: {name: π on axes} (see `policy_on_axes`). q: Q(s, K) on axes (see `critic_on_axes`). start (n,) bool; state: the observations;
     previous {name: (n,) int}, outputs of the step before. W_0 is the value upon arrival (U of option-critic), W_k as a function of u_k
     the value of each output of coagent k (Q_β of option-critic's first coagent), W_m the critic. A cost is charged where its coagent
-    executes, not at the first step.
+    executes, not at the first step; scale: what rewards, and so the costs, are divided by.
     """
     values = [q]
     for k, turn in reversed([*enumerate(network.plan(network.critic_inputs))]):
@@ -45,7 +51,7 @@ def sweep(
         # W_{k-1} = β_k [ Σ_u π_k(u) W_k(u) − c_k ] + (1 − β_k) W_k(previous u)
         value = (policies[turn.name].along((*turn.live, turn.name)) * w).sum(dim=-2)
         if turn.cost:
-            value = value - turn.cost * (~start).to(w.dtype)
+            value = value - turn.cost / scale * (~start).to(w.dtype)
         beta = gate_on_axes(network, k, turn.live, start, state, previous, w.dtype)
         if not (isinstance(beta, float) and beta == 1.0):
             value = beta * value + (1 - beta) * select(w, len(turn.live), previous[turn.name]).squeeze(-2)

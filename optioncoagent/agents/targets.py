@@ -70,7 +70,7 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
     hidden = None if rollout.hidden is None else rollout.hidden[:-1].flatten(0, 1)
     inputs = module.inputs(spec.state(flat.observation))
     features, _ = module.encode(inputs, flat.start, hidden)
-    at = evaluate(module, heads, features, spec.state(flat.observation), flat.start, flat.previous)
+    at = evaluate(module, heads, features, spec.state(flat.observation), flat.start, flat.previous, rollout.scale)
     q = at_outputs(at.values[-1], flat.outputs)[0]
     arrival = at.values[0].values.reshape(rollout.start.shape)
     following = following_values(module, spec, heads, rollout, arrival)
@@ -106,12 +106,13 @@ def learned_rows(module: CoagentModule, flat: Rollout) -> Tensor:
 
 def following_values(module: CoagentModule, spec: ObservationSpec, heads: Linear, rollout: Rollout, arrival: Tensor) -> Tensor:
     """Value of S_{t+1} at every step: W_0 upon arrival; at a truncation of the final observation, after a termination 0."""
-    last = arrival_value(module, spec, heads, rollout.last, *(_map(x, lambda x: x[-1]) for x in (rollout.outputs, rollout.hidden)))
+    outputs, hidden = (_map(x, lambda x: x[-1]) for x in (rollout.outputs, rollout.hidden))
+    last = arrival_value(module, spec, heads, rollout.last, outputs, hidden, rollout.scale)
     following = torch.cat([arrival[1:], last[None]])
     if rollout.final_observation is not None:
         t, i = rollout.final_index.T
         outputs, hidden = _map(rollout.outputs, lambda x: x[t, i]), _map(rollout.hidden, lambda x: x[t + 1, i])
-        following[t, i] = arrival_value(module, spec, heads, rollout.final_observation, outputs, hidden)
+        following[t, i] = arrival_value(module, spec, heads, rollout.final_observation, outputs, hidden, rollout.scale)
     return torch.where(rollout.terminated, 0.0, following)
 
 
@@ -148,23 +149,29 @@ def gradient_forms(
 
 def charged(network: CoagentNetwork, name: str, rollout: Rollout, dtype: torch.dtype) -> Tensor:
     """What a coagent costs at each step: nothing at the first of an episode."""
-    return network[name].cost * (rollout.executed[name] & ~rollout.start).to(dtype)
+    return network[name].cost / rollout.scale * (rollout.executed[name] & ~rollout.start).to(dtype)
 
 
 def arrival_value(
-    module: CoagentModule, spec: ObservationSpec, heads: Linear, observation: Tensors, previous: Outputs, hidden: Tensor | None
+    module: CoagentModule,
+    spec: ObservationSpec,
+    heads: Linear,
+    observation: Tensors,
+    previous: Outputs,
+    hidden: Tensor | None,
+    scale: float,
 ) -> Tensor:
     """W_0 on arriving at observations (n, ...) in mid-episode with these outputs of the step before, (n,)."""
     start = torch.zeros_like(next(iter(previous.values())), dtype=torch.bool)
     features, _ = module.features(spec.state(observation), start, hidden)
-    return evaluate(module, heads, features, spec.state(observation), start, previous).values[0].values
+    return evaluate(module, heads, features, spec.state(observation), start, previous, scale).values[0].values
 
 
-def evaluate(module: CoagentModule, heads: Linear, features: Tensor, state: Any, start: Tensor, previous: Outputs) -> Values:
+def evaluate(module: CoagentModule, heads: Linear, features: Tensor, state: Any, start: Tensor, previous: Outputs, scale: float) -> Values:
     """Policies and values of steps with these features (n, f)."""
     network, readout = module.network, module.readout(features, heads)
     policies = {name: policy_on_axes(network, name, module.logits(name, readout).softmax(dim=1), previous) for name in network.names}
-    return Values(readout, policies, sweep(network, policies, critic_on_axes(network, module.q(readout)), start, state, previous))
+    return Values(readout, policies, sweep(network, policies, critic_on_axes(network, module.q(readout)), start, state, previous, scale))
 
 
 def _map(x: Any, f: Any) -> Any:

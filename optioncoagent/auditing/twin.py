@@ -57,7 +57,7 @@ class Twin:
             Settings(), seed=seed, dtype="float64", hidden_sizes=(), **{name: getattr(agent.settings, name) for name in self.SETTINGS}
         )
         logits, q = logit_tables(agent, mdp)
-        self.own_critic = _of_states(mdp, q)
+        self.own_critic = agent.reward_scale * _of_states(mdp, q)  # in the units of the rewards
         # columns of the table: an observing coagent's logits, then the next one's, …, last Q(s, K)
         self.columns: dict[str, slice] = {}
         parts, width = [], 0
@@ -123,8 +123,8 @@ def _part(rollout: Rollout, first: int, stop: int) -> Rollout:
     """The rollout of some of the environments."""
 
     def part(x: Any, index: Any) -> Any:
-        if x is None:
-            return None
+        if x is None or isinstance(x, float):
+            return x
         return {key: part(inner, index) for key, inner in x.items()} if isinstance(x, dict) else x[index]
 
     of_these = {f.name: getattr(rollout, f.name) for f in fields(rollout)}
