@@ -185,7 +185,7 @@ class CoagentActorCritic:
             # compute losses
             parts = self.losses(batch.at(steps))
             # backward pass
-            self.optimizer.zero_grad(set_to_none=True)
+            self.module.zero_grad(set_to_none=True)
             parts.sum().backward()
             norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.max_grad_norm)
             if not bool(norm.isfinite()):
