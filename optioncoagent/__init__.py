@@ -7,6 +7,7 @@ A coagent network is written down once, as data (`Coagent`, `CoagentNetwork`; `o
     simulate                the same networks, sampled by compiled code. numba
     agents                  the learner: any network on any Gymnasium environment. torch
     auditing                theory and learner side by side. torch
+    runs                    folders of runs that go on when they were killed, callbacks, what is drawn of runs
     experiments, cli        the experiments of the papers, the command line
 
 Names load when first touched, so that `import optioncoagent` costs nothing of torch, minigrid or matplotlib.
@@ -36,6 +37,7 @@ _MODULES = {
     "optioncoagent.simulate": ("estimate_gradient", "estimate_return"),
     "optioncoagent.auditing": ("agent_gradient", "audit"),
     "optioncoagent.agents": ("CoagentActorCritic", "OptionCritic"),
+    "optioncoagent.agents.settings": ("Settings",),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = sorted(_MODULE_OF)

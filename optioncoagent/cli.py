@@ -1,39 +1,43 @@
-"""The command line: optioncoagent train | evaluate | audit | gradients | reproduce."""
+"""The command line: optioncoagent train | evaluate | plot | watch | audit | gradients | reproduce."""
 
 from __future__ import annotations
 
-import signal
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import tyro
 
-from optioncoagent.agents.settings import EVALUATION_SEED, Settings
+from optioncoagent import __version__, flags, imports
+from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, Settings
 from optioncoagent.auditing.command import Audit
 from optioncoagent.experiments.gradients_command import Gradients
 from optioncoagent.experiments.reproduce import Reproduce
-
-if TYPE_CHECKING:
-    from optioncoagent.agents.evaluation import Evaluation
+from optioncoagent.runs import training
+from optioncoagent.runs.interrupt import terminate_like_interrupt
+from optioncoagent.runs.training import Run
 
 
 @dataclass(frozen=True)
 class Train:
-    """Train option-critic on a Gymnasium or MiniGrid environment, and evaluate it.
+    """Train option-critic on Gymnasium or MiniGrid environments, and evaluate it.
 
-    Writes a run folder with config.json, metrics.csv, TensorBoard events and the agent. Ctrl-C stops early and keeps what was learned.
+    Writes a run folder with config.json, metrics.csv, TensorBoard events and checkpoints of the agent. Ctrl-C (or SIGTERM) stops early and
+    keeps what was learned; with --resume a run that was stopped, or killed, goes on.
     """
 
-    env_id: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV_ID")]
-    """Environment, for example MiniGrid-DoorKey-5x5-v0."""
+    env_id: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="ENV_ID")] = ()
+    """Environment, for example MiniGrid-DoorKey-5x5-v0; several are trained on one after the other, each in a run of its own."""
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN_DIR")] = None
+    """Go on with this run, with its own settings, from its newest intact checkpoint."""
+    seeds: tuple[int, ...] = ()
+    """Several seeds, a run for each."""
     total_timesteps: int = 200_000
     """Environment steps to train for (whole rollouts, at least this many)."""
+    env_kwargs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE …")] = ()
+    """What the environment is made with, for example view=full size=7; kept with the agent. Values are JSON, or else text."""
     num_options: tuple[int, ...] = (4,)
     """Number of options; several numbers make a hierarchy, top level first."""
     gradient_form: Literal["q_beta", "advantage", "score"] = "q_beta"
@@ -41,131 +45,169 @@ class Train:
     deliberation_cost: float = 0.0
     """Charged whenever an option is chosen, except at the first step."""
     run_dir: Path | None = None
-    """Folder of the run; it must not exist. By default a new one under runs/."""
+    """Folder of the run; it must not exist. By default a new one under runs/. Of several runs: the folder of their folders."""
     eval_episodes: int = 100
     """Episodes of the final evaluation."""
+    checkpoint_seconds: float = 60.0
+    """Seconds between two checkpoints (0: after every update); the last three and the best are kept."""
+    track: bool = False
+    """Log to Weights & Biases too (pip install wandb)."""
+    wandb_project_name: str = "optioncoagent"
+    """Its project there."""
     profile: bool = False
     """Print where the time went."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
 
     def run(self) -> None:
-        for name in ("total_timesteps", "eval_episodes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: it must be at least 1")
-        self.settings.check()
-        _train(self)
+        if self.resume is not None:
+            _only_resumes(self)
+            training.resume(self.resume, self.profile)
+            return
+        if not self.env_id:
+            raise ValueError("give an ENV_ID to train on, or --resume RUN_DIR")
+        runs = _runs(self)
+        several = self.run_dir is not None and len(runs) > 1
+        paths = [self.run_dir / run.name if self.run_dir is not None and several else self.run_dir for run in runs]
+        for run, path in zip(runs, paths, strict=True):
+            run.check()
+            if path is not None and path.exists():
+                raise FileExistsError(f"{path} exists, and a run is never overwritten: choose another folder")
+        for run, path in zip(runs, paths, strict=True):
+            if not training.start(run, path, self.profile):
+                return
 
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Run episodes of a trained agent and print their mean return and length.
+    """Run episodes of trained agents and print their mean return and length.
 
     Ctrl-C stops early and prints those of the episodes that have finished; the exit status is 130 if none has.
     """
 
-    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
-    """Folder of a run."""
+    run_dir: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR")]
+    """Folders of runs."""
     num_episodes: int = 100
     """Episodes to run."""
     deterministic: bool = False
     """Take the most probable output of every policy; such an agent can loop for ever where the observation does not change."""
     seed: int = EVALUATION_SEED
     """Seed of the episodes."""
+    module: tuple[str, ...] = ()
+    """Modules to import before, which register the environment; one that the run names is only imported from the working directory."""
+    max_steps: int = EVALUATION_STEPS
+    """An episode that has not ended by then is cut, and counted as such."""
 
     def run(self) -> None:
-        _evaluate(self)
+        from optioncoagent.agents import OptionCritic
+
+        if not self.run_dir:
+            raise ValueError("give a RUN_DIR")
+        imports.import_named(self.module)
+        for path in self.run_dir:
+            if len(self.run_dir) > 1:
+                print(path)
+            agent = OptionCritic.load(path)
+            imports.import_own(agent.interface.env_id, path)
+            training.evaluate(agent, self.num_episodes, self.seed, self.deterministic, self.max_steps)
 
 
-def _train(command: Train) -> None:
-    from optioncoagent import records
-    from optioncoagent.agents import OptionCritic
+@dataclass(frozen=True)
+class Plot:
+    """Draw what runs went through: returns with bootstrap intervals over seeds, option lengths, terminations, usage of options.
 
-    wait = " (MiniGrid's compiled parts take some seconds the first time)" if "MiniGrid-" in command.env_id else ""
-    print(f"making {command.env_id}{wait}", flush=True)
-    with deferred_interrupt() as stop_if_asked:
-        agent = OptionCritic(
-            command.env_id,
-            num_options=command.num_options,
-            gradient_form=command.gradient_form,
-            deliberation_cost=command.deliberation_cost,
-            **asdict(command.settings),
-        )
-        stop_if_asked()
-    default = f"{command.env_id.replace('/', '-').replace(':', '-')}-seed{command.settings.seed}"
-    folder = records.new_folder(command.run_dir, default)
-    records.write_json(folder / "config.json", {"command": asdict(command), "versions": records.versions()})
-    backend = getattr(agent.env, "backend", type(agent.env).__name__)
-    print(
-        f"training {agent.network} on {command.env_id}\n{agent.settings.num_envs} environments ({backend}); run folder {folder}", flush=True
-    )
+    Runs of the same task and settings, but for their seed, make one curve.
+    """
 
-    writer = records.MetricsWriter(folder)
-    seconds = dict.fromkeys(("environment", "acting", "learning"), 0.0)
-    saved = time.monotonic()
+    run_dir: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR")]
+    """Folders of runs."""
+    out: Path = Path("runs.png")
+    """Picture to write; its ending (.png, .pdf, .svg) says of which kind."""
 
-    def log(row: dict[str, float]) -> None:
-        nonlocal saved
-        writer(row)
-        for part in seconds:
-            seconds[part] += row[f"seconds_{part}"]
-        if time.monotonic() - saved > 60:
-            agent.save(folder, overwrite=True)
-            saved = time.monotonic()
-        stop_if_asked()
+    def run(self) -> None:
+        from optioncoagent.runs import curves
 
-    try:
-        with deferred_interrupt() as stop_if_asked:
-            agent.learn(command.total_timesteps, progress_bar=True, log=log)
-    except KeyboardInterrupt:
-        print(f"\nstopped after {agent.num_timesteps:,} steps; the agent is kept in {folder}\nsee it with: optioncoagent evaluate {folder}")
-        return
-    finally:
-        agent.save(folder, overwrite=True)
-        writer.close()
-        if command.profile:
-            total = sum(seconds.values()) or 1.0
-            print("time: " + ", ".join(f"{part} {s:.1f} s ({s / total:.0%})" for part, s in seconds.items()))
-    result = _evaluate(Evaluate(folder, command.eval_episodes))
-    records.write_json(folder / "evaluation.json", vars(result))
+        if not self.run_dir:
+            raise ValueError("give a RUN_DIR")
+        _check_out(self.out)
+        curves.plot(curves.read_curves(self.run_dir)).savefig(self.out)
+        print(self.out)
 
 
-@contextmanager
-def deferred_interrupt() -> Iterator[Callable[[], None]]:
-    """Ctrl-C takes effect where the yielded function is called, so that nothing is left half done; a second one at once."""
-    asked = False
+@dataclass(frozen=True)
+class Watch:
+    """Film episodes of a trained agent: pictures tinted by the running option, below them the options and when they end."""
 
-    def ask(*_: object) -> None:
-        nonlocal asked
-        asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    """Folder of a run."""
+    out: Path = Path("film.gif")
+    """Film to write: .gif, or .mp4 where ffmpeg is installed."""
+    num_episodes: int = 3
+    """Episodes to film."""
+    deterministic: bool = False
+    """Take the most probable output of every policy."""
+    max_steps: int = 300
+    """Longer episodes are cut."""
+    fps: int = 8
+    """Steps in a second."""
+    seed: int = EVALUATION_SEED
+    """Seed of the episodes."""
 
-    def stop_if_asked() -> None:
-        if asked:
-            raise KeyboardInterrupt
+    def run(self) -> None:
+        from optioncoagent.agents import OptionCritic
+        from optioncoagent.runs.film import film, play
 
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield stop_if_asked
-    finally:
-        signal.signal(signal.SIGINT, before)
+        for name in ("num_episodes", "max_steps", "fps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: it must be at least 1")
+        _check_out(self.out)
+        episodes = list(play(OptionCritic.load(self.run_dir), self.num_episodes, self.seed, self.deterministic, self.max_steps))
+        film(episodes, self.out, self.fps)
+        print(f"{self.out}: " + ", ".join(f"return {e.episode_return:.2f} in {len(e.steps)} steps" for e in episodes))
 
 
-def _evaluate(command: Evaluate) -> Evaluation:
-    from optioncoagent.agents import OptionCritic
-    from optioncoagent.agents.evaluation import Evaluation, run_episodes
+def _check_out(path: Path) -> None:
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"out={path}: there is no folder {path.parent}")
 
-    agent = OptionCritic.load(command.run_dir)
-    episodes: list[tuple[float, int]] = []
-    try:
-        for episode in run_episodes(agent, command.num_episodes, command.seed, command.deterministic):
-            episodes.append(episode)
-    except KeyboardInterrupt:
-        if not episodes:
-            raise
-        print(f"\nstopped after {len(episodes)} of {command.num_episodes} episodes; short ones are the first to finish")
-    result = Evaluation.of(episodes)
-    print(result)
-    return result
+
+def _runs(command: Train) -> list[Run]:
+    """One run for each environment and seed."""
+    shared = {field.name: getattr(command, field.name) for field in fields(Run) if field.name not in ("env_id", "env_kwargs", "settings")}
+    shared["env_kwargs"] = flags.env_kwargs(command.env_kwargs)
+    seeds = command.seeds or (command.settings.seed,)
+    return [Run(env_id, **shared, settings=replace(command.settings, seed=seed)) for env_id in command.env_id for seed in seeds]
+
+
+def _only_resumes(command: Train) -> None:
+    """Raise ValueError if anything but the folder was given."""
+    given = [field.name for field in fields(Train) if field.name not in ("resume", "profile")]
+    changed = [name for name in given if getattr(command, name) != getattr(Train(), name)]
+    if changed:
+        raise ValueError(f"--resume goes on with the run's own settings: leave out {', '.join(changed)}")
+
+
+COMMANDS: dict[str, Any] = {
+    "train": Train,
+    "evaluate": Evaluate,
+    "plot": Plot,
+    "watch": Watch,
+    "audit": Audit,
+    "gradients": Gradients,
+    "reproduce": Reproduce,
+}
+
+
+def _parsed(words: list[str]) -> Any:
+    """The command with its flags; what is wrong with them, and where to read of them, is printed."""
+    if words[:1] == ["--version"]:
+        print(f"optioncoagent {__version__}")
+        sys.exit(0)
+    if words[:1] == ["train"]:
+        flags.refuse_other_names(words)
+    if words and words[0] in COMMANDS:  # by itself, so that the hint is at its own --help
+        return tyro.cli(COMMANDS[words[0]], args=words[1:], prog=f"optioncoagent {words[0]}")
+    description = "Option-critic as an asynchronous coagent network. `optioncoagent --version` prints the version."
+    return tyro.extras.subcommand_cli_from_dict(COMMANDS, prog="optioncoagent", description=description)
 
 
 def main() -> None:
@@ -173,15 +215,12 @@ def main() -> None:
     command has no better end for it.
     """
     try:
-        command = tyro.extras.subcommand_cli_from_dict(
-            {"train": Train, "evaluate": Evaluate, "audit": Audit, "gradients": Gradients, "reproduce": Reproduce},
-            prog="optioncoagent",
-            description="Option-critic as an asynchronous coagent network.",
-        )
-        command.run()
+        with terminate_like_interrupt():
+            _parsed(sys.argv[1:]).run()
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
     except (ValueError, TypeError, OSError, ImportError, gym.error.Error) as error:
-        print(f"optioncoagent: error: {error}", file=sys.stderr)
+        notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
+        print(f"optioncoagent: error: {error}{notes}", file=sys.stderr)
         sys.exit(2)

@@ -70,6 +70,27 @@ def test_the_same_seed_writes_the_same_metrics(monkeypatch, tmp_path):
     assert rows(tmp_path / "a") == rows(tmp_path / "b") != rows(tmp_path / "c")
 
 
+def test_several_environments_and_seeds(monkeypatch, tmp_path, capsys):
+    ids, folder = ["CartPole-v1", "OptionCoagent/Gridworld-v0"], tmp_path / "all"
+    run(monkeypatch, "train", *ids, "--seeds", 3, 4, "--total-timesteps", 64, "--run-dir", folder, *SMALL)
+    names = ["CartPole-v1-seed3", "CartPole-v1-seed4", "OptionCoagent-Gridworld-v0-seed3", "OptionCoagent-Gridworld-v0-seed4"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    run(monkeypatch, "train", "CartPole-v1", "--seed", 4, "--total-timesteps", 64, "--run-dir", tmp_path / "alone", *SMALL)
+    assert rows(folder / names[1]) == rows(tmp_path / "alone") != rows(folder / names[0])
+    capsys.readouterr()
+    run(monkeypatch, "evaluate", folder / names[0], folder / names[2], "--num-episodes", 3)
+    assert capsys.readouterr().out == "".join(
+        f"{folder / name}\n{oc.OptionCritic.load(folder / name).evaluate(3)}\n" for name in names[::2]
+    )
+
+
+def test_no_run_is_begun_where_one_of_them_could_not_be(monkeypatch, tmp_path, capsys):
+    (tmp_path / "CartPole-v1-seed1").mkdir()
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "train", "CartPole-v1", "--seeds", 0, 1, "--total-timesteps", 64, "--run-dir", tmp_path, *SMALL)
+    assert "CartPole-v1-seed1 exists" in capsys.readouterr().err and len(list(tmp_path.iterdir())) == 1
+
+
 def test_runs_are_numbered_by_default(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
@@ -84,6 +105,12 @@ def test_runs_are_numbered_by_default(monkeypatch, tmp_path):
         (["train", "CartPole-v1", "--gamma", "1.5"], "gamma=1.5: it must be in [0, 1]"),
         (["train", "CartPole-v1", "--clip-coef", "-1"], "clip_coef=-1.0: it must be greater than 0"),
         (["train", "CartPole-v1", "--total-timesteps", "0"], "total_timesteps=0"),
+        (["train", "CartPole-v1", "--checkpoint-seconds", "-1"], "checkpoint_seconds=-1.0"),
+        (["train", "CartPole-v1", "--seeds", "1", "-1"], "seed=-1"),
+        (["train"], "ENV_ID"),
+        (["train", "--resume", "no-such-folder"], "no-such-folder is no run folder"),
+        (["train", "CartPole-v1", "--resume", "no-such-folder"], "leave out env_id"),
+        (["evaluate"], "RUN_DIR"),
         (["train", "CartPole-v1", "--num-options", "0"], "num_options"),
         (["train", "NoSuchTask-v0"], "NoSuchTask"),
         (["train", "MiniGrid-Nowhere-v0"], "MiniGrid-Nowhere"),

@@ -2,8 +2,10 @@
 
 learner.py reads downwards and holds the fixed order of one update; the pieces it calls are pure functions in files of their own:
 
-    settings, environments, observations, modules   what is trained, on what
+    settings, environments                          what is trained, on what
+    observations, images, modules                   what is seen, the parameters
     rollout                                         the network runs, the environment steps
+    exploration, counts                             a bonus for what was seldom met
     sweep, returns, losses                          one critic to every baseline, λ-returns, gradient forms
     metrics, evaluation, checkpoint, progress       what is reported, what is kept
     options                                         the learner with option-critic's network and vocabulary

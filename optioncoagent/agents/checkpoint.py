@@ -1,13 +1,14 @@
 """Agents on disk: arrays in safetensors, everything else in JSON. Nothing is pickled, so loading never runs code.
 
-A folder holds agent.json (settings, gradient forms, the environment's interface, counters), weights.safetensors, optimizer.safetensors and
-progress.safetensors (see `progress`).
+A folder holds weights.safetensors, optimizer.safetensors, progress.safetensors (see `progress`) and agent.json (settings, gradient forms,
+the environment's interface, counters), which has the checksums of all four: a folder of which one bit is not what was written does not
+load. A run folder holds such folders under checkpoints/. The folders of version 0.1.0, which have no checksums, load too.
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,18 @@ import safetensors.numpy
 import torch
 from torch import nn
 
+from optioncoagent.agents import files
 from optioncoagent.agents.environments import Interface
+from optioncoagent.agents.files import AGENT, checkpoints
 from optioncoagent.agents.progress import Arrays
+from optioncoagent.agents.settings import make_settings
 
-AGENT, WEIGHTS, OPTIMIZER, PROGRESS = "agent.json", "weights.safetensors", "optimizer.safetensors", "progress.safetensors"
+WEIGHTS, OPTIMIZER, PROGRESS = "weights.safetensors", "optimizer.safetensors", "progress.safetensors"
 
 
 @dataclass(frozen=True)
 class Saved:
-    """The contents of agent.json. description: what a subclass needs to make its network again."""
+    """The contents of agent.json. description: what a subclass needs to make its network again. arrays: of the other files, as read."""
 
     settings: dict[str, Any]
     forms: dict[str, str]
@@ -33,47 +37,49 @@ class Saved:
     num_episodes: int
     recent: list[tuple[float, int]]
     description: dict[str, Any]
+    arrays: dict[str, Arrays] = field(default_factory=dict)
 
 
 def save(folder: Path, saved: Saved, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Arrays, overwrite: bool) -> None:
-    """Write an agent. Raises FileExistsError if the folder holds one and `overwrite` is not set."""
-    if (folder / AGENT).exists() and not overwrite:
+    """Write an agent, whole or not at all. Raises FileExistsError if the folder holds one and `overwrite` is not set."""
+    if files.find(folder, AGENT).exists() and not overwrite:
         raise FileExistsError(f"{folder} holds an agent already: choose another folder, or overwrite=True")
-    folder.mkdir(parents=True, exist_ok=True)
     weights = {name: x.detach().cpu().numpy() for name, x in module.state_dict().items()}
     moments = optimizer.state_dict()["state"]
     adam = {f"{i}.{key}": x.cpu().numpy() for i, state in moments.items() for key, x in state.items()}
-    for name, arrays in ((WEIGHTS, weights), (OPTIMIZER, adam), (PROGRESS, progress)):
-        (folder / name).write_bytes(safetensors.numpy.save({key: np.ascontiguousarray(x) for key, x in arrays.items()}))
-    content = {**vars(saved), "interface": saved.interface.to_json()}
-    (folder / AGENT).write_text(json.dumps(content, indent=2, default=lambda x: np.asarray(x).tolist()) + "\n")
+    arrays = {WEIGHTS: weights, OPTIMIZER: adam, PROGRESS: progress}
+    contents = {name: safetensors.numpy.save({key: np.ascontiguousarray(x) for key, x in part.items()}) for name, part in arrays.items()}
+    described = {name: value for name, value in vars(saved).items() if name != "arrays"} | {"interface": saved.interface.to_json()}
+    contents[AGENT] = files.seal({**described, "checksums": {name: files.digest(data) for name, data in contents.items()}})
+    files.write_into(folder, contents)
 
 
-def read(folder: Path) -> Saved:
-    """Read agent.json. Raises FileNotFoundError that says what is missing, ValueError if it is damaged."""
-    if not (folder / AGENT).exists():
-        raise FileNotFoundError(f"{folder} holds no agent: there is no {AGENT} in it")
-    try:
-        content = json.loads((folder / AGENT).read_text())
-        return Saved(**{**content, "interface": Interface.from_json(content["interface"])})
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / AGENT} is damaged, or of another version ({type(error).__name__}: {error})") from error
+def read(path: Path) -> Saved:
+    """Read an agent folder, or the newest intact checkpoint of a run folder (with a warning that names those that are not intact).
+
+    Raises FileNotFoundError that says what is missing, ValueError if a file is damaged, foreign or of a newer version.
+    """
+    folders = [path] if files.find(path, AGENT).exists() else checkpoints(path)
+    if not folders:
+        raise FileNotFoundError(f"{path} holds no agent: there is no {AGENT} in it")
+    refused: list[Exception] = []
+    for folder in folders:
+        try:
+            saved = _read(folder)
+        except (ValueError, OSError) as error:
+            refused.append(error)
+            continue
+        for reason in refused:
+            warnings.warn(f"{reason}; {folder} is read in its place", stacklevel=3)
+        return saved
+    if len(refused) == 1:
+        raise refused[0]
+    raise ValueError(f"{path} holds no intact checkpoint: {'; '.join(map(str, refused))}")
 
 
-def read_progress(folder: Path) -> Arrays:
-    return _arrays(folder / PROGRESS)
-
-
-def _arrays(path: Path) -> Arrays:
-    try:
-        return {name: x.copy() for name, x in safetensors.numpy.load(path.read_bytes()).items()}
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is damaged ({error})") from error
-
-
-def restore(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def restore(folder: Path, saved: Saved, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put weights and optimiser back into an agent of the same description. Raises ValueError if it was saved with another network."""
-    weights = {name: torch.from_numpy(x) for name, x in _arrays(folder / WEIGHTS).items()}
+    weights = {name: torch.from_numpy(x) for name, x in saved.arrays[WEIGHTS].items()}
     ours, theirs = ({name: tuple(x.shape) for name, x in part.items()} for part in (module.state_dict(), weights))
     if ours != theirs:
         differing = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
@@ -82,7 +88,29 @@ def restore(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -
         )
     module.load_state_dict(weights)
     state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, x in _arrays(folder / OPTIMIZER).items():
+    for key, x in saved.arrays[OPTIMIZER].items():
         i, _, name = key.partition(".")
         state.setdefault(int(i), {})[name] = torch.from_numpy(x)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _read(folder: Path) -> Saved:
+    path = files.find(folder, AGENT)
+    content = files.unseal(path)
+    try:
+        checksums = dict(content.pop("checksums", {}))
+        make_settings(content["settings"])
+        arrays = {name: _arrays(files.find(folder, name), checksums.get(name)) for name in (WEIGHTS, OPTIMIZER, PROGRESS)}
+        return Saved(**{**content, "interface": Interface.from_json(content["interface"])}, arrays=arrays)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged, or another program's ({type(error).__name__}: {error})") from error
+
+
+def _arrays(path: Path, checksum: str | None) -> Arrays:
+    data = path.read_bytes()
+    if checksum is not None and files.digest(data) != checksum:
+        raise ValueError(f"{path} is damaged: its content does not have the checksum that {AGENT} has for it")
+    try:
+        return {name: x.copy() for name, x in safetensors.numpy.load(data).items()}
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged, or another program's ({error})") from error

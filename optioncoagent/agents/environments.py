@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
+import torch
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from optioncoagent.agents.observations import ObservationSpec, is_mission
+from optioncoagent.network import CoagentNetwork
+
+OURS = ("gymnasium", "minigrid", "optioncoagent_envs")  # modules that an id may name and that are imported anyway
 
 
-def make_vector_env(env: Any, num_envs: int, seed: int) -> VectorEnv:
+def make_vector_env(env: Any, num_envs: int, seed: int, env_kwargs: Mapping[str, Any] | None = None) -> VectorEnv:
     """A vector environment from an id, an Env (a batch of one) or a VectorEnv.
 
-    Ids are made with SAME_STEP autoreset; MiniGrid and BabyAI ids come from `optioncoagent_envs`. Raises ValueError for a vector
-    environment that does not reset itself, TypeError for anything else.
+    Ids are made with SAME_STEP autoreset; MiniGrid and BabyAI ids come from `optioncoagent_envs`. A module that an id names
+    ("module:Id-v0") is imported. env_kwargs: for what makes an id. Raises ValueError for a vector environment that does not reset itself
+    and for env_kwargs of an object, TypeError for anything else.
     """
     if isinstance(env, str):
         module, _, name = env.rpartition(":")
@@ -29,13 +38,17 @@ def make_vector_env(env: Any, num_envs: int, seed: int) -> VectorEnv:
         if _names_minigrid(name):
             from optioncoagent_envs import make_minigrid
 
-            return make_minigrid(name, num_envs, seed)
+            return make_minigrid(name, num_envs, seed, **(env_kwargs or {}))
         if env.startswith("OptionCoagent/"):
             env = f"optioncoagent_envs:{env}"
         kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP}
-        return gym.make_vec(env, num_envs, vectorization_mode="sync", vector_kwargs=kwargs)
+        made: Any = gym.make_vec(env, num_envs, vectorization_mode="sync", vector_kwargs=kwargs, **(env_kwargs or {}))
+        made.envs = tuple(One(one, i) for i, one in enumerate(made.envs))
+        return made
+    if env_kwargs:
+        raise ValueError(f"env_kwargs={dict(env_kwargs)} is for an environment given by its id; {env!r} is made already")
     if isinstance(env, gym.Env):
-        return SyncVectorEnv([lambda: env], autoreset_mode=AutoresetMode.SAME_STEP)
+        return SyncVectorEnv([lambda: One(env, 0)], autoreset_mode=AutoresetMode.SAME_STEP)
     if not isinstance(env, VectorEnv):
         raise TypeError(f"{env!r} is neither an environment id nor a gymnasium Env or VectorEnv")
     if autoreset_mode(env) not in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP):
@@ -46,6 +59,40 @@ def make_vector_env(env: Any, num_envs: int, seed: int) -> VectorEnv:
     return env
 
 
+class One(gym.Wrapper):
+    """One environment of a batch. Its reward is a number, where its own may be an array of one; what it raises says which environment it
+    was, and how to come there again.
+    """
+
+    def __init__(self, env: gym.Env, index: int):
+        super().__init__(env)
+        self.index, self.seed, self.episode = index, None, 0
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> Any:
+        self.seed, self.episode = (self.seed, self.episode + 1) if seed is None else (seed, 1)
+        try:
+            return self.env.reset(seed=seed, options=options)
+        except Exception as error:
+            self._name(error, "reset")
+            raise
+
+    def step(self, action: Any) -> Any:
+        try:
+            observation, reward, terminated, truncated, info = self.env.step(action)
+        except Exception as error:
+            self._name(error, "step")
+            raise
+        if not isinstance(reward, float | int):
+            try:
+                reward = np.asarray(reward, dtype=np.float64).item()
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"environment {self.index} gave the reward {reward!r}: it must be one number") from error
+        return observation, reward, terminated, truncated, info
+
+    def _name(self, error: Exception, call: str) -> None:
+        error.add_note(f"raised by {call} of environment {self.index}, in episode {self.episode} after reset with seed {self.seed}")
+
+
 def autoreset_mode(env: VectorEnv) -> AutoresetMode | None:
     """How a vector environment starts the next episode, from its metadata."""
     mode = (env.metadata or {}).get("autoreset_mode")
@@ -54,35 +101,104 @@ def autoreset_mode(env: VectorEnv) -> AutoresetMode | None:
 
 @dataclass(frozen=True)
 class Interface:
-    """What an agent knows of its environment: its id (None if it was given as an object), observations, actions."""
+    """What an agent knows of its environment: its id (None if it was given as an object) and what it was made with, observations, actions.
+
+    num_actions, first_action: ints of a Discrete space; tuples, an entry for each component, of MultiDiscrete and MultiBinary.
+    """
 
     env_id: str | None
     spec: ObservationSpec
-    num_actions: int
-    first_action: int
+    num_actions: int | tuple[int, ...]
+    first_action: int | tuple[int, ...]
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, env: VectorEnv, env_id: str | None) -> Interface:
-        """Raises ValueError naming what is not supported of the spaces."""
-        space = env.single_action_space
-        if not isinstance(space, gym.spaces.Discrete):
-            raise ValueError(f"the action space is {space}: only Discrete actions are supported")
-        spec = ObservationSpec.from_space(env.single_observation_space, _is_minigrid(env))
-        return cls(env_id, spec, int(space.n), int(space.start))
+    def of(
+        cls, env: VectorEnv, env_id: str | None, env_kwargs: Mapping[str, Any] | None = None, kinds: Mapping[str, str] | None = None
+    ) -> Interface:
+        """kinds: see `ObservationSpec.from_space`. Raises ValueError naming what is not supported of the spaces, and env_kwargs that are no
+        plain values, which could not be saved with the agent.
+        """
+        minigrid, rendered = _is_minigrid(env), _is_rendered(env)
+        spec = ObservationSpec.from_space(env.single_observation_space, minigrid, rendered, kinds)
+        env_kwargs = dict(env_kwargs or {})
+        try:
+            json.dumps(env_kwargs)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"env_kwargs={env_kwargs}: {error}; make the environment with these yourself and give it as an object"
+            ) from error
+        return cls(env_id, spec, *action_numbers(env.single_action_space), env_kwargs)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Interface:
-        return cls(**{**content, "spec": ObservationSpec.from_json(content["spec"])})
+        plain: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in content.items()}
+        return cls(**{**plain, "spec": ObservationSpec.from_json(content["spec"])})
 
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "spec": self.spec.to_json()}
 
-    def check_actions(self, num_actions: int) -> None:
-        """Raise ValueError unless the environment takes exactly the network's actions."""
-        if num_actions != self.num_actions:
+    def check_makeable(self) -> None:
+        """Raise ValueError if there is no id, or naming the module that the caller has to import before an environment is made from it.
+
+        Nothing is imported for it: an id may have come out of a saved folder, and a folder shall not choose which code runs.
+        """
+        if self.env_id is None:
+            raise ValueError("this agent was made from an environment object, so that there is no id to make one: give env=, in Python")
+        module = self.env_id.rpartition(":")[0]
+        if module and module not in sys.modules and module.partition(".")[0] not in OURS:
             raise ValueError(
-                f"the environment takes {self.num_actions} actions, the network's action coagents give {num_actions}: make them the same"
+                f"this agent was trained on {self.env_id}: import {module} before, or give env=; what a saved folder names is not imported "
+                "unasked"
             )
+
+    def check_actions(self, network: CoagentNetwork) -> None:
+        """Raise ValueError unless the environment takes exactly the network's actions."""
+        sizes = tuple(network[name].num_outputs for name in network.action)
+        if isinstance(self.num_actions, tuple):
+            if sizes != self.num_actions:
+                raise ValueError(
+                    f"the environment takes {len(self.num_actions)} actions at once, of sizes {self.num_actions}; the network's action "
+                    f"coagents {network.action} have sizes {sizes}: make them the same"
+                )
+        elif network.num_actions != self.num_actions:
+            raise ValueError(
+                f"the environment takes {self.num_actions} actions, the network's action coagents give {network.num_actions}: make them "
+                "the same"
+            )
+
+    def action(self, network: CoagentNetwork, outputs: Mapping[str, Any]) -> np.ndarray:
+        """The environment's form of the action coagents' outputs (n,): (n,) of a Discrete space, otherwise (n, components)."""
+        return action_of(network, outputs, self.first_action)
+
+
+def action_numbers(space: gym.Space[Any]) -> tuple[Any, Any]:
+    """(num_actions, first_action) of `Interface`. Raises ValueError for a space that is not discrete."""
+    if isinstance(space, gym.spaces.Discrete):
+        return int(space.n), int(space.start)
+    if isinstance(space, gym.spaces.MultiDiscrete) and len(space.shape) == 1:
+        return tuple(map(int, space.nvec)), tuple(map(int, space.start))
+    if isinstance(space, gym.spaces.MultiBinary) and len(space.shape) == 1:
+        return (2,) * space.shape[0], (0,) * space.shape[0]
+    raise ValueError(
+        f"the action space is {space}: only Discrete actions are supported, and MultiDiscrete and MultiBinary ones with one axis"
+    )
+
+
+def action_of(network: CoagentNetwork, outputs: Mapping[str, Any], first: int | tuple[int, ...]) -> np.ndarray:
+    """See `Interface.action`; first: the space's first value, or that of each component."""
+    if isinstance(first, tuple):
+        return torch.stack([outputs[name] for name in network.action], dim=-1).cpu().numpy() + np.array(first)
+    return network.joint_action(outputs).cpu().numpy() + first
+
+
+def layers(env: Any) -> Iterator[Any]:
+    """A vector environment and everything in it: its wrappers, and its environments with theirs."""
+    yield env
+    if isinstance(getattr(env, "env", None), gym.Env | VectorEnv):
+        yield from layers(env.env)
+    for single in getattr(env, "envs", ()) if env is getattr(env, "unwrapped", None) else ():
+        yield from layers(single)
 
 
 def _names_minigrid(env_id: str) -> bool:
@@ -102,5 +218,12 @@ def _is_minigrid(env: Any) -> bool:
     space = env.single_observation_space
     if isinstance(space, gym.spaces.Dict) and any(is_mission(part) for part in space.spaces.values()):
         return True
-    single = getattr(env.unwrapped, "envs", [env])[0]
-    return _is_minigrid_class(type(single.unwrapped))
+    entry_point = getattr(env.spec, "entry_point", None)  # of an AsyncVectorEnv, whose environments cannot be looked at
+    kind = load_env_creator(entry_point) if isinstance(entry_point, str) and env.spec.id in gym.registry else entry_point
+    return _is_minigrid_class(kind) or any(_is_minigrid_class(type(layer)) for layer in layers(env))
+
+
+def _is_rendered(env: Any) -> bool:
+    """Do wrappers show pictures of the grid in place of its codes?"""
+    names = {type(layer).__name__ for layer in layers(env)}
+    return any(name.startswith("RGBImg") or name == "AddRenderObservation" for name in names)

@@ -5,61 +5,149 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from copy import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from optioncoagent.agents.environments import autoreset_mode, make_vector_env
+from optioncoagent.agents.environments import Interface, One, autoreset_mode, layers, make_vector_env
 from optioncoagent.agents.modules import derive_seed
-from optioncoagent.agents.rollout import Sampler
-from optioncoagent.agents.settings import EVALUATION_SEED
+from optioncoagent.agents.rollout import Sampler, reset, step
+from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS
+
+
+class Episode(NamedTuple):
+    """Undiscounted return and length; cut: did it not end by itself?"""
+
+    episode_return: float
+    length: int
+    cut: bool = False
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Undiscounted returns and lengths of episodes, each (episodes,)."""
+    """Undiscounted returns and lengths of episodes, and which of them were cut since they did not end, each (episodes,)."""
 
     returns: np.ndarray
     lengths: np.ndarray
+    cut: np.ndarray
 
     @classmethod
-    def of(cls, episodes: Iterable[tuple[float, int]]) -> Evaluation:
-        pairs = np.array(list(episodes), dtype=np.float64).reshape(-1, 2)
-        return cls(pairs[:, 0], pairs[:, 1].astype(int))
+    def of(cls, episodes: Iterable[Episode]) -> Evaluation:
+        returns, lengths, cut = np.array(list(episodes), dtype=np.float64).reshape(-1, 3).T
+        return cls(returns, lengths.astype(int), cut.astype(bool))
 
     def __str__(self) -> str:
         n = len(self.returns)
         error = self.returns.std(ddof=1) / np.sqrt(n) if n > 1 else float("nan")
-        return f"{n} episodes: return {self.returns.mean():.3f} ± {error:.3f} (standard error), length {self.lengths.mean():.1f}"
+        text = f"{n} episodes: return {self.returns.mean():.3f} ± {error:.3f} (standard error), length {self.lengths.mean():.1f}"
+        if self.cut.any():
+            text += f"; {self.cut.sum()} of them had not ended after {self.lengths[self.cut].max():,} steps and were cut"
+        return text
 
 
 def run_episodes(
-    agent: Any, num_episodes: int, seed: int = EVALUATION_SEED, deterministic: bool = False, env: Any = None
-) -> Iterator[tuple[float, int]]:
-    """(return, length) of `num_episodes` episodes of a `CoagentActorCritic`, each as soon as it ends; see its `evaluate`.
+    agent: Any,
+    num_episodes: int,
+    seed: int = EVALUATION_SEED,
+    deterministic: bool = False,
+    env: Any = None,
+    max_steps: int = EVALUATION_STEPS,
+) -> Iterator[Episode]:
+    """`num_episodes` episodes of a `CoagentActorCritic`, each as soon as it ends; see its `evaluate`.
 
-    Every environment runs its share of them, so that short episodes are not preferred.
+    Every environment runs its share of them, so that short episodes are not preferred. One whose episode is cut waits for the others to
+    finish theirs, since a batch is only reset as a whole.
     """
-    if num_episodes < 1:
-        raise ValueError(f"num_episodes={num_episodes}: it must be at least 1")
-    if env is None and agent.interface.env_id is None:
-        raise ValueError("this agent was made from an environment object: give env= to evaluate it, in Python")
-    env = make_vector_env(agent.interface.env_id if env is None else env, min(agent.settings.num_envs, num_episodes), seed)
-    if autoreset_mode(env) != AutoresetMode.SAME_STEP:
-        raise ValueError("evaluate needs a vector environment with autoreset_mode=AutoresetMode.SAME_STEP")
+    for name, value in (("num_episodes", num_episodes), ("max_steps", max_steps)):
+        if value < 1:
+            raise ValueError(f"{name}={value}: it must be at least 1")
+    env = _environment(agent, env, min(agent.settings.num_envs, num_episodes), seed)
+    same_step = autoreset_mode(env) == AutoresetMode.SAME_STEP
     actor = copy(agent)  # with a source of randomness of its own
     actor.predict_sampler = Sampler(agent.network, derive_seed(seed, "evaluate"), agent.settings.device)
     n = env.num_envs
-    share = np.array([(num_episodes + i) // n for i in range(n)])
-    ended, returns, lengths = np.zeros(n, int), np.zeros(n), np.zeros(n, int)
-    observation, _ = env.reset(seed=seed)
-    state, start = None, np.ones(n, bool)
-    while (ended < share).any():
-        action, state = actor.predict(observation, state, start, deterministic)
-        observation, reward, terminated, truncated, _ = env.step(action)
-        returns, lengths, start = returns + reward, lengths + 1, terminated | truncated
-        for i in np.flatnonzero(start & (ended < share)):
-            yield float(returns[i]), int(lengths[i])
-        ended += start
-        returns, lengths = np.where(start, 0.0, returns), np.where(start, 0, lengths)
+    left = np.array([(num_episodes + i) // n for i in range(n)])
+    attempt = 0
+    while left.any():
+        observation = reset(env, agent.spec, seed + attempt * n)
+        returns, lengths, resets, waits = np.zeros(n), np.zeros(n, int), np.zeros(n, bool), np.zeros(n, bool)
+        state, start = None, np.ones(n, bool)
+        while (left[~waits] > 0).any():
+            action, state = actor.predict(observation, state, start, deterministic)
+            observation, reward, terminated, truncated, _ = step(env, action, agent.spec)
+            ended = (terminated | truncated) & ~resets
+            # the step in which NEXT_STEP resets an environment belongs to no episode
+            returns, lengths = returns + np.where(resets, 0.0, reward), lengths + ~resets
+            cut = (lengths >= max_steps) & ~ended & ~waits
+            for i in np.flatnonzero((ended & ~waits | cut) & (left > 0)):
+                yield Episode(float(returns[i]), int(lengths[i]), bool(cut[i]))
+                left[i] -= 1
+            waits |= cut
+            start, resets = (ended, resets) if same_step else (resets, ended)
+            returns, lengths = np.where(ended, 0.0, returns), np.where(ended, 0, lengths)
+        attempt += 1
+
+
+def _environment(agent: Any, env: Any, num_envs: int, seed: int) -> VectorEnv:
+    """What to evaluate on: `env`, or a new environment like the one that the agent was made from.
+
+    Raises ValueError if that is the one it trains on, if it is of another kind, or if there is nothing to make a new one from.
+    """
+    if env is None:
+        if agent.interface.env_id is None:
+            made = _again(agent._env, num_envs)
+        else:
+            agent.interface.check_makeable()
+            made = make_vector_env(agent.interface.env_id, num_envs, seed, agent.interface.env_kwargs)
+    else:
+        made = make_vector_env(env, num_envs, seed)
+        ours = {id(layer) for layer in layers(agent._env)} if agent.running is not None else set()
+        if any(id(layer) in ours for layer in layers(made)):
+            raise ValueError(
+                "the agent trains on this environment, and evaluating would reset it in the middle of its episodes: give another one, or "
+                "leave env out, and one is made where it can be"
+            )
+    theirs = Interface.of(made, None, None, agent.settings.observation_kinds)
+    for what in ("spec", "num_actions", "first_action"):
+        given, needed = getattr(theirs, what), getattr(agent.interface, what)
+        if given != needed:
+            raise ValueError(f"the environment's {what} is not what the agent was made for: {given}, not {needed}")
+    return made
+
+
+def _again(env: VectorEnv | None, num_envs: int) -> VectorEnv:
+    """New environments made as the one in `env` was, from its spec."""
+    reason = "the agent was loaded without one"
+    if env is not None:
+        try:
+            return _from_spec(env, num_envs)
+        except (gym.error.Error, ValueError, TypeError, AttributeError) as error:
+            reason = str(error)
+    raise ValueError(
+        f"this agent was made from an environment object, and no other can be made like it ({reason}): give env= to evaluate it"
+    )
+
+
+def _from_spec(env: VectorEnv, num_envs: int) -> VectorEnv:
+    """Copies of the environments in a vector environment, wrappers and all. ValueError where there is no spec that records them."""
+    if env is not env.unwrapped:
+        raise ValueError("the wrappers of a whole vector environment are not recorded")
+    singles = [single.env if isinstance(single, One) else single for single in getattr(env, "envs", ())]
+    if singles:
+        spec: Any = singles[0].spec
+        if spec is None or any(single.spec != spec for single in singles):
+            raise ValueError("it has no spec" if spec is None else "its environments differ")
+        return SyncVectorEnv([lambda: gym.make(spec)] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+    if env.spec is None:
+        raise ValueError("it has no spec")
+    kwargs = {name: x for name, x in env.spec.kwargs.items() if name not in ("num_envs", "vector_kwargs")}
+    mode, wrappers = kwargs.pop("vectorization_mode", "sync"), kwargs.pop("wrappers", None)
+    again = copy(env.spec)
+    again.kwargs = kwargs
+    if mode == "vector_entry_point":
+        return gym.make_vec(again, num_envs, vectorization_mode=mode)
+    return gym.make_vec(
+        again, num_envs, vectorization_mode="sync", vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}, wrappers=wrappers
+    )

@@ -7,6 +7,7 @@ sweep, returns, epochs.
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
@@ -22,11 +23,12 @@ from torch import Tensor, nn
 from optioncoagent.agents import checkpoint, losses, metrics, progress
 from optioncoagent.agents.environments import Interface, make_vector_env
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
+from optioncoagent.agents.exploration import CountBonus, uncountable
 from optioncoagent.agents.minibatches import by_environment, by_step
 from optioncoagent.agents.modules import Encoder, derive_seed, make_module, torch_threads
-from optioncoagent.agents.rollout import Rollout, Running, Sampler, collect, tick
+from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, collect, reset, tick
 from optioncoagent.agents.scale import ReturnScale, Schedule
-from optioncoagent.agents.settings import EVALUATION_SEED, make_settings
+from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings, on_this_machine
 from optioncoagent.agents.targets import FORMS, Batch, make_batch
 from optioncoagent.network import CoagentNetwork
 
@@ -53,11 +55,12 @@ class RewardStage(Stage, Protocol):
 class CoagentActorCritic:
     """An agent that trains `network` on `env`.
 
-    env: an environment id, a Gymnasium Env or VectorEnv. network: any `CoagentNetwork`, or a function from the number of actions to
-    one. encoder: a torch module from observations (a tensor, or a dict of tensors for a Dict space) to (n, features), in place of the
-    default one. forms: {coagent: "expected" | "difference" | "score"}, its gradient form; by default expected wherever the critic
-    knows the coagent's output, and score otherwise. summary: a function from the metrics of an update to further ones, which the
-    progress bar shows. settings: the fields of `Settings`.
+    env: an environment id, a Gymnasium Env or VectorEnv. env_kwargs: what an id is made with. network: any `CoagentNetwork`, or a function
+    from the number of actions (a tuple of them for a MultiDiscrete space, which takes as many action coagents) to one. encoder: a torch
+    module from observations (a tensor, or a dict of tensors for a Dict or Tuple space) to (n, features), in place of the default one.
+    forms: {coagent: "expected" | "difference" | "score"}, its gradient form; by default expected wherever the critic knows the coagent's
+    output, and score otherwise. summary: a function from the metrics of an update to further ones, which the progress bar shows.
+    settings: the fields of `Settings`.
 
     Raises ValueError, before anything is trained, for what cannot be: an unsupported space, another number of actions, a setting out
     of range.
@@ -66,24 +69,27 @@ class CoagentActorCritic:
     def __init__(
         self,
         env: Any,
-        network: CoagentNetwork | Callable[[int], CoagentNetwork],
+        network: CoagentNetwork | Callable[[Any], CoagentNetwork],
         *,
         encoder: nn.Module | None = None,
         forms: Mapping[str, str] | None = None,
         summary: Callable[[Row], Row] | None = None,
+        env_kwargs: Mapping[str, Any] | None = None,
         **settings: Any,
     ):
         self.settings = make_settings(settings)
         self._env: VectorEnv | None = None
         if isinstance(env, Interface):
-            self.interface = env
+            kwargs = env.env_kwargs if env_kwargs is None else dict(env_kwargs)
+            self.interface = replace(env, env_kwargs=kwargs, spec=env.spec.taken_for(self.settings.observation_kinds))
         else:
-            self._env = make_vector_env(env, self.settings.num_envs, self.settings.seed)
+            self._env = make_vector_env(env, self.settings.num_envs, self.settings.seed, env_kwargs)
             self.settings = replace(self.settings, num_envs=self._env.num_envs)
-            self.interface = Interface.of(self._env, env if isinstance(env, str) else None)
+            env_id = env if isinstance(env, str) else None
+            self.interface = Interface.of(self._env, env_id, env_kwargs, self.settings.observation_kinds)
         self.spec = self.interface.spec
         self.network = network = network if isinstance(network, CoagentNetwork) else network(self.interface.num_actions)
-        self.interface.check_actions(network.num_actions)
+        self.interface.check_actions(network)
         self.forms = _forms(network, forms or {})
         self.summary = summary or (lambda row: {})
         self.description: dict[str, Any] = {}  # saved with the agent: what a subclass needs to make the network again
@@ -94,12 +100,15 @@ class CoagentActorCritic:
         self.sampler = Sampler(network, derive_seed(seed, "train"), device)
         self.predict_sampler = Sampler(network, derive_seed(seed, "predict"), device)
         self.shuffle = torch.Generator().manual_seed(derive_seed(seed, "minibatches"))
+        self.exploration = self._exploration()
         self.scale = ReturnScale(self.settings.num_envs, self.settings.gamma) if self.settings.normalize_rewards else None
-        self.rewards: dict[str, RewardStage] = {} if self.scale is None else {"scale": self.scale}  # in order
+        stages: dict[str, RewardStage | None] = {"exploration": self.exploration, "scale": self.scale}
+        self.rewards = {name: stage for name, stage in stages.items() if stage is not None}  # in order
         self.schedule = Schedule()
         self.goal: int | None = None  # the number of steps that `learn` trains to
         self.loss_names = (*(f"{name}/loss" for name in network.names), "critic/loss")
         self.running: Running | None = None
+        self.acted: tuple[dict[str, Tensor], dict[str, Tensor]] = {}, {}  # outputs, and who executed, in the last `predict`
         self._stopped_at: progress.Arrays = {}  # where a loaded agent's training goes on
         self.num_timesteps = 0
         self.num_episodes = 0
@@ -112,17 +121,24 @@ class CoagentActorCritic:
     def env(self) -> VectorEnv:
         """The vector environment; a loaded agent makes its own when it is first needed, from its id."""
         if self._env is None:
-            if self.interface.env_id is None:
-                raise ValueError("this agent was made from an environment object: give env= to load to train it further")
-            self._env = make_vector_env(self.interface.env_id, self.settings.num_envs, self.settings.seed)
+            self.interface.check_makeable()
+            settings = self.settings
+            self._env = make_vector_env(self.interface.env_id, settings.num_envs, settings.seed, self.interface.env_kwargs)
         return self._env
 
     # Training
 
-    def learn(self, total_timesteps: int, progress_bar: bool = False, log: Callable[[Row], None] | None = None) -> CoagentActorCritic:
+    def learn(
+        self,
+        total_timesteps: int,
+        progress_bar: bool = False,
+        log: Callable[[Row], None] | None = None,
+        callback: Callable[[Any, Row], bool | None] | None = None,
+    ) -> CoagentActorCritic:
         """Train for at least `total_timesteps` more steps, in whole rollouts; returns self. Called again it goes on.
 
-        log: called with the metrics of every update. An interrupt (Ctrl-C) leaves the agent as it was after the last whole minibatch.
+        log: called with the metrics of every update. callback: called with the agent and those metrics; False stops. An interrupt (Ctrl-C)
+        leaves the agent as it was after the last whole minibatch.
         """
         from tqdm import tqdm
 
@@ -130,11 +146,15 @@ class CoagentActorCritic:
         with tqdm(total=total_timesteps, disable=not progress_bar, unit="step", unit_scale=True) as bar:
             while self.num_timesteps < goal:
                 row = self.update()
-                shown = {"return": row["return_mean"], **self.summary(row)}
+                ended = row["steps_since_ending"] < self.settings.num_steps  # did an episode end in this rollout?
+                shown = {"return" if ended else "return before": row["return_mean"], **self.summary(row)}
                 bar.set_postfix({name: f"{value:.2f}" for name, value in shown.items() if value == value}, refresh=False)
                 bar.update(min(int(row["timesteps"]), goal) - goal + total_timesteps - bar.n)
                 if log is not None:
                     log(row)
+                goes_on = None if callback is None else callback(self, row)
+                if isinstance(goes_on, bool | np.bool_) and not goes_on:
+                    break
         return self
 
     def update(self) -> Row:
@@ -152,14 +172,17 @@ class CoagentActorCritic:
         # collect
         began = perf_counter()
         rollout = collect(self.module, self.sampler, self.spec, self.running, settings.num_steps)
-        _check_finite(rollout)
-        self.num_timesteps += rollout.start.numel()
+        check(self.spec, rollout)
+        if not bool(rollout.valid.any()):  # one step long, and every environment was reset in it
+            return self._update()
+        self.num_timesteps += int(rollout.valid.sum())
         self.num_episodes += len(self.running.finished)
         self.recent.extend(self.running.finished)
 
         # rewards
         collected = perf_counter()
         row = {"timesteps": float(self.num_timesteps), "episodes": float(self.num_episodes), **metrics.episodes(self.recent)}
+        row["steps_since_ending"] = float(self.running.age.min())  # of each environment; where it grows, return_mean tells of the past
         for stage in self.rewards.values():
             rollout, seen = stage(rollout)
             row |= seen
@@ -218,6 +241,9 @@ class CoagentActorCritic:
         """
         batched = self.spec.is_batched(observation)
         tensors = self.spec.tensors(observation if batched else self.spec.stack([observation]), self.settings.device)
+        fault = self.spec.fault(tensors)
+        if fault is not None:
+            raise ValueError(f"predict, in observation {fault[0][0]} of the batch: {fault[1]}")
         n = len(next(iter(tensors.values())))
         start = torch.full((n,), state is None)
         if episode_start is not None:
@@ -230,10 +256,11 @@ class CoagentActorCritic:
             previous |= {name: torch.where(start, previous[name], held[:, j]) for j, name in enumerate(self.network.memory)}
         with torch.no_grad(), torch_threads(self.settings.torch_threads):
             features, _ = self.module.features(self.spec.state(tensors), start)
-            outputs, _ = tick(
+            outputs, executed = tick(
                 self.module, features, self.module.heads(), uniforms, self.spec.state(tensors), start, previous, deterministic
             )
-        action = self.network.joint_action(outputs).cpu().numpy() + self.interface.first_action
+        self.acted = outputs, executed
+        action = self.interface.action(self.network, outputs)
         memory = (
             np.stack([outputs[name].cpu().numpy() for name in self.network.memory], axis=-1)
             if self.network.memory
@@ -241,14 +268,25 @@ class CoagentActorCritic:
         )
         return (action, memory) if batched else (action[0], memory[0])
 
-    def evaluate(self, num_episodes: int = 100, seed: int = EVALUATION_SEED, deterministic: bool = False, env: Any = None) -> Evaluation:
+    def evaluate(
+        self,
+        num_episodes: int = 100,
+        seed: int = EVALUATION_SEED,
+        deterministic: bool = False,
+        env: Any = None,
+        max_steps: int = EVALUATION_STEPS,
+    ) -> Evaluation:
         """Run episodes: their undiscounted returns and lengths, the same for the same seed. The training goes on undisturbed.
 
         deterministic: argmax of every policy; by default outputs are sampled (a deterministic agent can loop for ever). env: an id, Env or
-        VectorEnv to run them on; by default a new one from the agent's id, which it has unless it was made from an environment object.
-        Raises ValueError for a vector environment that does not reset in the step that ends an episode.
+        VectorEnv to run them on; by default a new one from the agent's id, or from the spec of the environment object it was made from.
+        max_steps: an episode that has not ended by then is cut, which `cut` of the result, its str() and a warning tell.
+        Raises ValueError for the environment that is trained on, whose episodes would be lost, and where no other can be made.
         """
-        return Evaluation.of(run_episodes(self, num_episodes, seed, deterministic, env))
+        result = Evaluation.of(run_episodes(self, num_episodes, seed, deterministic, env, max_steps))
+        if result.cut.any():
+            warnings.warn(str(result), stacklevel=2)
+        return result
 
     def _checked_state(self, state: Any, n: int) -> np.ndarray:
         sizes = [self.network[name].num_outputs for name in self.network.memory]
@@ -349,7 +387,13 @@ class CoagentActorCritic:
         are reset with the agent's seed. Where `env` is given, or num_envs, seed or device differ, the random states start anew too.
         """
         saved = checkpoint.read(Path(path))
-        agent = cls(saved.interface if env is None else env, network, encoder=encoder, forms=saved.forms, **{**saved.settings, **settings})
+        agent = cls(
+            saved.interface if env is None else env,
+            network,
+            encoder=encoder,
+            forms=saved.forms,
+            **{**on_this_machine(saved.settings), **settings},
+        )
         return agent.restore(Path(path), saved)
 
     def restore(self, folder: Path, saved: checkpoint.Saved) -> Self:
@@ -358,13 +402,13 @@ class CoagentActorCritic:
             ours, theirs = getattr(self.interface, what), getattr(saved.interface, what)
             if ours != theirs:
                 raise ValueError(f"{folder} was trained on {saved.interface.env_id} with {theirs}; this environment has {ours}")
-        checkpoint.restore(folder, self.module, self.optimizer)
+        checkpoint.restore(folder, saved, self.module, self.optimizer)
         self.num_timesteps, self.num_episodes = saved.num_timesteps, saved.num_episodes
         alike = all(getattr(self.settings, name) == saved.settings[name] for name in ("num_envs", "seed", "device"))
-        stopped_at = checkpoint.read_progress(folder)
-        progress.restore_stages(stopped_at, self._stages)
-        if self._env is None and alike:
-            self._stopped_at = stopped_at
+        stands, goes_on = saved.arrays[checkpoint.PROGRESS], self._env is None and alike
+        progress.restore_stages(stands, self._stages if goes_on else {"scale": self.scale} if self.scale is not None else {})
+        if goes_on:
+            self._stopped_at = stands
             self.recent.extend((episode_return, length) for episode_return, length in saved.recent)
         return self
 
@@ -383,9 +427,17 @@ class CoagentActorCritic:
         """What else remembers from update to update."""
         return {**self.rewards, "schedule": self.schedule}
 
+    def _exploration(self) -> CountBonus | None:
+        """The exploration bonus, or None. Raises ValueError where observations cannot be counted."""
+        if not self.settings.int_coef:
+            return None
+        if self._env is not None and (refusal := uncountable(self.spec, self._env.single_observation_space)):
+            raise ValueError(f"int_coef={self.settings.int_coef}: {refusal}")
+        return CountBonus(self.spec, self.settings.num_envs, self.settings.int_coef)
+
     def _start(self) -> Running:
         n, device = self.env.num_envs, self.settings.device
-        observation, _ = self.env.reset(seed=self.settings.seed)
+        observation = reset(self.env, self.spec, self.settings.seed)
         start = torch.ones(n, dtype=torch.bool, device=device)
         age = torch.zeros(n, dtype=torch.long, device=device)
         outputs = {name: torch.zeros(n, dtype=torch.long, device=device) for name in self.network.names}  # nobody reads them: all start
@@ -393,15 +445,6 @@ class CoagentActorCritic:
         if self._stopped_at:
             progress.from_arrays(self._stopped_at, self._generators, running, self.spec)
         return running
-
-
-def _check_finite(rollout: Rollout) -> None:
-    """Raise ValueError for what would make the parameters NaN, before anything is learned from it."""
-    observations = [rollout.observation, rollout.last, rollout.final_observation or {}]
-    if not bool(rollout.reward.isfinite().all()):
-        raise ValueError("the environment gave a reward that is not finite; nothing was learned from this rollout")
-    if not all(bool(x.isfinite().all()) for leaves in observations for x in leaves.values()):
-        raise ValueError("the environment gave an observation that is not finite; nothing was learned from this rollout")
 
 
 def _forms(network: CoagentNetwork, chosen: Mapping[str, str]) -> dict[str, str]:

@@ -70,7 +70,7 @@ class Losses(torch.autograd.Function):
         gain, clipped = ratio * advantage, ratio.clamp(1 - coefs.clip, 1 + coefs.clip) * advantage
         bonus = policy * log_new * executed
         # g_u = ∂/∂ ln π_u = ρ_u a_u 1{not clipped} − ent_coef e π_u ln π_u, but for a multiple of π_u
-        g = torch.sub(gain * (gain <= clipped), bonus, alpha=coefs.ent)
+        g = torch.sub(gain.masked_fill(gain > clipped, 0.0), bonus, alpha=coefs.ent)
         # ∂/∂z_u = g_u − π_u Σ_v g_v
         sums = g.new_zeros(len(num_outputs), n).index_add_(0, of_coagent, g)
         error = (read[-1] - target) * valid

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from optioncoagent.agents.observations import ObservationSpec, Tensors
+from optioncoagent.agents.images import Convolutions
+from optioncoagent.agents.observations import Leaf, ObservationSpec, Tensors, image_axes
 from optioncoagent.agents.settings import Settings
 from optioncoagent.network import CoagentNetwork
 
@@ -44,18 +45,62 @@ def _flat(kind: str, x: Tensor, size: int) -> Tensor:
     return F.one_hot(x, size).to(torch.uint8) if kind == "discrete" else x.flatten(1)
 
 
-class Encoder(nn.Module):
-    """A row of `num_inputs` numbers through layers of `hidden_sizes` with ReLU."""
+class Inputs(nn.Module):
+    """The leaves of an observation as an `Encoder` takes them, without parameters, so that it is done once for a whole rollout.
 
-    def __init__(self, num_inputs: int, hidden_sizes: tuple[int, ...]):
+    {"numbers": (n, size), all leaves but images side by side: indicators, and numbers scaled to order one; "image " + path: (n, …)}.
+    """
+
+    scale: Tensor
+
+    def __init__(self, spec: ObservationSpec):
         super().__init__()
-        sizes = (num_inputs, *hidden_sizes)
+        self.images = [leaf for leaf in spec.leaves if leaf.kind == "pixels" and image_axes(leaf.shape)]
+        self.flat = [leaf for leaf in spec.leaves if leaf not in self.images]
+        scale = [torch.full((leaf.size,), SCALE.get(leaf.kind, 1.0)) for leaf in self.flat]
+        self.register_buffer("scale", torch.cat([torch.zeros(0), *scale]), persistent=False)
+
+    def forward(self, state: Tensor | Tensors) -> Tensors:
+        tensors = {"": state} if isinstance(state, Tensor) else state
+        given = {f"image {leaf.path}": tensors[leaf.path] for leaf in self.images}
+        if self.flat:
+            rows = torch.cat([_row(leaf, tensors[leaf.path], self.scale.dtype) for leaf in self.flat], dim=-1)
+            given["numbers"] = rows.to(self.scale.dtype).mul_(self.scale)
+        return given
+
+
+def _row(leaf: Leaf, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """One leaf as a row of numbers, (n, size); what are bytes stay bytes."""
+    if leaf.counts:
+        columns = x.reshape(len(x), -1).unbind(dim=1)
+        return torch.cat([F.one_hot(column, n) for column, n in zip(columns, leaf.counts, strict=True)], dim=-1).to(torch.uint8)
+    if leaf.kind == "discrete":
+        return F.one_hot(x, leaf.size).to(torch.uint8)
+    x = x.reshape(len(x), -1)
+    x = x if x.dtype == torch.uint8 else x.to(dtype)
+    return x.to(dtype).atan() if leaf.kind == "slope" else x
+
+
+class Encoder(nn.Module):
+    """What `Inputs` gives, numbers and convolved images side by side, through layers of `hidden_sizes` with ReLU."""
+
+    def __init__(self, spec: ObservationSpec, hidden_sizes: tuple[int, ...]):
+        super().__init__()
+        self.inputs = Inputs(spec)
+        self.images = nn.ModuleDict({str(spec.leaves.index(leaf)): Convolutions(leaf.shape) for leaf in self.inputs.images})
+        size = len(self.inputs.scale) + sum(image.num_features for image in self.images.values())  # type: ignore[misc]
+        sizes = (size, *hidden_sizes)
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
         for layer in self.layers:
             nn.init.orthogonal_(layer.weight, math.sqrt(2))  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, given: Tensors) -> Tensor:
+        parts = [given["numbers"]] if self.inputs.flat else []
+        for leaf, convolutions in zip(self.inputs.images, self.images.values(), strict=True):
+            image = given[f"image {leaf.path}"]
+            parts.append(convolutions(image.reshape(-1, *leaf.shape).to(self.inputs.scale.dtype) * SCALE["pixels"]))
+        x = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
         for layer in self.layers:
             x = F.relu(layer(x))
         return x
@@ -149,22 +194,36 @@ def check_sizes(network: CoagentNetwork, shapes: Mapping[str, tuple[int, ...]], 
 def make_module(network: CoagentNetwork, spec: ObservationSpec, settings: Settings, encoder: nn.Module | None) -> CoagentModule:
     """The parameters of a network on observations like `spec`, freshly drawn; `encoder` in place of the default one.
 
-    Raises ValueError for a device that torch does not have.
+    Raises ValueError for a device that torch does not have, and for an encoder that does not give (n, features).
     """
     dtype = getattr(torch, settings.dtype)
     try:
         torch.zeros(1, device=settings.device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device={settings.device!r}: torch cannot compute there ({str(error).splitlines()[0]})") from error
+    if encoder is not None and not isinstance(encoder, nn.Module):
+        raise ValueError(f"encoder={encoder!r}: give an instance of torch.nn.Module")
     inputs: nn.Module = nn.Identity()  # an encoder of one's own takes the observations themselves
     if encoder is None:
-        inputs = Numbers(spec, dtype)
         with seeded(settings.seed, "encoder"):
-            encoder = Encoder(sum(leaf.size for leaf in spec.leaves), settings.hidden_sizes)
+            encoder = own = Encoder(spec, settings.hidden_sizes)
+        inputs = own.inputs
     encoder = encoder.to(settings.device, dtype)
-    with torch.no_grad():
-        num_features = encoder(inputs(spec.state(spec.blank(settings.device)))).shape[-1]
+    num_features = _num_features(encoder, inputs, spec, settings.device)
     return CoagentModule(network, inputs, encoder, num_features, settings.seed).to(settings.device, dtype)
+
+
+def _num_features(encoder: nn.Module, inputs: nn.Module, spec: ObservationSpec, device: str) -> int:
+    """What an encoder gives for two observations is to be (2, features) numbers."""
+    with torch.no_grad():
+        given = encoder(inputs(spec.state(spec.blank(device, 2))))
+    if not isinstance(given, Tensor) or given.ndim != 2 or len(given) != 2 or given.shape[1] == 0:
+        shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
+        raise ValueError(
+            f"the encoder gives {shape} for two observations: it must give (n, features), here (2, features); torch.nn.Flatten() as its "
+            "last layer makes a map flat"
+        )
+    return given.shape[1]
 
 
 class _Head(nn.Linear):

@@ -1,14 +1,24 @@
 """Observation spaces the learner understands, and observations as tensors.
 
-A space is described by its leaves: a MiniGrid image ("grid"), any other Box ("box"), Discrete, MultiBinary, and a MiniGrid mission where it
-varies. Anything else is refused by name before training starts.
+A space is described by its leaves, the parts of (nested) Dict and Tuple spaces, each taken for one of these kinds:
+
+    discrete   Discrete and MultiDiscrete: an indicator for each value
+    box        other numbers (Box, MultiBinary): as they are, so they should be of the order of one
+    grid       MiniGrid's codes: divided by 10
+    pixels     divided by 255; an image goes through convolutions
+    slope      a number that may be infinite (MiniGrid's goal_direction): its angle
+    mission    a MiniGrid mission that varies: indicators of its words and pairs of words
+
+Anything else is refused by name before training starts. Bytes are pixels only where they look like an image (`is_image`) and do not come
+from MiniGrid, whose codes declare the same bounds; `observation_kinds` of the settings says otherwise.
 """
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -20,54 +30,90 @@ from torch import Tensor
 Tensors = dict[str, Tensor]  # one tensor a leaf, batch axes first
 
 LARGEST_GRID = 32  # cells; a larger image of a MiniGrid environment shows pixels
+SMALLEST_IMAGE = 16  # pixels; fewer bytes a side are codes of a small grid
 MISSION_FEATURES = 256  # words and word pairs of a mission are hashed into this many indicators
+LARGEST_NUMBER = 1e9  # gradients go with the square of what is observed, and their norm with the fourth power: single precision ends there
+READ_AS = {
+    "discrete": "an indicator for each value",
+    "box": "numbers as they are",
+    "grid": "MiniGrid's codes, divided by 10",
+    "pixels": "pixels, divided by 255",
+    "slope": "slopes, as angles",
+    "mission": "a mission, by its words",
+}
+CHOICES = ("box", "grid", "pixels", "slope")  # of a Box
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """One part of an observation. path: its keys, joined by "/" ("" for a space that is no Dict). size: features it gives an encoder."""
+    """One part of an observation. path: its keys, joined by "/" ("" for a space without parts; parts of a Tuple are "0", "1", …).
+
+    size: features it gives an encoder. offset: the first value of a Discrete, or of each component of a MultiDiscrete, whose numbers of
+    values are `counts`.
+    """
 
     path: str
     kind: str
     shape: tuple[int, ...]
     size: int
-    offset: int = 0
+    offset: int | tuple[int, ...] = 0
+    counts: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        convolved = ", through convolutions" if self.kind == "pixels" and image_axes(self.shape) else ""
+        return f"observation{_at(self.path)}: {self.kind} {self.shape}, {READ_AS[self.kind]}{convolved}"
 
 
 @dataclass(frozen=True)
 class ObservationSpec:
-    """What an observation looks like: all that the agent needs to know of a Gymnasium space."""
+    """What an observation looks like: all that the agent needs to know of a Gymnasium space. str() says in a line for each leaf what it is
+    taken for."""
 
     leaves: tuple[Leaf, ...]
 
     @classmethod
-    def from_space(cls, space: gym.Space[Any], minigrid: bool = False) -> ObservationSpec:
-        """Describe a single environment's observation space; minigrid: are its small images MiniGrid's codes and not pixels?
+    def from_space(
+        cls, space: gym.Space[Any], minigrid: bool = False, rendered: bool = False, kinds: Mapping[str, str] | None = None
+    ) -> ObservationSpec:
+        """Describe a single environment's observation space; minigrid: do its bytes hold MiniGrid's codes? rendered: or pictures of them?
 
-        Raises ValueError naming the part that is not supported.
+        kinds: {path: kind} of the leaves that are something else than they seem ("box", "grid", "pixels" or "slope", for a Box).
+        Raises ValueError naming the part that is not supported, or that cannot be what `kinds` says.
         """
-        leaves = tuple(_leaves(space, "", minigrid))
+        leaves = tuple(_leaves(space, "", minigrid, rendered))
         if not leaves:
             raise ValueError(f"the observation space {space} has nothing that varies")
-        return cls(leaves)
+        return cls(leaves).taken_for(kinds or {})
+
+    def taken_for(self, kinds: Mapping[str, str]) -> ObservationSpec:
+        """The same, where `kinds` says what a leaf is. Raises ValueError for a leaf that there is not, or that is no Box."""
+        unknown = set(kinds) - {leaf.path for leaf in self.leaves}
+        if unknown:
+            raise ValueError(f"observation_kinds names {sorted(unknown)}; the parts of an observation are {[x.path for x in self.leaves]}")
+        for leaf in self.leaves:
+            if leaf.path in kinds and not {kinds[leaf.path], leaf.kind} <= set(CHOICES):
+                raise ValueError(
+                    f"observation_kinds={dict(kinds)}: observation{_at(leaf.path)} is taken for {leaf.kind}; numbers (a Box) may be any of "
+                    f"{CHOICES}, and nothing else can be chosen"
+                )
+        return ObservationSpec(tuple(replace(leaf, kind=kinds.get(leaf.path, leaf.kind)) for leaf in self.leaves))
 
     @classmethod
     def from_json(cls, leaves: Sequence[Mapping[str, Any]]) -> ObservationSpec:
-        return cls(tuple(Leaf(**{**leaf, "shape": tuple(leaf["shape"])}) for leaf in leaves))
+        plain: list[dict[str, Any]] = [{name: tuple(x) if isinstance(x, list) else x for name, x in leaf.items()} for leaf in leaves]
+        return cls(tuple(Leaf(**leaf) for leaf in plain))
 
     def to_json(self) -> list[dict[str, Any]]:
         return [asdict(leaf) for leaf in self.leaves]
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self.leaves))
 
     def is_batched(self, observation: Any) -> bool:
         """Is this a batch of observations (as from a vector environment) rather than one? ValueError if neither."""
         batched = set()
         for leaf in self.leaves:
-            try:
-                part = _get(observation, leaf.path)
-            except (KeyError, IndexError, TypeError) as error:
-                raise ValueError(
-                    f"observation{_at(leaf.path)} is missing: the agent was made for {[x.path for x in self.leaves]}"
-                ) from error
+            part = self._part(observation, leaf)
             if leaf.kind == "mission":
                 batched.add(not isinstance(part, str))
                 continue
@@ -82,67 +128,133 @@ class ObservationSpec:
         return batched.pop()
 
     def tensors(self, observation: Any, device: torch.device | str = "cpu") -> Tensors:
-        """A batch of observations, as a Gymnasium vector environment gives it, to tensors (n, ...)."""
-        return {leaf.path: _tensor(leaf, _get(observation, leaf.path)).to(device) for leaf in self.leaves}
+        """A batch of observations, as a Gymnasium vector environment gives it, to tensors (n, ...).
 
-    def blank(self, device: torch.device | str = "cpu") -> Tensors:
-        """A batch of one observation of zeros."""
-        dtypes = {"discrete": torch.int64, "box": torch.float32}
+        Raises ValueError naming the leaf that is missing, has another shape, or a value that its space does not have.
+        """
+        return {leaf.path: _tensor(leaf, self._part(observation, leaf)).to(device) for leaf in self.leaves}
+
+    def blank(self, device: torch.device | str = "cpu", n: int = 1) -> Tensors:
+        """A batch of n observations of zeros."""
+        dtypes = {"discrete": torch.int64, "box": torch.float32, "slope": torch.float32}
         sizes = {leaf.path: (leaf.size,) if leaf.kind == "mission" else leaf.shape for leaf in self.leaves}
         return {
-            leaf.path: torch.zeros(1, *sizes[leaf.path], dtype=dtypes.get(leaf.kind, torch.uint8), device=device) for leaf in self.leaves
+            leaf.path: torch.zeros(n, *sizes[leaf.path], dtype=dtypes.get(leaf.kind, torch.uint8), device=device) for leaf in self.leaves
         }
 
     def stack(self, observations: Sequence[Any]) -> Any:
-        """Single observations to one batch, in the form of a vector environment's."""
-        if self.leaves[0].path == "":
-            return np.stack([np.asarray(o) for o in observations])
-        return _Stacked(observations)
+        """Single observations to one batch, as `tensors` and `is_batched` take it."""
+        parts = {leaf.path: [self._part(o, leaf) for o in observations] for leaf in self.leaves}
+        return _ByLeaf({path: part if part and isinstance(part[0], str) else _stacked(path, part) for path, part in parts.items()})
+
+    def take(self, observation: Any, index: Sequence[int]) -> Any:
+        """Some observations of a batch, as a batch."""
+        parts = {leaf.path: self._part(observation, leaf) for leaf in self.leaves}
+        return _ByLeaf({path: [part[i] for i in index] if isinstance(part, list | tuple) else np.asarray(part)[index]
+                        for path, part in parts.items()})  # fmt: skip
 
     def state(self, tensors: Tensors) -> Tensor | Tensors:
-        """What an execution function and an encoder see: the tensor, or a dict of tensors for a Dict space."""
+        """What an execution function and an encoder see: the tensor, or a dict of tensors for a Dict or Tuple space."""
         return tensors[""] if "" in tensors else tensors
 
+    def fault(self, tensors: Tensors) -> tuple[tuple[int, ...], str] | None:
+        """The first value that nothing can be learned from, as (index over the batch axes, words), or None."""
+        for leaf in self.leaves:
+            x = tensors[leaf.path]
+            found = fault_of(f"observation{_at(leaf.path)}", x, infinite=leaf.kind == "slope") if x.is_floating_point() else None
+            if found is not None:
+                return found[0][: x.ndim - len(leaf.shape)], found[1]
+        return None
 
-class _Stacked(Mapping[str, Any]):
-    """A list of (nested) dict observations, read as one dict of batches."""
-
-    def __init__(self, observations: Sequence[Any]):
-        self.observations = observations
-
-    def __getitem__(self, key: str) -> Any:
-        parts = [o[key] for o in self.observations]
-        if isinstance(parts[0], Mapping):
-            return _Stacked(parts)
-        return tuple(parts) if isinstance(parts[0], str) else np.stack([np.asarray(p) for p in parts])
-
-    def __iter__(self) -> Any:
-        return iter(self.observations[0])
-
-    def __len__(self) -> int:
-        return len(self.observations[0])
+    def _part(self, observation: Any, leaf: Leaf) -> Any:
+        try:
+            return _get(observation, leaf.path)
+        except (KeyError, IndexError, TypeError, ValueError) as error:
+            raise ValueError(f"observation{_at(leaf.path)} is missing: the agent was made for {[x.path for x in self.leaves]}") from error
 
 
-def _leaves(space: gym.Space[Any], path: str, minigrid: bool) -> Any:
-    if isinstance(space, gym.spaces.Dict):
-        for key, part in space.spaces.items():
-            yield from _leaves(part, f"{path}/{key}" if path else key, minigrid)
+def fault_of(name: str, x: Tensor, infinite: bool = False) -> tuple[tuple[int, ...], str] | None:
+    """Where numbers are not finite or too large to learn from, as (index, words), or None; infinite: is an infinite one right?"""
+    bad = x.isnan() if infinite else ~(x.abs() <= LARGEST_NUMBER)
+    if not bool(bad.any()):
+        return None
+    index = tuple(bad.nonzero()[0].tolist())
+    value = float(x[index])
+    if not math.isfinite(value):
+        return index, f"{name} has a value that is not finite ({value})"
+    return index, (
+        f"{name} has a value of the order of 1e{math.floor(math.log10(abs(value)))}, too large for single precision: give the environment "
+        "a wrapper that rescales it to the order of one, such as gymnasium.wrappers.TransformObservation or TransformReward"
+    )
+
+
+class _ByLeaf(dict[str, Any]):
+    """A batch of observations as {path of the leaf: batch of its values}."""
+
+
+def _stacked(path: str, parts: Sequence[Any]) -> np.ndarray:
+    try:
+        return np.stack([np.asarray(part) for part in parts])
+    except ValueError as error:
+        raise ValueError(
+            f"observation{_at(path)} has different shapes in one batch: {sorted({np.shape(part) for part in parts})}"
+        ) from error
+
+
+def _leaves(space: gym.Space[Any], path: str, minigrid: bool, rendered: bool) -> Any:
+    if isinstance(space, gym.spaces.Dict | gym.spaces.Tuple):
+        parts = space.spaces.items() if isinstance(space, gym.spaces.Dict) else enumerate(space.spaces)
+        for key, part in parts:
+            yield from _leaves(part, f"{path}/{key}" if path else str(key), minigrid, rendered)
     elif is_mission(space):
         if _mission_varies(space):
             yield Leaf(path, "mission", (), MISSION_FEATURES)
     elif isinstance(space, gym.spaces.Box):
-        codes = minigrid and len(space.shape) == 3 and max(space.shape) <= LARGEST_GRID
-        kind = "box" if space.dtype != np.uint8 else "grid" if codes else "pixels"
-        yield Leaf(path, kind, space.shape, int(np.prod(space.shape)))
+        yield Leaf(path, _kind(space, path, minigrid, rendered), space.shape, int(np.prod(space.shape)))
     elif isinstance(space, gym.spaces.Discrete):
         yield Leaf(path, "discrete", (), int(space.n), int(space.start))
+    elif isinstance(space, gym.spaces.MultiDiscrete):
+        counts, first = (tuple(map(int, np.ravel(x))) for x in (space.nvec, space.start))
+        yield Leaf(path, "discrete", tuple(space.shape), sum(counts), first, counts)
     elif isinstance(space, gym.spaces.MultiBinary):
         yield Leaf(path, "box", tuple(space.shape), int(np.prod(space.shape)))
     else:
         raise ValueError(
-            f"observation{_at(path)} is {space}, which is not supported: give a Box, Discrete, MultiBinary, a MiniGrid observation or a "
-            "Dict of those (a Gymnasium wrapper can turn yours into one)"
+            f"observation{_at(path)} is {space}, which is not supported: give a Box, Discrete, MultiDiscrete, MultiBinary, a MiniGrid "
+            "observation or a Dict or Tuple of those (a Gymnasium wrapper can turn yours into one)"
         )
+
+
+def _kind(space: gym.spaces.Box, path: str, minigrid: bool, rendered: bool) -> str:
+    """What a Box is taken for. MiniGrid's codes declare the bounds of pixels: stacked they are still a grid of (object, colour, state);
+    flattened, with indicators of the mission beside them, or as indicators, numbers of the order of one."""
+    if minigrid and path.endswith("goal_direction") and np.isinf(space.high).all():
+        return "slope"
+    if minigrid and space.dtype == np.uint8 and not (rendered and is_image(space)) and max(space.shape, default=0) <= LARGEST_GRID:
+        return "grid" if len(space.shape) >= 3 and space.shape[-1] == 3 else "box"
+    return "pixels" if is_image(space) else "box"
+
+
+def is_image(space: gym.spaces.Box) -> bool:
+    """Does a Box look like an image, or a stack of images, of pixels from 0 to 255?"""
+    axes = image_axes(space.shape)
+    large = axes is not None and min(space.shape[axis] for axis in axes[1]) >= SMALLEST_IMAGE
+    return large and bool((space.low == 0).all() and (space.high == 255).all())
+
+
+def image_axes(shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, int]] | None:
+    """The axes of channels and those of height and width; None if it is no image.
+
+    Two axes are one gray image. Of three, the shorter one of the first (channels, or stacked gray frames) and the last holds channels. Four
+    are stacked images, the frames first.
+    """
+    if len(shape) == 2:
+        return (), (0, 1)
+    if len(shape) == 3:
+        return ((0,), (1, 2)) if shape[0] < shape[2] else ((2,), (0, 1))
+    if len(shape) == 4:
+        return ((0, 1), (2, 3)) if shape[1] < shape[3] else ((0, 3), (1, 2))
+    return None
 
 
 def is_mission(space: gym.Space[Any]) -> bool:
@@ -155,8 +267,10 @@ def _mission_varies(space: Any) -> bool:
 
 
 def _get(observation: Any, path: str) -> Any:
+    if isinstance(observation, _ByLeaf):
+        return observation[path]
     for key in path.split("/") if path else ():
-        observation = observation[key]
+        observation = observation[int(key) if isinstance(observation, tuple | list) else key]
     return observation
 
 
@@ -169,7 +283,21 @@ def _tensor(leaf: Leaf, part: Any) -> Tensor:
         missions = (part,) if isinstance(part, str) else part
         return torch.from_numpy(np.stack([mission_features(mission) for mission in missions]))
     array = np.asarray(part)
-    return torch.from_numpy(array.astype(np.int64) - leaf.offset if leaf.kind == "discrete" else array.copy())
+    if array.shape[1:] != leaf.shape or array.ndim == 0:
+        raise ValueError(f"observation{_at(leaf.path)} has shape {array.shape[1:]}, its space {leaf.shape}")
+    if leaf.kind == "discrete":
+        array = array.astype(np.int64) - np.reshape(leaf.offset, leaf.shape)
+        outside = (array < 0) | (array >= np.reshape(leaf.counts or leaf.size, leaf.shape))
+        if outside.any():
+            i = np.argwhere(outside)[0]
+            raise ValueError(
+                f"observation{_at(leaf.path)} of environment {i[0]} is {np.asarray(part)[i[0]]}, which its space does not have"
+            )
+        return torch.from_numpy(array)
+    # torch has no such types, or does not compute with them
+    as_known = {"O": np.float64, "u": np.int64, "f": np.float64}.get(array.dtype.kind)
+    known = array.dtype.itemsize <= (1 if array.dtype.kind == "u" else 8) and array.dtype.kind != "O"
+    return torch.from_numpy(array.copy() if known or as_known is None else array.astype(as_known))
 
 
 @lru_cache(maxsize=4096)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from torch import nn
 
 from optioncoagent.agents import checkpoint
 from optioncoagent.agents.learner import CoagentActorCritic, Row
+from optioncoagent.agents.settings import on_this_machine
 from optioncoagent.gallery import TERMINATE, option_critic
 from optioncoagent.network import CoagentNetwork
 
@@ -21,9 +23,10 @@ FORM_OF: dict[str, str] = {"q_beta": "expected", "advantage": "difference", "sco
 class OptionCritic(CoagentActorCritic):
     """Option-critic on a Gymnasium environment.
 
-    env: an environment id (MiniGrid's among them), an Env or a VectorEnv. num_options: how many options, or a tuple of them, top level
-    first. gradient_form: of the terminations: "q_beta" (ACN, E.2), "advantage" (OC, Theorem 2; the same gradient) or "score" (sampled).
-    deliberation_cost, first, initial: see `optioncoagent.option_critic`. settings: the fields of `Settings`.
+    env: an environment id (MiniGrid's among them), made with env_kwargs, an Env or a VectorEnv; a MultiDiscrete action space has a
+    coagent "action_0", "action_1", … for each component, all of which read the option. num_options: how many options, or a tuple of
+    them, top level first. gradient_form: of the terminations: "q_beta" (ACN, E.2), "advantage" (OC, Theorem 2; the same gradient) or
+    "score" (sampled). deliberation_cost, first, initial: see `optioncoagent.option_critic`. settings: the fields of `Settings`.
     """
 
     def __init__(
@@ -36,18 +39,23 @@ class OptionCritic(CoagentActorCritic):
         initial: Any = None,
         *,
         encoder: nn.Module | None = None,
+        env_kwargs: Mapping[str, Any] | None = None,
         **settings: Any,
     ):
         if gradient_form not in FORM_OF:
             raise ValueError(f"gradient_form={gradient_form!r}: choose one of {tuple(FORM_OF)}")
 
-        def network(num_actions: int) -> CoagentNetwork:
-            return option_critic(num_options, num_actions, first, deliberation_cost, initial)
+        def network(num_actions: int | tuple[int, ...]) -> CoagentNetwork:
+            if isinstance(num_actions, int):
+                return option_critic(num_options, num_actions, first, deliberation_cost, initial)
+            *others, action = option_critic(num_options, 2, first, deliberation_cost, initial).coagents
+            actions = [replace(action, name=f"action_{i}", num_outputs=n) for i, n in enumerate(num_actions)]
+            return CoagentNetwork([*others, *actions], action=[one.name for one in actions])
 
         num_levels = len(num_options) if isinstance(num_options, Sequence) else 1
         names = ["termination"] if num_levels == 1 else [f"termination_{level}" for level in range(1, num_levels + 1)]
         forms = dict.fromkeys(names, FORM_OF[gradient_form])
-        super().__init__(env, network, encoder=encoder, forms=forms, summary=option_metrics, **settings)
+        super().__init__(env, network, encoder=encoder, forms=forms, summary=option_metrics, env_kwargs=env_kwargs, **settings)
         self.description = {
             "num_options": num_options,
             "gradient_form": gradient_form,
@@ -68,7 +76,12 @@ class OptionCritic(CoagentActorCritic):
         saved = checkpoint.read(Path(path))
         if not saved.description:
             raise ValueError(f"{path} holds an agent with a network of its own: load it with CoagentActorCritic.load(path, network)")
-        agent = cls(saved.interface if env is None else env, **saved.description, encoder=encoder, **{**saved.settings, **settings})
+        unknown = set(saved.description) - {"num_options", "gradient_form", "deliberation_cost", "first", "initial"}
+        if unknown:
+            raise ValueError(f"{path}/{checkpoint.AGENT} describes an agent of another version: unknown {', '.join(sorted(unknown))}")
+        agent = cls(
+            saved.interface if env is None else env, **saved.description, encoder=encoder, **{**on_this_machine(saved.settings), **settings}
+        )
         return agent.restore(Path(path), saved)
 
 

@@ -1,4 +1,5 @@
-"""Where training stands, as arrays that a checkpoint can hold: the random states, the environments and what runs in them.
+"""Where training stands, as arrays that a checkpoint can hold: the random states, the counts, the environments and what
+runs in them.
 
 Environments are kept where their state is arrays, which is MiniGrid's compiled backend. Others start new episodes.
 """
@@ -21,9 +22,9 @@ Generators = Mapping[str, torch.Generator]
 def to_arrays(generators: Generators, running: Running, stages: Mapping[str, Any]) -> Arrays:
     """Everything that the next update depends on, but for the parameters; stages: what keeps a state of its own."""
     arrays = {f"generator/{name}": generator.get_state().numpy() for name, generator in generators.items()}
-    arrays |= {f"stage/{stage}/{name}": x for stage, part in stages.items() for name, x in part.to_arrays().items()}
+    arrays |= {f"{stage}/{name}": x for stage, part in stages.items() for name, x in part.to_arrays().items()}
     env: Any = running.env
-    if _has_arrays(env):
+    if has_arrays(env) and not running.broken:
         # but for the seeds, Python's integers, that name the levels: a reset brings them back
         arrays |= {f"environment/{name}": x for name, x in env.get_state().items() if x.dtype != object}
         arrays |= {f"outputs/{name}": x.cpu().numpy() for name, x in running.outputs.items()}
@@ -36,7 +37,7 @@ def from_arrays(arrays: Arrays, generators: Generators, running: Running, spec: 
     for name, generator in generators.items():
         generator.set_state(torch.from_numpy(arrays[f"generator/{name}"]))
     env: Any = running.env
-    if "start" not in arrays or not _has_arrays(env):
+    if "start" not in arrays or not has_arrays(env):
         return
     device = running.start.device
     env.set_state({name: arrays.get(f"environment/{name}", x) for name, x in env.get_state().items()})
@@ -49,10 +50,11 @@ def from_arrays(arrays: Arrays, generators: Generators, running: Running, spec: 
 def restore_stages(arrays: Arrays, stages: Mapping[str, Any]) -> None:
     """Give stages back what `to_arrays` found in them; one that was not there then starts anew."""
     for stage, part in stages.items():
-        prefix = f"stage/{stage}/"
+        prefix = f"{stage}/"
         if kept := {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}:
             part.from_arrays(kept)
 
 
-def _has_arrays(env: Any) -> bool:
+def has_arrays(env: Any) -> bool:
+    """Can the environment's state be kept?"""
     return getattr(env, "backend", None) == "compiled"

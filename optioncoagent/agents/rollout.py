@@ -1,10 +1,14 @@
 """The network runs, the environment steps: one rollout of every environment.
 
+What the environment gives is looked at before anything is learned from it: `check` names the environment, the step and the part that is not
+finite, and a wrong shape or a missing last observation is named at once.
+
 Axes are time-major: (num_steps, num_envs). Outputs are held for each environment; a first step starts from outputs drawn from h_0.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any
@@ -14,9 +18,9 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from torch import Tensor
 
-from optioncoagent.agents.environments import autoreset_mode
+from optioncoagent.agents.environments import action_numbers, action_of, autoreset_mode
 from optioncoagent.agents.modules import CoagentModule, Linear, derive_seed
-from optioncoagent.agents.observations import ObservationSpec, Tensors
+from optioncoagent.agents.observations import ObservationSpec, Tensors, fault_of
 from optioncoagent.agents.sweep import at_configuration, configuration, gate
 from optioncoagent.network import CoagentNetwork, LocalState
 
@@ -47,13 +51,17 @@ class Rollout:
     last: Tensors
     final_index: Tensor
     final_observation: Tensors | None
-    hidden: Tensor | None
+    hidden: Tensor | None = None
     scale: float = 1.0
 
 
 @dataclass
 class Running:
-    """Everything about the environments that goes on from one rollout to the next."""
+    """Everything about the environments that goes on from one rollout to the next.
+
+    broken: was a rollout left, by an interrupt or an error, where the environments may be a step ahead of what is noted here? The next one
+    then starts new episodes.
+    """
 
     env: VectorEnv
     observation: Tensors
@@ -65,6 +73,7 @@ class Running:
     hidden: Tensor | None = None
     finished: list[tuple[float, int]] = field(default_factory=list)  # (return, length) of episodes that ended in the last rollout
     seconds: float = 0.0  # spent inside the environment in the last rollout
+    broken: bool = False
 
 
 class Sampler:
@@ -126,15 +135,22 @@ def tick(
 
 @torch.no_grad()
 def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, running: Running, num_steps: int) -> Rollout:
-    """Step every environment `num_steps` times. Changes `running` to where the next rollout begins."""
+    """Step every environment `num_steps` times. Changes `running` to where the next rollout begins.
+
+    Raises ValueError for observations, rewards or endings of a wrong shape, and where the last observation of a truncated episode is
+    missing.
+    """
     network, env, n = module.network, running.env, len(running.start)
     same_step = autoreset_mode(env) == AutoresetMode.SAME_STEP
     device = running.start.device
     uniforms, heads, hidden = sampler.uniforms(num_steps, n), module.heads(), [running.hidden]
+    first_action = action_numbers(env.single_action_space)[1]
     steps: list[dict[str, Any]] = []
     final_index: list[tuple[int, int]] = []
-    final_observations: list[Any] = []
+    final_observations: list[Tensors] = []
     running.finished, running.seconds = [], 0.0
+    if running.broken:
+        _restart(running, spec)
     for t in range(num_steps):
         # the coagents run
         previous, state = running.outputs, spec.state(running.observation)
@@ -146,9 +162,10 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         hidden.append(running.hidden)
 
         # the environment steps
-        action = network.joint_action(outputs).cpu().numpy() + env.single_action_space.start  # type: ignore[attr-defined]
+        action = action_of(network, outputs, first_action)
+        running.broken = True  # until all of this step is noted
         began = perf_counter()
-        observation, reward, terminated, truncated, info = env.step(action)
+        observation, reward, terminated, truncated, info = step(env, action, spec)
         running.seconds += perf_counter() - began
         steps.append(
             dict(
@@ -159,9 +176,9 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
                 previous=previous,
                 outputs=outputs,
                 executed=executed,
-                reward=torch.from_numpy(np.asarray(reward, dtype=np.float64)),
-                terminated=torch.from_numpy(terminated.copy()),
-                truncated=torch.from_numpy(truncated.copy()),
+                reward=torch.from_numpy(reward),
+                terminated=torch.from_numpy(terminated),
+                truncated=torch.from_numpy(truncated),
             )
         )
 
@@ -171,20 +188,112 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         for i in np.flatnonzero(ended):
             running.finished.append((float(running.episode_return[i]), int(running.age[i]) + 1))
             running.episode_return[i] = 0.0
-            if same_step and not terminated[i]:
-                final_index.append((t, int(i)))
-                final_observations.append(info["final_obs"][i])
+        cut: Any = np.flatnonzero(truncated & ~terminated) if same_step else []
+        if len(cut):
+            final_index += [(t, int(i)) for i in cut]
+            final_observations.append(spec.tensors(last_observations(spec, info, cut), device))
         ended_now = torch.from_numpy(ended).to(device)
         running.start = ended_now if same_step else ~running.valid
         running.valid = torch.ones_like(ended_now) if same_step else ~ended_now
         running.age = torch.where(running.start, 0, running.age + 1)
         running.outputs = outputs
         running.observation = spec.tensors(observation, device)
+        running.broken = False
     stacked = {key: _stack([step[key] for step in steps], device) for key in steps[0]}
-    final = spec.tensors(spec.stack(final_observations), device) if final_observations else None
+    final = {path: torch.cat([part[path] for part in final_observations]) for path in final_observations[0]} if final_observations else None
     index = torch.tensor(final_index, dtype=torch.long, device=device).reshape(-1, 2)
     held = None if running.hidden is None else torch.stack([h for h in hidden if h is not None])
     return Rollout(**stacked, last=running.observation, final_index=index, final_observation=final, hidden=held)
+
+
+def step(env: VectorEnv, action: np.ndarray, spec: ObservationSpec) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+    """A step of the environments, with rewards float64 and endings bool, each (n,). Raises ValueError naming what has another shape."""
+    try:
+        observation, reward, terminated, truncated, info = env.step(action)
+    except Exception:
+        _blame_an_observation(env, spec)
+        raise
+    n = env.num_envs
+    return observation, _one_each("reward", reward, n, np.float64), _one_each("terminated", terminated, n, np.bool_), _one_each(
+        "truncated", truncated, n, np.bool_), info  # fmt: skip
+
+
+def _one_each(name: str, given: Any, n: int, dtype: Any) -> np.ndarray:
+    array = np.array(given, dtype=dtype)
+    if array.size != n:
+        raise ValueError(f"the vector environment gave {name} of shape {array.shape}: it must be one for each of {n} environments")
+    return array.reshape(n)
+
+
+def _blame_an_observation(env: VectorEnv, spec: ObservationSpec) -> None:
+    """Raise ValueError if one environment of a batch shows what the others' could not be stacked with."""
+    for i, shown in enumerate(getattr(env.unwrapped, "_env_obs", ())):  # Gymnasium's own batch in this process
+        if shown is not None:
+            try:
+                spec.tensors(spec.stack([shown]))
+            except ValueError as error:
+                raise ValueError(f"environment {i}: {error}") from error
+
+
+def last_observations(spec: ObservationSpec, info: dict[str, Any], index: Sequence[int]) -> Any:
+    """The observations on which these environments' episodes ended, as a batch, from the info of a step that has already reset them.
+
+    They are in info["final_obs"] (or "final_observation", the older name): an array or list of single observations, or an observation of
+    the whole batch. Raises ValueError naming the environment whose last observation is missing.
+    """
+    name = next((key for key in ("final_obs", "final_observation") if key in info), "final_obs")
+    final: Any = info.get(name)
+    given = info.get(f"_{name}")
+    missing = [int(i) for i in index if final is None or (given is not None and not given[i])]
+    one_each = isinstance(final, list) or (isinstance(final, np.ndarray) and final.dtype == object and final.ndim == 1)
+    if one_each and not missing:
+        missing = [int(i) for i in index if final[i] is None]
+    if missing:
+        raise ValueError(
+            f"environment {missing[0]} was truncated and reset, and the observation on which its episode ended, whose value is part of the "
+            'return, is not in info["final_obs"]: give it there, as gymnasium.vector.SyncVectorEnv does, or reset in the next step '
+            "(AutoresetMode.NEXT_STEP)"
+        )
+    return spec.stack([final[i] for i in index]) if one_each else spec.take(final, index)
+
+
+def reset(env: VectorEnv, spec: ObservationSpec, seed: int | None = None) -> Any:
+    """The first observations. Raises ValueError naming the environment whose observation has another shape than its space."""
+    try:
+        observation, _ = env.reset(seed=seed)
+    except Exception:
+        _blame_an_observation(env, spec)
+        raise
+    return observation
+
+
+def _restart(running: Running, spec: ObservationSpec) -> None:
+    """New episodes in every environment."""
+    running.observation = spec.tensors(reset(running.env, spec), running.start.device)
+    running.start, running.valid = torch.ones_like(running.start), torch.ones_like(running.valid)
+    running.age, running.episode_return = torch.zeros_like(running.age), np.zeros(len(running.start))
+    running.broken = False
+
+
+def check(spec: ObservationSpec, rollout: Rollout) -> None:
+    """Raise ValueError for what would make the parameters NaN, naming the environment, the step and what it was."""
+    fault = fault_of("the reward", rollout.reward)
+    if fault is not None:
+        (t, i), words = fault
+        age = int(rollout.age[t, i]) + 1
+    elif (fault := spec.fault(rollout.observation)) is not None:
+        (t, i), words = fault
+        age = int(rollout.age[t, i])
+    elif (fault := spec.fault(rollout.last)) is not None:
+        (i,), words = fault
+        age = 0 if bool(rollout.terminated[-1, i] | rollout.truncated[-1, i]) else int(rollout.age[-1, i]) + 1
+    elif rollout.final_observation is not None and (fault := spec.fault(rollout.final_observation)) is not None:
+        (k,), words = fault
+        t, i = rollout.final_index[k].tolist()
+        age = int(rollout.age[t, i]) + 1
+    else:
+        return
+    raise ValueError(f"environment {i}, after {age} steps of its episode: {words}; nothing was learned from this rollout")
 
 
 def _stack(parts: list[Any], device: torch.device) -> Any:

@@ -4,10 +4,33 @@ from __future__ import annotations
 
 import difflib
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 EVALUATION_SEED = 1_000_000  # apart from the training seeds one would choose
+EVALUATION_STEPS = 100_000  # more than the episodes of any common task have
+
+# Other names of what is set here or beside it, Stable-Baselines3's and short ones
+ALIASES = {
+    "n_steps": "num_steps",
+    "n_envs": "num_envs",
+    "n_epochs": "update_epochs",
+    "epochs": "update_epochs",
+    "batch_size": "num_minibatches (the number of parts of a rollout, not the size of one)",
+    "minibatch_size": "num_minibatches (the number of parts of a rollout, not the size of one)",
+    "lr": "learning_rate",
+    "clip_range": "clip_coef",
+    "clip": "clip_coef",
+    "discount": "gamma",
+    "lam": "gae_lambda",
+    "entropy_coef": "ent_coef",
+    "value_coef": "vf_coef",
+    "normalize_advantage": "normalize_advantages",
+    "net_arch": "hidden_sizes",
+    "policy_kwargs": "hidden_sizes (in Python also encoder, a torch module of one's own)",
+    "n_options": "num_options",
+    "env": "env_id",
+}
 
 
 @dataclass(frozen=True)
@@ -36,6 +59,8 @@ class Settings:
     """Weight of the entropy bonus of every coagent's policy."""
     vf_coef: float = 0.5
     """Weight of the critic's loss."""
+    int_coef: float = 0.0
+    """Weight of the exploration bonus for observations that were seldom met; 0 for none."""
     max_grad_norm: float = 0.5
     """The gradient is scaled down to this norm."""
     normalize_advantages: bool = True
@@ -50,8 +75,11 @@ class Settings:
     """Widths of the encoder's layers; none makes heads linear in the observation (tables, if it is Discrete)."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of the parameters."""
-    device: str = "cpu"
-    """Where torch computes."""
+    observation_kinds: dict[str, str] = field(default_factory=dict)
+    """What parts of the observation are, where it is not what they are taken for: their keys joined by "/" ("" for one without parts) and
+    box, grid, pixels or slope (see `optioncoagent.agents.observations`)."""
+    device: str = "auto"
+    """Where torch computes; auto: on a CUDA device if there is one, else on the CPU."""
     torch_threads: int = 1
     """Threads torch computes with here; networks this small lose with more, badly where other programs run."""
     seed: int = 0
@@ -65,29 +93,61 @@ class Settings:
         for name in ("num_envs", "num_steps", "update_epochs", "num_minibatches", "torch_threads"):
             value = getattr(self, name)
             _require(isinstance(value, int) and not isinstance(value, bool) and value >= 1, name, value, "an integer of at least 1")
+        for name in ("learning_rate", "max_grad_norm", "clip_coef", "gamma", "gae_lambda", "ent_coef", "vf_coef"):
+            value = getattr(self, name)
+            _require(isinstance(value, int | float) and not isinstance(value, bool), name, value, "a number")
         for name in ("learning_rate", "max_grad_norm", "clip_coef"):
             _require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "greater than 0 and finite")
         for name in ("gamma", "gae_lambda"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "in [0, 1]")
-        for name in ("ent_coef", "vf_coef"):
+        for name in ("ent_coef", "vf_coef", "int_coef"):
             _require(0 <= getattr(self, name) < math.inf, name, getattr(self, name), "at least 0 and finite")
         _require(isinstance(self.seed, int) and self.seed >= 0, "seed", self.seed, "an integer of at least 0")
         _require(self.dtype in ("float32", "float64"), "dtype", self.dtype, '"float32" or "float64"')
+        kinds = self.observation_kinds
+        allowed = 'a dict from parts of the observation to "box", "grid", "pixels" or "slope"'
+        _require(isinstance(kinds, dict) and {*kinds.values()} <= {"box", "grid", "pixels", "slope"}, "observation_kinds", kinds, allowed)
         _require(all(isinstance(n, int) and n >= 1 for n in self.hidden_sizes), "hidden_sizes", self.hidden_sizes, "integers of at least 1")
 
 
 def make_settings(values: dict[str, Any]) -> Settings:
-    """Settings from keyword arguments, checked; TypeError for a name that is none, with the nearest that is."""
+    """Settings from keyword arguments, checked, with the device that "auto" stands for here; TypeError for a name that is none, with the
+    one that is meant."""
     names = [f.name for f in fields(Settings)]
     for name in values:
         if name not in names:
-            near = difflib.get_close_matches(name, [*names, "num_options", "gradient_form", "deliberation_cost", "encoder"], 1)
-            raise TypeError(f"there is no setting {name!r}" + (f": did you mean {near[0]!r}?" if near else f"; there are {names}"))
+            raise TypeError(f"there is no setting {name!r}" + (meant(name) or f"; there are {names}"))
     if "hidden_sizes" in values:
         values = {**values, "hidden_sizes": tuple(values["hidden_sizes"])}  # a list, if it comes from JSON
     settings = Settings(**values)
     settings.check()
-    return settings
+    return replace(settings, device=_first_available()) if settings.device == "auto" else settings
+
+
+def meant(name: str) -> str:
+    """ ": did you mean …?" for a name that is no setting's, or "" where none is near."""
+    if name in ALIASES:
+        return f": here it is {ALIASES[name]}"
+    others = ["num_options", "gradient_form", "deliberation_cost", "encoder", "env_kwargs"]
+    near = difflib.get_close_matches(name, [*(f.name for f in fields(Settings)), *others], 1)
+    return f": did you mean {near[0]!r}?" if near else ""
+
+
+def on_this_machine(saved: dict[str, Any]) -> dict[str, Any]:
+    """Settings that were saved, with another device where torch does not have theirs."""
+    import torch
+
+    try:
+        torch.zeros(1, device=saved["device"])
+    except (RuntimeError, AssertionError):
+        return {**saved, "device": "auto"}
+    return saved
+
+
+def _first_available() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:

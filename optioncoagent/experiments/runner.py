@@ -20,7 +20,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from optioncoagent.records import versions, write_json
+from optioncoagent.runs.folder import versions, write_json
 
 
 def run_experiment(

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from optioncoagent.compiling import njit
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork, FloatArray, ParameterLayout
-from optioncoagent.simulate.compiling import njit
 from optioncoagent.simulate.episodes import PATIENCE, check_counts, check_patience, horizon, run_blocks
 from optioncoagent.simulate.rng import key_of, seeded
 from optioncoagent.simulate.tables import walk_table

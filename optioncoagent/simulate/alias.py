@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from optioncoagent.compiling import njit
 from optioncoagent.network import FloatArray
-from optioncoagent.simulate.compiling import njit
 
 
 @njit(cache=True, nogil=True)

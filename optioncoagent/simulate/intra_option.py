@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from optioncoagent.compiling import njit
 from optioncoagent.mdp import MDP
-from optioncoagent.simulate.compiling import njit
 from optioncoagent.simulate.episodes import check_counts, run_blocks
 from optioncoagent.simulate.rng import key_of, seeded, uniform
 from optioncoagent.simulate.waiting import compile_once

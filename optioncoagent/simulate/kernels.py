@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from optioncoagent.simulate.compiling import njit
+from optioncoagent.compiling import njit
 from optioncoagent.simulate.rng import seeded, uniform
 from optioncoagent.simulate.tick import begin, tick
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from optioncoagent.simulate.compiling import njit
+from optioncoagent.compiling import njit
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from optioncoagent.simulate.compiling import njit
+from optioncoagent.compiling import njit
 from optioncoagent.simulate.rng import uniform
 
 

@@ -4,7 +4,6 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from small import GRIDWORLD, SMALL, appendix_d, same, without_times
 
 import optioncoagent as oc
@@ -56,14 +55,6 @@ def test_evaluate():
     assert same(*(without_times(x.update()) for x in (agent, twin)))
     with pytest.raises(ValueError, match="num_episodes=0"):
         agent.evaluate(0)
-    network = appendix_d(2)
-    of_an_object = oc.CoagentActorCritic(gym.make("CartPole-v1"), network)
-    with pytest.raises(ValueError, match="give env="):
-        of_an_object.evaluate()
-    assert len(of_an_object.evaluate(3, env=gym.make("CartPole-v1")).returns) == 3
-    next_step = SyncVectorEnv([lambda: gym.make("CartPole-v1")], autoreset_mode=AutoresetMode.NEXT_STEP)
-    with pytest.raises(ValueError, match="SAME_STEP"):
-        of_an_object.evaluate(3, env=next_step)
 
 
 def test_probabilities_are_parameters_for_the_exact_solver():

@@ -89,7 +89,7 @@ def test_every_epoch_learns_from_every_step_once(monkeypatch):
     losses = agent.losses
 
     def spied(batch):
-        seen.append(batch.inputs.sum(dim=1) * 1000 + batch.target)
+        seen.append(batch.inputs["numbers"].sum(dim=1) * 1000 + batch.target)
         return losses(batch)
 
     monkeypatch.setattr(agent, "losses", spied)

@@ -1,5 +1,8 @@
 """Saving and loading."""
 
+import importlib
+import json
+import sys
 from pathlib import Path
 
 import gymnasium as gym
@@ -32,13 +35,14 @@ def test_save_and_load(tmp_path):
         oc.OptionCritic.load(tmp_path / "nothing")
 
 
+@pytest.mark.parametrize("int_coef", [0.0, 0.1])
 @pytest.mark.parametrize("env_id", ["MiniGrid-Empty-Random-5x5-v0", "MiniGrid-KeyCorridorS3R1-v0"])
-def test_training_goes_on_bit_for_bit(env_id, tmp_path):
+def test_training_goes_on_bit_for_bit(env_id, int_coef, tmp_path):
     def kept(agent, name):
         agent.save(tmp_path / name)
         return oc.OptionCritic.load(tmp_path / name)
 
-    whole, stopped = (oc.OptionCritic(env_id, (2, 2), seed=5, **SMALL).learn(256) for _ in range(2))
+    whole, stopped = (oc.OptionCritic(env_id, (2, 2), seed=5, int_coef=int_coef, **SMALL).learn(256) for _ in range(2))
     assert stopped.running.age.any()  # in mid-episode
     resumed = kept(kept(stopped, "a"), "b")  # an agent that has not trained in between is kept as it was
     assert resumed.recent == stopped.recent
@@ -91,6 +95,65 @@ def test_folders_of_another_agent_or_damaged_are_named(tmp_path):
     (tmp_path / "own" / "agent.json").write_text("{")
     with pytest.raises(ValueError, match="agent.json is damaged"):
         oc.CoagentActorCritic.load(tmp_path / "own", network)
+
+
+@pytest.mark.parametrize("part", [None, "settings", "interface", "description"])
+def test_an_unknown_field_is_named_with_its_file(part, tmp_path):
+    oc.OptionCritic("CartPole-v1", **SMALL).save(tmp_path)
+    content = json.loads((tmp_path / "agent.json").read_text())
+    (content if part is None else content[part])["novelty"] = 3
+    (tmp_path / "agent.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"(?s)agent\.json.*novelty"):
+        oc.OptionCritic.load(tmp_path)
+
+
+def test_what_an_environment_was_made_with_is_kept(tmp_path):
+    made = dict(view="full", size=7)
+    agent = oc.OptionCritic("MiniGrid-Empty-Random-6x6-v0", env_kwargs=made, **SMALL).learn(64)
+    assert agent.spec.leaves[1].shape == (7, 7, 3) and len(agent.evaluate(2).returns) == 2
+    agent.save(tmp_path)
+    loaded = oc.OptionCritic.load(tmp_path)
+    assert loaded.interface.env_kwargs == made and loaded.spec == agent.spec
+    assert same(*(without_times(x.learn(64).update()) for x in (agent, loaded)))
+    assert same(*(vars(x.evaluate(2)) for x in (agent, loaded)))
+    slow, plain = oc.OptionCritic("MountainCar-v0", env_kwargs={"goal_velocity": 0.07}, **SMALL), oc.OptionCritic("MountainCar-v0", **SMALL)
+    assert [agent.env.envs[0].unwrapped.goal_velocity for agent in (slow, plain)] == [0.07, 0]
+
+
+def test_what_cannot_be_kept_of_an_environment_is_refused():
+    with pytest.raises(ValueError, match="env_kwargs=.*given by its id"):
+        oc.OptionCritic(gym.make("CartPole-v1"), env_kwargs={"render_mode": None})
+    with pytest.raises(ValueError, match="env_kwargs=.*give it as an object"):
+        oc.OptionCritic("MountainCar-v0", env_kwargs={"goal_velocity": np.float32(0)})
+    with pytest.raises(TypeError, match="size_of_it"):
+        oc.OptionCritic("CartPole-v1", env_kwargs={"size_of_it": 3})
+
+
+MODULE = """import gymnasium as gym
+from gymnasium.envs.classic_control import CartPoleEnv
+gym.register('Ours-v0', CartPoleEnv, max_episode_steps=20)
+"""
+
+
+def test_loading_imports_nothing_that_a_folder_names(monkeypatch, tmp_path):
+    (tmp_path / "ours_to_load.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+    agent = oc.OptionCritic("ours_to_load:Ours-v0", **SMALL).learn(64)
+    agent.save(tmp_path / "agent")
+    assert len(agent.evaluate(2).returns) == 2
+    monkeypatch.delitem(sys.modules, "ours_to_load")
+    gym.registry.pop("Ours-v0")
+    loaded = oc.OptionCritic.load(tmp_path / "agent")
+    assert loaded.predict(np.zeros(4, np.float32))[0] in (0, 1)
+    for use in (loaded.evaluate, lambda: loaded.learn(64)):
+        with pytest.raises(ValueError, match="trained on ours_to_load:Ours-v0: import ours_to_load before, or give env="):
+            use()
+    assert "ours_to_load" not in sys.modules
+    importlib.import_module("ours_to_load")
+    try:
+        assert len(loaded.evaluate(2).returns) == 2
+    finally:
+        gym.registry.pop("Ours-v0")
 
 
 def test_a_folder_of_version_0_1_0_loads():

@@ -18,6 +18,19 @@ def test_learn_goes_on_in_whole_rollouts():
     assert agent.learn(10).num_timesteps == 192
 
 
+@pytest.mark.parametrize("says, updates", [(False, 2), (np.False_, 2), (None, 4), (True, 4), (0.0, 4)])
+def test_a_callback_stops_with_false(says, updates):
+    agent, seen, logged = oc.OptionCritic("CartPole-v1", **SMALL), [], []
+
+    def callback(*given):
+        seen.append(given)
+        return says if len(seen) == 2 else None
+
+    assert agent.learn(256, log=logged.append, callback=callback) is agent
+    assert len(seen) == updates == len(logged) and agent.num_timesteps == 64 * updates
+    assert all(given == (agent, row) for given, row in zip(seen, logged, strict=True))
+
+
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("network", [lambda n: appendix_d(n), lambda n: oc.option_critic((2, 2), n)], ids=["appendix D", "two levels"])
 def test_any_network_learns_the_gridworld(network, seed):

@@ -17,12 +17,12 @@ def test_unsupported_spaces_are_refused_by_name():
         action_space = gym.spaces.Box(-1, 1, (1,))
 
     class Sequences(gym.Env):
-        observation_space = gym.spaces.Dict(a=gym.spaces.Discrete(2), b=gym.spaces.MultiDiscrete([2, 3]))
+        observation_space = gym.spaces.Dict(a=gym.spaces.Discrete(2), b=gym.spaces.Sequence(gym.spaces.Discrete(2)))
         action_space = gym.spaces.Discrete(2)
 
     with pytest.raises(ValueError, match="action space is Box"):
         oc.OptionCritic(Continuous())
-    with pytest.raises(ValueError, match=r"observation\['b'\] is MultiDiscrete"):
+    with pytest.raises(ValueError, match=r"observation\['b'\] is Sequence"):
         oc.OptionCritic(Sequences())
     with pytest.raises(TypeError, match="neither an environment id"):
         oc.OptionCritic(7)

@@ -1,14 +1,16 @@
 """Settings: each one is read, and a wrong one is named."""
 
+import subprocess
+import sys
 from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
-from small import SMALL
+from small import GRIDWORLD, SMALL
 
 import optioncoagent as oc
-from optioncoagent.agents.settings import Settings
+from optioncoagent.agents.settings import ALIASES, Settings, on_this_machine
 
 CHANGES = dict(
     num_envs=5,
@@ -29,17 +31,20 @@ CHANGES = dict(
     sampled_returns=True,
     hidden_sizes=(32,),
     dtype="float64",
+    observation_kinds={"": "pixels"},
     seed=1,
 )
-OUT_OF_RANGE = dict(num_envs=0, num_steps=1.5, gamma=1.1, gae_lambda=-0.1, learning_rate=0.0, ent_coef=-1.0, clip_coef=0.0, seed=-1)
+OUT_OF_RANGE = dict(
+    num_envs=0, num_steps=1.5, gamma=1.1, gae_lambda=-0.1, learning_rate=0.0, ent_coef=-1.0, int_coef=-1.0, clip_coef=0.0, seed=-1
+)
 
 
 def test_every_setting_changes_the_first_updates():
     """No dead settings (where and with how many threads torch computes may not matter)."""
-    assert {f.name for f in fields(Settings)} == {*CHANGES, "device", "torch_threads"}
+    assert {f.name for f in fields(Settings)} == {*CHANGES, "int_coef", "device", "torch_threads"}
 
-    def first_updates(**settings):
-        agent = oc.OptionCritic("CartPole-v1", num_options=2, **{**SMALL, **settings})
+    def first_updates(env="CartPole-v1", **settings):
+        agent = oc.OptionCritic(env, num_options=2, **{**SMALL, **settings})
         agent.learn(65)  # two updates
         return torch.cat([p.detach().double().flatten() for p in agent.module.parameters()])
 
@@ -49,6 +54,7 @@ def test_every_setting_changes_the_first_updates():
         assert changed.shape != base.shape or not torch.equal(changed, base), name
     for name, value in dict(gradient_form="score", deliberation_cost=0.5, first="terminate").items():
         assert not torch.equal(first_updates(**{name: value}), base), name
+    assert not torch.equal(first_updates(GRIDWORLD, int_coef=0.1), first_updates(GRIDWORLD))  # CartPole's observations are not counted
 
 
 @pytest.mark.parametrize(("name", "value"), [*OUT_OF_RANGE.items(), ("dtype", "float16"), ("hidden_sizes", (0,))])
@@ -57,6 +63,43 @@ def test_a_setting_out_of_range_is_named(name, value):
         Settings(**{name: value}).check()
     with pytest.raises(ValueError, match=f"^{name}="):
         oc.OptionCritic("CartPole-v1", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [("n_epochs", "update_epochs"), ("n_steps", "num_steps"), ("lr", "learning_rate"), ("clip_range", "clip_coef"), ("n_envs", "num_envs"),
+     ("batch_size", "num_minibatches"), ("policy_kwargs", "hidden_sizes"), ("n_options", "num_options")],
+)  # fmt: skip
+def test_settings_by_other_names_are_told_ours(name, ours):
+    with pytest.raises(TypeError, match=f"no setting '{name}': here it is {ours}"):
+        oc.OptionCritic("CartPole-v1", **{name: 3})
+
+
+def test_every_other_name_leads_to_a_setting_and_is_none():
+    settings = {f.name for f in fields(Settings)}
+    targets = {ours.split()[0].strip(",") for ours in ALIASES.values()}
+    assert targets <= {*settings, "num_options", "env_id"} and not settings & set(ALIASES)
+
+
+@pytest.mark.parametrize("value", [lambda progress: 1e-3, "1e-3", None, True])
+def test_a_learning_rate_is_a_number(value):
+    with pytest.raises(ValueError, match="^learning_rate=.*: it must be a number"):
+        oc.OptionCritic("CartPole-v1", learning_rate=value)
+
+
+def test_settings_are_public_without_torch():
+    code = "import sys, optioncoagent as oc; oc.Settings(num_envs=2).check(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_the_device_is_found_and_an_agent_outlives_its_own(tmp_path):
+    agent = oc.OptionCritic("CartPole-v1", **SMALL)
+    assert Settings().device == "auto" and agent.settings.device == ("cuda" if torch.cuda.is_available() else "cpu")
+    agent.save(tmp_path)
+    assert on_this_machine({"device": "cuda:77", "seed": 0}) == {"device": "auto", "seed": 0}
+    assert on_this_machine({"device": "cpu"}) == {"device": "cpu"}
+    with pytest.raises(ValueError, match="device='cuda:77'"):  # asked for, not saved
+        oc.OptionCritic.load(tmp_path, device="cuda:77")
 
 
 def test_a_wrong_setting_or_device_is_named():

@@ -87,6 +87,8 @@ def z_scores(agent, truth, rollouts, breaking=None):
         rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, agent.settings.num_steps)
         if breaking == "truncation is termination":
             rollout.terminated = rollout.terminated | rollout.truncated
+        if breaking == "termination is bootstrapped through":
+            rollout.truncated, rollout.terminated = rollout.terminated, torch.zeros_like(rollout.terminated)
         if breaking == "start unknown to the sweep":
             rollout.start = torch.zeros_like(rollout.start)
         if breaking == "gate dropped":
@@ -191,10 +193,8 @@ def test_next_step_autoreset():
 @pytest.mark.parametrize("kind", ["option-critic, terminate first, cost", "two levels"])
 def test_sampled_returns(kind):
     """With the zero-mean correction λ = 1 is the sampled return, and its mean is the same gradient."""
-    mdp = random_mdp()
-    network = NETWORKS[kind](mdp.num_actions)
-    z, episodes = estimate(kind, mdp, 200, num_steps=25, sampled_returns=True)
-    assert network and episodes >= 20_000 and agrees(z), worst(z)
+    z, episodes = estimate(kind, random_mdp(), 200, num_steps=25, sampled_returns=True)
+    assert episodes >= 20_000 and agrees(z), worst(z)
 
 
 @pytest.mark.parametrize("form", ["score", "expected"])
@@ -213,6 +213,7 @@ BROKEN = [
     ("start unknown to the coagents", "option-critic"),
     ("outputs kept over episodes", "appendix D"),
     ("truncation is termination", "option-critic"),
+    ("termination is bootstrapped through", "option-critic"),
     ("γ^t dropped", "two levels"),
 ]
 

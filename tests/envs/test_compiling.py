@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-import optioncoagent.simulate.compiling
+import optioncoagent.compiling
 import optioncoagent_envs.compiling
 
 COMPILING = Path(optioncoagent_envs.compiling.__file__)
@@ -153,4 +153,4 @@ def test_two_processes_compile_at_once(tmp_path):
 
 
 def test_both_packages_have_the_same_file():
-    assert Path(optioncoagent.simulate.compiling.__file__).read_text() == COMPILING.read_text()
+    assert Path(optioncoagent.compiling.__file__).read_text() == COMPILING.read_text()

@@ -17,11 +17,11 @@ def same(a, b):
 
 
 def random_mdp(seed=5, num_states=5, num_actions=2, gamma=0.9):
-    """Four states and an end; rewards of (s, a, s')."""
+    """Four states and an end; rewards of (s, a, s'), positive on average, so that a return that goes on too long is seen: J is about 1."""
     rng = np.random.default_rng(seed)
     P = 0.85 * rng.dirichlet(np.full(num_states, 0.5), (num_states, num_actions))
     P[:, :, -1] += 0.15
-    R = rng.normal(size=P.shape)
+    R = 0.4 + rng.normal(size=P.shape)
     P[-1], R[-1] = np.eye(num_states)[-1], 0.0
     return oc.MDP(P, R, rng.dirichlet(np.append(np.ones(num_states - 1), 1e-9)), gamma, np.arange(num_states) == num_states - 1)
 

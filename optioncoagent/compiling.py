@@ -4,9 +4,9 @@ Numba refuses to compile for its cache where no folder can be written (a read-on
 folder goes away or the disk fills up later: here every process then compiles anew, which is said once. Numba lets two
 processes that compile at once give one file to two signatures (each file is written whole, but under a name that was chosen
 before): here what is read back is held against the signature that was asked for. Numba keeps a function until its own file
-changes, though the functions that it calls are compiled into it: here until any file of this folder does.
+changes, though the functions that it calls are compiled into it: here until any file of the package does that its own file imports.
 
-`optioncoagent_envs` and `optioncoagent.simulate` know nothing of each other and have this file each, alike word for word.
+`optioncoagent_envs` knows nothing of `optioncoagent`, which does without it where it can: they have this file each, alike word for word.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import functools
 import hashlib
 import logging
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,7 +62,7 @@ class CheckedCache(FunctionCache):
             say_that_nothing_is_kept()
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return super()._index_key(sig, codegen), sources()
+        return super()._index_key(sig, codegen), sources(Path(self._py_func.__code__.co_filename))
 
     def _start_anew(self) -> None:
         try:
@@ -71,12 +72,30 @@ class CheckedCache(FunctionCache):
 
 
 @functools.cache
-def sources() -> str:
-    """A digest of the source files of this folder and those within."""
+def sources(path: Path) -> str:
+    """A digest of a source file and of those of this package that it imports, and they in turn."""
+    found, waiting = {path}, [path]
+    while waiting:
+        new = imported(waiting.pop()) - found
+        found |= new
+        waiting += new
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
+    for each in sorted(found):
+        digest.update(each.read_bytes())
     return digest.hexdigest()
+
+
+@functools.cache
+def imported(path: Path) -> frozenset[Path]:
+    """The source files of this package that a source file imports by `from PACKAGE.module import names`."""
+    package = Path(__file__).parent
+    files = []
+    for module, names in re.findall(
+        rf"^\s*from {package.name}([.\w]*) import (\([^)]*\)|.*)", path.read_text(encoding="utf-8"), re.MULTILINE
+    ):
+        place = package.joinpath(*module.split(".")[1:])
+        files += [place.with_suffix(".py"), place / "__init__.py", *(place / f"{name}.py" for name in re.findall(r"\w+", names))]
+    return frozenset(file for file in files if file.is_file())
 
 
 @functools.cache

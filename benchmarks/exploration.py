@@ -1,0 +1,164 @@
+"""Claim: with a bonus for observations that were seldom met, tasks that the learner alone does not reach are solved, and easy ones cost
+no more frames.
+
+For each task, bonus and seed: frames until the mean return (the environment's own) of the last 100 episodes reaches the task's target,
+or the return where the limit came first. Rows go to exploration.csv beside this file; runs whose row is there are not run again.
+
+    python benchmarks/exploration.py [--only DoorKey-8x8-v0 …] [--seeds 5] [--minutes 60] [--table]
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+import optioncoagent as oc
+from optioncoagent.agents import exploration
+
+ROWS = Path(__file__).with_suffix(".csv")
+FORMS = {
+    "both": exploration.BOTH,
+    "episodic": exploration.EPISODIC,
+    "lifetime": exploration.LIFETIME,
+    "difference": exploration.NOVELTY_DIFFERENCE,
+}
+SETTINGS = {"default": {}, "flat": dict(num_options=1), "big": dict(num_envs=128, num_steps=64, num_minibatches=32, update_epochs=4)}
+# 0.9 where an episode may be so short. MultiRoom-N4-S5-v0, in spite of its name, has six rooms
+TARGETS = {"MultiRoom-N4-S5-v0": 0.65, "MultiRoom-N6-v0": 0.5, "KeyCorridorS3R3-v0": 0.85}
+KINDS = {"seed": int, "limit": int, "int_coef": float}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row's key. bonus: a name of FORMS, or "none"; settings: a name of SETTINGS; limit: frames after which a run has failed."""
+
+    task: str
+    bonus: str
+    seed: int
+    limit: int
+    settings: str = "default"
+    int_coef: float = 0.005
+
+
+def runs(task: str, bonuses: str, seeds: int, limit: int, settings: str = "default", int_coef: float = 0.005) -> list[Run]:
+    """`seeds` runs with each of some bonuses, names with blanks between."""
+    scales = {bonus: 0.0 if bonus == "none" else int_coef for bonus in bonuses.split()}
+    return [Run(task, bonus, seed, limit, settings, scale) for seed in range(seeds) for bonus, scale in scales.items()]
+
+
+RUNS = [
+    *runs("DoorKey-8x8-v0", "none", 3, 400_000),
+    *runs("DoorKey-8x8-v0", "both", 5, 400_000),
+    *runs("DoorKey-8x8-v0", "episodic difference lifetime", 3, 400_000),
+    *runs("MultiRoom-N4-S5-v0", "both episodic difference", 3, 600_000),
+    *runs("KeyCorridorS3R3-v0", "both", 3, 1_600_000, "big"),
+    *runs("MultiRoom-N6-v0", "both", 1, 1_500_000, "big"),
+    *runs("DoorKey-5x5-v0", "none both", 5, 150_000),
+    *runs("Unlock-v0", "none both", 3, 300_000),
+    *runs("RedBlueDoors-6x6-v0", "none both", 3, 400_000),
+    *runs("SimpleCrossingS9N1-v0", "none both", 3, 300_000),
+    *runs("KeyCorridorS3R1-v0", "none both", 3, 300_000),
+    *runs("Dynamic-Obstacles-6x6-v0", "none both", 3, 200_000),
+    *runs("DoorKey-6x6-v0", "none both", 3, 400_000),
+    *runs("Empty-8x8-v0", "none both", 3, 100_000),
+    *runs("LavaCrossingS9N1-v0", "none both", 3, 400_000),
+    *runs("UnlockPickup-v0", "none both", 3, 600_000),
+    *runs("FourRooms-v0", "none both", 3, 400_000),
+    *runs("Fetch-5x5-N2-v0", "none both", 3, 400_000),
+    *runs("MemoryS7-v0", "none both", 3, 400_000),
+    *runs("DoorKey-8x8-v0", "both", 3, 400_000, int_coef=0.001),
+    *runs("DoorKey-8x8-v0", "both", 3, 400_000, int_coef=0.02),
+    *runs("MultiRoom-N4-S5-v0", "both", 3, 600_000, int_coef=0.001),
+    *runs("MultiRoom-N4-S5-v0", "both", 3, 600_000, int_coef=0.02),
+    *runs("DoorKey-8x8-v0", "both", 3, 400_000, "flat"),
+]
+
+
+def train(run: Run) -> dict[str, float]:
+    """Frames to the target (infinite if the limit comes first), the mean return of the last 100 episodes, frames and seconds in all."""
+    began = time.perf_counter()
+    agent = oc.OptionCritic(f"MiniGrid-{run.task}", seed=run.seed, int_coef=run.int_coef, **SETTINGS[run.settings])
+    if agent.exploration is not None:
+        agent.exploration.form = FORMS[run.bonus]
+    frames, row = float("inf"), {"return_mean": float("nan")}
+    while agent.num_timesteps < run.limit and frames == float("inf"):
+        row = agent.update()
+        if len(agent.recent) == 100 and row["return_mean"] >= TARGETS.get(run.task, 0.9):
+            frames = agent.num_timesteps
+    met = 0 if agent.exploration is None else int(np.count_nonzero(agent.exploration.counts))
+    seconds = time.perf_counter() - began
+    return dict(frames=frames, return_mean=round(row["return_mean"], 4), total=agent.num_timesteps, met=met, seconds=round(seconds, 1))
+
+
+def read() -> dict[Run, dict[str, float]]:
+    if not ROWS.exists():
+        return {}
+    kinds = {f.name: KINDS.get(f.name, str) for f in fields(Run)}
+    with ROWS.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {
+        Run(**{name: kind(row[name]) for name, kind in kinds.items()}): {k: float(x) for k, x in row.items() if k not in kinds}
+        for row in rows
+    }
+
+
+def write(run: Run, result: dict[str, float]) -> None:
+    row = asdict(run) | result
+    new = not ROWS.exists()
+    with ROWS.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(row), lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def table(rows: dict[Run, dict[str, float]]) -> None:
+    """For each task and bonus: how many seeds reached the target, frames of each seed, or its return at the limit."""
+    print(f"{'task':25}{'settings':9}{'bonus':12}{'int_coef':>8}{'target':>8}  solved  median frames   frames of each seed (or its return)")
+    groups: dict[Run, list[Run]] = {}
+    for run in RUNS:
+        groups.setdefault(replace(run, seed=0), []).append(run)
+    for key, members in groups.items():
+        found = [rows[run] for run in members if run in rows]
+        start = f"{key.task:25}{key.settings:9}{key.bonus:12}{key.int_coef:8}"
+        if not found:
+            print(f"{start}  not run")
+            continue
+        frames = np.array([x["frames"] for x in found])
+        seeds = [f"{x['frames'] / 1000:.0f}k" if np.isfinite(x["frames"]) else f"({x['return_mean']:.2f})" for x in found]
+        median = np.quantile(frames, 0.5, method="higher")
+        print(f"{start}{TARGETS.get(key.task, 0.9):8.2f}  {np.isfinite(frames).sum()} of {len(frames)}{median:15,.0f}   {' '.join(seeds)}")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    only: tuple[str, ...] = ()
+    """Tasks to run; all by default."""
+    seeds: int = 5
+    """Run seeds below this."""
+    minutes: float = float("inf")
+    """Start no run after so many minutes."""
+    table: bool = False
+    """Only print the table of the rows that there are."""
+
+
+def main(command: Benchmark) -> None:
+    began = time.perf_counter()
+    for run in () if command.table else RUNS:
+        late = time.perf_counter() - began > 60 * command.minutes
+        chosen = run.seed < command.seeds and (not command.only or run.task in command.only)
+        if run in read() or late or not chosen:
+            continue
+        result = train(run)
+        write(run, result)
+        print(run, result, flush=True)
+    table(read())
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Benchmark))

@@ -1,0 +1,128 @@
+"""Exploration: a bonus for observations that were seldom met, added to the reward from which the agent learns.
+
+The bonus of step t belongs to the observation o' = o_{t+1} that it leads to, out of o = o_t:
+
+    b(o, o') = int_coef · [o' is new to the episode] · max( N(o')^-p − d N(o)^-p, 0 )
+
+N(o) is the number of episodes so far in which o was met, this one included (visits, where the bonus is not episodic). The first observation
+of an episode is met, and counted, but no step is paid for it. A step that ends an episode pays nothing: the observation after it is the
+next episode's (SAME_STEP), or one from which nothing follows (NEXT_STEP), so that both modes count alike. Nor does the step that resets.
+
+Counted are MiniGrid images, bytes, integers and Discrete parts, together; missions are not, being tasks and no places.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import gymnasium as gym
+import numpy as np
+import torch
+from torch import Tensor
+
+from optioncoagent.agents.counts import count_and_pay, hash_rows, insert
+from optioncoagent.agents.observations import ObservationSpec, Tensors
+from optioncoagent.agents.rollout import Rollout
+
+TABLE = 2**24  # counts, 64 MiB
+EPISODE = 2**13  # entries of an environment's set, 128 KiB
+
+
+@dataclass(frozen=True)
+class Form:
+    """How counts become a reward: see the module. episodic: is only the first visit in an episode paid? power: p. difference: d."""
+
+    episodic: bool = True
+    power: float = 0.5
+    difference: float = 0.0
+
+
+EPISODIC = Form(power=0.0)
+LIFETIME = Form(episodic=False)
+BOTH = Form()
+# "BeBold: Exploration Beyond the Boundary of Explored Regions" by Zhang et al.
+NOVELTY_DIFFERENCE = Form(power=1.0, difference=1.0)
+
+
+class CountBonus:
+    """A bonus of this form and scale, and the counts it is made from, for `num_envs` environments. table, episode: powers of two."""
+
+    def __init__(self, spec: ObservationSpec, num_envs: int, scale: float, form: Form = BOTH, table: int = TABLE, episode: int = EPISODE):
+        self.paths = [leaf.path for leaf in spec.leaves if leaf.kind != "mission"]
+        self.scale, self.form = scale, form
+        self.counts = np.zeros(table, dtype=np.uint32)
+        self.keys = np.zeros((num_envs, episode), dtype=np.uint64)  # the sets of the episodes in progress, and their stamps
+        self.stamps = np.zeros((num_envs, episode), dtype=np.int64)
+        self.episode = np.ones(num_envs, dtype=np.int64)
+        self.size = np.zeros(num_envs, dtype=np.int64)
+
+    def __call__(self, rollout: Rollout) -> tuple[Rollout, dict[str, float]]:
+        """The rollout with the bonus in its rewards, and the mean bonus."""
+        bonus = self.bonus(rollout)
+        return replace(rollout, reward=rollout.reward + bonus), {"bonus_mean": float(bonus[rollout.valid].mean())}
+
+    def bonus(self, rollout: Rollout) -> Tensor:
+        """Count the observations of a rollout; the bonus of each of its steps (num_steps, num_envs).
+
+        Raises ValueError naming a part of the observations that cannot be counted.
+        """
+        hashes = np.concatenate([self._hashes(rollout.observation, 2), self._hashes(rollout.last, 1)[None]])
+        pays = rollout.valid & ~(rollout.terminated | rollout.truncated)
+        bonus = np.empty(pays.shape)
+        count_and_pay(
+            hashes, rollout.start.cpu().numpy(), pays.cpu().numpy(), self.form.episodic, self.form.power, self.form.difference,
+            self.counts, self.keys, self.stamps, self.episode, self.size, bonus,
+        )  # fmt: skip
+        return torch.from_numpy(self.scale * bonus).to(rollout.reward)
+
+    def _hashes(self, observation: Tensors, axes: int) -> np.ndarray:
+        """64-bit hashes of observations with so many batch axes."""
+        shape = next(iter(observation.values())).shape[:axes]
+        hashes = np.zeros(shape.numel(), dtype=np.uint64)
+        for path in self.paths:
+            x = observation[path]
+            if x.is_floating_point():
+                raise ValueError(_refusal(path))
+            hash_rows(np.ascontiguousarray(x.cpu().numpy()).reshape(len(hashes), -1).view(np.uint8), hashes)
+        return hashes.reshape(shape)
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """The counts that are not zero and what was met in the episodes in progress: as large as what was met, at most the tables."""
+        (entry,) = self.counts.nonzero()
+        env, slot = (self.stamps == self.episode[:, None]).nonzero()
+        key = self.keys[env, slot].view(np.int64)
+        order = np.lexsort((key, env))  # where an entry lies depends on the past, what is met does not
+        return {"entry": entry, "count": self.counts[entry].view(np.int32), "env": env[order], "key": key[order]}
+
+    def from_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Put the counts where `to_arrays` found them. Raises ValueError for arrays of other tables."""
+        entry, env = arrays["entry"], arrays["env"]
+        if not (_within(entry, len(self.counts)) and _within(env, len(self.keys)) and _within(np.bincount(env), self.keys.shape[1])):
+            raise ValueError("the exploration counts are damaged, or of another number of environments")
+        self.counts[:], self.stamps[:], self.episode[:], self.size[:] = 0, 0, 1, np.bincount(env, minlength=len(self.keys))
+        self.counts[entry] = arrays["count"].view(np.uint32)
+        for i, key in zip(env, arrays["key"].view(np.uint64), strict=True):
+            insert(key, self.keys[i], self.stamps[i], 1, 0)
+
+
+def uncountable(spec: ObservationSpec, space: gym.Space) -> str | None:
+    """Why observations of this space cannot be counted, or None if they can."""
+    for leaf in spec.leaves:
+        part = space
+        for key in leaf.path.split("/") if leaf.path else ():
+            part = part[key]  # type: ignore[index]
+        if leaf.kind == "box" and np.issubdtype(part.dtype, np.floating):
+            return _refusal(leaf.path)
+    return None
+
+
+def _refusal(path: str) -> str:
+    where = "".join(f"[{key!r}]" for key in path.split("/")) if path else ""
+    return (
+        f"observation{where} is of floating-point numbers, which hardly recur: the exploration bonus counts MiniGrid images, bytes, "
+        "integers and Discrete observations; give int_coef=0, or a wrapper that rounds to integers"
+    )
+
+
+def _within(x: np.ndarray, size: int) -> bool:
+    return bool(((x >= 0) & (x < size)).all())

@@ -1,0 +1,47 @@
+"""What the words after `optioncoagent train` mean beyond their parser: settings of the environment, settings by other names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from optioncoagent.agents.settings import ALIASES
+
+
+def env_kwargs(words: Iterable[str]) -> dict[str, Any]:
+    """KEY=VALUE words (view=full size=7 goals=[1,2]), or one JSON object, as keyword arguments.
+
+    A value is read as JSON where it is JSON (7, 0.5, true, null, "text", [1, 2]) and is text otherwise. Raises ValueError for a word that
+    is neither.
+    """
+    given: dict[str, Any] = {}
+    for word in words:
+        if word.startswith("{"):
+            given |= _object(word)
+            continue
+        key, equals, value = word.partition("=")
+        if not equals or not key.isidentifier():
+            raise ValueError(f"--env-kwargs {word}: give KEY=VALUE, as in view=full size=7, or a JSON object")
+        try:
+            given[key] = json.loads(value)
+        except ValueError:
+            given[key] = value
+    return given
+
+
+def _object(word: str) -> dict[str, Any]:
+    try:
+        return dict(json.loads(word))
+    except ValueError as error:
+        raise ValueError(f"--env-kwargs {word}: this is no JSON object ({error})") from error
+
+
+def refuse_other_names(words: Iterable[str]) -> None:
+    """Raise ValueError for a flag that is another library's or a short name of a setting, naming ours."""
+    for word in words:
+        name = word.partition("=")[0].removeprefix("--").replace("-", "_")
+        if word.startswith("--") and name in ALIASES:
+            ours, *more = ALIASES[name].split(maxsplit=1)
+            flag = "the first argument, ENV_ID" if ours == "env_id" else f"--{ours.strip(',').replace('_', '-')}"
+            raise ValueError(f"there is no {word.partition('=')[0]}: here it is {' '.join([flag, *more])}")

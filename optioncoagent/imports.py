@@ -1,0 +1,49 @@
+"""Which modules an environment's id may bring in, on the command line.
+
+An id that the caller types, as in `optioncoagent train my_module:My-v0`, is the caller's word: the module is imported, and may lie in the
+working directory (`allow_working_directory`), last on the path, so that no file there stands in for an installed module.
+
+An id that a saved agent names is data out of a folder, and a folder shall not choose which code runs. In Python, loading imports nothing:
+the agent acts, and to make its environment the module has to be imported by the caller before. The command line has no place to write an
+import, so it imports such a module if it lies in the working directory itself (a file, or a package with an __init__.py) and not in the
+run's folder, and says so (`import_own`). That is the user's own code, as with `python -m`. Any other module has to be named by the caller
+with `--module`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+
+def allow_working_directory() -> None:
+    """Let modules of the working directory be imported, after all others; a console script has it not on its path."""
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.append(here)
+
+
+def import_named(modules: Iterable[str]) -> None:
+    """Import what the caller names."""
+    allow_working_directory()
+    for module in modules:
+        import_module(module)
+
+
+def import_own(env_id: str | None, run_dir: Path) -> None:
+    """Import the module that a saved agent's id names if it is the user's own by the rule above; otherwise do nothing, and making the
+    environment says what to do."""
+    module = (env_id or "").rpartition(":")[0]
+    if not module or module in sys.modules:
+        return
+    here, folder = Path.cwd().resolve(), run_dir.resolve()
+    found = PathFinder.find_spec(module.partition(".")[0], [str(here)])
+    origin = Path(found.origin).resolve() if found is not None and found.origin is not None else None
+    if origin is None or origin not in (here / f"{found.name}.py", here / found.name / "__init__.py") or folder in origin.parents:  # type: ignore[union-attr]
+        return
+    print(f"importing {module} ({origin}), which {run_dir} was trained with")
+    allow_working_directory()
+    import_module(module)

@@ -1,0 +1,123 @@
+"""Ready callbacks for `agent.learn(callback=)`: functions of the agent and the row of an update, of which False stops the training."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Row = Mapping[str, float]
+Callback = Callable[[Any, Row], bool | None]
+
+
+def chain(*callbacks: Callback) -> Callback:
+    """Call all of them, in order; stop if any says so."""
+
+    def call(agent: Any, row: Row) -> bool:
+        return not any([callback(agent, row) is False for callback in callbacks])
+
+    return call
+
+
+def stop_at_return(value: float, episodes: int = 100) -> Callback:
+    """Stop once the mean return of the last 100 episodes is at least `value`, and at least `episodes` have ended."""
+
+    def call(agent: Any, row: Row) -> bool:
+        return not (row["episodes"] >= episodes and row["return_mean"] >= value)
+
+    return call
+
+
+class KeepBest:
+    """Save the agent to `path` whenever the mean return of the last 100 episodes is higher than it was (once `episodes` have ended)."""
+
+    def __init__(self, path: str | Path, episodes: int = 100):
+        self.path, self.episodes = Path(path), episodes
+        self.best = -np.inf
+
+    def __call__(self, agent: Any, row: Row) -> None:
+        if row["episodes"] >= self.episodes and row["return_mean"] > self.best:
+            self.best = row["return_mean"]
+            agent.save(self.path, overwrite=True)
+
+
+class EvaluateEvery:
+    """Evaluate every `num_steps` steps, on episodes apart from training.
+
+    file: CSV to which each evaluation is appended. best: folder for the agent of the highest evaluated return. kwargs: for
+    `agent.evaluate`. rows: {"timesteps", "return_mean", "return_error" (standard error), "length_mean"} of every evaluation.
+    """
+
+    def __init__(
+        self, num_steps: int, num_episodes: int = 20, file: str | Path | None = None, best: str | Path | None = None, **kwargs: Any
+    ):
+        if num_steps < 1 or num_episodes < 1:
+            raise ValueError(f"num_steps={num_steps}, num_episodes={num_episodes}: they must be at least 1")
+        self.num_steps, self.num_episodes, self.kwargs = num_steps, num_episodes, kwargs
+        self.file, self.best = file and Path(file), best and Path(best)
+        self.rows: list[dict[str, float]] = []
+
+    def __call__(self, agent: Any, row: Row) -> None:
+        step = int(row["timesteps"])
+        rollout = agent.settings.num_envs * agent.settings.num_steps
+        if step // self.num_steps == (step - rollout) // self.num_steps:
+            return
+        result = agent.evaluate(self.num_episodes, **self.kwargs)
+        n = len(result.returns)
+        error = float(result.returns.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+        mean = float(result.returns.mean())
+        is_best = mean > max((earlier["return_mean"] for earlier in self.rows), default=-np.inf)
+        self.rows.append({"timesteps": step, "return_mean": mean, "return_error": error, "length_mean": float(result.lengths.mean())})
+        if self.file:
+            _append(self.file, self.rows[-1])
+        if self.best and is_best:
+            agent.save(self.best, overwrite=True)
+
+
+class Track:
+    """Log every row to Weights & Biases. kwargs: for `wandb.init`. Raises ImportError that says how to get it.
+
+    with Track(project="options") as track: agent.learn(200_000, callback=track)
+    """
+
+    def __init__(self, **kwargs: Any):
+        self.run = _wandb().init(**kwargs)
+        self.run.define_metric("*", step_metric="timesteps")
+
+    def __call__(self, agent: Any, row: Row) -> None:
+        self.run.log({name: value for name, value in row.items() if value == value})
+
+    def close(self) -> None:
+        self.run.finish()
+
+    def __enter__(self) -> Track:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def check_wandb() -> None:
+    """Raise ImportError that says how to get it where Weights & Biases is not installed."""
+    _wandb()
+
+
+def _wandb() -> Any:
+    try:
+        return importlib.import_module("wandb")
+    except ImportError as error:
+        raise ImportError("tracking needs Weights & Biases: pip install wandb") from error
+
+
+def _append(path: Path, row: dict[str, float]) -> None:
+    new = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)

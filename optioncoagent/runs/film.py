@@ -1,0 +1,209 @@
+"""Episodes of an agent with options as a film: what is seen, tinted by the running option, and below it how the options took turns."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from optioncoagent.gallery import TERMINATE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TINT = 0.3  # share of the option's colour in a picture
+HOLD = 8  # frames that the end of an episode stays
+WRITERS = {".gif": "pillow", ".mp4": "ffmpeg"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step, before the action is taken. image (height, width, 3); per level, top first: the option that runs; whether the one before
+    ended here, so that its coagent chose again; and the probability of its termination (NaN at the start of an episode), which at the
+    upper levels only counts where the options below have ended."""
+
+    image: np.ndarray
+    options: tuple[int, ...]
+    terminated: tuple[bool, ...]
+    probability: tuple[float, ...]
+
+
+@dataclass
+class Episode:
+    """The steps of an episode; its undiscounted return; did it end before it was cut?"""
+
+    steps: list[Step] = field(default_factory=list)
+    episode_return: float = 0.0
+    ended: bool = False
+
+
+def play(agent: Any, num_episodes: int = 3, seed: int = 0, deterministic: bool = False, max_steps: int = 300) -> Iterator[Episode]:
+    """Episodes of an `OptionCritic` in an environment that renders, cut after `max_steps`.
+
+    Raises ValueError if the agent has no id to make one from, if its id names a module that is not imported, or if it does not render.
+    """
+    env = _rendering(agent, seed)
+    options, gates = (_levels(agent.network.names, what) for what in ("option", "termination"))
+    observation, _ = env.reset(seed=seed)
+    for number in range(num_episodes):
+        episode, state = Episode(), None
+        before: dict[str, int] = {}
+        while not episode.ended and len(episode.steps) < max_steps:
+            action, state = agent.predict(observation, state, np.array([not episode.steps]), deterministic)
+            now, ran = ({name: x[0].item() for name, x in part.items()} for part in agent.acted)
+            tables = agent.probabilities(observation) if episode.steps else {}
+            episode.steps.append(
+                Step(
+                    env.render()[0],
+                    tuple(now[name] for name in options),
+                    tuple(bool(episode.steps) and ran[name] for name in options),
+                    tuple(_probability(agent.network, name, tables, now, before) for name in gates),
+                )
+            )
+            before = now
+            observation, reward, terminated, truncated, _ = env.step(action)
+            episode.episode_return += float(reward[0])
+            episode.ended = bool(terminated[0] or truncated[0])
+        yield episode
+        if not episode.ended and number + 1 < num_episodes:
+            observation, _ = env.reset(seed=seed + number + 1)
+
+
+def film(episodes: Sequence[Episode], out: str | Path, fps: int = 8) -> None:
+    """Write episodes as a GIF, or an MP4 where ffmpeg is installed. Raises ValueError for another ending, or without it."""
+    from matplotlib.animation import writers
+
+    out = Path(out)
+    name = WRITERS.get(out.suffix.lower())
+    if name is None:
+        raise ValueError(f"out={out}: a film ends in {' or '.join(WRITERS)}")
+    if not writers.is_available(name):
+        raise ValueError(f"out={out}: this needs {name}, which is not installed; .gif needs nothing")
+    writer = writers[name](fps=fps)
+    drawn: Figure | None = None
+    for number, episode in enumerate(episodes):
+        for t, figure in enumerate(draw(episode, number)):
+            if drawn is None:
+                writer.setup(figure, str(out), dpi=100)
+            writer.fig = drawn = figure
+            for _ in range(HOLD if t == len(episode.steps) - 1 else 1):
+                writer.grab_frame()
+    writer.finish()
+
+
+def draw(episode: Episode, number: int = 0) -> Iterator[Figure]:
+    """The frames of an episode, one and the same figure changed for each step."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    steps = episode.steps
+    levels = len(steps[0].options)
+    figure = Figure(figsize=(4.8, 5.6 + 0.9 * levels))
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1 + 2 * levels, 1, height_ratios=[12, *(1, 2) * levels])
+    figure.subplots_adjust(left=0.13, right=0.97, top=0.95, bottom=0.07, hspace=0.35)
+    picture, strips = panels[0], panels[1:]
+    image = picture.imshow(steps[0].image)
+    picture.set(xticks=[], yticks=[])
+    cursors = []
+    for level in range(levels):
+        _option_strip(strips[2 * level], steps, level)
+        _termination_strip(strips[2 * level + 1], steps, level)
+        cursors += [axes.axvline(0, color="black", linewidth=1) for axes in strips[2 * level : 2 * level + 2]]
+    for axes in strips[:-1]:
+        axes.tick_params(labelbottom=False)
+    strips[-1].set_xlabel("step (bars: termination probability; marks: the option ended)", fontsize=7, labelpad=1)
+    for t, step in enumerate(steps):
+        color = np.array(_color(step.options[-1]))
+        image.set_data(tinted(step.image, color))
+        for spine in picture.spines.values():
+            spine.set(color=color, linewidth=5)
+        for cursor in cursors:
+            cursor.set_xdata([t, t])
+        picture.set_title(_caption(episode, number, t), fontsize=9)
+        yield figure
+
+
+def tinted(image: np.ndarray, color: Any) -> np.ndarray:
+    """A picture (height, width, 3) of bytes, mixed with a colour (3,) in [0, 1]."""
+    return ((1 - TINT) * image + TINT * 255 * np.asarray(color)).astype(np.uint8)
+
+
+def _option_strip(axes: Axes, steps: Sequence[Step], level: int) -> None:
+    """A block of the option's colour for each step."""
+    row = np.array([[_color(step.options[level]) for step in steps]])
+    axes.imshow(row, aspect="auto", extent=(-0.5, len(steps) - 0.5, 0, 1), interpolation="nearest")
+    axes.set(yticks=[], xlim=(-0.5, len(steps) - 0.5))
+    axes.set_ylabel(_named("option", steps, level), rotation=0, ha="right", va="center", fontsize=8)
+
+
+def _termination_strip(axes: Axes, steps: Sequence[Step], level: int) -> None:
+    """The probability with which the running option was going to be terminated; a mark where it was."""
+    t = np.arange(len(steps))
+    probability = np.array([step.probability[level] for step in steps])
+    terminated = np.array([step.terminated[level] for step in steps])
+    axes.bar(t, np.nan_to_num(probability), width=1.0, color="0.75")
+    axes.plot(t[terminated], np.full(terminated.sum(), 1.0), "v", color="black", markersize=4, clip_on=False)
+    axes.set(xlim=(-0.5, len(steps) - 0.5), ylim=(0, 1), yticks=[0, 1])
+    axes.tick_params(labelsize=7)
+    axes.set_ylabel(_named("ends", steps, level), rotation=0, ha="right", va="center", fontsize=8)
+
+
+def _named(what: str, steps: Sequence[Step], level: int) -> str:
+    return what if len(steps[0].options) == 1 else f"{what} {level + 1}"
+
+
+def _caption(episode: Episode, number: int, t: int) -> str:
+    step = episode.steps[t]
+    text = f"episode {number + 1}, step {t}, option {'/'.join(map(str, step.options))}"
+    if any(step.terminated):
+        text += f" (option {'/'.join(map(str, episode.steps[t - 1].options))} ended)"
+    if t == len(episode.steps) - 1:
+        text += f"\nreturn {episode.episode_return:.2f}" + ("" if episode.ended else ", cut here")
+    return text
+
+
+def _color(option: int) -> tuple[float, float, float]:
+    from matplotlib import colormaps
+
+    return colormaps["tab10"](option % 10)[:3]
+
+
+def _levels(names: Sequence[str], what: str) -> list[str]:
+    """The coagents of one kind, top level first; they execute in another order."""
+    return sorted((name for name in names if name.startswith(what)), key=lambda name: (len(name), name))
+
+
+def _probability(network: Any, name: str, tables: dict[str, np.ndarray], now: dict[str, int], before: dict[str, int]) -> float:
+    """π(TERMINATE) of a termination, given what it reads; NaN where there is no table."""
+    if name not in tables:
+        return float("nan")
+    coagent = network[name]
+    table = tables[name][0] if coagent.observes else tables[name]
+    index = (*(now[other] for other in coagent.upstream), *(before[other] for other in coagent.previous))
+    return float(table[index][TERMINATE])
+
+
+def _rendering(agent: Any, seed: int) -> Any:
+    """One environment as the agent's, which renders pictures."""
+    from optioncoagent.agents.environments import make_vector_env
+
+    env_id = agent.interface.env_id
+    if env_id is None:
+        raise ValueError("this agent was made from an environment object: there is no id to make one that renders")
+    module = env_id.rpartition(":")[0]
+    if module and module not in sys.modules:
+        raise ValueError(f"this agent was trained on {env_id}: import {module} before; what a saved folder names is not imported")
+    kwargs = {**getattr(agent.interface, "env_kwargs", {}), "render_mode": "rgb_array"}
+    try:
+        env = make_vector_env(env_id, 1, seed, kwargs)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{env_id} cannot be made so that it renders pictures ({error})") from error
+    if "rgb_array" not in env.metadata.get("render_modes", ()):
+        raise ValueError(f"{env_id} renders no pictures (rgb_array)")
+    return env

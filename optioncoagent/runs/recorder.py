@@ -1,0 +1,66 @@
+"""A callback that keeps what a training does in a folder."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from optioncoagent.runs import checkpoints
+from optioncoagent.runs.rows import Ends, Rows
+
+
+class Recorder:
+    """Rows to metrics.csv and TensorBoard after every update, a checkpoint every so many seconds and at the end of the block.
+
+        with Recorder("runs/mine") as record:
+            agent.learn(200_000, callback=record)
+
+    `OptionCritic.load` takes the folder. ends: where the files of a run that goes on stood (see `Rows`); without it the folder may hold no
+    rows yet. A block that ends with an exception, in which an update may be half done, writes no further checkpoint. Raises OSError
+    that says what to do when the disk is full.
+    """
+
+    def __init__(self, folder: str | Path, checkpoint_seconds: float = 60.0, ends: Ends | None = None):
+        self.folder = Path(folder)
+        self.checkpoint_seconds = checkpoint_seconds
+        self.rows = Rows(self.folder, ends)
+        self.written_at = time.monotonic()
+        self.unwritten: tuple[Any, Mapping[str, float]] | None = None
+
+    def __call__(self, agent: Any, row: Mapping[str, float]) -> None:
+        try:
+            self.rows(row)
+            self.unwritten = agent, row
+            if time.monotonic() - self.written_at >= self.checkpoint_seconds:
+                self.checkpoint()
+        except OSError as error:
+            self.unwritten = None
+            raise _explained(error, self.folder) from error
+
+    def checkpoint(self) -> None:
+        """Write a checkpoint now, unless the last one is of this step."""
+        if self.unwritten is not None:
+            checkpoints.write(self.folder, *self.unwritten, self.rows.ends())
+            self.unwritten, self.written_at = None, time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: Any, *_: object) -> None:
+        try:
+            if kind is None:
+                self.checkpoint()
+        except OSError as error:
+            raise _explained(error, self.folder) from error
+        finally:
+            self.rows.close()
+
+
+def _explained(error: OSError, folder: Path) -> OSError:
+    """What to do about a disk that takes no more; other errors as they are."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return error
+    return OSError(f"the disk is full ({error}); what was written to {folder} before is whole: free some space, then resume from there")

@@ -1,0 +1,210 @@
+"""A run from its settings into its folder, and one that goes on from its newest intact checkpoint."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optioncoagent import imports
+from optioncoagent.agents.files import digest
+from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, Settings, make_settings
+from optioncoagent.runs import checkpoints, folder
+from optioncoagent.runs.callbacks import Callback, Track, check_wandb
+from optioncoagent.runs.interrupt import deferred_interrupt
+from optioncoagent.runs.recorder import Recorder
+from optioncoagent.runs.rows import Ends
+
+if TYPE_CHECKING:
+    from optioncoagent.agents import OptionCritic
+    from optioncoagent.agents.evaluation import Evaluation
+
+EVALUATION = "evaluation.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What decides a run: what is trained, on what, for how long."""
+
+    env_id: str
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    total_timesteps: int = 200_000
+    num_options: tuple[int, ...] = (4,)
+    gradient_form: str = "q_beta"
+    deliberation_cost: float = 0.0
+    eval_episodes: int = 100
+    checkpoint_seconds: float = 60.0
+    track: bool = False
+    wandb_project_name: str = "optioncoagent"
+    settings: Settings = Settings()
+
+    def check(self) -> None:
+        """Raise ValueError that names the field if a value is out of range."""
+        for name in ("total_timesteps", "eval_episodes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: it must be at least 1")
+        if not self.checkpoint_seconds >= 0:
+            raise ValueError(f"checkpoint_seconds={self.checkpoint_seconds}: it must be at least 0")
+        self.settings.check()
+
+    @property
+    def name(self) -> str:
+        """Of its folder, by default."""
+        return f"{self.env_id.replace('/', '-').replace(':', '-')}-seed{self.settings.seed}"
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Run:
+        """Raises ValueError or TypeError for what is no run's."""
+        unknown = set(content) - {known.name for known in fields(cls)}
+        if unknown or "env_id" not in content:
+            raise ValueError(f"it holds no run of this version (unknown: {', '.join(sorted(unknown)) or 'nothing'})")
+        run = cls(**{**content, "num_options": tuple(content["num_options"]), "settings": make_settings(content["settings"])})
+        run.check()
+        return run
+
+
+def start(run: Run, path: Path | None = None, profile: bool = False) -> bool:
+    """Train and evaluate in a new folder, by default one under runs/; False if Ctrl-C stopped it.
+
+    Raises ValueError and the like for what cannot be trained before there is a folder, FileExistsError if it exists.
+    """
+    run.check()
+    if run.track:
+        check_wandb()
+    agent = _new_agent(run)
+    path = folder.new_folder(path, run.name, {"command": asdict(run), "versions": folder.versions(), "began": time.time()})
+    with folder.locked(path):
+        return _train(run, agent, path, None, profile)
+
+
+def resume(path: Path, profile: bool = False) -> bool:
+    """Go on with the run in a folder, with its own settings, from its newest intact checkpoint; from its start if it has none yet.
+
+    On MiniGrid's compiled backend the run ends with the same weights and rows as if it had never stopped. False if Ctrl-C stopped it.
+    Raises OSError if another process trains there, ValueError naming the file for a folder that is damaged beyond that.
+    """
+    run = read_run(path)
+    imports.import_own(run.env_id, path)
+    with folder.locked(path):
+        found = checkpoints.newest(path, _loaded)
+        if found is None:
+            if (path / "agent.json").exists():
+                raise ValueError(f"{path} was made by version 0.1.0: load its agent in Python, and call learn")
+            print(f"{path} has no checkpoint yet: the run starts anew")
+            return _train(run, _new_agent(run), path, {}, profile)
+        agent, record, refused = found
+        for reason in refused:
+            print(f"refused: {reason}")
+        if record.timesteps >= run.total_timesteps and (path / EVALUATION).exists():
+            print(f"{path} has finished, after {record.timesteps:,} steps")
+            return True
+        print(f"{path} goes on from step {record.timesteps:,}")
+        return _train(run, agent, path, record.ends, profile)
+
+
+def read_run(path: Path) -> Run:
+    """The settings of the run in a folder. Raises FileNotFoundError if it is no run's, ValueError if config.json is damaged."""
+    try:
+        return Run.from_json(folder.read_config(path)["command"])
+    except (KeyError, TypeError, ValueError) as error:
+        if str(path / folder.CONFIG) in str(error):
+            raise
+        raise ValueError(f"{path / folder.CONFIG} is damaged, or of another version ({error})") from error
+
+
+def evaluate(
+    agent: Any, num_episodes: int, seed: int = EVALUATION_SEED, deterministic: bool = False, max_steps: int = EVALUATION_STEPS
+) -> Evaluation:
+    """Run episodes and print what they came to; Ctrl-C stops early, and is raised again if none has finished."""
+    from optioncoagent.agents.evaluation import Episode, Evaluation, run_episodes
+
+    episodes: list[Episode] = []
+    try:
+        for episode in run_episodes(agent, num_episodes, seed, deterministic, max_steps=max_steps):
+            episodes.append(episode)
+    except KeyboardInterrupt:
+        if not episodes:
+            raise
+        print(f"\nstopped after {len(episodes)} of {num_episodes} episodes; short ones are the first to finish")
+    result = Evaluation.of(episodes)
+    print(result)
+    return result
+
+
+def _new_agent(run: Run) -> OptionCritic:
+    from optioncoagent.agents import OptionCritic
+
+    wait = " (MiniGrid's compiled parts take some seconds the first time)" if "MiniGrid-" in run.env_id else ""
+    print(f"making {run.env_id}{wait}", flush=True)
+    imports.allow_working_directory()
+    options: Any = {name: getattr(run, name) for name in ("env_kwargs", "num_options", "gradient_form", "deliberation_cost")}
+    with deferred_interrupt() as asked:
+        agent = OptionCritic(run.env_id, **options, **asdict(run.settings))
+        if asked():
+            raise KeyboardInterrupt
+    return agent
+
+
+def _loaded(path: Path) -> OptionCritic:
+    from optioncoagent.agents import OptionCritic
+
+    return OptionCritic.load(path)
+
+
+@contextmanager
+def _tracked(run: Run, path: Path) -> Iterator[Callback]:
+    """Log to Weights & Biases if the run is tracked, as one run there, however often it goes on."""
+    if not run.track:
+        yield lambda agent, row: None
+        return
+    one = digest((path / folder.CONFIG).read_bytes())[:16]
+    names = {"project": run.wandb_project_name, "name": path.name, "id": one, "resume": "allow", "dir": str(path)}
+    with Track(**names, config=asdict(run)) as track:
+        yield track
+
+
+def _train(run: Run, agent: OptionCritic, path: Path, ends: Ends | None, profile: bool) -> bool:
+    backend = getattr(agent.env, "backend", type(agent.env).__name__)
+    print(f"training {agent.network} on {run.env_id}\n{agent.settings.num_envs} environments ({backend}); run folder {path}", flush=True)
+    print(agent.spec, flush=True)
+    if 0 < agent.num_timesteps < run.total_timesteps and backend != "compiled":
+        print(f"the state of {run.env_id} cannot be kept: its episodes start anew")
+    seconds = dict.fromkeys(("environment", "acting", "learning"), 0.0)
+    try:
+        with deferred_interrupt() as asked, Recorder(path, run.checkpoint_seconds, ends) as record, _tracked(run, path) as track:
+
+            def after_update(agent: Any, row: Mapping[str, float]) -> bool:
+                record(agent, row)
+                track(agent, row)
+                for part in seconds:
+                    seconds[part] += row[f"seconds_{part}"]
+                return not asked()
+
+            left = run.total_timesteps - agent.num_timesteps
+            if left > 0:
+                agent.learn(left, progress_bar=True, callback=after_update)
+    except KeyboardInterrupt:
+        print(f"\nstopped in mid-update; the last checkpoint is kept in {path}\ngo on with: optioncoagent train --resume {path}")
+        return False
+    except OSError:
+        raise
+    except Exception as error:
+        error.add_note(f"the last checkpoint is kept in {path}")
+        raise
+    finally:
+        if profile:
+            total = sum(seconds.values()) or 1.0
+            print("time: " + ", ".join(f"{part} {s:.1f} s ({s / total:.0%})" for part, s in seconds.items()))
+    if agent.num_timesteps < run.total_timesteps:
+        print(
+            f"\nstopped after {agent.num_timesteps:,} steps; the agent is kept in {path}\nsee it with: optioncoagent evaluate {path}\n"
+            f"go on with: optioncoagent train --resume {path}"
+        )
+        return False
+    result = evaluate(agent, run.eval_episodes)
+    if len(result.returns) == run.eval_episodes:
+        folder.write_json(path / EVALUATION, vars(result))
+    return True

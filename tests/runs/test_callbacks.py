@@ -1,0 +1,153 @@
+"""What `agent.learn(callback=)` is given ready-made."""
+
+import csv
+import subprocess
+import sys
+import types
+
+import pytest
+from run_folders import RUN, events_of, rows_of, started, stopped_after
+from small import SMALL, same
+
+import optioncoagent as oc
+from optioncoagent import runs
+from optioncoagent.agents.files import digest
+from optioncoagent.runs import training
+
+
+def rows(*returns, episodes=100):
+    return [{"timesteps": 64.0 * (i + 1), "return_mean": value, "episodes": episodes} for i, value in enumerate(returns)]
+
+
+class Agent:
+    """Remembers where it was saved."""
+
+    settings = types.SimpleNamespace(num_envs=4, num_steps=16)
+
+    def __init__(self):
+        self.saved = []
+
+    def save(self, path, overwrite):
+        assert overwrite
+        self.saved.append(path.name)
+
+
+def test_chain_calls_all_and_stops_if_one_says_so():
+    called = []
+
+    def says(answer):
+        return lambda agent, row: called.append(answer) or answer
+
+    assert runs.chain(says(None), says(True))(None, {}) is True
+    assert runs.chain(says(False), says(None))(None, {}) is False
+    assert called == [None, True, False, None]
+    agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL)
+    assert agent.learn(10_000, callback=runs.chain(says(None), lambda agent, row: row["timesteps"] < 128)).num_timesteps == 128
+
+
+def test_stop_at_return():
+    stop = runs.stop_at_return(0.5)
+    assert [stop(None, row) for row in rows(0.4, float("nan"), 0.5, 0.6)] == [True, True, False, False]
+    assert stop(None, rows(0.9, episodes=99)[0]) and not runs.stop_at_return(0.5, episodes=10)(None, rows(0.9, episodes=10)[0])
+    agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL)
+    assert agent.learn(100_000, callback=runs.stop_at_return(5.0, episodes=1)).num_timesteps < 1000
+
+
+def test_keep_best_saves_only_what_is_better(tmp_path):
+    agent, keep = Agent(), runs.KeepBest(tmp_path / "best")
+    saved = []
+    for row in rows(float("nan"), 0.1, 0.1, 0.3, 0.2):
+        keep(agent, row)
+        saved.append(len(agent.saved))
+    assert saved == [0, 1, 1, 2, 2]
+    keep(agent, rows(0.9, episodes=99)[0])
+    assert len(agent.saved) == 2
+
+
+def test_evaluate_every(tmp_path):
+    evaluate = runs.EvaluateEvery(100, 3, tmp_path / "new" / "evaluations.csv", tmp_path / "best", seed=7)
+    agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL).learn(320, callback=evaluate)
+    # rollouts of 64 steps: the first that reaches 100, 200, 300
+    assert [row["timesteps"] for row in evaluate.rows] == [128, 256, 320]
+    with (tmp_path / "new" / "evaluations.csv").open() as file:
+        assert [{name: float(x) for name, x in row.items()} for row in csv.DictReader(file)] == evaluate.rows
+    assert evaluate.rows[-1]["return_mean"] == agent.evaluate(3, seed=7).returns.mean()
+    best = max(evaluate.rows, key=lambda row: row["return_mean"])
+    kept = oc.OptionCritic.load(tmp_path / "best")
+    assert kept.num_timesteps == best["timesteps"] and kept.evaluate(3, seed=7).returns.mean() == best["return_mean"]
+    undisturbed = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL).learn(320)
+    assert same(agent.module.state_dict(), undisturbed.module.state_dict())
+
+
+def test_a_recorder_writes_from_python_what_the_command_line_writes(tmp_path):
+    whole = started(tmp_path / "run")
+    settings = {**vars(RUN.settings)}
+    with runs.Recorder(tmp_path / "mine", checkpoint_seconds=0) as record:
+        oc.OptionCritic(RUN.env_id, **settings).learn(RUN.total_timesteps, callback=record)
+    assert same(rows_of(tmp_path / "mine"), rows_of(whole)) and events_of(tmp_path / "mine") == events_of(whole)
+    assert oc.OptionCritic.load(tmp_path / "mine").num_timesteps == RUN.total_timesteps
+    with pytest.raises(FileExistsError, match="never overwritten"):
+        runs.Recorder(tmp_path / "mine")
+
+
+def test_a_recorder_keeps_the_last_good_checkpoint(tmp_path):
+    """An exception in the middle of an update: what the agent then is, is not kept."""
+
+    def breaks(agent, row):
+        if row["timesteps"] == 128:
+            agent.losses = lambda batch: {"broken": next(iter(agent.module.parameters())).sum() * float("nan")}
+
+    with pytest.raises(ValueError, match="finite"), runs.Recorder(tmp_path / "mine", checkpoint_seconds=0) as record:
+        oc.OptionCritic(RUN.env_id, **vars(RUN.settings)).learn(512, callback=runs.chain(record, breaks))
+    assert oc.OptionCritic.load(tmp_path / "mine").num_timesteps == 128 and rows_of(tmp_path / "mine")["timesteps"].tolist() == [64, 128]
+
+
+@pytest.fixture
+def wandb(monkeypatch):
+    """What of Weights & Biases is used, writing down its calls."""
+    calls = []
+
+    class Run:
+        def __init__(self, **kwargs):
+            calls.append(("init", kwargs))
+
+        def define_metric(self, name, step_metric):
+            calls.append(("define_metric", name, step_metric))
+
+        def log(self, row):
+            calls.append(("log", row))
+
+        def finish(self):
+            calls.append(("finish",))
+
+    module = types.ModuleType("wandb")
+    module.init = Run
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    return calls
+
+
+def test_track(wandb, monkeypatch, tmp_path):
+    stopped_after(monkeypatch, 3)
+    folder = started(tmp_path / "run", track=True, wandb_project_name="mine")
+    training.resume(folder)
+    first, second = (call[1] for call in wandb if call[0] == "init")
+    assert first == second and first["project"] == "mine" and first["resume"] == "allow" and first["config"]["env_id"] == RUN.env_id
+    assert first["id"] == digest((folder / "config.json").read_bytes())[:16]
+    logged = [call[1] for call in wandb if call[0] == "log"]
+    assert [row["timesteps"] for row in logged] == rows_of(folder)["timesteps"].tolist()
+    assert all(value == value for row in logged for value in row.values()) and wandb[-1] == ("finish",)
+
+
+def test_track_without_wandb_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises(ImportError, match="pip install wandb"):
+        started(tmp_path / "run", track=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_nothing_of_it_is_loaded_by_those_who_do_not_use_it():
+    """Neither by `import optioncoagent` nor, but for the settings of a run, by the command line before a command runs."""
+    for module, room in (("optioncoagent", "optioncoagent.runs"), ("optioncoagent.cli", "optioncoagent.runs.curves")):
+        unwanted = (room, "torch", "matplotlib", "PIL", "scipy", "wandb", "tensorboard")
+        code = f"import sys, {module}; print([m for m in sys.modules if m.startswith({unwanted})])"
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

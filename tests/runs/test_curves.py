@@ -1,0 +1,117 @@
+"""Learning curves over seeds, grouped by task and setting."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from run_folders import RUN, started
+
+from optioncoagent.cli import main
+from optioncoagent.runs.curves import POINTS, Curve, group, interval, on_grid, plot, read_curves, usage
+
+NAN = float("nan")
+
+
+def curve(returns, steps=None, env_id="A-v0", **settings):
+    columns = {"timesteps": np.array(steps or range(64, 64 * len(returns) + 1, 64), float), "return_mean": np.array(returns, float)}
+    return Curve(env_id, settings, columns)
+
+
+def test_interval_is_the_bootstrap_s():
+    """Two runs: a mean of two draws is low, middle or high with probability 1/4, 1/2, 1/4, so the 95 % interval ends at the runs."""
+    mean, low, high = interval(np.array([[1.0, 4.0, NAN, NAN], [3.0, 4.0, 5.0, NAN]]))
+    np.testing.assert_array_equal(mean, [2.0, 4.0, 5.0, NAN])
+    np.testing.assert_array_equal(low, [1.0, 4.0, NAN, NAN])
+    np.testing.assert_array_equal(high, [3.0, 4.0, NAN, NAN])
+
+
+def test_interval_narrows_with_runs():
+    """Of many runs it is the mean ± 1.96 standard errors."""
+    values = np.random.default_rng(0).normal(size=(400, 3))
+    mean, low, high = interval(values)
+    error = 1.96 * values.std(axis=0) / 20
+    np.testing.assert_allclose(high - mean, error, rtol=0.08)
+    np.testing.assert_allclose(mean - low, error, rtol=0.08)
+
+
+def test_runs_of_other_lengths_meet_on_one_grid():
+    runs = [curve([NAN, 1.0, 2.0, 3.0]), curve([10.0, 20.0], steps=[64, 128])]
+    steps, values = on_grid(runs, "return_mean")
+    assert steps[0] == 64 and steps[-1] == 256 and len(steps) == POINTS
+    np.testing.assert_allclose(values[0], np.where(steps < 128, NAN, steps / 64 - 1))
+    np.testing.assert_allclose(values[1], np.where(steps > 128, NAN, 10 * steps / 64))
+
+
+def test_groups_are_named_by_what_differs():
+    runs = [
+        curve([1], num_options="[4]", gamma="0.9"),
+        curve([1], num_options="[2, 3]", gamma="0.9"),
+        curve([1], env_id="B-v0", num_options="[4]", gamma="0.9"),
+        curve([1], num_options="[4]", gamma="0.9"),
+    ]
+    groups = group(runs)
+    assert {task: {name: len(found) for name, found in settings.items()} for task, settings in groups.items()} == {
+        "A-v0": {"num_options=4": 2, "num_options=2,3": 1},
+        "B-v0": {"num_options=4": 1},
+    }
+    assert list(group(runs[2:3])["B-v0"]) == [""]
+
+
+def test_usage_is_ranked_in_each_run():
+    """What is option 0 in one run is option 1 in the other."""
+    one, other = curve([1, 1]), curve([1, 1])
+    one.columns.update({"option/usage_0": np.array([0.9, 0.7]), "option/usage_1": np.array([0.1, 0.3])})
+    other.columns.update({"option/usage_0": np.array([0.1, 0.1]), "option/usage_1": np.array([0.9, 0.9])})
+    _, shares = usage([one, other], "option")
+    np.testing.assert_allclose(shares[:, [0, -1]], [[0.9, 0.8], [0.1, 0.2]])
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    home = tmp_path_factory.mktemp("runs")
+    return [
+        started(home / f"{options}-{seed}", num_options=options, settings=replace(RUN.settings, seed=seed), total_timesteps=256)
+        for options in ((2,), (2, 3))
+        for seed in (0, 1)
+    ]
+
+
+def test_plot(folders, tmp_path, monkeypatch, capsys):
+    figure = plot(read_curves(folders))
+    panels = [axes for axes in figure.axes if axes.axison]
+    # return, length, termination; usage of the one level, and of the two
+    assert [axes.get_ylabel().partition("\n")[0] for axes in panels] == [
+        "return",
+        "option length",
+        "termination probability",
+        "option usage",
+        "option_1 usage",
+        "option_2 usage",
+    ]
+    assert [text.get_text() for text in panels[0].get_legend().get_texts()] == ["num_options=2 (2 seeds)", "num_options=2,3 (2 seeds)"]
+    assert [(to_hex(line.get_color()), line.get_linestyle()) for line in panels[2].lines] == [
+        (to_hex("C0"), "-"),
+        (to_hex("C1"), "--"),
+        (to_hex("C1"), "-"),
+    ]
+    column = np.mean([run.columns["termination_probability"] for run in read_curves(folders[:2])], axis=0)
+    np.testing.assert_allclose(panels[2].lines[0].get_ydata()[[0, -1]], column[[0, -1]])
+    assert len(panels[5].collections) == 3
+
+    monkeypatch.setattr(sys, "argv", ["optioncoagent", "plot", *map(str, folders), "--out", str(tmp_path / "all.png")])
+    main()
+    assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG") and capsys.readouterr().out == f"{tmp_path / 'all.png'}\n"
+
+
+def test_runs_that_cannot_be_drawn_are_named(folders, tmp_path):
+    with pytest.raises(FileNotFoundError, match="is no run folder"):
+        read_curves([tmp_path])
+    data = (folders[0] / "metrics.csv").read_bytes()
+    try:
+        (folders[0] / "metrics.csv").write_bytes(data.replace(b"64.0", b"65.0", 1))
+        with pytest.raises(ValueError, match="metrics.csv is damaged"):
+            read_curves(folders)
+    finally:
+        (folders[0] / "metrics.csv").write_bytes(data)

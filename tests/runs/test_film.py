@@ -1,0 +1,124 @@
+"""Films of agents with options."""
+
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from run_folders import started
+
+import optioncoagent as oc
+from optioncoagent.cli import main
+from optioncoagent.runs.film import HOLD, TINT, Episode, Step, draw, film, play, tinted
+
+EMPTY = "MiniGrid-Empty-5x5-v0"
+
+
+def agent_with(num_options=3, env_id=EMPTY, **logits):
+    """An agent whose termination, if given, is the same everywhere."""
+    agent = oc.OptionCritic(env_id, num_options, num_envs=2, hidden_sizes=(8,))
+    for name, bias in logits.items():
+        head = agent.module.policies[f"policy_{name}"]
+        head.weight.data.zero_()
+        head.bias.data.copy_(head.bias.new_tensor(bias).repeat(len(head.bias) // len(bias)))
+    return agent
+
+
+def test_steps_hold_what_the_agent_did():
+    """ln 9 to ln 1: an option ends with probability 9/10."""
+    agent = agent_with(termination=[np.log(9.0), 0.0])
+    (episode,) = play(agent, 1, seed=3, max_steps=60)
+    first, *rest = episode.steps
+    assert np.isnan(first.probability[0]) and first.terminated == (False,)
+    assert all(step.probability == pytest.approx((0.9,)) for step in rest)
+    assert 0.75 < np.mean([step.terminated[0] for step in rest]) <= 1
+    changed = [a.options != b.options for a, b in zip(episode.steps, rest, strict=False)]
+    assert any(changed) and all(step.terminated[0] for step, new in zip(rest, changed, strict=True) if new)
+    assert first.image.shape == (160, 160, 3)
+
+
+def test_options_that_never_end_run_on():
+    (episode,) = play(agent_with(termination=[-50.0, 50.0]), 1, max_steps=30)
+    assert len({step.options for step in episode.steps}) == 1 and not any(step.terminated[0] for step in episode.steps)
+
+
+def test_levels_top_first():
+    (episode,) = play(agent_with((2, 3), termination_1=[-50.0, 50.0], termination_2=[50.0, -50.0]), 1, max_steps=20)
+    top, bottom = zip(*(step.options for step in episode.steps), strict=True)
+    assert len(set(top)) == 1 and max(bottom) == 2
+    assert all(step.terminated == (False, True) and step.probability == pytest.approx((0.0, 1.0)) for step in episode.steps[1:])
+
+
+def test_an_upper_option_lasts_as_long_as_the_one_below():
+    (episode,) = play(agent_with((2, 3), termination_1=[50.0, -50.0], termination_2=[-50.0, 50.0]), 1, max_steps=20)
+    assert all(step.terminated == (False, False) and step.probability == pytest.approx((1.0, 0.0)) for step in episode.steps[1:])
+
+
+def test_episodes_begin_anew_and_are_cut():
+    cut, other = play(agent_with(), 2, seed=1, max_steps=4)
+    assert len(cut.steps) == 4 and not cut.ended
+    np.testing.assert_array_equal(cut.steps[0].image, other.steps[0].image)  # one level: the agent stands in its corner
+    (whole,) = play(agent_with(), 1, seed=1, max_steps=1000)
+    assert whole.ended and (whole.episode_return > 0) == (len(whole.steps) < 100)
+
+
+def test_a_tint_is_a_mixture():
+    np.testing.assert_array_equal(
+        tinted(np.full((1, 1, 3), 100, np.uint8), (1.0, 0.0, 0.5)),
+        [[[int(100 * (1 - TINT) + 255 * TINT), int(100 * (1 - TINT)), int(100 * (1 - TINT) + 127.5 * TINT)]]],
+    )
+
+
+def episode_of(*options):
+    image = np.zeros((8, 8, 3), np.uint8)
+    steps = [
+        Step(image, (option,), (t > 0 and option != options[t - 1],), (float("nan") if t == 0 else 0.25,))
+        for t, option in enumerate(options)
+    ]
+    return Episode(steps, 0.5, True)
+
+
+def test_frames_show_options_and_ends():
+    episode = episode_of(0, 0, 1)
+    titles, borders, cursors = [], [], []
+    for figure in draw(episode, 4):
+        picture, _, ends = figure.axes
+        titles.append(picture.get_title())
+        borders.append(tuple(picture.spines["left"].get_edgecolor()[:3]))
+        cursors.append(figure.axes[1].lines[0].get_xdata()[0])
+    assert titles == [
+        "episode 5, step 0, option 0",
+        "episode 5, step 1, option 0",
+        "episode 5, step 2, option 1 (option 0 ended)\nreturn 0.50",
+    ]
+    assert borders[0] == borders[1] != borders[2] and cursors == [0, 1, 2]
+    assert [bar.get_height() for bar in ends.patches] == [0, 0.25, 0.25] and ends.lines[0].get_xdata().tolist() == [2]
+
+
+def test_a_gif_has_a_frame_for_each_step(tmp_path):
+    film([episode_of(0, 1, 2), episode_of(1, 0)], tmp_path / "film.gif", fps=10)
+    with Image.open(tmp_path / "film.gif") as gif:
+        durations = []
+        for i in range(gif.n_frames):
+            gif.seek(i)
+            durations.append(gif.info["duration"])
+    assert durations == [100, 100, 100 * HOLD, 100, 100 * HOLD]
+
+
+def test_a_film_of_a_run(tmp_path, monkeypatch, capsys):
+    folder = started(tmp_path / "run", total_timesteps=64)
+    arguments = ["watch", folder, "--out", tmp_path / "film.gif", "--num-episodes", 1, "--max-steps", 3]
+    monkeypatch.setattr(sys, "argv", ["optioncoagent", *map(str, arguments)])
+    main()
+    assert (tmp_path / "film.gif").read_bytes().startswith(b"GIF8") and "in 3 steps" in capsys.readouterr().out
+
+
+def test_what_cannot_be_filmed_is_said(tmp_path):
+    with pytest.raises(ValueError, match="ends in .gif or .mp4"):
+        film([episode_of(0)], tmp_path / "film.png")
+    with pytest.raises(ValueError, match="Gridworld-v0 .*renders? pictures"):
+        next(play(agent_with(env_id="OptionCoagent/Gridworld-v0")))
+    agent = agent_with()
+    object.__setattr__(agent.interface, "env_id", "nowhere_to_be_found:Any-v0")
+    with pytest.raises(ValueError, match="import nowhere_to_be_found before"):
+        next(play(agent))

@@ -1,0 +1,28 @@
+"""The short form of benchmarks/survival.py: runs are killed, files damaged; the long form is the same with more of both."""
+
+import pytest
+from run_folders import benchmark
+
+survival = benchmark("survival")
+
+
+def check(counts, kills, damages):
+    killed, damaged = counts
+    assert killed["ended as the undisturbed run"] == kills
+    assert sum(n for what, n in killed.items() if what.startswith("killed")) >= kills // 2
+    assert sum(n for what, n in damaged.items() if what.startswith("damaged")) == damages
+    assert damaged["an error that names the file"] > 0.9 * damages
+
+
+def counted(tmp_path, at_random, in_checkpoints, damages):
+    return survival.kills(at_random, in_checkpoints, tmp_path / "kills"), survival.damages(damages, tmp_path / "damages")
+
+
+def test_killed_runs_end_alike_and_damage_is_seen(tmp_path, monkeypatch):
+    monkeypatch.setattr(survival, "RUN", survival.replace(survival.RUN, total_timesteps=512))
+    check(counted(tmp_path, 2, 3, 200), 5, 200)
+
+
+@pytest.mark.slow
+def test_fifty_killed_runs_and_ten_thousand_damages(tmp_path):
+    check(counted(tmp_path, 30, 20, 10_000), 50, 10_000)
