@@ -13,6 +13,9 @@ import torch
 from torch import Tensor
 
 
+MAX_LOG_RATIO = 20.0  # far beyond any clip_coef; infinity times an advantage of 0 would be NaN
+
+
 class Coefs(NamedTuple):
     """clip: of the probability ratios; ent, vf: weights of the entropy bonus and of the critic's loss."""
 
@@ -66,7 +69,7 @@ class Losses(torch.autograd.Function):
     ) -> Tensor:
         n, of_coagent, (log_old, advantage, executed) = len(target), part[:-1], learned.unbind()
         log_new = log_policies(read[:-1], num_outputs)
-        policy, ratio = log_new.exp(), (log_new - log_old).exp()
+        policy, ratio = log_new.exp(), (log_new - log_old).clamp(max=MAX_LOG_RATIO).exp()
         gain, clipped = ratio * advantage, ratio.clamp(1 - coefs.clip, 1 + coefs.clip) * advantage
         bonus = policy * log_new * executed
         # g_u = ∂/∂ ln π_u = ρ_u a_u 1{not clipped} − ent_coef e π_u ln π_u, but for a multiple of π_u

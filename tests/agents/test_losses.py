@@ -51,12 +51,13 @@ def test_the_gradient_of_the_losses_is_the_recorded_one(ent):
     torch.testing.assert_close(*gradients)
 
 
-def test_a_ratio_that_overflows_is_clipped():
+@pytest.mark.parametrize("advantage", [1.0, 0.0])
+def test_a_ratio_that_overflows_is_clipped(advantage):
     read = torch.tensor([[200.0], [0.0], [0.0]], requires_grad=True)  # almost sure now, almost impossible before
-    learned = torch.tensor([[[-200.0], [0.0]], [[1.0], [0.0]], [[1.0], [1.0]]])
+    learned = torch.tensor([[[-200.0], [0.0]], [[advantage], [0.0]], [[1.0], [1.0]]])
     parts = Losses.apply(read, torch.tensor([0, 0, 1]), learned, torch.zeros(1), torch.ones(1), (2,), Coefs(0.2, 0.0, 0.5))
     parts.sum().backward()
-    assert parts.tolist() == pytest.approx([-1.2, 0.0]) and torch.equal(read.grad, torch.zeros(3, 1))
+    assert parts.tolist() == pytest.approx([-1.2 * advantage, 0.0]) and torch.equal(read.grad, torch.zeros(3, 1))
 
 
 def test_forms_have_their_gradients():
