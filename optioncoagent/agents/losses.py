@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-
 MAX_LOG_RATIO = 20.0  # far beyond any clip_coef; infinity times an advantage of 0 would be NaN
 
 
