@@ -8,6 +8,7 @@ A coagent network is written down once, as data (`Coagent`, `CoagentNetwork`; `o
     agents                  the learner: any network on any Gymnasium environment. torch
     auditing                theory and learner side by side. torch
     runs                    folders of runs that go on when they were killed, callbacks, what is drawn of runs
+    maps, report            what options do on a floor plan; one page about runs. matplotlib
     experiments, cli        the experiments of the papers, the command line
 
 Names load when first touched, so that `import optioncoagent` costs nothing of torch, minigrid or matplotlib.

@@ -1,7 +1,8 @@
-"""The command line: optioncoagent train | evaluate | plot | watch | audit | gradients | reproduce."""
+"""The command line: optioncoagent train | evaluate | plot | watch | sweep | maps | report | audit | gradients | reproduce."""
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, Set
 from optioncoagent.auditing.command import Audit
 from optioncoagent.experiments.gradients_command import Gradients
 from optioncoagent.experiments.reproduce import Reproduce
+from optioncoagent.maps.command import Maps
+from optioncoagent.report import Report
 from optioncoagent.runs import training
 from optioncoagent.runs.interrupt import terminate_like_interrupt
 from optioncoagent.runs.training import Run
@@ -54,11 +57,20 @@ class Train:
     """Log to Weights & Biases too (pip install wandb)."""
     wandb_project_name: str = "optioncoagent"
     """Its project there."""
+    module: tuple[str, ...] = ()
+    """Modules to import before, which register the environment; one that a run to go on with names is only imported from the working
+    directory."""
     profile: bool = False
     """Print where the time went."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
 
+    def check(self) -> None:
+        """Raise ValueError that names the field if a value is out of range."""
+        for run in _runs(self):
+            run.check()
+
     def run(self) -> None:
+        imports.import_named(self.module)
         if self.resume is not None:
             _only_resumes(self)
             training.resume(self.resume, self.profile)
@@ -151,6 +163,8 @@ class Watch:
     """Steps in a second."""
     seed: int = EVALUATION_SEED
     """Seed of the episodes."""
+    module: tuple[str, ...] = ()
+    """Modules to import before, which register the environment; one that the run names is only imported from the working directory."""
 
     def run(self) -> None:
         from optioncoagent.agents import OptionCritic
@@ -160,9 +174,59 @@ class Watch:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: it must be at least 1")
         _check_out(self.out)
-        episodes = list(play(OptionCritic.load(self.run_dir), self.num_episodes, self.seed, self.deterministic, self.max_steps))
+        imports.import_named(self.module)
+        agent = OptionCritic.load(self.run_dir)
+        imports.import_own(agent.interface.env_id, self.run_dir)
+        episodes = list(play(agent, self.num_episodes, self.seed, self.deterministic, self.max_steps))
         film(episodes, self.out, self.fps)
         print(f"{self.out}: " + ", ".join(f"return {e.episode_return:.2f} in {len(e.steps)} steps" for e in episodes))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Train tasks × settings × seeds, as a file says, on this machine's cores or a Ray cluster, and gather one table.
+
+    Each trial is an ordinary run folder; one that fails goes on from its checkpoint. Ctrl-C keeps what is there, and the same command again
+    runs what is missing. The file: see the docstring of optioncoagent.runs.specification.
+    """
+
+    spec: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SPEC.toml")]
+    """Tasks, settings and seeds, in TOML."""
+    folder: Path | None = None
+    """Where to write; by default runs/SPEC."""
+    workers: int = os.cpu_count() or 1
+    """Trials at a time; on an existing cluster its cores decide."""
+    backend: Literal["auto", "ray", "pool"] = "auto"
+    """Ray, or a pool of processes; by default Ray if it is installed."""
+    address: str | None = None
+    """An existing Ray cluster, whose machines share the folder; by default one on this machine's cores."""
+    retries: int = 2
+    """How often a trial that fails is tried again."""
+
+    def run(self) -> None:
+        if self.workers < 1 or self.retries < 0:
+            raise ValueError(f"workers={self.workers}, retries={self.retries}: at least 1 worker and 0 retries")
+        _sweep(self)
+
+
+def _sweep(command: Sweep) -> None:
+    from optioncoagent.runs import sweep
+    from optioncoagent.runs.specification import read_specification
+
+    imports.allow_working_directory()
+    specification = read_specification(command.spec, Train)
+    folder = command.folder or Path("runs") / command.spec.stem
+    try:
+        failed = sweep.run_sweep(specification, folder, command.workers, command.backend, command.address, command.retries)
+    except KeyboardInterrupt:
+        print(f"stopped; the trials are kept in {folder}, and the same command goes on from there", file=sys.stderr)
+        raise SystemExit(130) from None
+    print(sweep.gather(specification, folder))
+    print(f"{folder / 'results.csv'}; a row for each trial in {folder / 'trials.csv'}")
+    for name, reason in failed.items():
+        print(f"{name} failed {command.retries + 1} times; {reason}", file=sys.stderr)
+    if failed:
+        raise SystemExit(1)
 
 
 def _check_out(path: Path) -> None:
@@ -180,7 +244,7 @@ def _runs(command: Train) -> list[Run]:
 
 def _only_resumes(command: Train) -> None:
     """Raise ValueError if anything but the folder was given."""
-    given = [field.name for field in fields(Train) if field.name not in ("resume", "profile")]
+    given = [field.name for field in fields(Train) if field.name not in ("resume", "module", "profile")]
     changed = [name for name in given if getattr(command, name) != getattr(Train(), name)]
     if changed:
         raise ValueError(f"--resume goes on with the run's own settings: leave out {', '.join(changed)}")
@@ -191,6 +255,9 @@ COMMANDS: dict[str, Any] = {
     "evaluate": Evaluate,
     "plot": Plot,
     "watch": Watch,
+    "sweep": Sweep,
+    "maps": Maps,
+    "report": Report,
     "audit": Audit,
     "gradients": Gradients,
     "reproduce": Reproduce,

@@ -33,6 +33,8 @@ class Audit:
     """Episodes whose return is compared with the exact one."""
     seed: int = 0
     """Seed of rollouts and episodes."""
+    module: tuple[str, ...] = ()
+    """Modules to import before, which register the environment; one that the run names is only imported from the working directory."""
     csv: Path | None = None
     """Write the rows to this file too."""
 
@@ -41,13 +43,17 @@ class Audit:
 
 
 def _run(command: Audit) -> None:
+    from optioncoagent import imports
     from optioncoagent.agents import OptionCritic
     from optioncoagent.auditing import examine
 
     if command.num_episodes < 1:
         raise ValueError(f"num_episodes={command.num_episodes}: it must be at least 1")
+    imports.import_named(command.module)
     agent = OptionCritic.load(command.run_dir)
-    mdp, max_steps = _enumerate(agent.interface.env_id, agent.settings.gamma, command)
+    imports.import_own(agent.interface.env_id, command.run_dir)
+    agent.interface.check_makeable()
+    mdp, max_steps = _enumerate(agent.interface.env_id, agent.interface.env_kwargs, agent.settings.gamma, command)
     print(mdp)
     found = examine(agent, mdp, command.rollouts, command.seed, None if command.horizon else max_steps)
     print(_returns(agent, mdp, command, found))
@@ -61,21 +67,28 @@ def _run(command: Audit) -> None:
             writer.writerows(found.rows)
 
 
-def _enumerate(env_id: str | None, gamma: float, command: Audit) -> tuple[MDP, int | None]:
+def _enumerate(env_id: str, env_kwargs: dict[str, Any], gamma: float, command: Audit) -> tuple[MDP, int | None]:
     """The MDP of an agent's environment, and the time limit of its episodes."""
     import gymnasium as gym
 
     from optioncoagent.mdp import MDP
 
-    if env_id is None:
-        raise ValueError(f"{command.run_dir} holds an agent that was made from an environment object: use optioncoagent.audit in Python")
     if is_minigrid(env_id):
+        if env_kwargs:
+            raise ValueError(
+                f"{command.run_dir} holds an agent that was trained with env_kwargs={env_kwargs}: a level is enumerated without"
+            )
         mdp = MDP.from_minigrid(env_id, gamma, command.level, command.horizon, "egocentric", progress_bar=True)
         with gym.make(env_id) as env:
             return mdp, int(env.unwrapped.max_steps)  # type: ignore[attr-defined]
     if command.level or command.horizon:
         raise ValueError(f"--level and --horizon are for MiniGrid environments, not for {env_id}")
-    return MDP.from_env(env_id, gamma), gym.spec(env_id).max_episode_steps
+    if not env_kwargs:
+        return MDP.from_env(env_id, gamma), gym.spec(env_id).max_episode_steps
+    env = gym.make(env_id, **env_kwargs)
+    mdp = MDP.from_env(env, gamma)
+    env.close()
+    return mdp, gym.spec(env_id).max_episode_steps
 
 
 def is_minigrid(env_id: str) -> bool:

@@ -122,7 +122,7 @@ def _examine(agent: Any, mdp: MDP, rollouts: int, seed: int, max_steps: int | No
     critics, errors = _critics(twin, mdp, q, visits)
     blocks = list(zip(*windows, strict=True))
     rows = []
-    for variant in _variants(agent, critics):
+    for variant in _variants(agent, critics, tuple(exact)):
         twin.set_critic(critics[variant.critic])
         sums = [_total([variant.gradient(agent, twin, rollout) for rollout in block]) for block in blocks]
         for name in variant.coagents:
@@ -159,8 +159,9 @@ class _Variant:
         return {name: scale * table for name, table in tables.items()}
 
 
-def _variants(agent: Any, critics: Mapping[str, FloatArray]) -> Iterator[_Variant]:
-    """Forms and critics at the base; then what the agent's settings add, with its own forms and critic."""
+def _variants(agent: Any, critics: Mapping[str, FloatArray], names: tuple[str, ...]) -> Iterator[_Variant]:
+    """Forms and critics at the base; then what the agent's settings add, with its own forms and critic. names: of the coagents that have
+    parameters of their own."""
     ours, network = agent.settings, agent.network
     plain: dict[str, Any] = dict(discount_weighting=True, normalize_advantages=False, ent_coef=0.0)
     own = Settings(**{name: getattr(ours, name) for name in Twin.SETTINGS})
@@ -169,7 +170,7 @@ def _variants(agent: Any, critics: Mapping[str, FloatArray]) -> Iterator[_Varian
         done: set[tuple[str, str]] = set()
         for form in FORMS:
             forms = {name: form if _can(network, name, form) else agent.forms[name] for name in network.names}
-            new = tuple(name for name in network.names if (name, forms[name]) not in done)
+            new = tuple(name for name in names if (name, forms[name]) not in done)
             done |= set(forms.items())
             if new:
                 yield _Variant(critic, "", False, forms, new, base)
@@ -181,8 +182,8 @@ def _variants(agent: Any, critics: Mapping[str, FloatArray]) -> Iterator[_Varian
     if ours.ent_coef:
         added["entropy bonus"] = {"ent_coef": ours.ent_coef}
     for deviation, change in added.items():
-        yield _Variant(OWN, deviation, True, agent.forms, network.names, replace(base, **change))
-    yield _Variant(OWN, "all together, clipped", True, agent.forms, network.names, own, clipped=True)
+        yield _Variant(OWN, deviation, True, agent.forms, names, replace(base, **change))
+    yield _Variant(OWN, "all together, clipped", True, agent.forms, names, own, clipped=True)
 
 
 def _can(network: CoagentNetwork, name: str, form: str) -> bool:

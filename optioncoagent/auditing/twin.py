@@ -54,7 +54,12 @@ class Twin:
         if reading and not np.array_equal(mdp.observation, np.arange(mdp.num_states)):
             raise ValueError(f"coagent {reading[0]!r} executes by the observation, which states share: such an agent cannot be audited")
         self.settings: Settings = replace(
-            Settings(), seed=seed, dtype="float64", hidden_sizes=(), **{name: getattr(agent.settings, name) for name in self.SETTINGS}
+            Settings(),
+            seed=seed,
+            dtype="float64",
+            device="cpu",
+            hidden_sizes=(),
+            **{name: getattr(agent.settings, name) for name in self.SETTINGS},
         )
         logits, q = logit_tables(agent, mdp)
         self.own_critic = agent.reward_scale * _of_states(mdp, q)  # in the units of the rewards

@@ -29,6 +29,7 @@ from optioncoagent.exact.chain import Chain, chain
 from optioncoagent.exact.solve import Pattern
 from optioncoagent.exact.tick import IntArray
 from optioncoagent.mdp import MDP
+from optioncoagent.mdp.reach import spread
 from optioncoagent.network import CoagentNetwork
 
 _FOR_EVER: WeakKeyDictionary[MDP, MDP] = WeakKeyDictionary()
@@ -65,13 +66,9 @@ def _for_ever(mdp: MDP) -> MDP:
     if mdp.horizon is not None:
         raise ValueError(f"objective='average' is of a task that goes on for ever, and the MDP has horizon={mdp.horizon}")
     if mdp not in _FOR_EVER:
-        states = np.repeat(np.arange(mdp.num_states), mdp.num_actions)
         P = mdp.transition_matrix.tocoo()
-        graph = sp.csr_array((P.data > 0, (states[P.row], P.col)), shape=(mdp.num_states, mdp.num_states))
-        reached, found = np.zeros(mdp.num_states, dtype=bool), mdp.d0 > 0
-        while (found & ~reached).any():
-            reached |= found
-            found = graph.T @ reached > 0
+        possible = P.data > 0
+        reached = spread(P.row[possible] // mdp.num_actions, P.col[possible], mdp.d0 > 0)
         ends = np.flatnonzero(reached & mdp.terminal)
         if ends.size:
             raise ValueError(

@@ -29,18 +29,25 @@ def expected_return(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]
 
 
 def policy_gradient(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], objective: str = "discounted") -> dict[str, FloatArray]:
-    """∇J(θ) = [Δ_1; …; Δ_m], the stacked local gradients, {name: array like params[name]}.
+    """∇J(θ) = [Δ_1; …; Δ_m], the stacked local gradients, {name: array like params[name]}; those that share parameters add.
 
-    ACN, Theorem 1, and its asynchronous form (ACPGT). Raises as `expected_return` does.
+    ACN, Theorem 1, and its asynchronous form (ACPGT); sharing: Zini et al., "Coagent Networks Revisited" (2020), and the chain rule. Raises
+    as `expected_return` does.
     """
     made = _chain(mdp, network, params, objective)
-    return {name: made.local_gradient(name) for name in network.names}
+    gradient: dict[str, FloatArray] = {}
+    for block in network.parameters(mdp.num_observations).blocks:
+        # ∂J/∂θ = Σ_i Δ_i over the coagents i that have θ
+        terms = [made.local_gradient(c.name) for c in network.coagents if c.owner == block.owner]
+        gradient[block.owner] = sum(terms[1:], start=terms[0])
+    return gradient
 
 
 def local_gradient(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], coagent: str, objective: str = "discounted") -> FloatArray:
     """Δ_i = E[Σ_t γ^t E_t^i G_t ∂ln π_i(X_t^i, U_t^i)/∂θ_i] of one coagent, like params[coagent]; or its part of the gain's gradient.
 
-    ACN, Theorem 1. Raises as `expected_return` does, and for a coagent that the network does not have.
+    ACN, Theorem 1. Of a coagent that shares parameters it is its own term of their gradient, like the owner's params. Raises as
+    `expected_return` does, and for a coagent that the network does not have.
     """
     if coagent not in network.names:
         raise ValueError(f"no coagent {coagent!r}: the network has {list(network.names)}")
@@ -53,7 +60,7 @@ def finite_difference(
     """Central differences of `expected_return`, {name: array like params[name]}: two solves for each finite logit; -inf logits get 0."""
     if not eps > 0:
         raise ValueError(f"eps={eps}: a step of the differences is positive")
-    moved = {name: np.array(params[name], dtype=np.float64) for name in network.names if name in params}
+    moved = {name: np.array(params[name], dtype=np.float64) for name in params}
     expected_return(mdp, network, params, objective)  # says what is wrong with params, if anything
     gradient = {name: np.zeros_like(logits) for name, logits in moved.items()}
     for name, logits in moved.items():

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from optioncoagent.exact.layout import Edges, Layout
 from optioncoagent.exact.solve import Pattern
-from optioncoagent.exact.tick import Nodes, Tick
+from optioncoagent.exact.tick import INSTEAD, MAX_NUMBERS, Nodes, Tick
 from optioncoagent.mdp import MDP
 from optioncoagent.mdp.reach import spread
 from optioncoagent.network import CoagentNetwork, FloatArray, IntArray
@@ -48,8 +48,15 @@ class Structure:
 
         def moves(states: IntArray, nodes: Nodes) -> _Moves:
             tick = Tick(network, nodes, layout.num_observations)
-            law = layout.arrange(tick.forward(tick.gather(support))[1])
             node, edge = self.edges.of(states)
+            size = edge.size * layout.M * layout.R
+            if size > MAX_NUMBERS:
+                raise ValueError(
+                    f"the network remembers {len(layout.memory)} outputs, {layout.memory}, of {layout.M:,} joint values, and a tick leads "
+                    f"from each of {len(nodes):,} nodes to all of them: {size:,} transitions with the actions, too many for the exact "
+                    f"solver; let fewer be retained or read a step later. {INSTEAD}"
+                )
+            law = layout.arrange(tick.forward(tick.gather(support))[1])
             return _Moves(tick, law, node, edge, self.edges.law(law, node, edge) > 0)
 
         first_states, self.first_law, first = layout.first_nodes(network)

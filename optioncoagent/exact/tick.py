@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from optioncoagent.network import CoagentNetwork, CoagentPlan, FloatArray, IntArray
 
-MAX_NUMBERS = 1 << 30  # in all the laws of a tick together, or in the values of a chain
+MAX_NUMBERS = 1 << 28  # in all the laws of a tick together, in the transitions out of all nodes, or in the values of a chain
 INSTEAD = "estimate_return and estimate_gradient sample it instead"
 
 

@@ -39,6 +39,7 @@ class Coagent:
     fields are arrays, so write ==, &, |, ~ and not and, or, not, if.
     initial: law h_0 of the output before the first step: an int (point mass), an array of probabilities, or None (uniform).
     cost: subtracted from the reward at every step but the first at which the coagent executes.
+    shares: the coagent whose parameters this one's policy has too, None: its own. What the two read may differ, the shape may not.
     """
 
     name: str
@@ -49,6 +50,12 @@ class Coagent:
     executes: float | Callable[[LocalState], Any] = 1.0
     initial: int | Iterable[float] | None = None
     cost: float = 0.0
+    shares: str | None = None
+
+    @property
+    def owner(self) -> str:
+        """The coagent whose parameters it has."""
+        return self.name if self.shares is None else self.shares
 
 
 def check_wiring(coagents: tuple[Coagent, ...], action: tuple[str, ...]) -> None:
@@ -77,6 +84,7 @@ def check_wiring(coagents: tuple[Coagent, ...], action: tuple[str, ...]) -> None
                         else "no coagent has that name"
                     )
                     raise ValueError(f"coagent {name!r}: {field} reads {other!r}, which is not {what}: {hint} (order: {names})")
+    _check_sharing(coagents)
     if not action:
         raise ValueError("the network has no action coagent: name at least one in action=")
     for name in action:
@@ -84,6 +92,29 @@ def check_wiring(coagents: tuple[Coagent, ...], action: tuple[str, ...]) -> None
             raise ValueError(f"action names {name!r}, but the coagents are {names}: name the action coagent in action=")
     if len(set(action)) < len(action):
         raise ValueError(f"action={action!r} names a coagent twice")
+
+
+def _check_sharing(coagents: tuple[Coagent, ...]) -> None:
+    by_name = {c.name: c for c in coagents}
+
+    def shape(c: Coagent) -> tuple[bool, tuple[int, ...], int]:
+        return c.observes, tuple(by_name[n].num_outputs for n in (*c.upstream, *c.previous)), c.num_outputs
+
+    for c in coagents:
+        if c.shares is None:
+            continue
+        if c.shares not in by_name:
+            raise ValueError(f"coagent {c.name!r}: shares={c.shares!r}, but no coagent has that name (order: {list(by_name)})")
+        owner = by_name[c.shares]
+        if owner is c:
+            raise ValueError(f"coagent {c.name!r}: shares={c.shares!r} is itself: leave shares out")
+        if owner.shares is not None:
+            raise ValueError(f"coagent {c.name!r}: shares={c.shares!r}, which shares {owner.shares!r} itself: share {owner.shares!r}")
+        if shape(c) != shape(owner):
+            raise ValueError(
+                f"coagent {c.name!r}: shares={c.shares!r}, whose parameters have another shape: (observes, sizes of the outputs read, "
+                f"outputs) is {shape(owner)} there and {shape(c)} here"
+            )
 
 
 def initial_law(coagent: Coagent) -> FloatArray:

@@ -120,8 +120,9 @@ class CoagentNetwork:
                 if num_observations is None
                 else self.parameter_shape(name, num_observations)
                 for name in self.names
+                if self[name].shares is None
             }
-            self._layouts[num_observations] = ParameterLayout(shapes, {name: name for name in self.names})
+            self._layouts[num_observations] = ParameterLayout(shapes, {c.name: c.owner for c in self.coagents})
         return self._layouts[num_observations]
 
     def init_params(self, num_observations: int, seed: int = 0, scale: float = 1.0) -> dict[str, FloatArray]:

@@ -99,7 +99,7 @@ def plan(network: CoagentNetwork, kept: Iterable[str]) -> tuple[CoagentPlan, ...
             CoagentPlan(
                 name=c.name,
                 num_outputs=c.num_outputs,
-                owner=c.name,
+                owner=c.owner,
                 live=live,
                 live_sizes=tuple(network[n].num_outputs for n in live),
                 needed=tuple(n for n in network.names if n in after),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,13 +192,9 @@ def _rendering(agent: Any, seed: int) -> Any:
     """One environment as the agent's, which renders pictures."""
     from optioncoagent.agents.environments import make_vector_env
 
+    agent.interface.check_makeable()
     env_id = agent.interface.env_id
-    if env_id is None:
-        raise ValueError("this agent was made from an environment object: there is no id to make one that renders")
-    module = env_id.rpartition(":")[0]
-    if module and module not in sys.modules:
-        raise ValueError(f"this agent was trained on {env_id}: import {module} before; what a saved folder names is not imported")
-    kwargs = {**getattr(agent.interface, "env_kwargs", {}), "render_mode": "rgb_array"}
+    kwargs = {**agent.interface.env_kwargs, "render_mode": "rgb_array"}
     try:
         env = make_vector_env(env_id, 1, seed, kwargs)
     except (TypeError, ValueError) as error:

@@ -16,7 +16,7 @@ import numpy as np
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork, FloatArray
 from optioncoagent.simulate.episodes import PATIENCE, check_counts, check_patience, horizon, run_blocks
-from optioncoagent.simulate.kernels import draw_episodes, walk_episodes
+from optioncoagent.simulate.kernels import Sample, draw_episodes, walk_episodes
 from optioncoagent.simulate.rng import key_of
 from optioncoagent.simulate.tables import walk_table
 from optioncoagent.simulate.waiting import compile_once
@@ -193,19 +193,19 @@ def _runner(
     """A function (key, first, count, returns, sums) that runs episodes: by the joint table, or coagent by coagent where it is too large."""
     wiring, moves = wire(network, mdp.num_observations), dynamics(mdp)
     policies = policy_table(network, params, mdp.num_observations)
-    with_nobody = np.append(policies, 1.0)
+    with_nobody, cumulative = np.append(policies, 1.0), wiring.cumulative(policies)
     table = walk_table(mdp, network, policies, wiring, moves, gradients, gated, must_end)
-    if table is not None:
-        kernel: Any = walk_episodes
-        problem: tuple[Any, ...] = (table, baseline[table.state], wiring.row_first, wiring.row_of, with_nobody, mdp.gamma, limit)
-    else:
-        kernel = draw_episodes
-        scores = gradients * (1 if gated else 2)
-        problem = (wiring, moves, with_nobody, wiring.cumulative(policies), baseline, scores, limit)
-    compile_once(kernel, *problem, np.uint64(0), np.int64(0), np.int64(0), np.zeros(5), np.zeros((2, policies.size + 1)))
+    kernel: Any = draw_episodes if table is None else walk_episodes
+
+    def problem(returns: FloatArray, sums: FloatArray) -> tuple[Any, ...]:
+        if table is not None:
+            return table, baseline[table.state], wiring.row_first, wiring.row_of, with_nobody, mdp.gamma, returns, sums, limit
+        return wiring, moves, Sample(with_nobody, cumulative, baseline, gradients * (1 if gated else 2), returns, sums), None, limit
+
+    compile_once(kernel, *problem(np.zeros(5), np.zeros((2, policies.size + 1))), np.uint64(0), np.int64(0), np.int64(0))
 
     def run(key: Any, first: Any, count: Any, returns: FloatArray, sums: FloatArray) -> None:
-        kernel(*problem, key, first, count, returns, sums)
+        kernel(*problem(returns, sums), key, first, count)
 
     return run
 

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from optioncoagent.compiling import njit
 from optioncoagent.mdp import MDP
+from optioncoagent.network import FloatArray
 from optioncoagent.simulate.episodes import check_counts, run_blocks
 from optioncoagent.simulate.rng import key_of, seeded, uniform
 from optioncoagent.simulate.waiting import compile_once
-from optioncoagent.simulate.wiring import FloatArray, cumulative, dynamics
+from optioncoagent.simulate.wiring import Dynamics, dynamics
 
 POLICIES_OVER_OPTIONS = ("boltzmann", "learned")
 V_OMEGAS = ("policy", "max")
@@ -99,93 +100,131 @@ def train_option_critic(
     sizes = {(mdp.num_states, mdp.num_actions, mdp.gamma) for mdp in mdps}
     if len(sizes) != 1:
         raise ValueError(f"the MDPs differ in (states, actions, gamma): {sorted(sizes)}")
-    num_states, num_actions, gamma = sizes.pop()
-    rows = [dynamics(mdp) for mdp in mdps]
-    offset = np.cumsum([0] + [row.successor.size for row in rows[:-1]])
-    problem = (
-        np.array([row.first + first for row, first in zip(rows, offset, strict=True)]),
-        *(np.concatenate([getattr(row, field) for row in rows]) for field in ("successor", "cumulative", "reward")),
-        np.array([cumulative(mdp.d0) for mdp in mdps]), np.array([mdp.terminal for mdp in mdps]), num_states, num_actions, gamma, max_steps,
-    )  # fmt: skip
-    settings = (
-        learner.num_options, learner.policy_over_options == "learned", float(learner.temperature), float(learner.critic_step_size),
-        float(learner.policy_step_size), float(learner.termination_step_size), learner.discounted, learner.v_omega == "max",
-        PAIRS.index(learner.pair), float(learner.margin), learner.gated, key_of(seed),
-    )  # fmt: skip
+    num_states, num_actions, _ = sizes.pop()
+    moves, rules = _together([dynamics(mdp) for mdp in mdps]), _rules(learner)
     results, shape = np.zeros((3, *which.shape)), (which.shape[0], num_states, learner.num_options)
     learnt = np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros((*shape, num_actions))
     for name, start in zip(("termination", "option", "action"), learnt[1:], strict=True):
         start[:] = 0.0 if preferences is None else preferences[name]
-    compile_once(train, *problem, *settings, np.int64(0), which[:0], results[:, :0], *(x[:0] for x in learnt))
+    problem = (moves, rules, max_steps, key_of(seed))
+    compile_once(train, *problem, np.int64(0), which[:0], results[:, :0], *(x[:0] for x in learnt))
 
     kernel: Any = train
 
     def block(i: int) -> None:
         part = slice(i * _TRIALS_A_BLOCK, (i + 1) * _TRIALS_A_BLOCK)
-        kernel(*problem, *settings, np.int64(part.start), which[part], results[:, part], *(x[part] for x in learnt))
+        kernel(*problem, np.int64(part.start), which[part], results[:, part], *(x[part] for x in learnt))
 
     run_blocks(block, -(-which.shape[0] // _TRIALS_A_BLOCK), threads)
     named = dict(zip(("termination", "option", "action"), learnt[1:], strict=True))
     return OptionCriticTrials(results[0].astype(np.int64), results[1], results[2], learnt[0], named)
 
 
+def _together(rows: Sequence[Dynamics]) -> Dynamics:
+    """The entries of all MDPs end to end; first, start, observation and terminal have an axis for the MDP."""
+    offset = np.cumsum([0] + [row.successor.size for row in rows[:-1]])
+    return Dynamics(
+        first=np.array([row.first + first for row, first in zip(rows, offset, strict=True)]),
+        successor=np.concatenate([row.successor for row in rows]),
+        probability=np.concatenate([row.probability for row in rows]),
+        cumulative=np.concatenate([row.cumulative for row in rows]),
+        reward=np.concatenate([row.reward for row in rows]),
+        start=np.array([row.start for row in rows]),
+        observation=np.array([row.observation for row in rows]),
+        terminal=np.array([row.terminal for row in rows]),
+        num_actions=rows[0].num_actions,
+        gamma=rows[0].gamma,
+    )
+
+
+class _Rules(NamedTuple):
+    """A `Learner` as the compiled loop reads it, words as bools."""
+
+    learned: bool
+    temperature: float
+    critic_step_size: float
+    policy_step_size: float
+    termination_step_size: float
+    discounted: bool
+    use_max: bool
+    departure: bool
+    post_switch: bool
+    margin: float
+    gated: bool
+
+
+def _rules(learner: Learner) -> _Rules:
+    return _Rules(
+        learned=learner.policy_over_options == "learned",
+        temperature=float(learner.temperature),
+        critic_step_size=float(learner.critic_step_size),
+        policy_step_size=float(learner.policy_step_size),
+        termination_step_size=float(learner.termination_step_size),
+        discounted=learner.discounted,
+        use_max=learner.v_omega == "max",
+        departure=learner.pair == "departure",
+        post_switch=learner.pair == "post_switch",
+        margin=float(learner.margin),
+        gated=learner.gated,
+    )
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
-def train(
-    move_first, move_successor, move_cumulative, move_reward, first_state, terminal, num_states, num_actions, gamma, max_steps,
-    num_options, learned, temperature, critic_step_size, policy_step_size, termination_step_size, discounted, use_max, pair, margin, gated,
-    key, first_trial, schedule, results, q_omegas, varthetas, phis, thetas,
-):  # fmt: skip
+def train(moves, rules, max_steps, key, first_trial, schedule, results, q_omegas, varthetas, phis, thetas):
     """Train trials first_trial, first_trial + 1, …, one for each row of `schedule`."""
-    S, A = num_states, num_actions
+    _, S, num_options, A = thetas.shape
+    # looked up once: a named tuple's field counts references each time
+    move_first, successor, cumulative, reward, terminal = moves.first, moves.successor, moves.cumulative, moves.reward, moves.terminal
+    gamma = moves.gamma
+    here, there = np.empty(num_options), np.empty(num_options)  # π_Ω(· | S_t), π_Ω(· | S_{t+1})
     for trial in range(schedule.shape[0]):
         a, b, c, d = seeded(key, first_trial + trial)
         q_u, pi = np.zeros((S, num_options, A)), np.empty((S, num_options, A))
         q_omega, vartheta, phi, theta = q_omegas[trial], varthetas[trial], phis[trial], thetas[trial]
+        preferences = phi if rules.learned else q_omega  # of π_Ω
         for s in range(S):
             for o in range(num_options):
-                _softmax(theta[s, o], temperature, pi[s, o])
-        here, there = np.empty(num_options), np.empty(num_options)  # π_Ω(· | S_t), π_Ω(· | S_{t+1})
+                _softmax(theta[s, o], rules.temperature, pi[s, o])
         for episode in range(schedule.shape[1]):
             k = schedule[trial, episode]
             u, a, b, c, d = uniform(a, b, c, d)
-            s = np.searchsorted(first_state[k], u, side="right")
-            v_s = _policy_over_options(phi[s] if learned else q_omega[s], q_omega[s], temperature, use_max, here)
+            s = np.searchsorted(moves.start[k], u, side="right")
+            v_s = _policy_over_options(preferences[s], q_omega[s], rules, here)
             u, a, b, c, d = uniform(a, b, c, d)
             omega = _draw(here, u)
-            if learned:
-                _improve_policy_over_options(phi[s], here, q_omega[s], v_s, policy_step_size)
+            if rules.learned:
+                _improve_policy_over_options(phi[s], here, q_omega[s], v_s, rules.policy_step_size)
             weight, steps, choices, termination = 1.0, 0, 1, 0.0
             while not terminal[k, s] and steps < max_steps:
                 u, a, b, c, d = uniform(a, b, c, d)
                 action = _draw(pi[s, omega], u)
                 u, a, b, c, d = uniform(a, b, c, d)
                 move = move_first[k, s * A + action]
-                while u >= move_cumulative[move]:
+                while u >= cumulative[move]:
                     move += 1
-                t, ended = move_successor[move], terminal[k, move_successor[move]]
+                t, ended = successor[move], terminal[k, successor[move]]
 
-                # intra-option Q-learning: Q_U(S_t, ω_t, A_t) towards R_t + γ U(ω_t, S_{t+1}), U = (1 - b) Q_Ω + b V_Ω
                 v_t, b_t, arrival = 0.0, 0.0, 0.0
                 if not ended:
-                    v_t = _policy_over_options(phi[t] if learned else q_omega[t], q_omega[t], temperature, use_max, there)
+                    # U(ω_t, S_{t+1}) = (1 - b) Q_Ω + b V_Ω
+                    v_t = _policy_over_options(preferences[t], q_omega[t], rules, there)
                     b_t = 1.0 / (1.0 + np.exp(-vartheta[t, omega]))
                     arrival = (1.0 - b_t) * q_omega[t, omega] + b_t * v_t
-                q_u[s, omega, action] += critic_step_size * (move_reward[move] + gamma * arrival - q_u[s, omega, action])
-
+                # intra-option Q-learning: Q_U(S_t, ω_t, A_t) towards R_t + γ U(ω_t, S_{t+1})
+                q_u[s, omega, action] += rules.critic_step_size * (reward[move] + gamma * arrival - q_u[s, omega, action])
                 # θ ← θ + α γ^t (Q_U - Q_Ω) ∂ ln π_ω(A_t|S_t);  then Q_Ω(S_t, ω_t) = Σ_a π_ω(a|S_t) Q_U(S_t, ω_t, a)
                 advantage = q_u[s, omega, action] - _mean(pi[s, omega], q_u[s, omega])
                 for v in range(A):
-                    theta[s, omega, v] += policy_step_size * weight * advantage * ((v == action) - pi[s, omega, v])
-                _softmax(theta[s, omega], temperature, pi[s, omega])
+                    theta[s, omega, v] += rules.policy_step_size * weight * advantage * ((v == action) - pi[s, omega, v])
+                _softmax(theta[s, omega], rules.temperature, pi[s, omega])
                 q_omega[s, omega] = _mean(pi[s, omega], q_u[s, omega])
-                if discounted:
+                if rules.discounted:
                     weight *= gamma
-
                 steps += 1
                 next_omega = omega
                 if not ended:
                     if t == s:  # what was learnt at S_t changes π_Ω at S_{t+1}
-                        v_t = _policy_over_options(phi[t] if learned else q_omega[t], q_omega[t], temperature, use_max, there)
+                        v_t = _policy_over_options(preferences[t], q_omega[t], rules, there)
                     termination += b_t
                     u, a, b, c, d = uniform(a, b, c, d)
                     executed = u < b_t
@@ -193,21 +232,27 @@ def train(
                         u, a, b, c, d = uniform(a, b, c, d)
                         next_omega = _draw(there, u)
                         choices += 1
-                    # ϑ ← ϑ + α γ^t Σ_u ∂β(u) Q_β(u) = α γ^t b (1 - b) (V_Ω - Q_Ω), at (S_{t+1}, ω_t) unless a deviation is asked for
-                    x, o, v_x = t, omega, v_t
-                    if pair == 1:
-                        x, v_x = s, _policy_over_options(phi[s] if learned else q_omega[s], q_omega[s], temperature, use_max, here)
-                    elif pair == 2:
-                        o = next_omega
-                    b_x = 1.0 / (1.0 + np.exp(-vartheta[x, o]))
-                    vartheta[x, o] += termination_step_size * weight * b_x * (1.0 - b_x) * (v_x - q_omega[x, o] - margin)
+                    if rules.departure:
+                        v_s = _policy_over_options(preferences[s], q_omega[s], rules, here)
+                        vartheta[s, omega] += _termination_update(vartheta[s, omega], q_omega[s, omega], v_s, weight, rules)
+                    else:
+                        o = next_omega if rules.post_switch else omega
+                        vartheta[t, o] += _termination_update(vartheta[t, o], q_omega[t, o], v_t, weight, rules)
                     # φ ← φ + α γ^t E_t Σ_ω ∂π_Ω(ω) Q_Ω(S_{t+1}, ω)
-                    if learned and (executed or not gated):
-                        _improve_policy_over_options(phi[t], there, q_omega[t], _mean(there, q_omega[t]), policy_step_size * weight)
+                    if rules.learned and (executed or not rules.gated):
+                        v = _mean(there, q_omega[t])
+                        _improve_policy_over_options(phi[t], there, q_omega[t], v, rules.policy_step_size * weight)
                 s, omega = t, next_omega
             results[0, trial, episode] = steps
             results[1, trial, episode] = steps / choices
             results[2, trial, episode] = termination / max(steps - 1, 1)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _termination_update(vartheta, q_omega, v_omega, weight, rules):
+    """α γ^t Σ_u ∂β(u) Q_β(u) = α γ^t b (1 - b) (V_Ω - Q_Ω) at one (s, ω); ACPGT's is (S_{t+1}, ω_t), the arrival."""
+    b = 1.0 / (1.0 + np.exp(-vartheta))
+    return rules.termination_step_size * weight * b * (1.0 - b) * (v_omega - q_omega - rules.margin)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -223,10 +268,10 @@ def _softmax(preferences, temperature, law):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _policy_over_options(preferences, q_omega, temperature, use_max, law):
+def _policy_over_options(preferences, q_omega, rules, law):
     """Write π_Ω(·|s) into `law`; V_Ω(s)."""
-    _softmax(preferences, temperature, law)
-    return np.max(q_omega) if use_max else _mean(law, q_omega)
+    _softmax(preferences, rules.temperature, law)
+    return np.max(q_omega) if rules.use_max else _mean(law, q_omega)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

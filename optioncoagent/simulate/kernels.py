@@ -11,15 +11,17 @@ and what was earned before each, and nothing is stored step by step.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from optioncoagent.compiling import njit
+from optioncoagent.network import FloatArray, IntArray
 from optioncoagent.simulate.rng import seeded, uniform
-from optioncoagent.simulate.tick import begin, tick
 
 
 @njit(cache=True, nogil=True)
-def walk_episodes(table, baseline, row_first, row_of, policy, gamma, max_steps, key, first, count, returns, sums):
+def walk_episodes(table, baseline, row_first, row_of, policy, gamma, returns, sums, max_steps, key, first, count):
     """Episodes by the joint law of the tick (`tables.WalkTable`). baseline: (N,), b at each node. row_first, row_of: rows of `policy`."""
     width, threshold, alias, visits = table.width, table.threshold, table.alias, table.visits
     end, num_visits = baseline.size, visits.shape[1]
@@ -57,43 +59,170 @@ def walk_episodes(table, baseline, row_first, row_of, policy, gamma, max_steps, 
             _add_scores(sums, tally, touched[:num_touched], row_first, policy, earned)
 
 
-@njit(cache=True, nogil=True)
-def draw_episodes(wiring, moves, policy, policy_cumulative, baseline, scores, max_steps, key, first, count, returns, sums):
-    """The same episodes, each coagent drawing for itself (`wiring.Wiring`), for networks whose joint table would be too large.
-
-    policy_cumulative: (num_parameters,), cumulative law of each row of `policy`. baseline: (S,). scores: 0 returns only, 1 gradients,
-    2 gradients without the execution gate.
+class Sample(NamedTuple):
+    """What estimates are made of. policy (num_parameters + 1,), cumulative (num_parameters,): each softmax row and its running sums.
+    baseline (S,). scores: 0 returns only, 1 gradients, 2 gradients without the execution gate. returns, sums: what is added to.
     """
-    m = wiring.num_outputs.size
-    variables, entries = np.zeros(2 + 2 * m, dtype=np.int64), np.zeros(m, dtype=np.int64)
-    num_rows = wiring.row_first.size
-    tally, stamp, touched = np.zeros((wiring.row_of.size, 2)), np.full(num_rows, -1), np.empty(num_rows, dtype=np.int64)
+
+    policy: FloatArray
+    cumulative: FloatArray
+    baseline: FloatArray
+    scores: int
+    returns: FloatArray
+    sums: FloatArray
+
+
+class Learner(NamedTuple):
+    """One trial of actor-critic: logits theta and step sizes (num_parameters,), values v (num_observations,); returns, steps (episodes,):
+    of each episode, steps negative where max_steps cut it off.
+    """
+
+    theta: FloatArray
+    values: FloatArray
+    step_sizes: FloatArray
+    critic_step_size: float
+    trace_decay: float
+    returns: FloatArray
+    steps: IntArray
+
+
+@njit(cache=True, nogil=True)
+def draw_episodes(wiring, moves, sample, learner, max_steps, key, first, count):
+    """The same episodes, each coagent drawing for itself (`wiring.Wiring`): to be summed up where the joint table would be too large,
+    or to be learned from, by Sutton & Barto's actor-critic with eligibility traces. One of sample and learner is None: Numba
+    drops what stands under `is not None` of it, and so compiles a loop for each.
+    """
+    # looked up once: a named tuple's field counts references each time
+    num_outputs, costs, action_strides, gates, gate_first = (
+        wiring.num_outputs, wiring.costs, wiring.action_strides, wiring.gates, wiring.gate_first,
+    )  # fmt: skip
+    read_first, read_axis, read_stride, policy_first, row_of = (
+        wiring.read_first, wiring.read_axis, wiring.read_stride, wiring.policy_first, wiring.row_of,
+    )  # fmt: skip
+    move_first, move_successor, move_cumulative, move_reward = moves.first, moves.successor, moves.cumulative, moves.reward
+    observation, terminal, num_actions, gamma = moves.observation, moves.terminal, moves.num_actions, moves.gamma
+    m = num_outputs.size
+    scores = 0
+    if sample is not None:
+        cumulative, baseline, scores = sample.cumulative, sample.baseline, sample.scores
+        num_rows = wiring.row_first.size
+        tally, stamp, touched = np.zeros((row_of.size, 2)), np.full(num_rows, -1), np.empty(num_rows, dtype=np.int64)
+    if learner is not None:
+        theta, w, z_theta, z_w = learner.theta, learner.values, np.zeros(learner.theta.size), np.zeros(learner.values.size)
+        step_sizes, critic_step_size, decay = learner.step_sizes, learner.critic_step_size, gamma * learner.trace_decay
+    variables = np.zeros(2 + 2 * m, dtype=np.int64)
     for episode in range(first, first + count):
         a, b, c, d = seeded(key, episode)
-        state, a, b, c, d = begin(wiring, moves, variables, a, b, c, d)
+        state, a, b, c, d = _begin(wiring.initial, moves.start, variables, a, b, c, d)
         earned, discount, steps, num_touched = 0.0, 1.0, 0, 0
-        while not moves.terminal[state] and steps < max_steps:
-            before = earned + discount * baseline[state]
-            state, reward, a, b, c, d = tick(
-                wiring, moves, policy_cumulative, None, scores == 2, state, steps, variables, entries, a, b, c, d
-            )
-            if scores > 0:
-                for i in range(m):
-                    if entries[i] >= 0:
-                        parameter = entries[i]
-                        row = wiring.row_of[parameter]
+        if learner is not None:
+            z_theta[:], z_w[:] = 0.0, 0.0
+        while not terminal[state] and steps < max_steps:
+            variables[0] = steps == 0
+            variables[1] = observation[state]
+            variables[2 + m :] = variables[2 : 2 + m]
+            cost, action = 0.0, 0
+            if sample is not None:
+                before = earned + discount * baseline[state]
+            for i in range(m):
+                where = _find(i, gate_first[i], variables, read_first, read_axis, read_stride)
+                executed = gates[where] >= 1.0
+                if 0.0 < gates[where] < 1.0:
+                    u, a, b, c, d = uniform(a, b, c, d)
+                    executed = u < gates[where]
+                row = 0
+                if executed or scores == 2:
+                    row = _find(m + i, policy_first[i], variables, read_first, read_axis, read_stride)
+                if executed:
+                    u, a, b, c, d = uniform(a, b, c, d)
+                    if sample is not None:
+                        output = 0
+                        while u >= cumulative[row + output]:
+                            output += 1
+                        variables[2 + i] = output
+                    if learner is not None:
+                        # z_θ ← γ λ z_θ + γ^t E_t^i ∇ ln π_i(X_t^i, U_t^i); the decay was done at the end of the last step
+                        variables[2 + i] = _draw(theta[row : row + num_outputs[i]], u, discount, z_theta[row : row + num_outputs[i]])
+                    if steps > 0:
+                        cost += costs[i]
+                if sample is not None:
+                    if scores == 2 or (executed and scores == 1):
+                        parameter = row + variables[2 + i]
                         tally[parameter, 0] += 1.0
                         tally[parameter, 1] += before
-                        if stamp[row] != episode:
-                            stamp[row] = episode
-                            touched[num_touched] = row
+                        if stamp[row_of[parameter]] != episode:
+                            stamp[row_of[parameter]] = episode
+                            touched[num_touched] = row_of[parameter]
                             num_touched += 1
+                action += action_strides[i] * variables[2 + i]
+            u, a, b, c, d = uniform(a, b, c, d)
+            move = move_first[state * num_actions + action]
+            while u >= move_cumulative[move]:
+                move += 1
+            successor, reward = move_successor[move], move_reward[move] - cost
+            if learner is not None:
+                # δ = R_t + γ v(S_{t+1}) - v(S_t), with v = 0 at the end
+                value = 0.0 if terminal[successor] else w[observation[successor]]
+                delta = reward + gamma * value - w[observation[state]]
+                # z_w ← γ λ z_w + ∇ v(S_t);  w ← w + α_w δ z_w;  θ ← θ + α_θ δ z_θ
+                z_w[observation[state]] += 1.0
+                for s in range(w.size):
+                    w[s] += critic_step_size * delta * z_w[s]
+                    z_w[s] *= decay
+                for p in range(theta.size):
+                    theta[p] += step_sizes[p] * delta * z_theta[p]
+                    z_theta[p] *= decay
             earned += discount * reward
-            discount *= moves.gamma
+            discount *= gamma
+            state = successor
             steps += 1
-        _add_return(returns, earned, steps, not moves.terminal[state])
-        if scores > 0:
-            _add_scores(sums, tally, touched[:num_touched], wiring.row_first, policy, earned)
+        if sample is not None:
+            _add_return(sample.returns, earned, steps, not terminal[state])
+            if scores > 0:
+                _add_scores(sample.sums, tally, touched[:num_touched], wiring.row_first, sample.policy, earned)
+        if learner is not None:
+            learner.returns[episode - first] = earned
+            learner.steps[episode - first] = steps if terminal[state] else -steps
+
+
+@njit(cache=True, nogil=True)
+def _begin(initial, start, variables, a, b, c, d):
+    """Draw S_0 and the outputs of before the first step, the latter into `variables`. Returns (S_0, stream)."""
+    u, a, b, c, d = uniform(a, b, c, d)
+    state = np.searchsorted(start, u, side="right")
+    for i in range(initial.shape[0]):
+        u, a, b, c, d = uniform(a, b, c, d)
+        variables[2 + i] = np.searchsorted(initial[i], u, side="right")
+    return state, a, b, c, d
+
+
+@njit(cache=True, nogil=True)
+def _find(i, first, variables, read_first, read_axis, read_stride):
+    """Where table i has its entry for these variables: first + strides @ variables, over the strides that are not zero."""
+    for k in range(read_first[i], read_first[i + 1]):
+        first += read_stride[k] * variables[read_axis[k]]
+    return first
+
+
+@njit(cache=True, nogil=True)
+def _draw(logits, u, weight, trace):
+    """Draw an output from softmax(logits) with the number u, and add weight · ∇ ln π(output) to the trace."""
+    largest, total = logits[0], 0.0
+    for v in range(1, logits.size):
+        largest = max(largest, logits[v])
+    for v in range(logits.size):
+        total += np.exp(logits[v] - largest)
+    output, running = -1, 0.0
+    for v in range(logits.size):
+        p = np.exp(logits[v] - largest) / total
+        running += p
+        if output < 0 and u < running:
+            output = v
+        trace[v] -= weight * p
+    if output < 0:  # the running sum was rounded to less than u
+        output = int(np.argmax(logits))
+    trace[output] += weight
+    return output
 
 
 @njit(cache=True, nogil=True)

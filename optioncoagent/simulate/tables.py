@@ -105,7 +105,7 @@ def walk_table(
 
 
 def check_ends(node: IntArray, successor: IntArray, first_node: IntArray, state: IntArray) -> None:
-    """ValueError, naming a state, if a node that can be reached cannot reach the end: with γ = 1 its return does not exist."""
+    """The ValueError of `refuse_endless`, naming a state, if a node that can be reached cannot reach the end."""
     end = state.size
     starts, ends = np.zeros(end + 1, dtype=bool), np.arange(end + 1) == end
     starts[first_node] = True

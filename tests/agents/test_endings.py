@@ -56,7 +56,7 @@ def test_sampled_returns_are_sampled_returns():
             ending = next((k for k in range(t, 12) if rollout.terminated[k, i] or rollout.truncated[k, i]), None)
             if ending is not None and rollout.terminated[ending, i]:
                 rewards = rollout.reward[t : ending + 1, i] - torch.cat([torch.zeros(1), cost[t + 1 : ending + 1, i]])
-                expected = (0.9 ** torch.arange(len(rewards)) * rewards).sum()
+                expected = (0.9 ** torch.arange(len(rewards), dtype=torch.float64) * rewards).sum()
                 torch.testing.assert_close(target[t, i], expected)
                 checked += 1
     assert checked > 3

@@ -45,6 +45,17 @@ def test_minigrid_in_wrappers(names, kind):
     assert kinds(minigrid(*names)) == {"": kind}
 
 
+def test_small_pictures_of_a_grid_are_pixels():
+    from minigrid.wrappers import ImgObsWrapper, RGBImgObsWrapper
+
+    assert kinds(ImgObsWrapper(RGBImgObsWrapper(minigrid(), tile_size=4))) == {"": "pixels"}  # 20 x 20
+
+
+def test_slopes_are_angles():
+    spec = ObservationSpec.from_space(spaces.Box(-np.inf, np.inf, (2,)), kinds={"": "slope"})
+    np.testing.assert_allclose(Encoder(spec, ())(torch.tensor([[np.inf, -1.0]])), [[np.pi / 2, -np.pi / 4]])
+
+
 def test_minigrid_in_other_processes():
     env = AsyncVectorEnv([lambda: minigrid("FlatObsWrapper")], autoreset_mode=AutoresetMode.SAME_STEP)
     try:
@@ -95,8 +106,9 @@ def test_kinds_can_be_set_are_said_and_kept(tmp_path):
     one = space.sample()
     for loaded in (oc.OptionCritic.load(tmp_path), oc.OptionCritic.load(tmp_path, env=env)):
         assert loaded.spec == agent.spec and same(loaded.probabilities(one), agent.probabilities(one))
-    with pytest.raises(ValueError, match="trained on"):
-        oc.OptionCritic.load(tmp_path, env=env, observation_kinds={"a": "box"})
+    for where in (env, None):
+        with pytest.raises(ValueError, match="trained on|another network or encoder"):
+            oc.OptionCritic.load(tmp_path, env=where, observation_kinds={"a": "box"})
     for kind, message in [
         ({"c": "box"}, r"names \['c'\]"),
         ({"b": "pixels"}, "taken for discrete"),

@@ -3,13 +3,14 @@
 import csv
 import re
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from small import GRIDWORLD
 
 import optioncoagent as oc
-from optioncoagent.auditing.command import discounted_successes
+from optioncoagent.auditing.command import Audit, _enumerate, discounted_successes
 from optioncoagent.cli import main
 
 SMALL = dict(num_envs=4, num_steps=32, hidden_sizes=(16,), num_options=2, seed=0)
@@ -46,16 +47,28 @@ def test_a_toy_text_environment(monkeypatch, tmp_path, capsys):
 def test_what_cannot_be_audited_ends_with_one_line(monkeypatch, tmp_path, capsys):
     oc.OptionCritic(GRIDWORLD, gamma=0.9, **SMALL).save(tmp_path / "grid")
     oc.OptionCritic("CartPole-v1", **SMALL).save(tmp_path / "cart")
+    foreign = oc.OptionCritic("CartPole-v1", **SMALL)
+    foreign.interface = replace(foreign.interface, env_id="somebody:Else-v0")
+    foreign.save(tmp_path / "foreign")
     for arguments, words in (
         ((tmp_path / "grid", "--level", 3), "--level and --horizon are for MiniGrid"),
         ((tmp_path / "grid", "--num-episodes", 0), "num_episodes=0"),
         ((tmp_path / "cart",), "CartPole-v1 has no toy_text tables"),
         ((tmp_path / "nothing",), "no agent"),
+        ((tmp_path / "foreign",), "import somebody before"),
     ):
         with pytest.raises(SystemExit) as stopped:
             run(monkeypatch, *arguments)
         error = capsys.readouterr().err
         assert stopped.value.code == 2 and words in error and len(error.strip().splitlines()) == 1
+
+
+def test_an_environment_is_enumerated_as_it_was_made(tmp_path):
+    slippery, firm = (_enumerate("FrozenLake-v1", kwargs, 0.9, Audit(tmp_path)) for kwargs in ({}, {"is_slippery": False}))
+    assert slippery[1] == firm[1] == 100
+    assert set(firm[0].transition_matrix.data) == {1.0} != set(slippery[0].transition_matrix.data)
+    with pytest.raises(ValueError, match="a level is enumerated without"):
+        _enumerate("MiniGrid-Empty-5x5-v0", {"view": "full"}, 0.9, Audit(tmp_path))
 
 
 def test_discounted_successes():

@@ -168,9 +168,10 @@ def truncated_gradient(mdp, network, params, horizon):
 def _truncated(mdp, network, params, horizon):
     policies = network.policies(params, mdp.num_observations)
     places, size = {}, 0
-    for name in network.names:
+    for name in params:
         places[name] = np.arange(size, size + policies[name].size).reshape(policies[name].shape)
         size += policies[name].size
+    of = {c.name: places[c.shares or c.name] for c in network.coagents}
     known = {}
 
     def onwards(start, s, previous):
@@ -178,7 +179,7 @@ def _truncated(mdp, network, params, horizon):
             together = defaultdict(lambda: [0.0, np.zeros(size)])
             earned, slope = 0.0, np.zeros(size)
             for p, tick, _, successor, reward in steps_from(mdp, network, policies, start, s, previous):
-                change = p * _score(tick, policies, places, size)
+                change = p * _score(tick, policies, of, size)
                 together[successor, tick.outputs][0] += p
                 together[successor, tick.outputs][1] += change
                 earned, slope = earned + p * reward, slope + change * reward

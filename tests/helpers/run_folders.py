@@ -18,7 +18,7 @@ RUN = training.Run(
     total_timesteps=512,
     eval_episodes=3,
     checkpoint_seconds=0.0,
-    settings=Settings(num_envs=4, num_steps=16, num_minibatches=2, update_epochs=2, hidden_sizes=(16,)),
+    settings=Settings(num_envs=4, num_steps=16, num_minibatches=2, update_epochs=2, hidden_sizes=(16,), device="cpu"),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -59,11 +60,14 @@ def gates(draw, names, sizes, position):
 
 
 @st.composite
-def networks(draw, synchronous=False, max_coagents=3, max_outputs=3):
-    """A network of one to three coagents. synchronous: all execute always, none reads the step before, none costs anything."""
-    m = max(1, max_coagents - draw(st.sampled_from((0, 0, 1, 0, 2))))
+def networks(draw, synchronous=False, max_coagents=3, max_outputs=3, sharing=False):
+    """A network of one to three coagents. synchronous: all execute always, none reads the step before, none costs anything. sharing:
+    two or three, all of as many outputs, some of which have the parameters of another."""
+    m = max(2 if sharing else 1, max_coagents - draw(st.sampled_from((0, 0, 1, 0, 2))))
     names = [f"c{i}" for i in range(m)]
     sizes = [min(max_outputs, draw(st.sampled_from((2, 2, 3, 2, 1)))) for _ in names]
+    if sharing:
+        sizes = [max(2, sizes[0])] * m
     action = [names[-1]] if draw(st.integers(0, 2)) else draw(st.permutations(names))[:2]
     coagents = []
     for position, (name, size) in enumerate(zip(names, sizes, strict=True)):
@@ -82,7 +86,25 @@ def networks(draw, synchronous=False, max_coagents=3, max_outputs=3):
                 cost=0.0 if synchronous else draw(st.sampled_from((0.0, 0.0, 0.3))),
             )
         )
+    if sharing:
+        coagents = draw(shared(coagents, synchronous))
     return CoagentNetwork(coagents, action=tuple(action))
+
+
+@st.composite
+def shared(draw, coagents, synchronous):
+    """The same coagents, at least one of which has the parameters of another and reads as many outputs, though not always the same."""
+    names = [c.name for c in coagents]
+    owner = draw(st.integers(0, len(names) - 1 - synchronous))
+    candidates = [i for i in range(len(names)) if i > owner or (i < owner and not synchronous)]
+    reads = len(coagents[owner].upstream) + len(coagents[owner].previous)
+    for i in draw(st.lists(st.sampled_from(candidates), min_size=1, unique=True)):
+        now = reads if synchronous else draw(st.integers(max(0, reads - len(names)), min(reads, i)))
+        upstream, previous = draw(st.permutations(names[:i]))[:now], draw(st.permutations(names))[: reads - now]
+        coagents[i] = replace(
+            coagents[i], observes=coagents[owner].observes, upstream=tuple(upstream), previous=tuple(previous), shares=names[owner]
+        )
+    return coagents
 
 
 @st.composite
@@ -112,13 +134,22 @@ def mdps(draw, num_actions, max_states=3, gammas=(0.9, 1.0, 0.5, 0.9, 1.0, 0.0))
 
 
 @st.composite
-def cases(draw, synchronous=False, max_coagents=3, max_outputs=3, max_states=3, gammas=(0.9, 1.0, 0.5, 0.9, 1.0, 0.0), forbidden=True):
+def cases(
+    draw,
+    synchronous=False,
+    max_coagents=3,
+    max_outputs=3,
+    max_states=3,
+    gammas=(0.9, 1.0, 0.5, 0.9, 1.0, 0.0),
+    forbidden=True,
+    sharing=False,
+):
     """(mdp, network, params); forbidden: some logits may be -inf."""
-    network = draw(networks(synchronous, max_coagents, max_outputs))
+    network = draw(networks(synchronous, max_coagents, max_outputs, sharing))
     mdp = draw(mdps(network.num_actions, max_states, gammas))
     params = network.init_params(mdp.num_observations, draw(st.integers(0, 2**32 - 1)), draw(st.sampled_from((1.0, 2.0, 1.0, 0.0))))
     if forbidden and draw(st.sampled_from((False, False, True))):
-        name = draw(st.sampled_from(network.names))
+        name = draw(st.sampled_from(list(params)))
         if params[name].shape[-1] > 1:
             params[name].reshape(-1, params[name].shape[-1])[0, draw(st.integers(0, params[name].shape[-1] - 1))] = -np.inf
     return Case(mdp, network, params)

@@ -14,9 +14,9 @@ def assert_same(gradient, expected, tolerance):
 
 def torch_witness(mdp, network, params):
     """J and ∇J: torch differentiates through the linear solve of the chain over every (start, s, u), reachable or not if it ends."""
-    logits = {n: torch.tensor(params[n], requires_grad=True) for n in network.names}
-    policies = {n: torch.softmax(logits[n], dim=-1).reshape(-1) for n in network.names}
-    shapes = {n: tuple(params[n].shape) for n in network.names}
+    logits = {n: torch.tensor(params[n], requires_grad=True) for n in params}
+    policies = {c.name: torch.softmax(logits[c.shares or c.name], dim=-1).reshape(-1) for c in network.coagents}
+    shapes = {c.name: tuple(params[c.shares or c.name].shape) for c in network.coagents}
     P = transitions_of(mdp)
     live = [s for s in range(mdp.num_states) if not mdp.terminal[s]]
     numbers = {(start, s, u): 0 for start in (True, False) for s in live for u in np.ndindex(*network.num_outputs)}
@@ -50,6 +50,6 @@ def torch_witness(mdp, network, params):
     )
     J = law @ torch.linalg.solve(torch.eye(len(numbers), dtype=torch.float64) - mdp.gamma * kernel, reward)
     if not J.requires_grad:  # nobody ever executes
-        return J.item(), {n: np.zeros(shapes[n]) for n in network.names}
+        return J.item(), {n: np.zeros(shapes[n]) for n in params}
     gradients = torch.autograd.grad(J, list(logits.values()), allow_unused=True)
-    return J.item(), {n: np.zeros(shapes[n]) if g is None else g.numpy() for n, g in zip(network.names, gradients, strict=True)}
+    return J.item(), {n: np.zeros(shapes[n]) if g is None else g.numpy() for n, g in zip(params, gradients, strict=True)}

@@ -97,6 +97,7 @@ def test_an_agent_trains_on_it_and_is_evaluated():
     env = mdp().to_env()
     agent = oc.OptionCritic(env, num_options=2, hidden_sizes=(), num_steps=16, seed=0).learn(64)
     assert agent.evaluate(5, env=mdp().to_env()).lengths.min() >= 1
+    assert agent.evaluate(5).lengths.min() >= 1  # on a new one, from its spec
     assert agent.params(mdp())["action"].shape == (3, 2, 2)
 
 

@@ -37,6 +37,17 @@ def test_steps_hold_what_the_agent_did():
     assert first.image.shape == (160, 160, 3)
 
 
+def test_the_probability_is_that_of_the_option_that_was_running():
+    """Option 0 always ends, option 1 never."""
+    pairs = [
+        (before.options[0], now)
+        for episode in play(agent_with(2, termination=[50.0, -50.0, -50.0, 50.0]), 6, max_steps=6)
+        for before, now in zip(episode.steps, episode.steps[1:], strict=False)
+    ]
+    assert {(before, now.options[0]) for before, now in pairs} == {(0, 0), (0, 1), (1, 1)}
+    assert all(now.probability[0] == pytest.approx(1 - before) and now.terminated[0] == (before == 0) for before, now in pairs)
+
+
 def test_options_that_never_end_run_on():
     (episode,) = play(agent_with(termination=[-50.0, 50.0]), 1, max_steps=30)
     assert len({step.options for step in episode.steps}) == 1 and not any(step.terminated[0] for step in episode.steps)

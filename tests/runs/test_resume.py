@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
+import gymnasium as gym
 import pytest
 from run_folders import RUN, events_of, rows_of, started, stopped_after
 from small import same
@@ -46,6 +48,19 @@ def test_a_stopped_run_ends_as_the_undisturbed_one(monkeypatch, tmp_path, capsys
     assert (folder / "evaluation.json").read_text() == (whole / "evaluation.json").read_text()
     resume(monkeypatch, folder)
     assert capsys.readouterr().out.endswith("has finished, after 512 steps\n")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [dict(settings=replace(RUN.settings, int_coef=0.1)), dict(env_kwargs={"view": "full"}), dict(num_options=(2, 3))],
+    ids=["exploration", "env_kwargs", "levels"],
+)
+def test_whatever_is_trained_goes_on_bit_for_bit(monkeypatch, tmp_path, changes):
+    whole = started(tmp_path / "whole", **changes)
+    stopped_after(monkeypatch, 3)
+    folder = started(tmp_path / "run", **changes)
+    training.resume(folder)
+    assert same(rows_of(folder), rows_of(whole)) and final_files(folder) == final_files(whole)
 
 
 def test_rows_after_the_checkpoint_are_written_again_not_twice(tmp_path, whole):
@@ -98,6 +113,24 @@ def test_the_run_s_own_settings_are_used_and_no_others_taken(monkeypatch, tmp_pa
     agent = oc.OptionCritic.load(folder)
     assert agent.settings == RUN.settings and agent.num_timesteps == RUN.total_timesteps
     assert agent.description["num_options"] == [2, 3] and agent.description["deliberation_cost"] == 0.1
+
+
+def test_a_run_on_an_environment_of_a_module_goes_on_where_the_module_is_named(monkeypatch, tmp_path, capsys):
+    """A folder alone does not choose what is imported (see `imports`)."""
+    (tmp_path / "some_wheels.py").write_text(
+        "import gymnasium\ngymnasium.register('Wheels-v0', 'gymnasium.envs.classic_control:CartPoleEnv', max_episode_steps=50)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    stopped_after(monkeypatch, 1)
+    folder = started(tmp_path / "run", env_id="some_wheels:Wheels-v0")
+    del sys.modules["some_wheels"]
+    with pytest.raises(SystemExit):
+        resume(monkeypatch, folder)
+    assert "import some_wheels before" in capsys.readouterr().err and "some_wheels" not in sys.modules
+    del gym.registry["Wheels-v0"]
+    resume(monkeypatch, folder, "--module", "some_wheels")
+    assert oc.OptionCritic.load(folder).num_timesteps == RUN.total_timesteps
+    del gym.registry["Wheels-v0"]
 
 
 def test_a_second_process_is_kept_out(tmp_path, whole):

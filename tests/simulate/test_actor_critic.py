@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from enumerated import bits, gridworld, random_mdp, truth
@@ -16,7 +18,7 @@ CRITIC, DECAY = 0.2, 0.7
 
 def by_the_book(mdp, network, episodes, rng, max_steps):
     """Sutton & Barto 2018, section 13.5, actor-critic with eligibility traces (episodic), one actor a coagent."""
-    theta = {n: np.zeros(network.parameter_shape(n, mdp.num_observations)) for n in network.names}
+    theta = {c.name: np.zeros(network.parameter_shape(c.name, mdp.num_observations)) for c in network.coagents if c.shares is None}
     w, returns = np.zeros(mdp.num_states), []
     P = mdp.transition_matrix.toarray().reshape(mdp.num_states, mdp.num_actions, mdp.num_states)
     for _ in range(episodes):
@@ -33,9 +35,9 @@ def by_the_book(mdp, network, episodes, rng, max_steps):
                 outputs[c.name] = previous[c.name]
                 if rng.random() < beta:
                     row = (s,) * c.observes + tuple(outputs[n] for n in c.upstream) + tuple(previous[n] for n in c.previous)
-                    p = softmax(theta[c.name][row])
+                    p = softmax(theta[c.shares or c.name][row])
                     u = outputs[c.name] = rng.choice(c.num_outputs, p=p)
-                    scores[c.name] = row, np.eye(c.num_outputs)[u] - p
+                    scores[c.name] = c.shares or c.name, row, np.eye(c.num_outputs)[u] - p
                     cost += c.cost * (t > 0)
             a = int(network.joint_action(outputs))
             successor = rng.choice(mdp.num_states, p=P[s, a])
@@ -46,8 +48,9 @@ def by_the_book(mdp, network, episodes, rng, max_steps):
             w += CRITIC * delta * z_w
             for n in theta:
                 z[n] *= mdp.gamma * DECAY
-                if n in scores:
-                    z[n][scores[n][0]] += importance * scores[n][1]
+                for owner, row, score in scores.values():
+                    if owner == n:
+                        z[n][row] += importance * score
                 theta[n] += STEP_SIZES[n] * delta * z[n]
             total += importance * reward
             importance *= mdp.gamma
@@ -56,8 +59,16 @@ def by_the_book(mdp, network, episodes, rng, max_steps):
     return returns, theta, w
 
 
-def test_learning_is_that_of_the_book():
-    mdp, network, trials = random_mdp(0, num_states=2, gamma=0.9), option_critic(2, 2, deliberation_cost=0.2, initial=0), 1200
+def sharing():
+    """A second option, drawn with the parameters of the first at every second step."""
+    again = Coagent("again", 2, executes=0.5, shares="option")
+    termination, option, action = option_critic(2, 2, deliberation_cost=0.2, initial=0).coagents
+    return CoagentNetwork([termination, option, again, replace(action, upstream=("option", "again"))])
+
+
+@pytest.mark.parametrize("make", [lambda: option_critic(2, 2, deliberation_cost=0.2, initial=0), sharing])
+def test_learning_is_that_of_the_book(make):
+    mdp, network, trials = random_mdp(0, num_states=2, gamma=0.9), make(), 1200
     rng = np.random.default_rng(0)
     slow = [by_the_book(mdp, network, 3, rng, 6) for _ in range(trials)]
     fast = actor_critic(mdp, network, 3, STEP_SIZES, CRITIC, DECAY, trials=60_000, max_steps=6, threads=2)
@@ -67,7 +78,7 @@ def test_learning_is_that_of_the_book():
 
     assert np.abs(z(fast.returns, np.array([returns for returns, _, _ in slow]))).max() < 4
     assert np.abs(z(fast.values, np.array([w for _, _, w in slow]))).max() < 4
-    for name in network.names:
+    for name in fast.params:
         values = z(fast.params[name], np.array([theta[name] for _, theta, _ in slow]))
         assert np.abs(values).max() < 4.5
         assert np.abs(fast.params[name]).max() > 0

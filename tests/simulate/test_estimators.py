@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from enumerated import bits, gridworld, random_mdp, random_network, truth
 
-from optioncoagent import MDP, Coagent, CoagentNetwork, expected_return, option_critic, policy_gradient
+from optioncoagent import MDP, Coagent, CoagentNetwork, expected_return, local_gradient, option_critic, policy_gradient
 from optioncoagent.simulate import estimate_finite_difference, estimate_gradient, estimate_return, tables
 
 KERNELS = pytest.mark.parametrize("kernel", ["joint", "each for itself"])
@@ -72,6 +72,28 @@ def test_random_networks_agree_with_every_tick_written_out(kernel, gamma, use):
         assert np.abs(values).max() < 6
         assert 0.75 < np.mean(values**2) < 1.3  # the standard errors are neither too small nor too large
     assert np.abs(returns).max() < 4
+
+
+@KERNELS
+@pytest.mark.parametrize("gated", [True, False])
+def test_coagents_that_share_parameters_add_their_samples(kernel, gated, use):
+    """Two bits that execute at different steps and read different things in the same table; without the gate, as if it were never shut."""
+    use(kernel)
+    mdp, sometimes = random_mdp(1, num_actions=4, gamma=0.7), lambda x: 1.0 - 0.5 * (x.previous["a"] == 1)
+    network = CoagentNetwork(
+        [
+            Coagent("a", 2, previous=("b",), executes=0.5 if gated else 1.0),
+            Coagent("b", 2, upstream=("a",), executes=sometimes if gated else 1.0, shares="a"),
+        ],
+        action=("a", "b"),
+    )
+    params = network.init_params(mdp.num_observations, 1)
+    exact = policy_gradient(mdp, network, params)
+    estimate = estimate_gradient(mdp, network, params, EPISODES, 3, threads=2, gated=gated)
+    assert set(estimate.mean) == {"a"}
+    z = (estimate.mean["a"] - exact["a"])[:-1] / estimate.standard_error["a"][:-1]  # nothing is drawn in the terminal state
+    assert np.abs(z).max() < 4.5
+    assert (np.abs(exact["a"] - local_gradient(mdp, network, params, "a"))[:-1] > 5 * estimate.standard_error["a"][:-1]).any()
 
 
 @KERNELS

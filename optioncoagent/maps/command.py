@@ -1,0 +1,30 @@
+"""The command `optioncoagent maps`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Draw what the options of a trained agent do, over the floor plan of a level: MiniGrid, four rooms, gridworld."""
+
+    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    """Folder of a run."""
+    out: Path
+    """Picture to write: FILE.png, .pdf, .svg."""
+    level: int = 0
+    """Seed of the MiniGrid level."""
+
+    def run(self) -> None:
+        from optioncoagent.agents import OptionCritic
+        from optioncoagent.maps import option_maps
+
+        if not self.out.parent.is_dir():
+            raise ValueError(f"there is no folder {self.out.parent}")
+        option_maps(OptionCritic.load(self.run_dir), self.level).savefig(self.out, dpi=130)
+        print(self.out)

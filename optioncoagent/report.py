@@ -1,0 +1,197 @@
+"""`optioncoagent report`: what runs were, did and came to, as one HTML page that needs nothing else.
+
+Pictures are in the page itself (data URIs), so that it can be sent, kept and read without a network. Beside `maps`, above `runs`.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+
+FILMS = {".gif": "image/gif", ".webp": "image/webp", ".mp4": "video/mp4"}
+NOT_A_SETTING = ("env_id", "seed", "run_dir", "profile", "total_timesteps", "eval_episodes", "checkpoint_seconds", "settings")
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 1200px; margin: 2em auto; padding: 0 1em; }
+h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 2em; border-bottom: 1px solid #ccc; } img, video { max-width: 100%; height: auto; }
+table { border-collapse: collapse; } th, td { padding: .25em .8em; text-align: left; border-bottom: 1px solid #ddd; }
+td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; } p.note { color: #666; } pre, .wide { overflow-x: auto; }
+"""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write one page of everything about some runs: configuration, curves, options, maps, films, evaluation.
+
+    It needs no network and no other file. A film is whatever .gif, .webp or .mp4 lies in a run's folder.
+    """
+
+    run_dir: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR")]
+    """Folders of runs."""
+    out: Path = Path("report.html")
+    """Page to write."""
+    level: int = 0
+    """Seed of the MiniGrid level of the maps."""
+
+    def run(self) -> None:
+        if not self.run_dir:
+            raise ValueError("give a RUN_DIR")
+        if not self.out.absolute().parent.is_dir():
+            raise ValueError(f"out={self.out}: there is no folder {self.out.parent}")
+        self.out.write_text(report(self.run_dir, self.level), encoding="utf-8")
+        print(self.out)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What is said of a run: its folder, its config.json, its flat settings, its last row, its final evaluation (if it has one)."""
+
+    folder: Path
+    config: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    last: Mapping[str, float]
+    evaluation: Mapping[str, Any] | None
+
+    @property
+    def task(self) -> str:
+        return self.settings["env_id"]
+
+
+def report(folders: Iterable[str | Path], level: int = 0) -> str:
+    """The page, as HTML. Raises FileNotFoundError or ValueError naming what is missing or damaged."""
+    runs = [summarise(Path(folder)) for folder in folders]
+    by_task: dict[str, list[Summary]] = {}
+    for run in runs:
+        by_task.setdefault(run.task, []).append(run)
+    sections = {task: _task(part, level) for task, part in by_task.items()}
+    title = "Runs on " + ", ".join(by_task)
+    return page(title, sections | {"Configuration": "".join(_configuration(run) for run in runs)})
+
+
+def page(title: str, sections: Mapping[str, str]) -> str:
+    """An HTML page with headings."""
+    body = "\n".join(f"<h2>{escape(heading)}</h2>\n{content}" for heading, content in sections.items())
+    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title><style>{STYLE}</style>'
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n<h1>{escape(title)}</h1>\n{body}\n</body></html>\n'
+
+
+def _task(runs: Sequence[Summary], level: int) -> str:
+    from optioncoagent.runs import curves
+
+    learning = _picture(curves.plot(curves.read_curves(run.folder for run in runs)), "learning curves")
+    maps = "\n".join(_maps(run, runs, level) for run in first_of_each(runs))
+    films = "\n".join(_films(run) for run in runs)
+    return f"{runs_table(runs)}\n<h3>Learning</h3>\n{learning}\n{maps}\n{films}"
+
+
+def summarise(folder: Path) -> Summary:
+    """Read a run folder. Raises FileNotFoundError or ValueError naming the file."""
+    from optioncoagent.runs.rows import read_rows
+
+    config = _json(folder / "config.json")
+    command = config.get("command")
+    if not isinstance(command, dict) or "env_id" not in command:
+        raise ValueError(f"{folder / 'config.json'} is damaged, or of another version: it names no environment")
+    columns = read_rows(folder)
+    if not len(columns.get("timesteps", ())):
+        raise ValueError(f"{folder} has no rows yet")
+    last = {name: float(values[-1]) for name, values in columns.items()}
+    evaluation = _json(folder / "evaluation.json") if (folder / "evaluation.json").exists() else None
+    return Summary(folder, config, {**command, **command.get("settings", {})}, last, evaluation)
+
+
+def differing(runs: Sequence[Summary]) -> list[str]:
+    """The settings that are not the same in all runs."""
+    names = dict.fromkeys(name for run in runs for name in run.settings if name not in NOT_A_SETTING)
+    return [name for name in names if len({json.dumps(run.settings.get(name)) for run in runs}) > 1]
+
+
+def first_of_each(runs: Sequence[Summary]) -> list[Summary]:
+    """The first run of each setting."""
+    names = differing(runs)
+    firsts: dict[str, Summary] = {}
+    for run in runs:
+        firsts.setdefault(json.dumps([run.settings.get(name) for name in names]), run)
+    return list(firsts.values())
+
+
+def runs_table(runs: Sequence[Summary]) -> str:
+    """A row for each run: where it is, what sets it apart, how far it came, what its final evaluation was."""
+    names = differing(runs)
+    numbers = ("seed", "steps", "return, last 100", "return, final evaluation", "its episode length")
+    head = "".join(f"<th>{escape(name)}</th>" for name in ("folder", *names))
+    lines = ["<tr>" + head + "".join(f'<th class="number">{name}</th>' for name in numbers) + "</tr>"]
+    for run in runs:
+        words = [str(run.folder), *(_plain(run.settings.get(name)) for name in names)]
+        figures = [str(run.settings.get("seed", "")), f"{run.last['timesteps']:,.0f}", f"{run.last['return_mean']:.3f}", *_evaluation(run)]
+        cells = "".join(f"<td>{escape(word)}</td>" for word in words) + "".join(f'<td class="number">{figure}</td>' for figure in figures)
+        lines.append(f"<tr>{cells}</tr>")
+    note = "Returns are means: over the last 100 episodes of training, and over the final evaluation, with standard error and (episodes)."
+    return f'<div class="wide"><table>{"".join(lines)}</table></div>\n<p class="note">{note}</p>'
+
+
+def _evaluation(run: Summary) -> list[str]:
+    if run.evaluation is None:
+        return ["not finished", ""]
+    returns, lengths = (np.asarray(run.evaluation[name], dtype=np.float64) for name in ("returns", "lengths"))
+    error = returns.std(ddof=1) / np.sqrt(returns.size) if returns.size > 1 else np.nan
+    return [f"{returns.mean():.3f} ± {error:.3f} ({returns.size})", f"{lengths.mean():.1f}"]
+
+
+def _maps(run: Summary, runs: Sequence[Summary], level: int) -> str:
+    from optioncoagent.agents import OptionCritic
+    from optioncoagent.maps import option_maps
+
+    setting = ", ".join(f"{name} = {_plain(run.settings.get(name))}" for name in differing(runs))
+    heading = f"<h3>Options{escape(f' with {setting}' if setting else '')}, seed {run.settings.get('seed')}</h3>"
+    try:
+        return f"{heading}\n{_picture(option_maps(OptionCritic.load(run.folder), level), 'maps of options')}"
+    except ValueError as error:
+        return f'{heading}\n<p class="note">No maps: {escape(str(error))}.</p>'
+
+
+def _films(run: Summary) -> str:
+    parts = []
+    for path in sorted(run.folder.iterdir()):
+        if path.suffix in FILMS:
+            source = _data_uri(path.read_bytes(), FILMS[path.suffix])
+            shown = f'<video controls src="{source}"></video>' if path.suffix == ".mp4" else f'<img src="{source}" alt="film of episodes">'
+            parts.append(f"<h3>Film {escape(str(path))}</h3>\n{shown}")
+    return "\n".join(parts)
+
+
+def _configuration(run: Summary) -> str:
+    text = escape(json.dumps(run.config, indent=2))
+    return f"<details><summary>{escape(str(run.folder / 'config.json'))}</summary><pre>{text}</pre></details>\n"
+
+
+def _picture(figure: Any, description: str) -> str:
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=120)
+    return f'<img src="{_data_uri(file.getvalue(), "image/png")}" alt="{escape(description)}">'
+
+
+def _data_uri(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _plain(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged: it holds no JSON object")
+    return content

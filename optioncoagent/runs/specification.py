@@ -1,0 +1,232 @@
+"""What a sweep runs, as data in TOML: tasks, settings and seeds.
+
+    tasks = ["MiniGrid-Empty-5x5-v0", "MiniGrid-DoorKey-5x5-v0"]
+    seeds = 5                          # 0 … 4, or a list of them
+    threshold = 0.9                    # optional: frames and seconds until the mean return is there; or {task: number}
+    total_timesteps = 200_000          # any flag of `optioncoagent train`, with underscores: for all settings …
+
+    [settings.flat]                    # … and for one of them
+    num_options = 1
+
+    [settings.options]
+    num_options = 4
+    gradient_form = "advantage"
+    env_kwargs = { view = "full" }
+
+Without settings there is one, "default".
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+KEYS = ("tasks", "seeds", "threshold", "settings")
+SET_BY_THE_SWEEP = {"env_id": "tasks", "seed": "seeds", "seeds": "seeds", "run_dir": "", "resume": "", "profile": ""}
+FLAG_PREFIXES = ("settings",)  # records whose fields are flags of their own
+
+Flags = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a sweep."""
+
+    task: str
+    setting: str
+    seed: int
+    flags: Flags
+    total_timesteps: int
+
+    @property
+    def name(self) -> str:
+        """Of its folder in the sweep's."""
+        return f"{file_name(self.task)}/{self.setting}/{self.seed}"
+
+    @property
+    def arguments(self) -> list[str]:
+        """Of `optioncoagent train`, without the folder."""
+        return [self.task, "--seed", str(self.seed), *to_arguments(self.flags)]
+
+
+@dataclass(frozen=True)
+class Specification:
+    """A checked specification: settings is {name: flags of train}, total_timesteps {name: what they come to}, thresholds {task: return}."""
+
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    settings: dict[str, Flags]
+    total_timesteps: dict[str, int]
+    thresholds: dict[str, float]
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Seed by seed, so that a sweep that is stopped early has something of everything."""
+        return [
+            Trial(task, name, seed, flags, self.total_timesteps[name])
+            for seed in self.seeds
+            for task in self.tasks
+            for name, flags in self.settings.items()
+        ]
+
+
+def read_specification(path: Path, train: type) -> Specification:
+    """Read and check a specification; train: the record that the command line makes of the flags of `optioncoagent train`.
+
+    Raises ValueError that names the file, the key and, where there is one, the nearest right one; nothing is started for it.
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return check(content, train)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def check(content: Mapping[str, Any], train: type) -> Specification:
+    """The specification that TOML's content is; see `read_specification`."""
+    flags = flag_names(train)
+    for key in content:
+        _known(key, [*KEYS, *flags], "the specification has")
+    tasks, seeds = _tasks(content), _seeds(content)
+    shared = {key: value for key, value in content.items() if key not in KEYS}
+    settings = content.get("settings", {"default": {}})
+    if not (isinstance(settings, dict) and settings and all(isinstance(own, dict) for own in settings.values())):
+        raise ValueError("settings: give tables [settings.NAME], or none for train's defaults")
+    for name, own in settings.items():
+        if not re.fullmatch(r"[\w.+-]*\w[\w.+-]*", name):
+            raise ValueError(f"settings.{name!r}: it names a folder, so use letters, digits and . _ + - only")
+        for key in own:
+            _known(key, flags, f"settings.{name} has")
+    thresholds = _thresholds(content.get("threshold"), tasks)
+    merged = {name: {**shared, **own} for name, own in settings.items()}
+    total_timesteps, made_with = {}, []
+    for name, chosen in merged.items():
+        for key, value in chosen.items():
+            where = f"settings.{name}.{key}" if key in settings[name] else key
+            _parse(train, [tasks[0], *to_arguments({key: value})], f"{where} = {value!r}: train's --{_dashed(key)} takes no such value")
+        command = _parse(train, [tasks[0], *to_arguments(chosen)], f"settings.{name}: train does not take these together")
+        try:
+            command.check()
+        except ValueError as error:
+            raise ValueError(f"settings.{name}: {error}") from error
+        total_timesteps[name] = command.total_timesteps
+        made_with.append(chosen.get("env_kwargs", {}))
+    for task in tasks:
+        for i, env_kwargs in enumerate(made_with):
+            if env_kwargs not in made_with[:i]:
+                _check_task(task, env_kwargs)
+    return Specification(tasks, seeds, merged, total_timesteps, thresholds)
+
+
+def flag_names(train: type) -> list[str]:
+    """The flags of train that a specification may set, with underscores."""
+    names = []
+    for field in fields(train):
+        if field.name in FLAG_PREFIXES and is_dataclass(field.default):
+            names += [inner.name for inner in fields(field.default)]
+        else:
+            names.append(field.name)
+    return [name for name in names if name not in SET_BY_THE_SWEEP]
+
+
+def to_arguments(flags: Mapping[str, Any]) -> list[str]:
+    """As on the command line: booleans as --flag or --no-flag, lists as several values, tables as KEY=VALUE."""
+    arguments = []
+    for name, value in flags.items():
+        flag = _dashed(name)
+        if isinstance(value, bool):
+            arguments.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            values = value if isinstance(value, list) else _words(value) if isinstance(value, dict) else [value]
+            arguments += [f"--{flag}", *map(str, values)]
+    return arguments
+
+
+def file_name(task: str) -> str:
+    """An environment id as the name of a folder."""
+    return re.sub(r"[/:\\]", "-", task)
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _words(table: Mapping[str, Any]) -> list[str]:
+    return [f"{key}={json.dumps(value)}" for key, value in table.items()]
+
+
+def _known(key: str, names: Iterable[str], who: str) -> None:
+    names = list(names)
+    if key in names:
+        return
+    if key in SET_BY_THE_SWEEP:
+        instead = SET_BY_THE_SWEEP[key]
+        raise ValueError(f"{who} the key {key!r}, which the sweep sets itself" + (f": use {instead!r}" if instead else ""))
+    near = difflib.get_close_matches(key.replace("-", "_"), names, 1, cutoff=0.5)
+    raise ValueError(f"{who} the unknown key {key!r}: " + (f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"))
+
+
+def _tasks(content: Mapping[str, Any]) -> tuple[str, ...]:
+    tasks = content.get("tasks")
+    if not (isinstance(tasks, list) and tasks and all(isinstance(task, str) for task in tasks)):
+        raise ValueError(f"tasks = {tasks!r}: give a list of environment ids")
+    _distinct("tasks", [file_name(task) for task in tasks])
+    return tuple(tasks)
+
+
+def _seeds(content: Mapping[str, Any]) -> tuple[int, ...]:
+    seeds = content.get("seeds", 1)
+    chosen = list(range(seeds)) if _is_integer(seeds) else seeds
+    if not (isinstance(chosen, list) and chosen and all(_is_integer(seed) and seed >= 0 for seed in chosen)):
+        raise ValueError(f"seeds = {seeds!r}: give how many, or a list of numbers of at least 0")
+    _distinct("seeds", chosen)
+    return tuple(chosen)
+
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _distinct(what: str, values: list[Any]) -> None:
+    twice = [value for i, value in enumerate(values) if value in values[:i]]
+    if twice:
+        raise ValueError(f"{what}: {twice[0]!r} is there twice")
+
+
+def _thresholds(threshold: Any, tasks: tuple[str, ...]) -> dict[str, float]:
+    chosen = threshold if isinstance(threshold, dict) else {} if threshold is None else dict.fromkeys(tasks, threshold)
+    for task, value in chosen.items():
+        _known(task, tasks, "threshold has")
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            raise ValueError(f"threshold = {value!r}: give a return, or a table with one for each task")
+    return {task: float(value) for task, value in chosen.items()}
+
+
+def _parse(train: type, arguments: list[str], refusal: str) -> Any:
+    import tyro
+
+    try:
+        return tyro.cli(train, args=arguments, console_outputs=False)
+    except SystemExit as error:
+        raise ValueError(f"{refusal} (see optioncoagent train --help)") from error
+
+
+def _check_task(task: str, env_kwargs: Mapping[str, Any]) -> None:
+    """Make the environment once. ValueError, with the nearest id that there is, if that fails or nothing can be trained on it."""
+    import gymnasium as gym
+
+    from optioncoagent.agents.environments import Interface, make_vector_env
+
+    try:
+        env = make_vector_env(task, 1, 0, env_kwargs)
+        Interface.of(env, task, env_kwargs)
+        env.close()
+    except (ValueError, TypeError, ImportError, gym.error.Error) as error:
+        near = [] if task in gym.registry else difflib.get_close_matches(task, gym.registry, 1)
+        raise ValueError(f"tasks: {task!r} cannot be trained on ({error})" + (f"; did you mean {near[0]!r}?" if near else "")) from error

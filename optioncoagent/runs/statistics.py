@@ -1,0 +1,86 @@
+"""What rows of runs come to over seeds: pure functions, with scipy's trimmed mean and bootstrap.
+
+The interquartile mean and its stratified bootstrap interval are those of Agarwal et al., "Deep Reinforcement Learning at the Edge of the
+Statistical Precipice" (NeurIPS 2021): runs are resampled within each task, never between tasks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+FloatArray = NDArray[np.float64]
+Columns = Mapping[str, FloatArray]  # {column of metrics.csv: one number for each update}
+
+TRIM = 0.25  # cut off at each end by the interquartile mean
+RESAMPLES = 2_000
+EPISODES = 100  # a mean return over fewer does not count as having reached a threshold
+
+
+class Interval(NamedTuple):
+    """An estimate and the ends of its interval."""
+
+    iqm: Any
+    low: Any
+    high: Any
+
+
+def iqm(values: Any, axis: int = 0) -> Any:
+    """Interquartile mean: of the middle half; of fewer than four values the mean of all."""
+    return stats.trim_mean(values, TRIM, axis=axis)
+
+
+def interval(strata: Sequence[Any], confidence: float = 0.95, seed: int = 0) -> Interval:
+    """Interquartile mean over all values, and its bootstrap interval (percentiles), each stratum resampled by itself.
+
+    strata: one array for each task, of one final number for each seed, (seeds,), or of one curve for each seed, (seeds, points); the
+    answer is a number or (points,). The ends are NaN where a stratum has one seed: one run does not say how much runs differ.
+    """
+    samples = [np.asarray(sample, dtype=np.float64) for sample in strata]
+
+    def pooled(*parts: FloatArray, axis: int) -> Any:
+        return iqm(np.concatenate(parts, axis=axis), axis=axis)
+
+    centre = pooled(*samples, axis=0)
+    if min(len(sample) for sample in samples) < 2:
+        return Interval(centre, np.full_like(centre, np.nan)[()], np.full_like(centre, np.nan)[()])
+    found = stats.bootstrap(
+        samples,
+        pooled,
+        n_resamples=RESAMPLES,
+        confidence_level=confidence,
+        method="percentile",
+        axis=0,
+        vectorized=True,
+        random_state=np.random.default_rng(seed),
+    ).confidence_interval
+    return Interval(centre, found.low, found.high)
+
+
+class Reached(NamedTuple):
+    """When a run reached a threshold; infinite if it did not."""
+
+    frames: float
+    seconds: float
+
+
+def time_to_threshold(run: Columns, threshold: float, episodes: int = EPISODES) -> Reached:
+    """The first update at which the mean return over the last episodes (metrics.csv takes 100) is at least the threshold.
+
+    frames are timesteps; seconds those of all updates so far, which a run that was stopped in between has spent as well. episodes: how
+    many must have ended before a mean counts.
+    """
+    passed = (run["return_mean"] >= threshold) & (run["episodes"] >= episodes)
+    if not passed.any():
+        return Reached(np.inf, np.inf)
+    update = int(np.argmax(passed))
+    return Reached(float(run["timesteps"][update]), seconds(run, update + 1))
+
+
+def seconds(run: Columns, updates: int | None = None) -> float:
+    """Seconds spent in the first updates, all by default: the sum of the columns that hold times."""
+    return float(sum(values[:updates].sum() for name, values in run.items() if name.startswith("seconds")))

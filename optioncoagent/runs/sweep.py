@@ -1,0 +1,143 @@
+"""A sweep: the trials of a specification, each an ordinary run folder, spread over cores or machines and gathered into one table.
+
+A sweep knows its runs by their command and their files only, and keeps no state but those: the same sweep again runs what is missing.
+
+    FOLDER/sweep.json                    what every setting means
+    FOLDER/TASK/SETTING/SEED             run folders, and beside each SEED.log, what the trial printed
+    FOLDER/trials.csv, results.csv       a row for each trial; the table
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from optioncoagent.runs import table
+from optioncoagent.runs.specification import Specification
+from optioncoagent.runs.trial import COMMAND, Job
+from optioncoagent.runs.workers import Backend, Submit, start_workers
+
+PAUSE = 5.0  # seconds before a trial's second try, twice that before its third: what was lost may still be letting go of its folder
+LOOK = 1.0  # seconds between two looks at how far the trials are
+
+
+def run_sweep(
+    specification: Specification,
+    folder: Path,
+    workers: int | None = None,
+    backend: Backend = "auto",
+    address: str | None = None,
+    retries: int = 2,
+    progress_bar: bool = True,
+    command: Sequence[str] = COMMAND,
+) -> dict[str, str]:
+    """Run what is missing in the folder; {name of a trial that failed: what it said last}.
+
+    workers, backend, address: see `start_workers`; by default as many workers as cores. A trial that fails is tried again, from its
+    checkpoint, up to `retries` times. Ctrl-C (KeyboardInterrupt) ends all trials, which keep what they have.
+    Raises FileExistsError if the folder holds trials of other settings.
+    """
+    folder = folder.resolve()
+    _describe(specification, folder)
+    jobs = {
+        trial.name: Job(folder / trial.name, tuple(trial.arguments), Path.cwd(), tuple(command))
+        for trial in specification.trials
+        if not (folder / trial.name / table.FINISHED).exists()
+    }
+    if not jobs:
+        return {}
+    with start_workers(workers or os.cpu_count() or 1, backend, address) as submit, _Bar(specification, folder, progress_bar) as bar:
+        return _run_all(jobs, submit, retries, bar)
+
+
+def gather(specification: Specification, folder: Path) -> str:
+    """Write trials.csv and results.csv of what has finished; the table as text."""
+    trials = table.trial_rows(specification, folder)
+    rows = table.summarise(specification, trials)
+    table.write_csv(folder / "trials.csv", trials)
+    table.write_csv(folder / "results.csv", rows)
+    return table.to_text(rows)
+
+
+def _run_all(jobs: Mapping[str, Job], submit: Submit, retries: int, look: Callable[[int], None]) -> dict[str, str]:
+    running: dict[Future[str], tuple[str, int]] = {submit(job): (name, 0) for name, job in jobs.items()}
+    failed: dict[str, str] = {}
+    while running:
+        done, _ = wait(running, LOOK, FIRST_COMPLETED)
+        for future in done:
+            name, tries = running.pop(future)
+            reason = _outcome(future)
+            if reason and tries < retries:
+                running[submit(replace(jobs[name], pause=PAUSE * (tries + 1)))] = name, tries + 1
+            elif reason:
+                failed[name] = reason
+        look(len(failed))
+    return failed
+
+
+def _outcome(future: Future[str]) -> str:
+    """Empty if the trial has finished, else why not: its own words, or those of the worker that was lost."""
+    error = future.exception()
+    return future.result() if error is None else f"{type(error).__name__}: {error}"
+
+
+def _describe(specification: Specification, folder: Path) -> None:
+    """Write sweep.json, or check that it describes the same settings; new ones are added."""
+    path = folder / "sweep.json"
+    content = json.loads(path.read_text()) if path.exists() else {"settings": {}}
+    now = json.loads(json.dumps(specification.settings, default=str))
+    for name, flags in now.items():
+        was = content["settings"].get(name, flags)
+        if was != flags:
+            keys = sorted(key for key in {*was, *flags} if was.get(key) != flags.get(key))
+            raise FileExistsError(f"{folder} holds trials of setting {name!r} with other {', '.join(keys)}: choose another name or folder")
+    content["settings"] |= now
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(partial, path)
+
+
+class _Bar:
+    """A progress bar of environment steps over all trials; called, with the number of failed trials, after every look."""
+
+    def __init__(self, specification: Specification, folder: Path, shown: bool):
+        self.left = {folder / trial.name: trial.total_timesteps for trial in specification.trials}
+        self.num_trials, self.finished = len(self.left), 0
+        self.bar = tqdm(total=sum(self.left.values()), unit="step", unit_scale=True, disable=not shown)
+
+    def __call__(self, num_failed: int) -> None:
+        over = [path for path in self.left if (path / table.FINISHED).exists()]
+        self.finished += sum(self.left.pop(path) for path in over)
+        steps = self.finished + sum(min(last_timestep(path), total) for path, total in self.left.items())
+        counts: dict[str, Any] = {"trials": f"{self.num_trials - len(self.left)}/{self.num_trials}"}
+        self.bar.set_postfix(counts | ({"failed": num_failed} if num_failed else {}), refresh=False)
+        self.bar.n = steps
+        self.bar.refresh()
+
+    def __enter__(self) -> _Bar:
+        self(0)
+        self.bar.initial = self.bar.n  # what was there before says nothing of the speed
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+
+def last_timestep(run_folder: Path) -> int:
+    """How far a run is, from the last whole line of its metrics.csv; 0 if it has none."""
+    try:
+        with (run_folder / "metrics.csv").open("rb") as file:
+            column = file.readline().rstrip().split(b",").index(b"timesteps")
+            file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - 100_000))
+            lines = file.read().rpartition(b"\n")[0].splitlines()
+            return int(float(lines[-1].split(b",")[column]))
+    except (OSError, ValueError, IndexError):
+        return 0

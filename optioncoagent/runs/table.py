@@ -1,0 +1,115 @@
+"""What a sweep came to: a row for each trial, and a table of tasks and settings over seeds."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from optioncoagent.runs import statistics
+from optioncoagent.runs.rows import read_rows
+from optioncoagent.runs.specification import Specification
+from optioncoagent.runs.trial import FINISHED
+
+Row = dict[str, Any]
+ALL_TASKS = "all tasks"
+
+
+def trial_rows(specification: Specification, folder: Path) -> list[Row]:
+    """One row for each trial: task, setting, seed, finished, final_return (mean of the final evaluation), timesteps, seconds, and, for
+    tasks with a threshold, frames_to_threshold and seconds_to_threshold (infinite if it was not reached). A trial that has not finished
+    has no numbers."""
+    rows = []
+    for trial in specification.trials:
+        run_folder = folder / trial.name
+        row: Row = {"task": trial.task, "setting": trial.setting, "seed": trial.seed, "finished": (run_folder / FINISHED).exists()}
+        if row["finished"]:
+            run = read_rows(run_folder)
+            row["final_return"] = float(np.mean(json.loads((run_folder / FINISHED).read_text())["returns"]))
+            row["timesteps"] = float(run["timesteps"][-1])
+            row["seconds"] = statistics.seconds(run)
+            if trial.task in specification.thresholds:
+                reached = statistics.time_to_threshold(run, specification.thresholds[trial.task])
+                row["frames_to_threshold"], row["seconds_to_threshold"] = reached
+        rows.append(row)
+    return rows
+
+
+def summarise(specification: Specification, trials: Sequence[Row]) -> list[Row]:
+    """The table: for each task and setting, and for each setting over all tasks, the interquartile mean of the final returns with the
+    ends of its 95 % bootstrap interval, stratified by task; seeds finished and not; and the medians of the times to the threshold, in
+    which a trial that did not reach it counts as infinite."""
+    groups: list[tuple[str, tuple[str, ...], str]] = [
+        (task, (task,), name) for task in specification.tasks for name in specification.settings
+    ]
+    if len(specification.tasks) > 1:
+        groups += [(ALL_TASKS, specification.tasks, name) for name in specification.settings]
+    return [_summary(label, [_of(trials, task, name) for task in tasks], name) for label, tasks, name in groups]
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
+    """All rows or none; columns in the order in which they first appear."""
+    partial = path.with_name(f".{path.name}.partial")
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    with partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(partial, path)
+
+
+def to_text(table: Sequence[Row]) -> str:
+    """The table as it is printed."""
+    lines = [["task", "setting", "seeds", "final return (IQM, 95 %)"]]
+    timed = any("reached" in row for row in table)
+    if timed:
+        lines[0] += ["reached", "frames to threshold", "seconds"]
+    for row in table:
+        seeds = f"{row['seeds']}" + (f" ({row['unfinished']} missing)" if row["unfinished"] else "")
+        line = [row["task"], row["setting"], seeds, _with_interval(row)]
+        if timed:
+            line += [row.get("reached", ""), *(_time(row.get(name)) for name in ("frames_to_threshold", "seconds_to_threshold"))]
+        lines.append(line)
+    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def _of(trials: Sequence[Row], task: str, setting: str) -> list[Row]:
+    return [row for row in trials if (row["task"], row["setting"]) == (task, setting)]
+
+
+def _summary(label: str, by_task: list[list[Row]], setting: str) -> Row:
+    rows = [row for part in by_task for row in part]
+    finished = [row for row in rows if row["finished"]]
+    row: Row = {"task": label, "setting": setting, "seeds": len(finished), "unfinished": len(rows) - len(finished)}
+    strata = [[trial["final_return"] for trial in part if trial["finished"]] for part in by_task]
+    whole = statistics.interval(strata) if all(strata) else statistics.Interval(math.nan, math.nan, math.nan)
+    row |= {f"final_return_{name}": float(value) for name, value in whole._asdict().items()}
+    timed = [trial for trial in finished if "frames_to_threshold" in trial]
+    if timed:
+        row["reached"] = f"{sum(math.isfinite(trial['frames_to_threshold']) for trial in timed)}/{len(timed)}"
+        if len(by_task) == 1:  # frames on different tasks do not add up
+            row |= {name: _median([trial[name] for trial in timed]) for name in ("frames_to_threshold", "seconds_to_threshold")}
+    return row
+
+
+def _median(values: list[float]) -> float:
+    """The upper one of two in the middle, so that infinity has no mean with anything."""
+    return sorted(values)[len(values) // 2]
+
+
+def _with_interval(row: Mapping[str, Any]) -> str:
+    centre, low, high = (row[f"final_return_{name}"] for name in statistics.Interval._fields)
+    if math.isnan(centre):
+        return "-"
+    return f"{centre:.3f}" + ("" if math.isnan(low) else f" [{low:.3f}, {high:.3f}]")
+
+
+def _time(value: float | None) -> str:
+    return "" if value is None else f"{value:,.0f}" if math.isfinite(value) else "not reached"

@@ -1,0 +1,94 @@
+"""One trial of a sweep: the ordinary train command in a process of its own, begun or gone on with as its run folder says."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+COMMAND = ("-m", "optioncoagent.runs.leash")  # of Python's, in whose place tests put a program of their own
+FINISHED = "evaluation.json"  # a run writes it last
+TAIL = 20  # lines of a failed trial's output that are reported
+POLL, PATIENCE = 0.2, 60.0  # seconds: between two looks at a running trial; for it to end by itself, once told to
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker, on whatever machine, needs to run a trial: the folder (its parents are shared by all machines), the arguments of
+    `train` without it, the working folder, the command, how many seconds to wait first."""
+
+    folder: Path
+    arguments: tuple[str, ...]
+    working_folder: Path
+    command: Sequence[str] = COMMAND
+    pause: float = 0.0
+
+    @property
+    def finished(self) -> bool:
+        return (self.folder / FINISHED).exists()
+
+    @property
+    def log(self) -> Path:
+        """The output of all tries, one after the other; beside the folder, which is train's to make."""
+        return self.folder.with_name(f"{self.folder.name}.log")
+
+
+def run_job(job: Job, stopped: Callable[[], bool] = lambda: False) -> str:
+    """Run a trial to its end; empty if it has finished, else what went wrong, with the last lines of its output.
+
+    It ends early, and keeps its checkpoint, when `stopped` says so or an exception (KeyboardInterrupt) comes.
+    """
+    begin_at = time.monotonic() + job.pause
+    while time.monotonic() < begin_at and not stopped():
+        time.sleep(POLL)
+    if job.finished:
+        return ""
+    goes_on = job.folder.exists()
+    arguments = ["--resume", str(job.folder)] if goes_on else [*job.arguments, "--run-dir", str(job.folder)]
+    job.log.parent.mkdir(parents=True, exist_ok=True)
+    with job.log.open("ab") as log:
+        log.write(f"# train {' '.join(arguments)}\n".encode())
+        log.flush()
+        begin = log.tell()
+        with _running([sys.executable, *job.command, "train", *arguments], job.working_folder, log) as process:
+            while process.poll() is None and not stopped():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(POLL)
+    if job.finished:
+        return ""
+    return f"exit status {process.returncode}; the end of {job.log}:\n{_tail(job.log, begin)}"
+
+
+@contextlib.contextmanager
+def _running(command: list[str], folder: Path, log: BinaryIO) -> Iterator[subprocess.Popen[bytes]]:
+    """The process, with its standard input as leash; it is over when the block is.
+
+    In a session of its own, so that the Ctrl-C of a terminal reaches it through the leash only.
+    """
+    environment = {**os.environ, "TQDM_MININTERVAL": "30"}  # its bar is read in a file
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, cwd=folder, env=environment, start_new_session=True)
+    try:
+        yield process
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            process.wait(PATIENCE)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _tail(path: Path, begin: int) -> str:
+    """The last lines written since `begin`, as a terminal would show them."""
+    with path.open("rb") as file:
+        file.seek(begin)
+        text = file.read().decode(errors="replace")
+    lines = [line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n") if line.strip()]
+    return "\n".join(f"    {line}" for line in lines[-TAIL:])

@@ -1,0 +1,153 @@
+"""Maps of options: where the agent is in each state, what is added up in which cell, what is drawn."""
+
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from small import SMALL
+
+import optioncoagent as oc
+from optioncoagent.cli import main
+from optioncoagent.maps import option_maps
+from optioncoagent.maps.drawing import draw
+from optioncoagent.maps.occupancy import CellMaps, cell_maps
+from optioncoagent.maps.plans import NOWHERE, FloorPlan, poses, read_level
+
+
+@pytest.mark.parametrize("env_id", ["MiniGrid-DoorKey-5x5-v0", "MiniGrid-LavaCrossingS9N1-v0", "MiniGrid-RedBlueDoors-6x6-v0"])
+def test_poses_are_those_of_the_environment(env_id):
+    """A random walk in minigrid's own environment and in the enumerated MDP goes through the same cells, facing the same way."""
+    mdp, plan = read_level(env_id, 0.99, seed=3)
+    successor = mdp.transition_matrix.indices.reshape(mdp.num_states, mdp.num_actions)
+    env = gym.make(env_id).unwrapped
+    rng = np.random.default_rng(0)
+    seen = set()
+    for _ in range(20):
+        env.reset(seed=3)
+        state, terminated = 0, False
+        for action in rng.integers(mdp.num_actions, size=100):
+            if terminated:
+                break
+            assert divmod(int(plan.cell[state]), env.width) == (env.agent_pos[1], env.agent_pos[0])
+            assert plan.facing[state] == env.agent_dir
+            seen.add(int(plan.cell[state]))
+            _, _, terminated, _, _ = env.step(action)
+            state = successor[state, action]
+    assert len(seen) > 3 and plan.cell[-1] == NOWHERE and (plan.cell[:-1] >= 0).all()
+    assert not plan.walls.reshape(-1)[plan.cell[:-1]].any() and plan.starts.tolist() == [plan.cell[0]]
+
+
+def test_marks_are_what_lies_there():
+    env = gym.make("MiniGrid-DoorKey-5x5-v0").unwrapped
+    env.reset(seed=0)
+    _, plan = read_level("MiniGrid-DoorKey-5x5-v0", 0.99, seed=0)
+    assert sorted(what for what, _ in plan.marks.values()) == ["door", "goal", "key"]
+    for cell, mark in plan.marks.items():
+        row, column = divmod(cell, 5)
+        thing = env.grid.get(column, row)
+        assert (thing.type, thing.color) == mark
+    assert plan.walls.sum() == sum(thing is not None and thing.type == "wall" for thing in env.grid.grid)
+
+
+def test_a_level_that_moves_its_agent_otherwise_is_refused():
+    """Two states; "left" leads to the second, and so does "forward": its facing is not known."""
+    P = np.zeros((2, 7, 2))
+    P[0, :, 0] = P[1, :, 1] = 1
+    P[0, [0, 2]] = [0, 1]
+    mdp = oc.MDP(P, np.ones((2, 7)), [1, 0], 0.9)
+    with pytest.raises(ValueError, match="ways of its own"):
+        poses(mdp, (1, 1), 0, 5)
+
+
+def test_levels_without_a_plan_are_refused():
+    with pytest.raises(ValueError, match="CartPole-v1 has no floor plan"):
+        read_level("CartPole-v1", 0.99)
+    with pytest.raises(ValueError, match="names the module no_such_module"):
+        read_level("no_such_module:Env-v0", 0.99)
+    assert "no_such_module" not in sys.modules
+
+
+def corridor():
+    """Three cells in a row, the goal on the right; up and down do nothing. Two options: 0 goes right, 1 goes left."""
+    P = np.zeros((4, 4, 4))
+    for s in range(3):
+        P[s, :2, s] = 1
+        P[s, 2, max(s - 1, 0)] = 1
+        P[s, 3, s + 1] = 1
+    P[3, :, 3] = 1
+    mdp = oc.MDP(P, np.zeros((4, 4)), [1, 0, 0, 0], 0.5, np.arange(4) == 3)
+    plan = FloorPlan(np.zeros((1, 3), bool), {}, np.array([0]), np.array([0, 1, 2, NOWHERE]), None, ("up", "down", "left", "right"))
+    never = -np.inf
+    params = {"termination": np.zeros((4, 2, 2)), "option": np.zeros((4, 2)), "action": np.full((4, 2, 4), never)}
+    params["action"][:, 0, 3] = params["action"][:, 1, 2] = 0
+    return mdp, plan, params
+
+
+def test_occupancies_by_hand():
+    """Option 0 is always chosen and never ends: the cells have weights 1, 1/2, 1/4, and one choice is made in 7/4 steps."""
+    mdp, plan, params = corridor()
+    params["option"][:, 1] = -np.inf
+    params["termination"][:, :, oc.TERMINATE] = -np.inf
+    maps = cell_maps(mdp, params, plan)
+    assert maps.time[:, 0] == pytest.approx(np.array([[4, 2, 1], [0, 0, 0]]) / 7)
+    assert maps.chosen[0] == pytest.approx([1, 0, 0]) and maps.chosen[1].sum() == 0
+    assert maps.termination[0, 1:] == pytest.approx([0, 0]) and np.isnan(maps.termination[0, 0]) and np.isnan(maps.termination[1]).all()
+    assert maps.arrivals[0] == pytest.approx([0, 2 / 3, 1 / 3])
+    assert maps.length[0] == pytest.approx(7 / 4)
+    assert maps.policy[0, 0, :, 3] == pytest.approx([1, 1, 1]) and np.isnan(maps.policy[1]).all()
+    # it ends at once: every step has a choice
+    params["termination"][:, :] = np.where(np.arange(2) == oc.TERMINATE, 0, -np.inf)
+    maps = cell_maps(mdp, params, plan)
+    assert maps.chosen[0] == pytest.approx(np.array([4, 2, 1]) / 7) and maps.length[0] == pytest.approx(1)
+
+
+def test_states_of_one_cell_are_weighted_by_time():
+    """The cells of a corridor taken for one: terminations 0, 1/2 and 1 there have arrivals 0, 1/2, 1/4."""
+    mdp, plan, params = corridor()
+    params["option"][:, 1] = -np.inf
+    params["termination"][0, 0] = [-np.inf, 0]
+    params["termination"][2, 0] = [0, -np.inf]
+    one = FloorPlan(plan.walls, {}, plan.starts, np.array([0, 0, 0, NOWHERE]), np.zeros(4, int), plan.actions)
+    maps = cell_maps(mdp, params, one)
+    assert maps.time.shape == (2, 4, 3) and maps.time[0, 0].tolist() == [1, 0, 0]
+    assert maps.termination[0, 0] == pytest.approx((0.5 * 0.5 + 0.25 * 1) / 0.75)
+    assert maps.chosen[0, 0] == 1
+
+
+def panels(figure):
+    return [axes for axes in figure.axes if axes.images]
+
+
+def test_what_is_drawn():
+    """Arrows point where the most probable action leads, numbers are where something happens, unused options are named, not drawn."""
+    _, plan, _ = corridor()
+    time = np.array([[[0.6, 0.3, 0.1]], [[0.0, 0.0, 0.0]]])
+    policy = np.zeros((2, 1, 3, 4))
+    policy[0, 0, 0, 3] = policy[0, 0, 1, 2] = policy[0, 0, 2, 0] = 1
+    termination = np.array([[np.nan, 0.25, 0.5], [np.nan] * 3])
+    arrivals, chosen = np.array([[0, 0.75, 0.25], [0, 0, 0]]), np.array([[1.0, 0, 0], [0, 0, 0]])
+    figure = draw(CellMaps(policy, time, termination, arrivals, chosen, np.array([2.5, np.nan])), plan, "corridor")
+    does, runs, ends, is_chosen = panels(figure)[:4]
+    steps = [np.subtract(patch._posA_posB[1], patch._posA_posB[0]) for patch in does.patches if hasattr(patch, "_posA_posB")]
+    assert np.sign(np.round(steps, 6)).tolist() == [[1, 0], [-1, 0], [0, -1]]
+    assert [[text.get_text() for text in axes.texts] for axes in (runs, ends, is_chosen)] == [["60", "30", "10"], ["25", "50"], ["100"]]
+    assert does.get_ylabel() == "option 0\n100% of the time\n2.5 steps long"
+    assert "not drawn: option 1" in figure.get_supxlabel() and figure.get_suptitle() == "corridor"
+
+
+@pytest.mark.parametrize("env_id", ["MiniGrid-DoorKey-5x5-v0", "OptionCoagent/FourRooms-v0", "OptionCoagent/Gridworld-v0"])
+def test_the_command_draws_an_agent(env_id, tmp_path, monkeypatch, capsys):
+    oc.OptionCritic(env_id, num_options=2, **SMALL).save(tmp_path / "agent")
+    monkeypatch.setattr(
+        sys, "argv", ["optioncoagent", "maps", str(tmp_path / "agent"), "--level", "4", "--out", str(tmp_path / "maps.png")]
+    )
+    main()
+    assert (tmp_path / "maps.png").read_bytes()[:4] == b"\x89PNG" and "maps.png" in capsys.readouterr().out
+
+
+def test_hierarchies_and_environment_objects_are_refused():
+    with pytest.raises(ValueError, match="one level of options"):
+        option_maps(oc.OptionCritic("MiniGrid-Empty-5x5-v0", (2, 2), **SMALL))
+    with pytest.raises(ValueError, match="environment object"):
+        option_maps(oc.OptionCritic(gym.make("CartPole-v1")))

@@ -1,0 +1,61 @@
+"""What rows of runs come to over seeds."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from optioncoagent.runs import statistics
+
+
+def run(timesteps, returns, episodes=None, seconds=1.0):
+    timesteps = np.array(timesteps, float)
+    episodes = np.full(timesteps.size, 100.0) if episodes is None else np.array(episodes, float)
+    times = {"seconds_acting": np.full(timesteps.size, seconds), "seconds_learning": np.full(timesteps.size, seconds)}
+    return {"timesteps": timesteps, "return_mean": np.array(returns, float), "episodes": episodes, **times}
+
+
+def test_the_interquartile_mean_is_that_of_the_middle_half():
+    assert statistics.iqm([100.0, 1.0, 2.0, 3.0, 4.0, -50.0, 2.0, 3.0]) == np.mean([2, 2, 3, 3])
+    assert statistics.iqm([1.0, 2.0, 9.0]) == 4.0
+
+
+def test_two_seeds_have_three_resamples():
+    """Of seeds 0 and 1 the resamples' means are 0, 1/2, 1 with probability 1/4, 1/2, 1/4: at 40 % the ends are 1/2, at 95 % 0 and 1."""
+    assert statistics.interval([[0.0, 1.0]], confidence=0.4) == (0.5, 0.5, 0.5)
+    assert statistics.interval([[0.0, 1.0]]) == (0.5, 0.0, 1.0)
+
+
+def test_every_task_is_resampled_by_itself():
+    """Two tasks whose seeds agree leave nothing to chance, however far apart the tasks are."""
+    assert statistics.interval([[0.0, 0.0, 0.0, 0.0], [8.0, 8.0, 8.0, 8.0]]) == (4.0, 4.0, 4.0)
+    pooled = statistics.interval([[0.0, 0.0, 0.0, 0.0, 8.0, 8.0, 8.0, 8.0]])
+    assert pooled.low < 4.0 < pooled.high
+
+
+def test_the_interval_is_that_of_all_resamples():
+    """For four seeds all 4^4 resamples can be written down."""
+    values = np.array([0.1, 0.35, 0.4, 1.0])
+    means = [statistics.iqm(np.array(resample)) for resample in itertools.product(values, repeat=4)]
+    found = statistics.interval([values], confidence=0.8)
+    assert found.iqm == pytest.approx(0.375)
+    assert (found.low, found.high) == pytest.approx(np.quantile(means, [0.1, 0.9]), abs=0.03)
+
+
+def test_an_interval_of_curves_is_one_of_every_point():
+    curves = np.random.default_rng(0).normal(size=(5, 3))
+    band = statistics.interval([curves])
+    for point in range(3):
+        assert band.iqm[point] == statistics.iqm(curves[:, point])
+        assert band.low[point] < band.iqm[point] < band.high[point]
+    one = statistics.interval([curves[:1]])
+    assert np.array_equal(one.iqm, curves[0]) and np.isnan(one.low).all() and np.isnan(one.high).all()
+    assert np.isnan(statistics.interval([[1.0], [2.0, 3.0]]).low)
+
+
+def test_a_threshold_is_reached_once_a_hundred_episodes_say_so():
+    columns = run([10, 20, 30, 40], [0.95, 0.5, 0.9, 0.3], episodes=[3, 99, 100, 150], seconds=0.25)
+    assert statistics.time_to_threshold(columns, 0.9) == (30.0, 1.5)
+    assert statistics.time_to_threshold(columns, 0.9, episodes=1) == (10.0, 0.5)
+    assert statistics.time_to_threshold(columns, 0.91) == (np.inf, np.inf)
+    assert statistics.seconds(columns) == 2.0

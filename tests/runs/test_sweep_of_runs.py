@@ -1,0 +1,242 @@
+"""Sweeps: what is refused before anything starts, what is run, tried again, left for later and gathered."""
+
+import csv
+import functools
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import stand_in
+
+from optioncoagent.cli import Train, main
+from optioncoagent.runs import specification, sweep, workers
+
+TASK = "CartPole-v1"
+CONTENT = {"tasks": [TASK], "seeds": 3, "threshold": 0.3, "total_timesteps": 384, "settings": {"a": {"num_options": 2}, "b": {}}}
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch):
+    monkeypatch.setattr(sweep, "PAUSE", 0.0)
+    monkeypatch.setattr(sweep, "LOOK", 0.05)
+
+
+def spec(**changes):
+    return specification.check({**CONTENT, **changes}, Train)
+
+
+def run(chosen, folder, **settings):
+    settings = {"workers": 2, "backend": "pool", "progress_bar": False, "command": stand_in.command(), **settings}
+    return sweep.run_sweep(chosen, folder, **settings)
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def untimed(path):
+    return [{k: v for k, v in row.items() if not k.startswith("seconds")} for row in rows(path)]
+
+
+def command_line(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["optioncoagent", *map(str, arguments)])
+    main()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"total_timestep": 100}, "unknown key 'total_timestep': did you mean 'total_timesteps'"),
+        ({"settings": {"a": {"num-option": 3}}}, "settings.a has the unknown key 'num-option': did you mean 'num_options'"),
+        ({"settings": {"a": {"seed": 3}}}, "settings.a has the key 'seed', which the sweep sets itself: use 'seeds'"),
+        ({"run_dir": "x"}, "'run_dir', which the sweep sets itself"),
+        ({"settings": {"a": {"gradient_form": "advantages"}}}, "settings.a.gradient_form = 'advantages'"),
+        ({"learning_rate": "fast"}, "learning_rate = 'fast': train's --learning-rate"),
+        ({"settings": {"a": {"num_envs": 0}}}, "settings.a: num_envs=0: it must be an integer of at least 1"),
+        ({"total_timesteps": 0}, "total_timesteps=0: it must be at least 1"),
+        ({"settings": {"a/b": {}}}, "it names a folder"),
+        ({"settings": {"..": {}}}, "it names a folder"),
+        ({"settings": {"a": 3}}, "give tables"),
+        ({"tasks": []}, "tasks = \\[\\]"),
+        ({"tasks": "CartPole-v1"}, "give a list"),
+        ({"tasks": [TASK, TASK]}, "'CartPole-v1' is there twice"),
+        ({"tasks": [TASK, "MiniGrid-DoorKey-5x5-v7"]}, "'MiniGrid-DoorKey-5x5-v7' cannot be trained on"),
+        ({"tasks": ["CartPol-v1"]}, "did you mean 'CartPole-v1'"),
+        ({"tasks": ["MountainCarContinuous-v0"]}, "only Discrete actions"),
+        ({"seeds": 0}, "seeds = 0"),
+        ({"seeds": [0, -1]}, "at least 0"),
+        ({"seeds": [1, 1]}, "seeds: 1 is there twice"),
+        ({"seeds": True}, "seeds = True"),
+        ({"threshold": {"CartPole-v0": 1.0}}, "threshold has the unknown key 'CartPole-v0': did you mean 'CartPole-v1'"),
+        ({"threshold": "high"}, "threshold = 'high'"),
+    ],
+)
+def test_a_wrong_specification_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        spec(**change)
+
+
+def test_flags_are_those_of_the_command_line():
+    chosen = spec(normalize_advantages=False, hidden_sizes=[8, 8], seeds=[4], settings={"a": {"num_options": [2, 3], "hidden_sizes": [16]}})
+    assert [trial.name for trial in chosen.trials] == ["CartPole-v1/a/4"]
+    assert chosen.trials[0].arguments == (
+        "CartPole-v1 --seed 4 --total-timesteps 384 --no-normalize-advantages --hidden-sizes 16 --num-options 2 3".split()
+    )
+    assert chosen.thresholds == {TASK: 0.3} and spec(threshold={TASK: 2}).thresholds == {TASK: 2.0}
+    names = specification.flag_names(Train)
+    assert {"num_options", "learning_rate", "eval_episodes"} <= {*names} and not {"env_id", "seed", "run_dir", "settings"} & {*names}
+
+
+def test_environments_are_made_with_what_a_setting_says():
+    chosen = spec(tasks=["OptionCoagent/FourRooms-v0"], settings={"code": {"env_kwargs": {"dynamics": "code"}}, "text": {}})
+    assert chosen.trials[0].arguments[-2:] == ["--env-kwargs", 'dynamics="code"'] and "--env-kwargs" not in chosen.trials[1].arguments
+    with pytest.raises(ValueError, match="cannot be trained on .*dynamics='none'"):
+        spec(tasks=["OptionCoagent/FourRooms-v0"], settings={"none": {"env_kwargs": {"dynamics": "none"}}})
+
+
+def test_every_trial_is_a_run_and_the_table_says_what_they_came_to(tmp_path):
+    chosen = spec()
+    assert run(chosen, tmp_path) == {}
+    text = sweep.gather(chosen, tmp_path)
+    trials, table = rows(tmp_path / "trials.csv"), rows(tmp_path / "results.csv")
+    assert [(row["setting"], row["seed"]) for row in trials] == [(name, str(seed)) for seed in range(3) for name in "ab"]
+    assert {row["timesteps"] for row in trials} == {"384.0"}
+    # return (update + seed) / 10 and 50 (update + 1) episodes: 0.3 after updates 3, 2 and, once 100 episodes are over, 1
+    assert [row["frames_to_threshold"] for row in trials[::2]] == ["256.0", "192.0", "128.0"]
+    # final returns (seed / 10 + 1) / 2
+    assert [float(row["final_return_iqm"]) for row in table] == pytest.approx([0.55, 0.55])
+    assert [float(table[0][f"final_return_{end}"]) for end in ("low", "high")] == pytest.approx([0.5, 0.6], abs=0.02)
+    assert (table[0]["reached"], table[0]["frames_to_threshold"], table[0]["unfinished"]) == ("3/3", "192.0", "0")
+    assert "0.550 [0.5" in text and text.count("\n") == 2
+
+
+def test_a_threshold_that_some_do_not_reach_is_shown_so(tmp_path):
+    chosen = spec(threshold=0.55, seeds=2)
+    run(chosen, tmp_path)
+    assert "1/2" in (text := sweep.gather(chosen, tmp_path)) and "not reached" not in text.splitlines()[0]
+    assert [row["frames_to_threshold"] for row in rows(tmp_path / "results.csv")] == ["inf", "inf"]
+    assert text.count("not reached") == 4
+
+
+def test_several_tasks_are_also_taken_together(tmp_path):
+    chosen = spec(tasks=[TASK, "Acrobot-v1"], seeds=2)
+    run(chosen, tmp_path)
+    sweep.gather(chosen, tmp_path)
+    together = rows(tmp_path / "results.csv")[-1]
+    assert (together["task"], together["setting"], together["seeds"], together["frames_to_threshold"]) == ("all tasks", "b", "4", "")
+
+
+def test_the_same_sweep_again_runs_only_what_is_missing(tmp_path):
+    run(spec(seeds=2), tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.csv")}
+    assert len(before) == 4
+    assert run(spec(settings={**CONTENT["settings"], "c": {}}), tmp_path) == {}
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.csv")}
+    assert len(after) == 9 and before.items() <= after.items()
+    with pytest.raises(FileExistsError, match="setting 'a' with other num_options"):
+        run(spec(settings={"a": {"num_options": 3}}), tmp_path)
+
+
+def test_a_trial_that_fails_goes_on_from_where_it_was(tmp_path):
+    chosen, whole, broken = spec(), tmp_path / "whole", tmp_path / "broken"
+    run(chosen, whole)
+    for name in ("a/0", "a/2", "b/1"):
+        (broken / TASK / name).with_suffix(".breaks").parent.mkdir(parents=True, exist_ok=True)
+        (broken / TASK / name).with_suffix(".breaks").touch()
+    assert run(chosen, broken) == {}
+    assert not list(broken.rglob("*.breaks"))
+    log = (broken / TASK / "a" / "0.log").read_text()
+    assert "from update 0" in log and "from update 3" in log
+    for folder in (whole, broken):
+        sweep.gather(chosen, folder)
+    for name in ("trials.csv", "results.csv"):
+        assert untimed(whole / name) == untimed(broken / name)
+
+
+def test_a_trial_that_always_fails_is_reported(tmp_path, monkeypatch, capsys):
+    (tmp_path / "sweep" / TASK / "b").mkdir(parents=True)
+    (tmp_path / "sweep" / TASK / "b" / "1.broken").touch()
+    (tmp_path / "spec.toml").write_text(f'tasks = ["{TASK}"]\nseeds = 2\n[settings.a]\n[settings.b]\n')
+    monkeypatch.setattr(sweep, "run_sweep", functools.partial(sweep.run_sweep, command=stand_in.command()))
+    arguments = ["sweep", tmp_path / "spec.toml", "--folder", tmp_path / "sweep", "--backend", "pool", "--retries", "1"]
+    with pytest.raises(SystemExit) as stopped:
+        command_line(monkeypatch, *arguments)
+    captured = capsys.readouterr()
+    assert stopped.value.code == 1 and "1 (1 missing)" in captured.out
+    error = captured.err[captured.err.index("CartPole-v1/b/1 failed 2 times; exit status 3") :]
+    assert error.splitlines()[2:] == ["    a first line", "    100%|##########", "    it broke"] and "from update 3" in error
+    (tmp_path / "sweep" / TASK / "b" / "1.broken").unlink()
+    command_line(monkeypatch, *arguments)
+    assert "missing" not in capsys.readouterr().out
+
+
+def test_an_interrupt_ends_every_trial_and_the_same_command_goes_on(tmp_path):
+    (tmp_path / TASK / "a").mkdir(parents=True)
+    (tmp_path / TASK / "a" / "1.waits").touch()
+    chosen = spec(seeds=4, settings={"a": {}})
+
+    def interrupt():
+        while not (tmp_path / TASK / "a" / "1" / "metrics.csv").exists() or sweep.last_timestep(tmp_path / TASK / "a" / "1") < 192:
+            time.sleep(0.05)
+        signal.raise_signal(signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        run(chosen, tmp_path)
+    thread.join()
+    assert "told to end" in (tmp_path / TASK / "a" / "1.log").read_text()
+    (tmp_path / TASK / "a" / "1.waits").unlink()
+    assert run(chosen, tmp_path) == {}
+    assert "from update 3" in (tmp_path / TASK / "a" / "1.log").read_text()
+
+
+def test_a_run_ends_with_whoever_holds_its_leash(tmp_path):
+    command = [sys.executable, "-m", "optioncoagent.runs.leash", "train", TASK, "--total-timesteps", "100000000", "--num-envs", "4"]
+    process = subprocess.Popen([*command, "--run-dir", str(tmp_path / "run")], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    try:
+        while sweep.last_timestep(tmp_path / "run") == 0:
+            assert process.poll() is None
+            time.sleep(0.1)
+        process.stdin.close()
+        assert process.wait(60) in (0, -signal.SIGTERM)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_real_runs(tmp_path, monkeypatch, capsys):
+    (tmp_path / "spec.toml").write_text(
+        f'tasks = ["{TASK}"]\nseeds = [3]\ntotal_timesteps = 64\nnum_envs = 4\nnum_steps = 16\nhidden_sizes = [8]\neval_episodes = 3\n'
+    )
+    monkeypatch.chdir(tmp_path)
+    command_line(monkeypatch, "sweep", "spec.toml", "--backend", "pool")
+    assert "runs/spec/results.csv" in capsys.readouterr().out
+    assert rows(tmp_path / "runs" / "spec" / "trials.csv")[0]["timesteps"] == "64.0"
+    assert (tmp_path / "runs" / "spec" / TASK / "default" / "3" / "config.json").exists()
+
+
+def test_where_trials_run(monkeypatch):
+    monkeypatch.setattr(workers.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ImportError, match="Ray is not installed"):
+        workers.start_workers(1, "ray")
+    with pytest.raises(ImportError, match="Ray is not installed"):
+        workers.start_workers(1, address="127.0.0.1:6379")
+    with pytest.raises(ValueError, match="only a Ray cluster"):
+        workers.start_workers(1, "pool", "127.0.0.1:6379")
+    with workers.start_workers(1) as submit:
+        assert callable(submit)
+
+
+def test_how_far_a_run_is(tmp_path):
+    assert sweep.last_timestep(tmp_path) == 0
+    for text, steps in (("timesteps,x\n", 0), ("x,timesteps\n1,64\n2,128\n3,19", 128), ("timesteps,x\n64.0,1\n", 64), ("x\n1\n", 0)):
+        (tmp_path / "metrics.csv").write_text(text)
+        assert sweep.last_timestep(tmp_path) == steps
+    (tmp_path / "metrics.csv").write_text("timesteps,x\n" + "".join(f"{64 * i},1.25\n" for i in range(1, 20_000)))
+    assert sweep.last_timestep(tmp_path) == 64 * 19_999 and os.path.getsize(tmp_path / "metrics.csv") > 100_000

@@ -1,0 +1,92 @@
+"""The page about runs: what is said, and that it needs nothing but itself."""
+
+import json
+import re
+import sys
+from html.parser import HTMLParser
+
+import pytest
+
+from optioncoagent import report
+from optioncoagent.cli import main
+
+
+def run(folder, seed=0, returns=(0.0, 1.0), **settings):
+    folder.mkdir(parents=True)
+    command = {"env_id": "CartPole-v1", "num_options": [4], "total_timesteps": 64, "settings": {"seed": seed, "gamma": 0.99, **settings}}
+    (folder / "config.json").write_text(json.dumps({"command": command, "versions": {"python": "<3>"}}))
+    (folder / "metrics.csv").write_text("timesteps,return_mean,episodes\n64.0,nan,0.0\n1280.0,0.25,7.0\n")
+    if returns:
+        (folder / "evaluation.json").write_text(json.dumps({"returns": returns, "lengths": [10, 20]}))
+    return folder
+
+
+class Cells(HTMLParser):
+    def __init__(self, page):
+        super().__init__()
+        self.rows, self.open = [], False
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        self.open = tag in ("td", "th") or self.open and tag not in ("table", "tr")
+
+    def handle_endtag(self, tag):
+        self.open = self.open and tag not in ("td", "th")
+
+    def handle_data(self, data):
+        if self.open:
+            self.rows[-1][-1] += data
+
+
+def test_the_table_says_what_sets_runs_apart_and_what_they_came_to(tmp_path):
+    folders = [run(tmp_path / "a", 0), run(tmp_path / "b", 1, None, gamma=0.9)]
+    head, first, second = Cells(report.runs_table([report.summarise(folder) for folder in folders])).rows
+    assert head[:3] == ["folder", "gamma", "seed"] and "num_options" not in head
+    # mean 1/2, sample deviation 1/√2, standard error 1/2
+    assert first == [str(folders[0]), "0.99", "0", "1,280", "0.250", "0.500 ± 0.500 (2)", "15.0"]
+    assert second == [str(folders[1]), "0.9", "1", "1,280", "0.250", "not finished", ""]
+
+
+def test_maps_are_of_one_run_of_each_setting(tmp_path):
+    runs = [report.summarise(run(tmp_path / name, seed, gamma=gamma)) for name, seed, gamma in (("a", 0, 1), ("b", 1, 1), ("c", 0, 0.5))]
+    assert [one.folder.name for one in report.first_of_each(runs)] == ["a", "c"]
+
+
+def test_what_comes_from_files_is_text():
+    page = report.page("<b>", {"<i>": "<p>ours</p>"})
+    assert "<b>" not in page and "<h2>&lt;i&gt;</h2>" in page and "<p>ours</p>" in page
+
+
+def test_folders_that_are_no_runs_are_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"config\.json"):
+        report.summarise(tmp_path)
+    for text in ("{", "[]", "{}"):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(ValueError, match=r"config\.json is damaged"):
+            report.summarise(tmp_path)
+    (run(tmp_path / "run") / "metrics.csv").write_text("timesteps,return_mean\n")
+    with pytest.raises(ValueError, match="no rows yet"):
+        report.summarise(tmp_path / "run")
+
+
+def test_the_page_needs_nothing_else(tmp_path, monkeypatch, capsys):
+    def command_line(*arguments):
+        monkeypatch.setattr(sys, "argv", ["optioncoagent", *map(str, arguments)])
+        main()
+
+    small = "--total-timesteps 128 --num-envs 4 --num-steps 16 --hidden-sizes 8 --eval-episodes 2 --num-options 2".split()
+    folders = [tmp_path / name for name in ("grid", "other")]
+    for env_id, folder in zip(("OptionCoagent/Gridworld-v0", "CartPole-v1"), folders, strict=True):
+        command_line("train", env_id, "--run-dir", folder, *small)
+    (folders[0] / "film.gif").write_bytes(b"GIF89a")
+    command_line("report", *folders, "--out", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "page.html" in capsys.readouterr().out
+    sources = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert [source.partition(";")[0] for source in sources] == ["data:image/png", "data:image/png", "data:image/gif", "data:image/png"]
+    assert "<h2>OptionCoagent/Gridworld-v0</h2>" in page and "No maps: CartPole-v1 has no floor plan" in page
+    assert "url(" not in page and "@import" not in page and "<script" not in page
