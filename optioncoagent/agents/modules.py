@@ -124,14 +124,16 @@ class CoagentModule(nn.Module):
         check_sizes(network, self.shapes, self.critic_shape)
         self.inputs, self.encoder = inputs, encoder
         self.policies = nn.ModuleDict()
-        for name, shape in self.shapes.items():
+        owned = {name: shape for name, shape in self.shapes.items() if network[name].owner == name}
+        for name, shape in owned.items():
             with seeded(seed, name):  # a head starts the same whatever other heads there are
                 size, observes = math.prod(shape), network[name].observes
                 self.policies[f"policy_{name}"] = _Head(num_features, size, 0.01) if observes else _Table(num_features, size)
         with seeded(seed, "critic"):
             self.critic = _Head(num_features, math.prod(self.critic_shape), 0.01)  # about 0: a made-up value misleads every coagent
-        ends = list(accumulate((math.prod(shape) for shape in self.shapes.values()), initial=0))
-        self.first_row = dict(zip(network.names, ends, strict=False))  # of each head's logits in a readout
+        ends = list(accumulate((math.prod(shape) for shape in owned.values()), initial=0))
+        first_row = dict(zip(owned, ends, strict=False))  # of each head's logits in a readout
+        self.first_row = {name: first_row[network[name].owner] for name in network.names}
         self.critic_row = ends[-1]
         # which coagent each of all outputs is of, one after the other, and then the critic
         part = torch.arange(len(network.names) + 1).repeat_interleave(torch.tensor([*network.num_outputs, 1]))
@@ -150,7 +152,7 @@ class CoagentModule(nn.Module):
 
     def heads(self) -> Linear:
         """All policies in order and then the critic as one linear layer. Weights are zero where a coagent does not observe."""
-        heads: list[Any] = [*(self.policies[f"policy_{name}"] for name in self.network.names), self.critic]
+        heads: list[Any] = [*self.policies.values(), self.critic]
         weights, biases = zip(*(head.linear() for head in heads), strict=True)
         return torch.cat(weights), torch.cat(biases)
 

@@ -110,3 +110,15 @@ def test_a_head_starts_and_draws_the_same_whatever_others_there_are():
         table.copy_(torch.tensor([1.0, 2.0, 3.0]))
     read = agents[1].module.readout(agents[1].module.features(observation)[0])
     assert torch.equal(agents[1].module.logits("table", read), torch.tensor([[[1.0], [2.0], [3.0]]]).expand(1, 3, 6))
+
+
+def test_coagents_that_share_have_one_head():
+    twins = [oc.Coagent("first", 2), oc.Coagent("second", 2, shares="first")]
+    agent = oc.CoagentActorCritic(
+        "CartPole-v1", oc.CoagentNetwork([*twins, oc.Coagent("action", 2, upstream=("first", "second"))]), num_envs=2
+    )
+    assert set(agent.module.policies) == {"policy_first", "policy_action"}
+    agent.learn(256)
+    read = agent.module.readout(agent.module.features(torch.randn(6, 4))[0])
+    assert torch.equal(agent.module.logits("first", read), agent.module.logits("second", read))
+    assert len(read) == 2 + 8 + 4
