@@ -13,7 +13,7 @@ Counted are MiniGrid images, bytes, integers and Discrete parts, together; missi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import gymnasium as gym
 import numpy as np
@@ -55,6 +55,11 @@ class CountBonus:
         self.stamps = np.zeros((num_envs, episode), dtype=np.int64)
         self.episode = np.ones(num_envs, dtype=np.int64)
         self.size = np.zeros(num_envs, dtype=np.int64)
+
+    def __call__(self, rollout: Rollout) -> tuple[Rollout, dict[str, float]]:
+        """The rollout with the bonus in its rewards, and the mean bonus."""
+        bonus = self.bonus(rollout)
+        return replace(rollout, reward=rollout.reward + bonus), {"bonus_mean": float(bonus[rollout.valid].mean())}
 
     def bonus(self, rollout: Rollout) -> Tensor:
         """Count the observations of a rollout; the bonus of each of its steps (num_steps, num_envs).

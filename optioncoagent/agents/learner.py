@@ -1,8 +1,8 @@
 """CoagentActorCritic: trains any coagent network with discrete outputs from its local gradients, from the description alone.
 
 Every coagent has a head of its own and a local gradient of its own, gated by whether it executed (ACN, the asynchronous coagent policy
-gradient theorem); one critic Q(s, K) gives every baseline and every expected form. The order of one update is: collect, sweep,
-returns, epochs.
+gradient theorem); one critic Q(s, K) gives every baseline and every expected form. The order of one update is: collect, rewards,
+sweep, returns, epochs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
@@ -24,13 +24,32 @@ from optioncoagent.agents import checkpoint, losses, metrics, progress
 from optioncoagent.agents.environments import Interface, make_vector_env
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
 from optioncoagent.agents.exploration import CountBonus, uncountable
-from optioncoagent.agents.modules import Encoder, at_configuration, derive_seed, make_module, torch_threads
-from optioncoagent.agents.rollout import Running, Sampler, check, collect, reset, tick
+from optioncoagent.agents.minibatches import by_environment, by_step
+from optioncoagent.agents.modules import Encoder, derive_seed, make_module, torch_threads
+from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, collect, reset, tick
+from optioncoagent.agents.scale import ReturnScale, Schedule
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings, on_this_machine
 from optioncoagent.agents.targets import FORMS, Batch, make_batch
 from optioncoagent.network import CoagentNetwork
 
 Row = dict[str, float]
+
+
+class Stage(Protocol):
+    """Something that the learner keeps a state of."""
+
+    def to_arrays(self) -> progress.Arrays:
+        """What it remembers, for a checkpoint."""
+
+    def from_arrays(self, arrays: progress.Arrays) -> None:
+        """Take it back."""
+
+
+class RewardStage(Stage, Protocol):
+    """What is done to the rewards of a rollout before anything is learned from them."""
+
+    def __call__(self, rollout: Rollout) -> tuple[Rollout, Row]:
+        """The rollout with other rewards, and metrics."""
 
 
 class CoagentActorCritic:
@@ -82,6 +101,12 @@ class CoagentActorCritic:
         self.predict_sampler = Sampler(network, derive_seed(seed, "predict"), device)
         self.shuffle = torch.Generator().manual_seed(derive_seed(seed, "minibatches"))
         self.exploration = self._exploration()
+        self.scale = ReturnScale(self.settings.num_envs, self.settings.gamma) if self.settings.normalize_rewards else None
+        stages: dict[str, RewardStage | None] = {"exploration": self.exploration, "scale": self.scale}
+        self.rewards = {name: stage for name, stage in stages.items() if stage is not None}  # in order
+        self.schedule = Schedule()
+        self.goal: int | None = None  # the number of steps that `learn` trains to
+        self.loss_names = (*(f"{name}/loss" for name in network.names), "critic/loss")
         self.running: Running | None = None
         self.acted: tuple[dict[str, Tensor], dict[str, Tensor]] = {}, {}  # outputs, and who executed, in the last `predict`
         self._stopped_at: progress.Arrays = {}  # where a loaded agent's training goes on
@@ -117,7 +142,7 @@ class CoagentActorCritic:
         """
         from tqdm import tqdm
 
-        goal = self.num_timesteps + total_timesteps
+        self.goal = goal = self.num_timesteps + total_timesteps
         with tqdm(total=total_timesteps, disable=not progress_bar, unit="step", unit_scale=True) as bar:
             while self.num_timesteps < goal:
                 row = self.update()
@@ -140,6 +165,9 @@ class CoagentActorCritic:
     def _update(self) -> Row:
         settings = self.settings
         self.running = self.running or self._start()
+        if settings.anneal_lr and self.goal is not None:
+            rate = settings.learning_rate * self.schedule.left(self.num_timesteps, self.goal)
+            self.optimizer.param_groups[0]["lr"] = rate
 
         # collect
         began = perf_counter()
@@ -151,57 +179,53 @@ class CoagentActorCritic:
         self.num_episodes += len(self.running.finished)
         self.recent.extend(self.running.finished)
 
-        # explore: what is learned from is the environment's reward and the bonus
+        # rewards
         collected = perf_counter()
-        explored: Row = {}
-        if self.exploration is not None:
-            bonus = self.exploration.bonus(rollout)
-            rollout.reward = rollout.reward + bonus
-            explored["bonus_mean"] = float(bonus[rollout.valid].mean())
+        row = {"timesteps": float(self.num_timesteps), "episodes": float(self.num_episodes), **metrics.episodes(self.recent)}
+        row["steps_since_ending"] = float(self.running.age.min())  # of each environment; where it grows, return_mean tells of the past
+        for stage in self.rewards.values():
+            rollout, seen = stage(rollout)
+            row |= seen
 
         # sweep, returns, forms
         batch = make_batch(self.module, self.spec, rollout, settings, self.forms)
 
         # epochs
-        size = -(-len(batch) // settings.num_minibatches)
-        losses_seen = []
-        for _ in range(settings.update_epochs):
-            shuffled = batch[torch.randperm(len(batch), generator=self.shuffle).to(batch.target.device)]
-            for first in range(0, len(batch), size):
-                # compute losses
-                parts = self.losses(shuffled[first : first + size])
-                total = sum(parts.values(), torch.zeros(()))
-                if not bool(total.isfinite()):
-                    raise ValueError("the loss is no longer finite: a smaller learning_rate, or smaller rewards, may help")
-                # backward pass
-                self.optimizer.zero_grad(set_to_none=True)
-                total.backward()
-                nn.utils.clip_grad_norm_(self.module.parameters(), settings.max_grad_norm)
-                self.optimizer.step()
-                losses_seen.append({name: float(part.detach()) for name, part in parts.items()})
+        parts = [part for _ in range(settings.update_epochs) for part in self._epoch(rollout, batch)]
 
-        row = {"timesteps": float(self.num_timesteps), "episodes": float(self.num_episodes), **metrics.episodes(self.recent), **explored}
-        row["steps_since_ending"] = float(self.running.age.min())  # of each environment; where it grows, return_mean tells of the past
-        row |= {name: float(np.mean([seen[name] for seen in losses_seen])) for name in losses_seen[0]}
+        row |= dict(zip(self.loss_names, torch.stack(parts).mean(dim=0).tolist(), strict=True))
         row |= metrics.coagents(self.network, rollout, batch)
         acting = collected - began - self.running.seconds
         learning = perf_counter() - collected
         seconds = {"seconds_environment": self.running.seconds, "seconds_acting": acting, "seconds_learning": learning}
         return row | self.summary(row) | seconds
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """What is minimised, in parts: one for each coagent (objective and entropy bonus), one for the critic."""
+    def _epoch(self, rollout: Rollout, batch: Batch) -> list[Tensor]:
+        """One pass over a rollout: the losses of each minibatch."""
+        cut = by_step if rollout.hidden is None else by_environment
+        seen = []
+        for steps in cut(rollout.valid, self.settings.num_minibatches, self.shuffle):
+            # compute losses
+            parts = self.losses(batch.at(steps))
+            # backward pass
+            self.module.zero_grad(set_to_none=True)
+            parts.sum().backward()
+            norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.max_grad_norm)
+            if not bool(norm.isfinite()):
+                raise ValueError("the gradient is no longer finite: a smaller learning_rate, or smaller rewards, may help")
+            self.optimizer.step()
+            seen.append(parts.detach())
+        return seen
+
+    def losses(self, batch: Batch) -> Tensor:
+        """What is minimised, in parts, in the order of `loss_names`: one for each coagent (objective and entropy bonus), one for the
+        critic."""
         settings = self.settings
-        features = self.module.features(self.spec.state(batch.observation))
-        parts = {}
-        for name, part in batch.coagents.items():
-            log_new = self.module.log_policy(name, features, part.configuration)
-            # E_t^i γ^t Σ_u w_u ρ_u A_u, clipped; only a coagent that executed learns
-            objective = batch.weight * losses.clipped_objective(log_new, part.log_old, (part.weight, part.advantage), settings.clip_coef)
-            bonus = settings.ent_coef * losses.entropy(log_new)
-            parts[f"{name}/loss"] = -(part.executed * (objective + bonus)).mean()
-        q = at_configuration(self.module.q(features)[..., None], batch.critic_index)[:, 0]
-        parts["critic/loss"] = settings.vf_coef * (q - batch.target).square().mean()
+        features, _ = self.module.encode(batch.inputs, batch.start, batch.hidden)
+        read = self.module.readout(features).gather(0, batch.rows.T.contiguous())
+        learned = batch.learned.permute(1, 2, 0).contiguous()
+        coefs = losses.Coefs(settings.clip_coef, settings.ent_coef, settings.vf_coef)
+        parts: Tensor = losses.Losses.apply(read, self.module.part, learned, batch.target, batch.valid, self.network.num_outputs, coefs)
         return parts
 
     # Acting
@@ -225,12 +249,16 @@ class CoagentActorCritic:
         if episode_start is not None:
             start |= torch.as_tensor(np.asarray(episode_start, dtype=bool)).reshape(-1)
         start = start.to(self.settings.device)
-        previous = self.predict_sampler.initial(n)
+        uniforms = self.predict_sampler.uniforms(1, n)[0]
+        previous = self.predict_sampler.initial(uniforms)
         if state is not None:
             held = torch.as_tensor(self._checked_state(state, n), device=self.settings.device)
             previous |= {name: torch.where(start, previous[name], held[:, j]) for j, name in enumerate(self.network.memory)}
         with torch.no_grad(), torch_threads(self.settings.torch_threads):
-            outputs, executed = tick(self.module, self.predict_sampler, self.spec.state(tensors), start, previous, deterministic)
+            features, _ = self.module.features(self.spec.state(tensors), start)
+            outputs, executed = tick(
+                self.module, features, self.module.heads(), uniforms, self.spec.state(tensors), start, previous, deterministic
+            )
         self.acted = outputs, executed
         action = self.interface.action(self.network, outputs)
         memory = (
@@ -279,9 +307,9 @@ class CoagentActorCritic:
         tensors = self.spec.tensors(observation if batched else self.spec.stack([observation]), self.settings.device)
         tables = {}
         with torch.no_grad():
-            features = self.module.features(self.spec.state(tensors))
+            readout = self.module.readout(self.module.features(self.spec.state(tensors))[0])
             for name, shape in self.module.shapes.items():
-                table = self.module.log_table(name, features).exp().reshape(-1, *shape).cpu().numpy()
+                table = self.module.logits(name, readout).softmax(dim=1).permute(2, 0, 1).reshape(-1, *shape).cpu().numpy()
                 tables[name] = table if batched and self.network[name].observes else table[0]
         return tables
 
@@ -341,9 +369,7 @@ class CoagentActorCritic:
 
         Raises FileExistsError if it holds an agent already.
         """
-        stands = self._stopped_at
-        if self.running is not None:
-            stands = progress.to_arrays(self._generators, self.running, self.exploration)
+        stands = self._stopped_at if self.running is None else progress.to_arrays(self._generators, self.running, self._stages)
         counters = self.num_timesteps, self.num_episodes, list(self.recent)
         saved = checkpoint.Saved(asdict(self.settings), self.forms, self.interface, *counters, self.description)
         checkpoint.save(Path(path), saved, self.module, self.optimizer, stands, overwrite)
@@ -379,8 +405,10 @@ class CoagentActorCritic:
         checkpoint.restore(folder, saved, self.module, self.optimizer)
         self.num_timesteps, self.num_episodes = saved.num_timesteps, saved.num_episodes
         alike = all(getattr(self.settings, name) == saved.settings[name] for name in ("num_envs", "seed", "device"))
-        if self._env is None and alike:
-            self._stopped_at = saved.arrays[checkpoint.PROGRESS]
+        stands, goes_on = saved.arrays[checkpoint.PROGRESS], self._env is None and alike
+        progress.restore_stages(stands, self._stages if goes_on else {"scale": self.scale} if self.scale is not None else {})
+        if goes_on:
+            self._stopped_at = stands
             self.recent.extend((episode_return, length) for episode_return, length in saved.recent)
         return self
 
@@ -388,6 +416,16 @@ class CoagentActorCritic:
     def _generators(self) -> dict[str, torch.Generator]:
         """What training draws from."""
         return {"": self.shuffle, **self.sampler.generators}
+
+    @property
+    def reward_scale(self) -> float:
+        """What rewards are divided by before anything is learned from them: Q(s, K) is in these units."""
+        return 1.0 if self.scale is None else self.scale.value
+
+    @property
+    def _stages(self) -> dict[str, Stage]:
+        """What else remembers from update to update."""
+        return {**self.rewards, "schedule": self.schedule}
 
     def _exploration(self) -> CountBonus | None:
         """The exploration bonus, or None. Raises ValueError where observations cannot be counted."""
@@ -402,10 +440,10 @@ class CoagentActorCritic:
         observation = reset(self.env, self.spec, self.settings.seed)
         start = torch.ones(n, dtype=torch.bool, device=device)
         age = torch.zeros(n, dtype=torch.long, device=device)
-        outputs = self.sampler.initial(n)
+        outputs = {name: torch.zeros(n, dtype=torch.long, device=device) for name in self.network.names}  # nobody reads them: all start
         running = Running(self.env, self.spec.tensors(observation, device), start, start.clone(), age, outputs, np.zeros(n))
         if self._stopped_at:
-            progress.from_arrays(self._stopped_at, self._generators, running, self.spec, self.exploration)
+            progress.from_arrays(self._stopped_at, self._generators, running, self.spec)
         return running
 
 

@@ -1,46 +1,87 @@
-"""Gradient forms and the clipped objective they share.
+"""Gradient forms and the clipped objective they share; everything has the steps of a batch as its last axis.
 
-A form is data: for every output u of a coagent a weight w_u and an advantage A_u, such that Σ_u w_u ∂ρ_u A_u, with ρ_u = π(u) /
-π_old(u), is the coagent's local gradient at one step. The objective Σ_u w_u min(ρ_u A_u, clip(ρ_u) A_u) has that gradient at ρ = 1.
+A form is data: for every output u of a coagent an advantage a_u such that Σ_u a_u ∂ρ_u, with ρ_u = π(u) / π_old(u), is the coagent's local
+gradient at one step. The objective Σ_u min(ρ_u a_u, clip(ρ_u) a_u) has that gradient at ρ = 1.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
 import torch
 from torch import Tensor
 
-Form = tuple[Tensor, Tensor]  # weight, advantage; both (n, outputs)
+MAX_LOG_RATIO = 20.0  # far beyond any clip_coef; infinity times an advantage of 0 would be NaN
 
 
-def expected(old: Tensor, values: Tensor) -> Form:
+class Coefs(NamedTuple):
+    """clip: of the probability ratios; ent, vf: weights of the entropy bonus and of the critic's loss."""
+
+    clip: float
+    ent: float
+    vf: float
+
+
+def expected(old: Tensor, values: Tensor) -> Tensor:
     """Σ_u ∂π(u) W(u): the expectation over the coagent's own output (for a binary coagent of option-critic, the Q_β form of ACN, E.2)."""
-    # Σ_u ∂π(u) W(u) = Σ_u π_old(u) ∂ρ_u [ W(u) − Σ_v π_old(v) W(v) ]
-    return old, values - (old * values).sum(dim=-1, keepdim=True)
+    # Σ_u ∂π(u) W(u) = Σ_u ∂ρ_u π_old(u) [ W(u) − Σ_v π_old(v) W(v) ]
+    return old * (values - (old * values).sum(dim=0))
 
 
-def difference(old: Tensor, values: Tensor) -> Form:
+def difference(old: Tensor, values: Tensor) -> Tensor:
     """−∂π(0) (W(1) − W(0)), for two outputs: the advantage form (OC, Theorem 2)."""
-    gap = values[:, 1:2] - values[:, 0:1]
-    zero = torch.zeros_like(gap)
-    return torch.cat([old[:, 0:1], zero], dim=-1), torch.cat([-gap, zero], dim=-1)
+    gap = values[1] - values[0]
+    return torch.stack([-old[0] * gap, torch.zeros_like(gap)])
 
 
-def score(output: Tensor, advantage: Tensor, num_outputs: int) -> Form:
+def score(output: Tensor, advantage: Tensor, num_outputs: int) -> Tensor:
     """∂ ln π(U) A: the sampled output (n,) and its advantage (n,)."""
-    weight = torch.nn.functional.one_hot(output, num_outputs).to(advantage.dtype)
-    return weight, advantage[:, None].expand_as(weight)
+    return torch.zeros(num_outputs, *advantage.shape, dtype=advantage.dtype, device=advantage.device).scatter_(
+        0, output[None], advantage[None]
+    )
 
 
-def clipped_objective(log_new: Tensor, log_old: Tensor, form: Form, clip_coef: float) -> Tensor:
-    """Σ_u w_u min(ρ_u A_u, clip(ρ_u, 1 ± clip_coef) A_u), shape (n,). See "Proximal Policy Optimization Algorithms" by Schulman et
-    al., equation 7.
-    """
-    weight, advantage = form
-    ratio = (log_new - log_old).exp()
-    clipped = ratio.clamp(1 - clip_coef, 1 + clip_coef)
-    return (weight * torch.minimum(ratio * advantage, clipped * advantage)).sum(dim=-1)
+def log_policies(logits: Tensor, num_outputs: Sequence[int]) -> Tensor:
+    """ln π of policies with so many outputs, whose logits lie side by side, (U, n)."""
+    return torch.cat([part.log_softmax(dim=0) for part in logits.split(tuple(num_outputs))])
 
 
 def entropy(log_policy: Tensor) -> Tensor:
-    """−Σ_u π ln π over the last axis."""
-    return -(log_policy.exp() * log_policy).sum(dim=-1)
+    """−Σ_u π ln π over the first axis."""
+    return -(log_policy.exp() * log_policy).sum(dim=0)
+
+
+class Losses(torch.autograd.Function):
+    """What is minimised, in parts, (coagents + 1,): means over the steps of a batch of each coagent's loss, and of the critic's:
+
+        −Σ_u [ min(ρ_u a_u, clip(ρ_u, 1 ± clip_coef) a_u) − ent_coef e π_u ln π_u ]          vf_coef valid (Q − target)²
+
+    read (U + 1, n): z of every output, the coagents' side by side, and Q. part (U + 1,): which of the parts each row belongs to. learned
+    (3, U, n): ln π_old, a and e; target, valid (n,): see `targets.Batch`. num_outputs: of each coagent. The gradient is written out, which
+    takes a third of the operations that recording it would. See "Proximal Policy Optimization Algorithms" by Schulman et al., equation 7.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, read: Tensor, part: Tensor, learned: Tensor, target: Tensor, valid: Tensor, num_outputs: tuple[int, ...], coefs: Coefs
+    ) -> Tensor:
+        n, of_coagent, (log_old, advantage, executed) = len(target), part[:-1], learned.unbind()
+        log_new = log_policies(read[:-1], num_outputs)
+        policy, ratio = log_new.exp(), (log_new - log_old).clamp(max=MAX_LOG_RATIO).exp()
+        gain, clipped = ratio * advantage, ratio.clamp(1 - coefs.clip, 1 + coefs.clip) * advantage
+        bonus = policy * log_new * executed
+        # g_u = ∂/∂ ln π_u = ρ_u a_u 1{not clipped} − ent_coef e π_u ln π_u, but for a multiple of π_u
+        g = torch.sub(gain.masked_fill(gain > clipped, 0.0), bonus, alpha=coefs.ent)
+        # ∂/∂z_u = g_u − π_u Σ_v g_v
+        sums = g.new_zeros(len(num_outputs), n).index_add_(0, of_coagent, g)
+        error = (read[-1] - target) * valid
+        ctx.part, ctx.gradient = part, torch.cat([policy * sums.index_select(0, of_coagent) - g, 2 * coefs.vf * error[None]])
+        objective = torch.sub(torch.minimum(gain, clipped), bonus, alpha=coefs.ent).sum(dim=-1)
+        rows = torch.cat([-objective, coefs.vf * error.dot(error)[None]])
+        return rows.new_zeros(len(num_outputs) + 1).index_add_(0, part, rows, alpha=1 / n)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        scale = upstream[0].index_select(0, ctx.part) / ctx.gradient.shape[-1]
+        return scale[:, None] * ctx.gradient, None, None, None, None, None, None

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from optioncoagent.agents.losses import entropy
 from optioncoagent.agents.rollout import Rollout
@@ -23,23 +24,23 @@ def episodes(recent: Iterable[tuple[float, int]]) -> dict[str, float]:
 def coagents(network: CoagentNetwork, rollout: Rollout, batch: Batch) -> dict[str, float]:
     """For each coagent: how often it executed; the entropy and, for each output, the mean probability of its policy where it executed;
     how often each output was in force; and its entropy for each output of the coagents that it reads (NaN where a case did not occur)."""
-    row = {}
+    row: dict[str, Tensor] = {}
     valid = rollout.valid.flatten()
-    outputs = {name: rollout.outputs[name].flatten()[valid] for name in network.names}
-    for coagent in network.coagents:
-        name, part = coagent.name, batch.coagents[coagent.name]
-        executed = part.executed
-        entropies = entropy(part.log_old)
-        row[f"{name}/executed"] = float(executed.double().mean())
+    outputs = {name: rollout.outputs[name].flatten() for name in network.names}
+    for coagent, log_old in zip(network.coagents, batch.learned[:, 0].T.split(network.num_outputs), strict=True):
+        name, executed = coagent.name, rollout.executed[coagent.name].flatten() & valid
+        entropies, probabilities = entropy(log_old), _mean(log_old.exp(), executed)
+        row[f"{name}/executed"] = _mean(executed, valid)
         row[f"{name}/entropy"] = _mean(entropies, executed)
         for u in range(coagent.num_outputs):
-            row[f"{name}/probability_{u}"] = _mean(part.log_old[:, u].exp(), executed)
-            row[f"{name}/usage_{u}"] = float((outputs[name] == u).double().mean())
+            row[f"{name}/probability_{u}"] = probabilities[u]
+            row[f"{name}/usage_{u}"] = _mean(outputs[name] == u, valid)
         for other in coagent.upstream:
             for u in range(network[other].num_outputs):
                 row[f"{name}/entropy_{other}_{u}"] = _mean(entropies, executed & (outputs[other] == u))
-    return row
+    return dict(zip(row, torch.stack(list(row.values())).tolist(), strict=True))
 
 
-def _mean(x: torch.Tensor, where: torch.Tensor) -> float:
-    return float(x[where].mean()) if bool(where.any()) else float("nan")
+def _mean(x: Tensor, where: Tensor) -> Tensor:
+    """Mean over the last axis of x, (…, n), of those for which `where` (n,) holds; NaN if there are none."""
+    return (x.double() @ where.double()) / where.sum()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -18,107 +19,178 @@ from optioncoagent.agents.settings import Settings
 from optioncoagent.network import CoagentNetwork
 
 SCALE = {"grid": 1 / 10, "pixels": 1 / 255}  # bytes to about [0, 1]; MiniGrid's codes end at 10
+Linear = tuple[Tensor, Tensor]  # weights (rows, f), biases (rows,)
 MAX_LOGITS = 100_000  # a head larger than this is a mistake in the description, not a policy
 
 
+class Numbers(nn.Module):
+    """All leaves of an observation side by side in one row of numbers, (n, size): indicators, and numbers scaled to order one."""
+
+    scale: Tensor
+
+    def __init__(self, spec: ObservationSpec, dtype: torch.dtype):
+        super().__init__()
+        self.leaves, self.dtype = spec.leaves, dtype
+        scale = torch.cat([torch.full((leaf.size,), SCALE.get(leaf.kind, 1.0), dtype=dtype) for leaf in spec.leaves])
+        self.register_buffer("scale", scale, persistent=False)
+
+    def forward(self, state: Tensor | Tensors) -> Tensor:
+        tensors = {"": state} if isinstance(state, Tensor) else state
+        rows = [_flat(leaf.kind, tensors[leaf.path], leaf.size) for leaf in self.leaves]
+        return torch.cat(rows, dim=-1).to(self.dtype).mul_(self.scale)
+
+
+def _flat(kind: str, x: Tensor, size: int) -> Tensor:
+    """One leaf as a row of numbers, (n, size), in as few bytes as it has."""
+    return F.one_hot(x, size).to(torch.uint8) if kind == "discrete" else x.flatten(1)
+
+
+class Inputs(nn.Module):
+    """The leaves of an observation as an `Encoder` takes them, without parameters, so that it is done once for a whole rollout.
+
+    {"numbers": (n, size), all leaves but images side by side: indicators, and numbers scaled to order one; "image " + path: (n, …)}.
+    """
+
+    scale: Tensor
+
+    def __init__(self, spec: ObservationSpec):
+        super().__init__()
+        self.images = [leaf for leaf in spec.leaves if leaf.kind == "pixels" and image_axes(leaf.shape)]
+        self.flat = [leaf for leaf in spec.leaves if leaf not in self.images]
+        scale = [torch.full((leaf.size,), SCALE.get(leaf.kind, 1.0)) for leaf in self.flat]
+        self.register_buffer("scale", torch.cat([torch.zeros(0), *scale]), persistent=False)
+
+    def forward(self, state: Tensor | Tensors) -> Tensors:
+        tensors = {"": state} if isinstance(state, Tensor) else state
+        given = {f"image {leaf.path}": tensors[leaf.path] for leaf in self.images}
+        if self.flat:
+            rows = torch.cat([_row(leaf, tensors[leaf.path], self.scale.dtype) for leaf in self.flat], dim=-1)
+            given["numbers"] = rows.to(self.scale.dtype).mul_(self.scale)
+        return given
+
+
+def _row(leaf: Leaf, x: Tensor, dtype: torch.dtype) -> Tensor:
+    """One leaf as a row of numbers, (n, size); what are bytes stay bytes."""
+    if leaf.counts:
+        columns = x.reshape(len(x), -1).unbind(dim=1)
+        return torch.cat([F.one_hot(column, n) for column, n in zip(columns, leaf.counts, strict=True)], dim=-1).to(torch.uint8)
+    if leaf.kind == "discrete":
+        return F.one_hot(x, leaf.size).to(torch.uint8)
+    x = x.reshape(len(x), -1)
+    x = x if x.dtype == torch.uint8 else x.to(dtype)
+    return x.to(dtype).atan() if leaf.kind == "slope" else x
+
+
 class Encoder(nn.Module):
-    """All leaves of an observation to one vector, indicators, numbers and convolved images side by side, then layers of `hidden_sizes`
-    with ReLU."""
+    """What `Inputs` gives, numbers and convolved images side by side, through layers of `hidden_sizes` with ReLU."""
 
     def __init__(self, spec: ObservationSpec, hidden_sizes: tuple[int, ...]):
         super().__init__()
-        self.spec = spec
-        images = [str(i) for i, leaf in enumerate(spec.leaves) if leaf.kind == "pixels" and image_axes(leaf.shape)]
-        self.images = nn.ModuleDict({i: Convolutions(spec.leaves[int(i)].shape) for i in images})
-        flat = sum(leaf.size for i, leaf in enumerate(spec.leaves) if str(i) not in images)
-        sizes = (flat + sum(image.num_features for image in self.images.values()), *hidden_sizes)  # type: ignore[misc]
+        self.inputs = Inputs(spec)
+        self.images = nn.ModuleDict({str(spec.leaves.index(leaf)): Convolutions(leaf.shape) for leaf in self.inputs.images})
+        size = len(self.inputs.scale) + sum(image.num_features for image in self.images.values())  # type: ignore[misc]
+        sizes = (size, *hidden_sizes)
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
         for layer in self.layers:
             nn.init.orthogonal_(layer.weight, math.sqrt(2))  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
-    def forward(self, state: Tensor | Tensors) -> Tensor:
-        tensors = {"": state} if isinstance(state, Tensor) else state
-        dtype = next((x.dtype for x in self.parameters()), torch.get_default_dtype())
-        parts = [features(leaf, tensors[leaf.path], dtype) for leaf in self.spec.leaves]
-        for i, image in self.images.items():
-            parts[int(i)] = image(parts[int(i)].reshape(-1, *self.spec.leaves[int(i)].shape))
-        x = torch.cat(parts, dim=-1)
+    def forward(self, given: Tensors) -> Tensor:
+        parts = [given["numbers"]] if self.inputs.flat else []
+        for leaf, convolutions in zip(self.inputs.images, self.images.values(), strict=True):
+            image = given[f"image {leaf.path}"]
+            parts.append(convolutions(image.reshape(-1, *leaf.shape).to(self.inputs.scale.dtype) * SCALE["pixels"]))
+        x = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
         for layer in self.layers:
             x = F.relu(layer(x))
         return x
 
 
-def features(leaf: Leaf, x: Tensor, dtype: Any) -> Tensor:
-    """One leaf as numbers, (n, size)."""
-    if leaf.counts:
-        columns = x.reshape(len(x), -1).unbind(dim=1)
-        return torch.cat([F.one_hot(column, n) for column, n in zip(columns, leaf.counts, strict=True)], dim=-1).to(dtype)
-    if leaf.kind == "discrete":
-        return F.one_hot(x, leaf.size).to(dtype)
-    x = x.reshape(len(x), -1).to(dtype)
-    return x.atan() if leaf.kind == "slope" else x * SCALE.get(leaf.kind, 1.0)
-
-
 class CoagentModule(nn.Module):
     """The parameters: an encoder, a policy head for each coagent, the critic Q(s, K).
 
-    A head gives logits for every configuration of the discrete outputs its policy reads; a coagent that does not observe has a plain table.
+    inputs: from observations to what the encoder takes, without parameters, so that it is computed once for a whole rollout. A head gives
+    logits for every configuration of the discrete outputs its policy reads; a coagent that does not observe has a plain table.
     Raises ValueError naming the coagent whose head would have more than `MAX_LOGITS` logits, or whose values would be as many.
     """
 
-    def __init__(self, network: CoagentNetwork, encoder: nn.Module, num_features: int, seed: int):
+    part: Tensor
+
+    def __init__(self, network: CoagentNetwork, inputs: nn.Module, encoder: nn.Module, num_features: int, seed: int):
         super().__init__()
         self.network = network
         self.shapes = {name: (*network.configuration_shape(name), network[name].num_outputs) for name in network.names}
         self.critic_shape = tuple(network[name].num_outputs for name in network.critic_inputs)
-        for name, shape in (*self.shapes.items(), (f"{network.action[0]} (its critic)", self.critic_shape)):
-            if math.prod(shape) > MAX_LOGITS:
-                raise ValueError(
-                    f"coagent {name!r} would need {math.prod(shape):,} logits, one for each of {shape}: let it read fewer outputs "
-                    f"(at most {MAX_LOGITS:,})"
-                )
-        for name, live in zip(network.names, network.live(network.critic_inputs), strict=False):
-            if (size := math.prod(network[other].num_outputs for other in (*live, name))) > MAX_LOGITS:
-                raise ValueError(
-                    f"coagent {name!r}: {len(live)} outputs of coagents before it still matter when it runs, {live}, and there would be "
-                    f"{size:,} values at each step (at most {MAX_LOGITS:,}): put coagents nearer to those that read them, or let them "
-                    "read fewer"
-                )
-        self.encoder = encoder
+        check_sizes(network, self.shapes, self.critic_shape)
+        self.inputs, self.encoder = inputs, encoder
         self.policies = nn.ModuleDict()
-        for name, shape in self.shapes.items():
+        owned = {name: shape for name, shape in self.shapes.items() if network[name].owner == name}
+        for name, shape in owned.items():
             with seeded(seed, name):  # a head starts the same whatever other heads there are
-                observes = network[name].observes
-                self.policies[f"policy_{name}"] = _Head(num_features, math.prod(shape), 0.01) if observes else _Table(math.prod(shape))
+                size, observes = math.prod(shape), network[name].observes
+                self.policies[f"policy_{name}"] = _Head(num_features, size, 0.01) if observes else _Table(num_features, size)
         with seeded(seed, "critic"):
             self.critic = _Head(num_features, math.prod(self.critic_shape), 0.01)  # about 0: a made-up value misleads every coagent
+        ends = list(accumulate((math.prod(shape) for shape in owned.values()), initial=0))
+        first_row = dict(zip(owned, ends, strict=False))  # of each head's logits in a readout
+        self.first_row = {name: first_row[network[name].owner] for name in network.names}
+        self.critic_row = ends[-1]
+        # which coagent each of all outputs is of, one after the other, and then the critic
+        part = torch.arange(len(network.names) + 1).repeat_interleave(torch.tensor([*network.num_outputs, 1]))
+        self.register_buffer("part", part, persistent=False)
 
-    def features(self, state: Any) -> Tensor:
-        return self.encoder(state).to(self.critic.weight.dtype)
+    def features(self, state: Any, start: Tensor | None = None, hidden: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Features (n, f) of observations, and the hidden state after them: see `encode`."""
+        return self.encode(self.inputs(state), start, hidden)
 
-    def logits(self, name: str, features: Tensor) -> Tensor:
-        """Logits of a coagent for every configuration it may read, (n, number of configurations, outputs)."""
-        return self.policies[f"policy_{name}"](features).reshape(len(features), -1, self.shapes[name][-1])
+    def encode(self, x: Any, start: Tensor | None = None, hidden: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Features (n, f) of `inputs(observations)`, and the hidden state after them.
 
-    def log_table(self, name: str, features: Tensor) -> Tensor:
-        """ln π of a coagent for every configuration it may read, (n, number of configurations, outputs)."""
-        return F.log_softmax(self.logits(name, features), dim=-1)
+        start: (n,) bool, where an episode begins; hidden: the hidden state before, None for a network without recurrence.
+        """
+        return self.encoder(x).to(self.critic.weight.dtype), hidden
 
-    def log_policy(self, name: str, features: Tensor, configuration: Tensor | None) -> Tensor:
-        """ln π of a coagent in the configurations (n,) that it is in, (n, outputs)."""
-        return F.log_softmax(at_configuration(self.logits(name, features), configuration), dim=-1)
+    def heads(self) -> Linear:
+        """All policies in order and then the critic as one linear layer. Weights are zero where a coagent does not observe."""
+        heads: list[Any] = [*self.policies.values(), self.critic]
+        weights, biases = zip(*(head.linear() for head in heads), strict=True)
+        return torch.cat(weights), torch.cat(biases)
 
-    def q(self, features: Tensor) -> Tensor:
-        """Q(s, K) for every K, (n, number of configurations of K)."""
-        return self.critic(features)
+    def readout(self, features: Tensor, heads: Linear | None = None) -> Tensor:
+        """All logits of all coagents and then all values of the critic, (rows, n); heads: `heads()`, if they are there already."""
+        weight, bias = heads or self.heads()
+        return torch.addmm(bias[:, None], weight, features.T)
+
+    def logits(self, name: str, readout: Tensor) -> Tensor:
+        """Logits of a coagent for every configuration it may read, (configurations, outputs, n)."""
+        shape, first = self.shapes[name], self.first_row[name]
+        return readout[first : first + math.prod(shape)].reshape(-1, shape[-1], readout.shape[-1])
+
+    def q(self, readout: Tensor) -> Tensor:
+        """Q(s, K) for every K, (number of configurations of K, n)."""
+        return readout[self.critic_row :]
+
+    def rows_of(self, name: str, configuration: Tensor) -> Tensor:
+        """Which rows of a readout are a coagent's logits in the configurations (n,) that it is in, (outputs, n)."""
+        outputs = self.shapes[name][-1]
+        return self.first_row[name] + outputs * configuration + torch.arange(outputs, device=configuration.device)[:, None]
 
 
-def at_configuration(table: Tensor, index: Tensor | None) -> Tensor:
-    """Rows (n, outputs) of a table (n, configurations, outputs); index (n,) or None where there is only one configuration."""
-    if index is None:
-        return table[:, 0]
-    return table.gather(1, index[:, None, None].expand(-1, 1, table.shape[-1]))[:, 0]
+def check_sizes(network: CoagentNetwork, shapes: Mapping[str, tuple[int, ...]], critic_shape: tuple[int, ...]) -> None:
+    """Raise ValueError naming the coagent whose head would have more than `MAX_LOGITS` logits, or whose values would be as many."""
+    for name, shape in (*shapes.items(), (f"{network.action[0]} (its critic)", critic_shape)):
+        if math.prod(shape) > MAX_LOGITS:
+            raise ValueError(
+                f"coagent {name!r} would need {math.prod(shape):,} logits, one for each of {shape}: let it read fewer outputs "
+                f"(at most {MAX_LOGITS:,})"
+            )
+    for turn in network.plan(network.critic_inputs):
+        if turn.num_values > MAX_LOGITS:
+            raise ValueError(
+                f"coagent {turn.name!r}: {len(turn.live)} outputs of coagents before it still matter when it runs, {turn.live}, and there "
+                f"would be {turn.num_values:,} values at each step (at most {MAX_LOGITS:,}): put coagents nearer to those that read them, "
+                "or let them read fewer"
+            )
 
 
 def make_module(network: CoagentNetwork, spec: ObservationSpec, settings: Settings, encoder: nn.Module | None) -> CoagentModule:
@@ -133,15 +205,20 @@ def make_module(network: CoagentNetwork, spec: ObservationSpec, settings: Settin
         raise ValueError(f"device={settings.device!r}: torch cannot compute there ({str(error).splitlines()[0]})") from error
     if encoder is not None and not isinstance(encoder, nn.Module):
         raise ValueError(f"encoder={encoder!r}: give an instance of torch.nn.Module")
-    with seeded(settings.seed, "encoder"):
-        encoder = (encoder or Encoder(spec, settings.hidden_sizes)).to(settings.device, dtype)
-    return CoagentModule(network, encoder, _num_features(encoder, spec, settings.device), settings.seed).to(settings.device, dtype)
+    inputs: nn.Module = nn.Identity()  # an encoder of one's own takes the observations themselves
+    if encoder is None:
+        with seeded(settings.seed, "encoder"):
+            encoder = own = Encoder(spec, settings.hidden_sizes)
+        inputs = own.inputs
+    encoder = encoder.to(settings.device, dtype)
+    num_features = _num_features(encoder, inputs, spec, settings.device)
+    return CoagentModule(network, inputs, encoder, num_features, settings.seed).to(settings.device, dtype)
 
 
-def _num_features(encoder: nn.Module, spec: ObservationSpec, device: str) -> int:
+def _num_features(encoder: nn.Module, inputs: nn.Module, spec: ObservationSpec, device: str) -> int:
     """What an encoder gives for two observations is to be (2, features) numbers."""
     with torch.no_grad():
-        given = encoder(spec.state(spec.blank(device, 2)))
+        given = encoder(inputs(spec.state(spec.blank(device, 2))))
     if not isinstance(given, Tensor) or given.ndim != 2 or len(given) != 2 or given.shape[1] == 0:
         shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
         raise ValueError(
@@ -157,16 +234,20 @@ class _Head(nn.Linear):
         nn.init.orthogonal_(self.weight, gain)
         nn.init.zeros_(self.bias)
 
+    def linear(self) -> Linear:
+        return self.weight, self.bias
+
 
 class _Table(nn.Module):
     """Logits of a coagent that does not look at the observation."""
 
-    def __init__(self, num_logits: int):
+    def __init__(self, num_features: int, num_logits: int):
         super().__init__()
+        self.num_features = num_features
         self.logits = nn.Parameter(torch.zeros(num_logits))
 
-    def forward(self, features: Tensor) -> Tensor:
-        return self.logits.expand(len(features), -1)
+    def linear(self) -> Linear:
+        return self.logits.new_zeros(len(self.logits), self.num_features), self.logits
 
 
 @contextmanager

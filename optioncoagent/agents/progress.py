@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from optioncoagent.agents.exploration import CountBonus
 from optioncoagent.agents.observations import ObservationSpec
 from optioncoagent.agents.rollout import Running
 
@@ -20,11 +19,10 @@ Arrays = dict[str, np.ndarray]
 Generators = Mapping[str, torch.Generator]
 
 
-def to_arrays(generators: Generators, running: Running, exploration: CountBonus | None = None) -> Arrays:
-    """Everything that the next rollout depends on, but for the parameters."""
+def to_arrays(generators: Generators, running: Running, stages: Mapping[str, Any]) -> Arrays:
+    """Everything that the next update depends on, but for the parameters; stages: what keeps a state of its own."""
     arrays = {f"generator/{name}": generator.get_state().numpy() for name, generator in generators.items()}
-    if exploration is not None:
-        arrays |= {f"exploration/{name}": x for name, x in exploration.to_arrays().items()}
+    arrays |= {f"{stage}/{name}": x for stage, part in stages.items() for name, x in part.to_arrays().items()}
     env: Any = running.env
     if has_arrays(env) and not running.broken:
         # but for the seeds, Python's integers, that name the levels: a reset brings them back
@@ -34,13 +32,8 @@ def to_arrays(generators: Generators, running: Running, exploration: CountBonus 
     return arrays
 
 
-def from_arrays(
-    arrays: Arrays, generators: Generators, running: Running, spec: ObservationSpec, exploration: CountBonus | None = None
-) -> None:
-    """Put generators, counts and `running`, which has just been started from the same seed, where `to_arrays` found them."""
-    counts = {name.removeprefix("exploration/"): x for name, x in arrays.items() if name.startswith("exploration/")}
-    if exploration is not None and counts:  # none where the run was without a bonus so far
-        exploration.from_arrays(counts)
+def from_arrays(arrays: Arrays, generators: Generators, running: Running, spec: ObservationSpec) -> None:
+    """Put generators and `running`, which has just been started from the same seed, where `to_arrays` found them."""
     for name, generator in generators.items():
         generator.set_state(torch.from_numpy(arrays[f"generator/{name}"]))
     env: Any = running.env
@@ -52,6 +45,14 @@ def from_arrays(
     running.outputs = {name: torch.from_numpy(arrays[f"outputs/{name}"]).to(device) for name in running.outputs}
     running.start, running.age = (torch.from_numpy(arrays[name]).to(device) for name in ("start", "age"))
     running.episode_return = arrays["episode_return"]
+
+
+def restore_stages(arrays: Arrays, stages: Mapping[str, Any]) -> None:
+    """Give stages back what `to_arrays` found in them; one that was not there then starts anew."""
+    for stage, part in stages.items():
+        prefix = f"{stage}/"
+        if kept := {name.removeprefix(prefix): x for name, x in arrays.items() if name.startswith(prefix)}:
+            part.from_arrays(kept)
 
 
 def has_arrays(env: Any) -> bool:

@@ -12,10 +12,11 @@ def lambda_advantages(delta_t: Tensor, trace_t: Tensor) -> Tensor:
     delta_t: temporal-difference errors of steps t. trace_t: γλ where step t+1 belongs to the same episode and was learned from, else
     0; it carries both endings. See "High-Dimensional Continuous Control Using Generalized Advantage Estimation" by Schulman et al.
     """
-    advantages = torch.empty_like(delta_t)
-    following = torch.zeros_like(delta_t[0])
-    for t in reversed(range(len(delta_t))):
-        # A_t = δ_t + γλ A_{t+1}
-        following = delta_t[t] + trace_t[t] * following
-        advantages[t] = following
+    # over the next k steps: A_t^(k) = Σ_{j<k} (Π_{i<j} trace_{t+i}) δ_{t+j}; k doubles until it spans the rollout
+    advantages, products, k = delta_t, trace_t, 1
+    while k < len(delta_t):
+        # A_t^(2k) = A_t^(k) + (Π_{i<k} trace_{t+i}) A_{t+k}^(k)
+        advantages = torch.cat([advantages[:-k] + products[:-k] * advantages[k:], advantages[-k:]])
+        products = torch.cat([products[:-k] * products[k:], torch.zeros_like(products[-k:])])
+        k *= 2
     return advantages

@@ -19,9 +19,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from torch import Tensor
 
 from optioncoagent.agents.environments import action_numbers, action_of, autoreset_mode
-from optioncoagent.agents.modules import CoagentModule, derive_seed
+from optioncoagent.agents.modules import CoagentModule, Linear, derive_seed
 from optioncoagent.agents.observations import ObservationSpec, Tensors, fault_of
-from optioncoagent.agents.sweep import configuration, gate
+from optioncoagent.agents.sweep import at_configuration, configuration, gate
 from optioncoagent.network import CoagentNetwork, LocalState
 
 Outputs = dict[str, Tensor]  # {coagent: (n,) int}
@@ -34,7 +34,8 @@ class Rollout:
     observation: leaves. start: first step of an episode? valid: was the action taken (False for the reset step of a NEXT_STEP
     environment)? age: steps since the episode began. previous, outputs, executed: {coagent: tensor}. reward. terminated, truncated:
     how step t ended. last: leaves (num_envs, ...), the observations after the last step; final_index: (k, 2), the (t, i) of truncated
-    steps, and final_observation their leaves (k, ...), the observations on which they ended.
+    steps, and final_observation their leaves (k, ...), the observations on which they ended. hidden: (num_steps + 1, num_envs, ...), the
+    hidden state before each step and after the last, None for a network without recurrence. scale: what the rewards have been divided by.
     """
 
     observation: Tensors
@@ -50,6 +51,8 @@ class Rollout:
     last: Tensors
     final_index: Tensor
     final_observation: Tensors | None
+    hidden: Tensor | None = None
+    scale: float = 1.0
 
 
 @dataclass
@@ -67,6 +70,7 @@ class Running:
     age: Tensor
     outputs: Outputs
     episode_return: np.ndarray
+    hidden: Tensor | None = None
     finished: list[tuple[float, int]] = field(default_factory=list)  # (return, length) of episodes that ended in the last rollout
     seconds: float = 0.0  # spent inside the environment in the last rollout
     broken: bool = False
@@ -79,43 +83,53 @@ class Sampler:
         self.network = network
         self.device = device
         self.generators = {name: torch.Generator(device).manual_seed(derive_seed(seed, name)) for name in network.names}
+        self.laws = {name: torch.as_tensor(network.initial(name), device=device)[:, None] for name in network.names}
 
-    def uniform(self, name: str, n: int) -> Tensor:
-        return torch.rand(n, generator=self.generators[name], device=self.device)
+    def uniforms(self, num_steps: int, n: int) -> Tensor:
+        """All that so many steps of n environments need, (num_steps, coagents, 3, n): for an output, for whether the coagent executes,
+        and for its output before a first step."""
+        parts = [torch.rand(num_steps, 3, n, generator=generator, device=self.device) for generator in self.generators.values()]
+        return torch.stack(parts, dim=1)
 
-    def initial(self, n: int) -> Outputs:
-        """Outputs before the first step, drawn from h_0."""
-        laws = {name: torch.as_tensor(self.network.initial(name), device=self.device) for name in self.network.names}
-        return {name: draw(law, self.uniform(name, n)) for name, law in laws.items()}
+    def initial(self, uniforms: Tensor) -> Outputs:
+        """Outputs before the first step, drawn from h_0 with the uniforms (coagents, 3, n) of one step."""
+        return {name: draw(law, uniform[2]) for (name, law), uniform in zip(self.laws.items(), uniforms, strict=True)}
 
 
 def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
-    """Sample from (n, outputs) or (outputs,) probabilities by inversion, (n,) int."""
-    below = probabilities.cumsum(dim=-1)[..., :-1] <= uniform[:, None]
-    return below.sum(dim=-1)
+    """Sample from probabilities (outputs, n) or (outputs, 1) by inversion, (n,) int."""
+    return (probabilities.cumsum(dim=0)[:-1] <= uniform).sum(dim=0)
 
 
 def tick(
-    module: CoagentModule, sampler: Sampler, state: Any, start: Tensor, previous: Outputs, deterministic: bool = False
+    module: CoagentModule,
+    features: Tensor,
+    heads: Linear,
+    uniforms: Tensor,
+    state: Any,
+    start: Tensor,
+    previous: Outputs,
+    deterministic: bool = False,
 ) -> tuple[Outputs, Outputs]:
-    """Run the coagents once, in order: {name: outputs (n,)}, {name: executed (n,) bool}. deterministic: argmax of each policy; gates
-    are still sampled.
+    """Run the coagents once, in order: {name: outputs (n,)}, {name: executed (n,) bool}.
+
+    features (n, f) of the observations `state`; heads: `module.heads()`; uniforms (coagents, 3, n) of `Sampler`. deterministic: argmax of
+    each policy; gates are still sampled.
     """
-    network, n = module.network, len(start)
-    features = module.features(state)
+    network = module.network
+    readout = module.readout(features, heads)
     outputs: Outputs = {}
     executed: Outputs = {}
-    for k, coagent in enumerate(network.coagents):
-        log_policy = module.log_policy(coagent.name, features, configuration(network, coagent.name, outputs, previous))
-        uniform = sampler.uniform(coagent.name, n)
-        output = log_policy.argmax(dim=-1) if deterministic else draw(log_policy.exp(), uniform)
-        beta = gate(network, k, LocalState(start, state, outputs, previous), log_policy.dtype)
+    for k, (name, uniform) in enumerate(zip(network.names, uniforms, strict=True)):
+        logits = at_configuration(module.logits(name, readout), configuration(network, name, outputs, previous))
+        output = logits.argmax(dim=0) if deterministic else draw(logits.softmax(dim=0), uniform[0])
+        beta = gate(network, k, LocalState(start, state, outputs, previous), logits.dtype)
         if isinstance(beta, float) and beta == 1.0:
             executes = torch.ones_like(start)
         else:
-            executes = sampler.uniform(coagent.name, n) < beta
-            output = torch.where(executes, output, previous[coagent.name])
-        outputs[coagent.name], executed[coagent.name] = output, executes
+            executes = uniform[1] < beta
+            output = torch.where(executes, output, previous[name])
+        outputs[name], executed[name] = output, executes
     return outputs, executed
 
 
@@ -129,6 +143,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
     network, env, n = module.network, running.env, len(running.start)
     same_step = autoreset_mode(env) == AutoresetMode.SAME_STEP
     device = running.start.device
+    uniforms, heads, hidden = sampler.uniforms(num_steps, n), module.heads(), [running.hidden]
     first_action = action_numbers(env.single_action_space)[1]
     steps: list[dict[str, Any]] = []
     final_index: list[tuple[int, int]] = []
@@ -138,11 +153,13 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         _restart(running, spec)
     for t in range(num_steps):
         # the coagents run
-        previous = running.outputs
+        previous, state = running.outputs, spec.state(running.observation)
         if bool(running.start.any()):
-            initial = sampler.initial(n)
+            initial = sampler.initial(uniforms[t])
             previous = {name: torch.where(running.start, initial[name], previous[name]) for name in network.names}
-        outputs, executed = tick(module, sampler, spec.state(running.observation), running.start, previous)
+        features, running.hidden = module.features(state, running.start, running.hidden)
+        outputs, executed = tick(module, features, heads, uniforms[t], state, running.start, previous)
+        hidden.append(running.hidden)
 
         # the environment steps
         action = action_of(network, outputs, first_action)
@@ -185,7 +202,8 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
     stacked = {key: _stack([step[key] for step in steps], device) for key in steps[0]}
     final = {path: torch.cat([part[path] for part in final_observations]) for path in final_observations[0]} if final_observations else None
     index = torch.tensor(final_index, dtype=torch.long, device=device).reshape(-1, 2)
-    return Rollout(**stacked, last=running.observation, final_index=index, final_observation=final)
+    held = None if running.hidden is None else torch.stack([h for h in hidden if h is not None])
+    return Rollout(**stacked, last=running.observation, final_index=index, final_observation=final, hidden=held)
 
 
 def step(env: VectorEnv, action: np.ndarray, spec: ObservationSpec) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:

@@ -47,6 +47,8 @@ class Settings:
     """Parts into which each pass is cut."""
     learning_rate: float = 1e-3
     """Step size of Adam."""
+    anneal_lr: bool = False
+    """Let the step size go to zero over the steps of one call of `learn`, in a line."""
     gamma: float = 0.99
     """Discount."""
     gae_lambda: float = 0.95
@@ -63,6 +65,8 @@ class Settings:
     """The gradient is scaled down to this norm."""
     normalize_advantages: bool = True
     """Divide the advantages of all coagents by one number, the standard deviation of the λ-advantages of the rollout."""
+    normalize_rewards: bool = True
+    """Divide rewards and costs by a running scale of returns where that is more than 1."""
     discount_weighting: bool = False
     """Weight step t of an episode by γ^t, as the gradient of the discounted return has it."""
     sampled_returns: bool = False

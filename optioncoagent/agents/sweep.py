@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -29,27 +30,32 @@ class OnAxes(NamedTuple):
 
 
 def sweep(
-    network: CoagentNetwork, policies: Mapping[str, OnAxes], q: OnAxes, start: Tensor, state: Any, previous: Mapping[str, Tensor]
+    network: CoagentNetwork,
+    policies: Mapping[str, OnAxes],
+    q: OnAxes,
+    start: Tensor,
+    state: Any,
+    previous: Mapping[str, Tensor],
+    scale: float = 1.0,
 ) -> list[OnAxes]:
     """Values W_0, …, W_m, each on axes: W_k is the expected return once coagents 1 … k have run, given those outputs that still matter.
 
     policies: {name: π on axes} (see `policy_on_axes`). q: Q(s, K) on axes (see `critic_on_axes`). start (n,) bool; state: the observations;
     previous {name: (n,) int}, outputs of the step before. W_0 is the value upon arrival (U of option-critic), W_k as a function of u_k
     the value of each output of coagent k (Q_β of option-critic's first coagent), W_m the critic. A cost is charged where its coagent
-    executes, not at the first step.
+    executes, not at the first step; scale: what rewards, and so the costs, are divided by.
     """
-    live, values = network.live(network.critic_inputs), [q]
-    for k in reversed(range(len(network.coagents))):
-        coagent, both = network.coagents[k], (*live[k], network.names[k])
-        w = values[0].along(both)
+    values = [q]
+    for k, turn in reversed([*enumerate(network.plan(network.critic_inputs))]):
+        w = values[0].along((*turn.live, turn.name))
         # W_{k-1} = β_k [ Σ_u π_k(u) W_k(u) − c_k ] + (1 − β_k) W_k(previous u)
-        value = (policies[coagent.name].along(both) * w).sum(dim=-2)
-        if coagent.cost:
-            value = value - coagent.cost * (~start).to(w.dtype)
-        beta = gate_on_axes(network, k, live[k], start, state, previous, w.dtype)
+        value = (policies[turn.name].along((*turn.live, turn.name)) * w).sum(dim=-2)
+        if turn.cost:
+            value = value - turn.cost / scale * (~start).to(w.dtype)
+        beta = gate_on_axes(network, k, turn.live, start, state, previous, w.dtype)
         if not (isinstance(beta, float) and beta == 1.0):
-            value = beta * value + (1 - beta) * select(w, len(live[k]), previous[coagent.name]).squeeze(-2)
-        values.insert(0, OnAxes(live[k], value))
+            value = beta * value + (1 - beta) * select(w, len(turn.live), previous[turn.name]).squeeze(-2)
+        values.insert(0, OnAxes(turn.live, value))
     return values
 
 
@@ -72,32 +78,36 @@ def gate_on_axes(
 
 def gate(network: CoagentNetwork, k: int, x: LocalState, dtype: torch.dtype) -> float | Tensor:
     """Execution probability of coagent k on local states, a float if it is constant."""
-    coagent = network.coagents[k]
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)  # so that 0.3 * x.start has the precision of the rest
-    try:
-        beta = execution_probability(coagent, x)
-    finally:
-        torch.set_default_dtype(default)
+    coagent, touched = network.coagents[k], network.touched[network.names[k]]
     if not callable(coagent.executes):
-        return float(beta)
-    beta = torch.as_tensor(beta, device=x.start.device).to(dtype)
-    return check_probability(coagent.name, beta) if network.touched[coagent.name].state else beta
+        return float(coagent.executes)
+    if touched.state:  # what it makes of the observations has the precision of the observations
+        beta = torch.as_tensor(execution_probability(coagent, x), device=x.start.device).to(dtype)
+        return check_probability(coagent.name, beta)
+    fields = [x.start] * touched.start + [x.upstream[name] for name in touched.upstream] + [x.previous[name] for name in touched.previous]
+    table = _execution_table(network, coagent.name, x.start.device, dtype)
+    return table[tuple(field.long() for field in fields)] if fields else float(table)
+
+
+@lru_cache(maxsize=1024)
+def _execution_table(network: CoagentNetwork, name: str, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """`CoagentNetwork.execution_table` of a coagent that does not touch the state."""
+    return torch.as_tensor(network.execution_table(name, 1), device=device, dtype=dtype)
 
 
 def policy_on_axes(network: CoagentNetwork, name: str, table: Tensor, previous: Mapping[str, Tensor]) -> OnAxes:
-    """π of a coagent on axes, from its table (n, configurations, outputs), with the outputs of the step before gathered."""
+    """π of a coagent on axes, from its table (configurations, outputs, n), with the outputs of the step before gathered."""
     coagent = network[name]
     upstream = math.prod(network[other].num_outputs for other in coagent.upstream)
-    table = table.reshape(len(table), upstream, -1, coagent.num_outputs)
+    table = table.reshape(upstream, -1, *table.shape[1:])
     index = joint_index(network, coagent.previous, previous)
     if index is not None:  # gather the previous outputs
-        table = table.gather(2, index.reshape(-1, 1, 1, 1).expand(-1, table.shape[1], 1, table.shape[3]))
+        table = table.gather(1, index.expand(upstream, 1, table.shape[2], -1))
     return _on_axes(network, table, (*coagent.upstream, name))
 
 
 def critic_on_axes(network: CoagentNetwork, q: Tensor) -> OnAxes:
-    """Q(s, K), (n, configurations of K), on axes."""
+    """Q(s, K), (configurations of K, n), on axes."""
     return _on_axes(network, q, network.critic_inputs)
 
 
@@ -119,6 +129,11 @@ def at_outputs(w: OnAxes, outputs: Mapping[str, Tensor]) -> Tensor:
     return values.reshape(-1, values.shape[-1])
 
 
+def at_configuration(table: Tensor, index: Tensor | None) -> Tensor:
+    """A table (configurations, outputs, n) in the configurations (n,) that a coagent is in, (outputs, n); None if there is only one."""
+    return table[0] if index is None else table.gather(0, index.expand(1, *table.shape[1:]))[0]
+
+
 def configuration(network: CoagentNetwork, name: str, outputs: Mapping[str, Tensor], previous: Mapping[str, Tensor]) -> Tensor | None:
     """Which configuration of the outputs that its policy reads a coagent is in, (n,) int; None if it reads none."""
     coagent = network[name]
@@ -137,7 +152,7 @@ def joint_index(network: CoagentNetwork, names: tuple[str, ...], outputs: Mappin
 
 
 def _on_axes(network: CoagentNetwork, table: Tensor, order: tuple[str, ...]) -> OnAxes:
-    """A table (n, …), its outputs in C order over the coagents in `order`, on axes."""
+    """A table (…, n), its outputs in C order over the coagents in `order`, on axes."""
     names = tuple(name for name in network.names if name in order)
-    table = table.reshape(len(table), *(network[name].num_outputs for name in order))
-    return OnAxes(names, table.permute(*(1 + order.index(name) for name in names), 0))
+    table = table.reshape(*(network[name].num_outputs for name in order), table.shape[-1])
+    return OnAxes(names, table.permute(*(order.index(name) for name in names), -1))

@@ -3,118 +3,175 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from optioncoagent.agents import losses
-from optioncoagent.agents.modules import CoagentModule, at_configuration
+from optioncoagent.agents.modules import CoagentModule, Linear
 from optioncoagent.agents.observations import ObservationSpec, Tensors
 from optioncoagent.agents.returns import lambda_advantages
 from optioncoagent.agents.rollout import Outputs, Rollout
 from optioncoagent.agents.settings import Settings
-from optioncoagent.agents.sweep import at_outputs, configuration, critic_on_axes, joint_index, policy_on_axes, sweep
+from optioncoagent.agents.sweep import OnAxes, at_outputs, configuration, critic_on_axes, joint_index, policy_on_axes, sweep
+from optioncoagent.network import CoagentNetwork
 
 FORMS = ("expected", "difference", "score")
-
-
-@dataclass(frozen=True)
-class CoagentBatch:
-    """One coagent at each step (B,): configuration it read (or None), executed, ln π_old (B, outputs), gradient form."""
-
-    configuration: Tensor | None
-    executed: Tensor
-    log_old: Tensor
-    weight: Tensor
-    advantage: Tensor
+# the fields of a rollout that have the axes (num_steps, num_envs)
+STEPS = ("observation", "start", "valid", "age", "previous", "outputs", "executed", "reward", "terminated", "truncated")
 
 
 @dataclass(frozen=True)
 class Batch:
-    """The steps that were learned from, flattened to (B, ...). weight: γ^t or 1, over the scale of the
-    advantages. critic_index: K_t; target: λ-return for Q(S_t, K_t)."""
+    """B steps to learn from, the first axis; the outputs of all coagents, U in number, lie side by side in the order of the network.
 
-    observation: Tensors
-    weight: Tensor
-    critic_index: Tensor | None
+    inputs: what the encoder takes; start, hidden: where an episode begins, and the hidden state before the step, or None. rows: (B, U + 1),
+    which of the readout's rows the step is about: every coagent's logits in the configuration that it read, and Q(S_t, K_t). learned:
+    (B, 3, U), of every output ln π_old; its advantage in its coagent's gradient form, with everything that the gradient is weighted with,
+    so zero where the coagent did not execute; and 1 where it did, else 0. target: (B,), λ-return for Q(S_t, K_t). valid: (B,), 1 where
+    there is something to learn from, else 0; so then is what is learned but for ln π_old.
+    """
+
+    inputs: Any
+    start: Tensor
+    hidden: Tensor | None
+    rows: Tensor
+    learned: Tensor
     target: Tensor
-    coagents: dict[str, CoagentBatch]
+    valid: Tensor
 
     def __len__(self) -> int:
         return len(self.target)
 
-    def __getitem__(self, index: Tensor | slice) -> Batch:
-        return _map(self, lambda x: x[index])
+    def at(self, steps: Tensor) -> Batch:
+        """These of its steps, (b,) int."""
+        return _map(self, lambda x: x.index_select(0, steps))
+
+
+@dataclass(frozen=True)
+class Values:
+    """What the parameters that acted say of n steps: the readout (rows, n), {name: π on axes}, W_0 … W_m."""
+
+    readout: Tensor
+    policies: dict[str, OnAxes]
+    values: list[OnAxes]
 
 
 @torch.no_grad()
 def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, settings: Settings, forms: Mapping[str, str]) -> Batch:
-    """All steps of a rollout with targets and gradient forms, computed once with the parameters that acted."""
-    network, shape = module.network, rollout.start.shape
-    observation = {path: x.flatten(0, 1) for path, x in rollout.observation.items()}
-    outputs, previous, executed = (_map(part, lambda x: x.flatten()) for part in (rollout.outputs, rollout.previous, rollout.executed))
-    start = rollout.start.flatten()
+    """All steps of a rollout with targets and gradient forms, computed once with the parameters that acted, time-major (B = T · N).
 
-    # W_0 … W_m at every step, Q(S_t, K_t)
-    tables, policies, values = _sweep(module, spec, observation, start, previous)
-    q = at_outputs(values[-1], outputs)[0]
-    arrival = values[0].values
+    Steps that are not valid are among them: nothing is to be learned from them.
+    """
+    network, heads = module.network, module.heads()
+    flat = replace(rollout, **{name: _map(getattr(rollout, name), lambda x: x.flatten(0, 1)) for name in STEPS})
+    hidden = None if rollout.hidden is None else rollout.hidden[:-1].flatten(0, 1)
+    inputs = module.inputs(spec.state(flat.observation))
+    features, _ = module.encode(inputs, flat.start, hidden)
+    at = evaluate(module, heads, features, spec.state(flat.observation), flat.start, flat.previous, rollout.scale)
+    q = at_outputs(at.values[-1], flat.outputs)[0]
+    arrival = at.values[0].values.reshape(rollout.start.shape)
+    following = following_values(module, spec, heads, rollout, arrival)
+    advantage = advantages(network, rollout, settings, q.reshape(arrival.shape), arrival, following).flatten()
 
-    # value of S_{t+1}: W_0 upon arrival; at a truncation of the final observation, after a termination 0
-    following = torch.cat(
-        [arrival.reshape(shape)[1:], arrival_value(module, spec, rollout.last, _map(rollout.outputs, lambda x: x[-1]))[None]]
+    # γ^t, over the scale of the advantages
+    weight = settings.gamma ** flat.age.to(q.dtype) if settings.discount_weighting else torch.ones_like(q)
+    if settings.normalize_advantages:
+        weight = weight / (advantage[flat.valid].std(correction=0) + 1e-8)
+    advantage_of = torch.cat(gradient_forms(network, flat, forms, at, q, advantage))
+    executed = torch.cat([(flat.executed[c.name] & flat.valid).expand(c.num_outputs, -1) for c in network.coagents]).to(q.dtype)
+    rows = learned_rows(module, flat)
+    log_old = losses.log_policies(at.readout.gather(0, rows[:-1]), network.num_outputs)
+    return Batch(
+        inputs=inputs,
+        start=flat.start,
+        hidden=hidden,
+        rows=rows.T.contiguous(),
+        learned=torch.stack([log_old, weight * executed * advantage_of, executed]).permute(2, 0, 1).contiguous(),
+        target=q + advantage,
+        valid=flat.valid.to(q.dtype),
     )
+
+
+def learned_rows(module: CoagentModule, flat: Rollout) -> Tensor:
+    """The rows of the readout that each step is about, (U + 1, B): see `Batch`."""
+    network, nothing = module.network, torch.zeros_like(flat.age)
+    configurations = {name: configuration(network, name, flat.outputs, flat.previous) for name in network.names}
+    rows = [module.rows_of(name, nothing if index is None else index) for name, index in configurations.items()]
+    known = joint_index(network, network.critic_inputs, flat.outputs)
+    return torch.cat([*rows, (module.critic_row + (nothing if known is None else known))[None]])
+
+
+def following_values(module: CoagentModule, spec: ObservationSpec, heads: Linear, rollout: Rollout, arrival: Tensor) -> Tensor:
+    """Value of S_{t+1} at every step: W_0 upon arrival; at a truncation of the final observation, after a termination 0."""
+    outputs, hidden = (_map(x, lambda x: x[-1]) for x in (rollout.outputs, rollout.hidden))
+    last = arrival_value(module, spec, heads, rollout.last, outputs, hidden, rollout.scale)
+    following = torch.cat([arrival[1:], last[None]])
     if rollout.final_observation is not None:
         t, i = rollout.final_index.T
-        following[t, i] = arrival_value(module, spec, rollout.final_observation, _map(rollout.outputs, lambda x: x[t, i]))
-    following = torch.where(rollout.terminated, 0.0, following)
+        outputs, hidden = _map(rollout.outputs, lambda x: x[t, i]), _map(rollout.hidden, lambda x: x[t + 1, i])
+        following[t, i] = arrival_value(module, spec, heads, rollout.final_observation, outputs, hidden, rollout.scale)
+    return torch.where(rollout.terminated, 0.0, following)
 
+
+def advantages(network: CoagentNetwork, rollout: Rollout, settings: Settings, q: Tensor, arrival: Tensor, following: Tensor) -> Tensor:
+    """λ-advantages of Q(S_t, K_t); all (num_steps, num_envs). arrival: W_0(S_t); following: see `following_values`."""
     # δ_t = R_t + γ W_0(S_{t+1}) − Q(S_t, K_t);  A_t = δ_t + γλ A_{t+1} within an episode
-    delta = rollout.reward.to(q.dtype) + settings.gamma * following - q.reshape(shape)
+    delta = rollout.reward.to(q.dtype) + settings.gamma * following - q
     trace = settings.gamma * settings.gae_lambda * (~(rollout.terminated | rollout.truncated)).to(q.dtype)
     trace[-1] = 0.0
-    costs = {c.name: c.cost * (executed[c.name] & ~start).to(q.dtype) for c in network.coagents}
     if settings.sampled_returns:
         # + γλ ( Q(S_{t+1}, K_{t+1}) − C_{t+1} − W_0(S_{t+1}) ), which has zero mean
-        surprise = (q - torch.stack(list(costs.values())).sum(dim=0) - arrival).reshape(shape)
-        delta[:-1] += trace[:-1] * surprise[1:]
-    advantage = lambda_advantages(delta, trace).flatten()
+        costs = torch.stack([charged(network, name, rollout, q.dtype) for name in network.names]).sum(dim=0)
+        delta[:-1] += trace[:-1] * (q - costs - arrival)[1:]
+    return lambda_advantages(delta, trace)
 
-    weight = settings.gamma ** rollout.age.flatten().to(q.dtype) if settings.discount_weighting else torch.ones_like(q)
-    if settings.normalize_advantages:
-        weight = weight / (advantage[rollout.valid.flatten()].std(correction=0) + 1e-8)
-    coagents = {}
+
+def gradient_forms(
+    network: CoagentNetwork, flat: Rollout, forms: Mapping[str, str], at: Values, q: Tensor, advantage: Tensor
+) -> list[Tensor]:
+    """For each coagent the advantage of every output, (outputs, B), in its gradient form."""
+    made = []
     for k, coagent in enumerate(network.coagents):
-        name, before = coagent.name, {earlier: outputs[earlier] for earlier in network.names[:k]}
-        index = configuration(network, name, outputs, previous)
-        old = at_outputs(policies[name], before).T
-        w = at_outputs(values[k + 1], before).T.expand_as(old)
+        name, before = coagent.name, {earlier: flat.outputs[earlier] for earlier in network.names[:k]}
+        old = at_outputs(at.policies[name], before)
+        w = at_outputs(at.values[k + 1], before).expand_as(old)  # one value for all outputs where nothing depends on this one
         if forms[name] == "score":
             # return from this coagent's decision on, less its baseline Σ_u π(u) W_k(u)
-            later = sum((costs[c.name] for c in network.coagents[k + 1 :]), torch.zeros_like(q))
-            form = losses.score(outputs[name], q + advantage - later - (old * w).sum(dim=-1), coagent.num_outputs)
+            later = sum((charged(network, other, flat, q.dtype) for other in network.names[k + 1 :]), torch.zeros_like(q))
+            made.append(losses.score(flat.outputs[name], q + advantage - later - (old * w).sum(dim=0), coagent.num_outputs))
         else:
-            form = (losses.expected if forms[name] == "expected" else losses.difference)(old, w)
-        coagents[name] = CoagentBatch(index, executed[name], at_configuration(tables[name], index), *form)
-    critic_index = joint_index(network, network.critic_inputs, outputs)
-    return Batch(observation, weight, critic_index, q + advantage, coagents)[rollout.valid.flatten()]
+            made.append((losses.expected if forms[name] == "expected" else losses.difference)(old, w))
+    return made
 
 
-def arrival_value(module: CoagentModule, spec: ObservationSpec, observation: Tensors, previous: Outputs) -> Tensor:
+def charged(network: CoagentNetwork, name: str, rollout: Rollout, dtype: torch.dtype) -> Tensor:
+    """What a coagent costs at each step: nothing at the first of an episode."""
+    return network[name].cost / rollout.scale * (rollout.executed[name] & ~rollout.start).to(dtype)
+
+
+def arrival_value(
+    module: CoagentModule,
+    spec: ObservationSpec,
+    heads: Linear,
+    observation: Tensors,
+    previous: Outputs,
+    hidden: Tensor | None,
+    scale: float,
+) -> Tensor:
     """W_0 on arriving at observations (n, ...) in mid-episode with these outputs of the step before, (n,)."""
     start = torch.zeros_like(next(iter(previous.values())), dtype=torch.bool)
-    return _sweep(module, spec, observation, start, previous)[2][0].values
+    features, _ = module.features(spec.state(observation), start, hidden)
+    return evaluate(module, heads, features, spec.state(observation), start, previous, scale).values[0].values
 
 
-def _sweep(module: CoagentModule, spec: ObservationSpec, observation: Tensors, start: Tensor, previous: Outputs) -> Any:
-    """(log-policy tables, policies on axes, W_0 … W_m)."""
-    network, state = module.network, spec.state(observation)
-    features = module.features(state)
-    tables = {name: module.log_table(name, features) for name in network.names}
-    policies = {name: policy_on_axes(network, name, table.exp(), previous) for name, table in tables.items()}
-    return tables, policies, sweep(network, policies, critic_on_axes(network, module.q(features)), start, state, previous)
+def evaluate(module: CoagentModule, heads: Linear, features: Tensor, state: Any, start: Tensor, previous: Outputs, scale: float) -> Values:
+    """Policies and values of steps with these features (n, f)."""
+    network, readout = module.network, module.readout(features, heads)
+    policies = {name: policy_on_axes(network, name, module.logits(name, readout).softmax(dim=1), previous) for name in network.names}
+    return Values(readout, policies, sweep(network, policies, critic_on_axes(network, module.q(readout)), start, state, previous, scale))
 
 
 def _map(x: Any, f: Any) -> Any:

@@ -152,7 +152,7 @@ class _Variant:
             return twin.gradient(batch, self.learning)
         # the first minibatch, its gradient cut to max_grad_norm with the critic's in it
         size = -(-len(batch) // self.learning.num_minibatches)
-        part = batch[twin.order(len(batch))[:size]]
+        part = batch.at(twin.order(len(batch))[:size])
         tables = twin.gradient(part, self.learning)
         norm = np.sqrt(sum(float((x / size).ravel() @ (x / size).ravel()) for x in pull_back(agent, twin.mdp, tables).values()))
         scale = min(1.0, self.learning.max_grad_norm / (norm + 1e-6)) * len(batch) / size

@@ -40,16 +40,17 @@ def pull_back(agent: Any, mdp: MDP, tables: Mapping[str, FloatArray]) -> dict[st
     module = agent.module
     parameters = dict(module.named_parameters())
     total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
-    for first, features in _features(agent, mdp):
-        product = torch.zeros((), device=features.device, dtype=features.dtype)
+    for first, readout in _readouts(agent, mdp):
+        product = torch.zeros((), device=readout.device, dtype=readout.dtype)
         for name, table in tables.items():
             if name != "critic" and not agent.network[name].observes:
                 if first:
                     continue
-                values, rows = module.logits(name, features[:1]), table[None]
+                values, rows = module.logits(name, readout[:, :1]), table[None]
             else:
-                values = module.q(features) if name == "critic" else module.logits(name, features)
-                rows = table[first : first + len(features)]
+                values = module.q(readout) if name == "critic" else module.logits(name, readout)
+                rows = table[first : first + readout.shape[-1]]
+            values = values.flatten(0, -2).T
             product = product + (torch.as_tensor(rows).to(values).reshape(values.shape) * values).sum()
         for name, part in zip(total, torch.autograd.grad(product, list(parameters.values()), allow_unused=True), strict=True):
             if part is not None:
@@ -61,17 +62,18 @@ def pull_back(agent: Any, mdp: MDP, tables: Mapping[str, FloatArray]) -> dict[st
 def logit_tables(agent: Any, mdp: MDP) -> tuple[dict[str, FloatArray], FloatArray]:
     """Logits of every coagent for the observations of an MDP, {coagent: (observations, …)} shaped as `params`, and Q(o, K)."""
     module, network = agent.module, agent.network
-    chunks = [features for _, features in _features(agent, mdp)]
+    chunks = [readout for _, readout in _readouts(agent, mdp)]
     logits = {}
     for name, shape in module.shapes.items():
-        parts = [module.logits(name, x).double().cpu().numpy().reshape(-1, *shape) for x in chunks]
+        parts = [module.logits(name, x).flatten(0, 1).T.double().cpu().numpy().reshape(-1, *shape) for x in chunks]
         logits[name] = np.concatenate(parts) if network[name].observes else parts[0][0]
-    return logits, np.concatenate([module.q(x).double().cpu().numpy().reshape(-1, *module.critic_shape) for x in chunks])
+    return logits, np.concatenate([module.q(x).T.double().cpu().numpy().reshape(-1, *module.critic_shape) for x in chunks])
 
 
-def _features(agent: Any, mdp: MDP) -> Iterator[tuple[int, Tensor]]:
-    """(number of the first, features) of the observations of an MDP, some at a time."""
+def _readouts(agent: Any, mdp: MDP) -> Iterator[tuple[int, Tensor]]:
+    """(number of the first, `CoagentModule.readout`) of the observations of an MDP, some at a time."""
     observations, seen = agent.observations(mdp)
     tensors = agent.spec.tensors(observations, agent.settings.device)
     for first in range(0, seen, CHUNK):
-        yield first, agent.module.features(agent.spec.state({path: x[first : first + CHUNK] for path, x in tensors.items()}))
+        features, _ = agent.module.features(agent.spec.state({path: x[first : first + CHUNK] for path, x in tensors.items()}))
+        yield first, agent.module.readout(features)

@@ -62,7 +62,7 @@ class Twin:
             **{name: getattr(agent.settings, name) for name in self.SETTINGS},
         )
         logits, q = logit_tables(agent, mdp)
-        self.own_critic = _of_states(mdp, q)
+        self.own_critic = agent.reward_scale * _of_states(mdp, q)  # in the units of the rewards
         # columns of the table: an observing coagent's logits, then the next one's, …, last Q(s, K)
         self.columns: dict[str, slice] = {}
         parts, width = [], 0
@@ -114,7 +114,7 @@ class Twin:
         """
         self.learner.settings = settings
         leaves = [self.table, *self.free.values()]
-        loss = torch.stack(list(self.learner.losses(batch).values())).sum()
+        loss = self.learner.losses(batch).sum()
         found = [-len(batch) * x.numpy() for x in torch.autograd.grad(loss, leaves)]
         by_observation = np.zeros((self.mdp.num_observations, self.table.shape[1]))
         np.add.at(by_observation, self.mdp.observation, found[0])
@@ -128,6 +128,8 @@ def _part(rollout: Rollout, first: int, stop: int) -> Rollout:
     """The rollout of some of the environments."""
 
     def part(x: Any, index: Any) -> Any:
+        if x is None or isinstance(x, float):
+            return x
         return {key: part(inner, index) for key, inner in x.items()} if isinstance(x, dict) else x[index]
 
     of_these = {f.name: getattr(rollout, f.name) for f in fields(rollout)}

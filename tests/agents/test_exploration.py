@@ -115,7 +115,8 @@ def test_the_agent_learns_from_the_bonus_and_reports_the_environments_return():
     for autoreset in MODES:
         episodes = [[[0, 1, 2, 3]] * 20] * 2  # three steps of reward 10
         agents = [
-            oc.OptionCritic(ScriptedVectorEnv(episodes, 4, autoreset), num_steps=8, **{**PLAIN, "int_coef": scale}) for scale in (0, 1000)
+            oc.OptionCritic(ScriptedVectorEnv(episodes, 4, autoreset), num_steps=8, normalize_rewards=False, **{**PLAIN, "int_coef": scale})
+            for scale in (0, 1000)
         ]
         without, with_bonus = (agent.update() for agent in agents)
         assert without["return_mean"] == with_bonus["return_mean"] == 30.0

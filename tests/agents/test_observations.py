@@ -71,7 +71,7 @@ def test_missions_that_vary_are_seen(env_id):
     assert [leaf.kind for leaf in agent.spec.leaves] == ["discrete", "grid", "mission"]
     env = gym.make(env_id)
     observation, _ = env.reset(seed=0)
-    features = [agent.module.features(agent.spec.state(agent.spec.tensors(agent.spec.stack([{**observation, "mission": m}])))) for m in
+    features = [agent.module.features(agent.spec.state(agent.spec.tensors(agent.spec.stack([{**observation, "mission": m}]))))[0] for m in
                 ("go to the red door", "go to the green door")]  # fmt: skip
     assert not torch.equal(*features)
     batch = {"image": observation["image"][None], "direction": np.array([0]), "mission": ("go to the red door",)}

@@ -18,6 +18,7 @@ CHANGES = dict(
     update_epochs=3,
     num_minibatches=3,
     learning_rate=2e-3,
+    anneal_lr=True,
     gamma=0.9,
     gae_lambda=0.5,
     clip_coef=0.01,
@@ -25,6 +26,7 @@ CHANGES = dict(
     vf_coef=1.0,
     max_grad_norm=0.01,
     normalize_advantages=False,
+    normalize_rewards=False,
     discount_weighting=True,
     sampled_returns=True,
     hidden_sizes=(32,),
@@ -37,22 +39,22 @@ OUT_OF_RANGE = dict(
 )
 
 
-def test_every_setting_changes_the_first_update():
+def test_every_setting_changes_the_first_updates():
     """No dead settings (where and with how many threads torch computes may not matter)."""
     assert {f.name for f in fields(Settings)} == {*CHANGES, "int_coef", "device", "torch_threads"}
 
-    def first_update(env="CartPole-v1", **settings):
+    def first_updates(env="CartPole-v1", **settings):
         agent = oc.OptionCritic(env, num_options=2, **{**SMALL, **settings})
-        agent.update()
+        agent.learn(65)  # two updates
         return torch.cat([p.detach().double().flatten() for p in agent.module.parameters()])
 
-    base = first_update()
+    base = first_updates()
     for name, value in CHANGES.items():
-        changed = first_update(**{name: value})
+        changed = first_updates(**{name: value})
         assert changed.shape != base.shape or not torch.equal(changed, base), name
     for name, value in dict(gradient_form="score", deliberation_cost=0.5, first="terminate").items():
-        assert not torch.equal(first_update(**{name: value}), base), name
-    assert not torch.equal(first_update(GRIDWORLD, int_coef=0.1), first_update(GRIDWORLD))  # CartPole's observations are not counted
+        assert not torch.equal(first_updates(**{name: value}), base), name
+    assert not torch.equal(first_updates(GRIDWORLD, int_coef=0.1), first_updates(GRIDWORLD))  # CartPole's observations are not counted
 
 
 @pytest.mark.parametrize(("name", "value"), [*OUT_OF_RANGE.items(), ("dtype", "float16"), ("hidden_sizes", (0,))])

@@ -43,7 +43,7 @@ def test_observation_spaces(name, tmp_path):
 
 def test_every_component_has_indicators_of_its_own():
     encoder = Encoder(spec := ObservationSpec.from_space(spaces.Tuple((SPACES["MultiDiscrete"], SCALAR))), ())
-    numbers = encoder(spec.tensors((np.array([[1, 1], [3, -2]]), np.array([0.5, -0.5]))))
+    numbers = encoder(encoder.inputs(spec.tensors((np.array([[1, 1], [3, -2]]), np.array([0.5, -0.5])))))
     np.testing.assert_array_equal(numbers, [[1, 0, 0, 0, 0, 0, 1, 0.5], [0, 0, 1, 1, 0, 0, 0, -0.5]])
 
 
@@ -61,7 +61,7 @@ def test_blackjack_and_slopes():
 
     agent = train(DirectionObsWrapper(gym.make("minigrid:MiniGrid-Empty-5x5-v0")))
     assert {leaf.path: leaf.kind for leaf in agent.spec.leaves}["goal_direction"] == "slope"
-    features = agent.module.encoder(agent.spec.tensors(agent.env.reset(seed=0)[0]))
+    features, _ = agent.module.features(agent.spec.tensors(agent.env.reset(seed=0)[0]))
     assert bool(features.isfinite().all())
 
 

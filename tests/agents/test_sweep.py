@@ -9,7 +9,8 @@ from strategies import networks
 
 import optioncoagent as oc
 from optioncoagent.agents.returns import lambda_advantages
-from optioncoagent.agents.sweep import at_outputs, critic_on_axes, policy_on_axes, sweep
+from optioncoagent.agents.sweep import at_outputs, critic_on_axes, gate, policy_on_axes, sweep
+from optioncoagent.network import LocalState
 
 
 def test_option_critic_by_hand():
@@ -26,8 +27,8 @@ def test_option_critic_by_hand():
     q = torch.randn(n, options, generator=rng)
     previous = {"termination": torch.zeros(n, dtype=int), "option": torch.arange(n) % options, "action": torch.zeros(n, dtype=int)}
     start = torch.tensor([False, False, False, True, True])
-    policies = {name: policy_on_axes(network, name, table, previous) for name, table in tables.items()}
-    w = sweep(network, policies, critic_on_axes(network, q), start, torch.arange(n), previous)
+    policies = {name: policy_on_axes(network, name, table.permute(1, 2, 0), previous) for name, table in tables.items()}
+    w = sweep(network, policies, critic_on_axes(network, q.T), start, torch.arange(n), previous)
 
     before = previous["option"]
     continued = q[torch.arange(n), before]
@@ -51,8 +52,8 @@ def test_random_networks_against_enumeration(network, seed, start):
         table = policies[name][observation] if network[name].observes else policies[name]
         tables[name] = torch.as_tensor(table).reshape(1, -1, network[name].num_outputs)
     before = {name: torch.tensor([u]) for name, u in zip(network.names, previous, strict=True)}
-    on_axes = {name: policy_on_axes(network, name, table, before) for name, table in tables.items()}
-    critic = critic_on_axes(network, torch.as_tensor(q).reshape(1, -1))
+    on_axes = {name: policy_on_axes(network, name, table.permute(1, 2, 0), before) for name, table in tables.items()}
+    critic = critic_on_axes(network, torch.as_tensor(q).reshape(-1, 1))
     values = sweep(network, on_axes, critic, torch.tensor([start]), torch.tensor([observation]), before)
 
     positions = [network.names.index(name) for name in network.critic_inputs]
@@ -78,3 +79,16 @@ def test_lambda_advantages_against_the_double_sum():
         for k in range(t, 6):
             expected[t] += trace[t:k].prod(dim=0) * delta[k]
     torch.testing.assert_close(lambda_advantages(delta, trace), expected)
+
+
+def test_a_gate_has_the_precision_of_the_rest():
+    """0.3 * x.start in double precision, with torch's own default left alone."""
+    network = oc.CoagentNetwork(
+        [oc.Coagent("kept", 2, executes=lambda x: 0.3 + 0.7 * x.start), oc.Coagent("action", 2, upstream=("kept",))]
+    )
+    default = torch.get_default_dtype()
+    for dtype in (torch.float32, torch.float64):
+        x = LocalState(torch.tensor([False, True]), None, {}, {})
+        beta = gate(network, 0, x, dtype)
+        assert beta.dtype == dtype and torch.equal(beta, torch.tensor([0.3, 1.0], dtype=dtype))
+    assert torch.get_default_dtype() == default == torch.float32

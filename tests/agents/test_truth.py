@@ -69,7 +69,7 @@ def policy_gradient(agent, batch):
     """The torch gradient of the coagents' objectives, summed over the batch: {name: array like params[name]}."""
     agent.optimizer.zero_grad()
     parts = agent.losses(batch)
-    sum(part for key, part in parts.items() if key != "critic/loss").backward()
+    parts[:-1].sum().backward()  # the last is the critic's
     gradient = {}
     for name in agent.network.names:
         head = agent.module.policies[f"policy_{name}"]
@@ -91,9 +91,9 @@ def z_scores(agent, truth, rollouts, breaking=None):
             rollout.truncated, rollout.terminated = rollout.terminated, torch.zeros_like(rollout.terminated)
         if breaking == "start unknown to the sweep":
             rollout.start = torch.zeros_like(rollout.start)
-        batch = make_batch(agent.module, agent.spec, rollout, agent.settings, agent.forms)
         if breaking == "gate dropped":
-            batch = replace(batch, coagents={k: replace(c, executed=torch.ones_like(c.executed)) for k, c in batch.coagents.items()})
+            rollout.executed = {name: torch.ones_like(executed) for name, executed in rollout.executed.items()}
+        batch = make_batch(agent.module, agent.spec, rollout, agent.settings, agent.forms)
         starts = int((rollout.age == 0)[rollout.valid].sum())
         episodes += starts
         for name, gradient in policy_gradient(agent, batch).items():
@@ -228,7 +228,9 @@ def test_a_broken_estimate_fails(breaking, kind, monkeypatch):
         gate = rollout_module.gate
         monkeypatch.setattr(rollout_module, "gate", lambda n, k, x, d: gate(n, k, replace(x, start=torch.zeros_like(x.start)), d))
     if breaking == "outputs kept over episodes":
-        monkeypatch.setattr(rollout_module.Sampler, "initial", lambda self, n: dict.fromkeys(self.network.names, torch.zeros(n, dtype=int)))
+        monkeypatch.setattr(
+            rollout_module.Sampler, "initial", lambda self, u: dict.fromkeys(self.network.names, torch.zeros(u.shape[-1], dtype=int))
+        )
     if breaking == "γ^t dropped":
         settings = {"discount_weighting": False}
     z, _ = estimate(kind, mdp, 200, truth, breaking, env, num_steps=25, **settings)

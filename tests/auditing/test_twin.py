@@ -35,7 +35,7 @@ def test_pulled_back_it_is_the_agents_own_gradient_of_the_same_rollout(network, 
     assert rollout.truncated.any() and rollout.terminated.any()
 
     batch = make_batch(agent.module, agent.spec, theirs, agent.settings, agent.forms)
-    loss = sum(agent.losses(batch).values())
+    loss = agent.losses(batch).sum()
     own = torch.autograd.grad(loss, list(agent.module.parameters()))
     settings = replace(twin.settings, **other)
     found = pull_back(agent, mdp, twin.gradient(twin.batch(rollout, settings, agent.forms), settings))

@@ -142,14 +142,15 @@ def test_relays_leave_the_values_of_the_sweep_as_they_are(network, seed):
     outputs, previous = ({m: torch.as_tensor(rng.integers(0, long[m].num_outputs, n)) for m in long.names} for _ in range(2))
     outputs |= {m: outputs[first] for m in long.names if m.startswith("relay")}
     start = torch.tensor([False, False, True])
-    q = critic_on_axes(network, torch.as_tensor(rng.normal(size=(n, *(network[m].num_outputs for m in network.critic_inputs)))))
+    q = critic_on_axes(network, torch.as_tensor(rng.normal(size=(*(network[m].num_outputs for m in network.critic_inputs), n))))
     renamed = tuple(f"relay{MANY - 1}" if m == first and m not in long.critic_inputs else m for m in q.names)
     values = []
     for made, logits, critic in ((network, params, q), (long, more, q._replace(names=renamed))):
         policies = {}
         for name, policy in made.policies(logits, n).items():
             table = policy if made[name].observes else np.stack([policy] * n)
-            policies[name] = policy_on_axes(made, name, torch.as_tensor(table), previous)
+            table = torch.as_tensor(table).reshape(n, -1, made[name].num_outputs).permute(1, 2, 0)
+            policies[name] = policy_on_axes(made, name, table, previous)
         values.append(sweep(made, policies, critic, start, torch.arange(n), previous))
     torch.testing.assert_close(values[0][0].values, values[1][0].values)
     for k, name in enumerate(network.names):

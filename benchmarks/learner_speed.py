@@ -1,0 +1,90 @@
+"""Claim: describing what is learned as a coagent network costs little over the bare network.
+
+CPU time of learning from one rollout with default settings (sweep, λ-returns, gradient forms, eight epochs of minibatches, metrics) against
+forward, backward, clipping and Adam of a network of the same widths on as many minibatches; CPU time of acting for 16 environments
+(`collect` less the environments) against the forward passes of that network. Least of several updates, on one thread.
+
+    python benchmarks/learner_speed.py [--env-id MiniGrid-DoorKey-5x5-v0] [--minibatches 256 1024] [--num-options 4]
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import torch
+import tyro
+from torch import nn
+
+import optioncoagent as oc
+from optioncoagent.agents import learner, rollout
+
+NUM_ENVS, NUM_MINIBATCHES, EPOCHS = 16, 8, 8
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    env_id: str = "MiniGrid-DoorKey-5x5-v0"
+    """Task."""
+    minibatches: tuple[int, ...] = (256, 1024)
+    """Sizes of minibatches."""
+    num_options: int = 4
+    """Options."""
+    updates: int = 7
+    """Updates of which the least is taken."""
+
+
+def bare(agent: oc.OptionCritic) -> nn.Sequential:
+    """A network as wide as the agent's."""
+    sizes = [sum(leaf.size for leaf in agent.spec.leaves), *agent.settings.hidden_sizes]
+    hidden = [layer for a, b in zip(sizes, sizes[1:], strict=False) for layer in (nn.Linear(a, b), nn.ReLU())]
+    heads = [p for name, p in agent.module.named_parameters() if not name.startswith("encoder.") and name.endswith("weight")]
+    return nn.Sequential(*hidden, nn.Linear(sizes[-1], sum(len(p) for p in heads)))
+
+
+def learning(network: nn.Sequential, size: int) -> float:
+    """CPU seconds of as many steps of Adam as one update takes, on as much data."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, eps=1e-5, fused=True)
+    minibatches = torch.rand(NUM_MINIBATCHES, size, network[0].in_features)
+    began = time.process_time()
+    for x in [*minibatches] * EPOCHS:
+        optimizer.zero_grad(set_to_none=True)
+        network(x).square().mean().backward()
+        nn.utils.clip_grad_norm_(network.parameters(), 0.5)
+        optimizer.step()
+    return time.process_time() - began
+
+
+@torch.no_grad()
+def acting(network: nn.Sequential, num_steps: int) -> float:
+    """CPU seconds of as many forward passes as one rollout takes."""
+    x = torch.rand(NUM_ENVS, network[0].in_features)
+    began = time.process_time()
+    for _ in range(num_steps):
+        network(x)
+    return time.process_time() - began
+
+
+def main(command: Benchmark) -> None:
+    torch.set_num_threads(1)
+    learner.perf_counter = rollout.perf_counter = time.process_time  # what the agent's own clocks show
+    print("| minibatch | learning, bare | agent | ratio | acting, bare | agent | ratio |\n|---|---|---|---|---|---|---|")
+    for size in command.minibatches:
+        num_steps = size * NUM_MINIBATCHES // NUM_ENVS
+        agent = oc.OptionCritic(
+            command.env_id, command.num_options, num_steps=num_steps, num_envs=NUM_ENVS, num_minibatches=NUM_MINIBATCHES
+        )
+        assert agent.settings.update_epochs == EPOCHS
+        agent.update()  # compiles the environment
+        network, times = bare(agent), []
+        for _ in range(command.updates):
+            row = agent.update()
+            times.append((learning(network, size), row["seconds_learning"], acting(network, num_steps), row["seconds_acting"]))
+        least = [min(part) for part in zip(*times, strict=True)]
+        frames = num_steps * NUM_ENVS
+        shown = [f"{1e6 * seconds / frames:.2f} µs a frame" for seconds in least]
+        print(f"| {size} | {shown[0]} | {shown[1]} | {least[1] / least[0]:.2f} | {shown[2]} | {shown[3]} | {least[3] / least[2]:.2f} |")
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Benchmark))

@@ -1,0 +1,65 @@
+"""A running scale of returns, so that a critic learns numbers of order one whatever the environment pays."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from optioncoagent.agents.rollout import Rollout
+
+
+class ReturnScale:
+    """The root mean square of discounted returns so far, at least 1: rewards and costs are divided by it, never shifted.
+
+    Dividing alone keeps every sign (a reward of -1 a step stays a reason to end), and rewards of order one as they are.
+    See "Learning values across many orders of magnitude" by van Hasselt et al. for the reason, and Gymnasium's NormalizeReward for the
+    running return.
+    """
+
+    def __init__(self, num_envs: int, gamma: float):
+        self.gamma = gamma
+        self.returns = np.zeros(num_envs)  # of each environment, discounted backwards: G_t = γ G_{t-1} + R_t since its episode began
+        self.square, self.count = 0.0, 0
+
+    def __call__(self, rollout: Rollout) -> tuple[Rollout, dict[str, float]]:
+        """The rollout with its rewards over the scale, theirs included, and the scale."""
+        reward, valid = rollout.reward.cpu().numpy(), rollout.valid.cpu().numpy()
+        ended = (rollout.terminated | rollout.truncated).cpu().numpy()
+        for t in range(len(reward)):
+            self.returns = self.gamma * self.returns + reward[t]
+            self.square += float(self.returns[valid[t]] @ self.returns[valid[t]])
+            self.returns = np.where(ended[t], 0.0, self.returns)
+        self.count += int(valid.sum())
+        scale = rollout.scale * self.value
+        return replace(rollout, reward=rollout.reward / self.value, scale=scale), {"reward_scale": scale}
+
+    @property
+    def value(self) -> float:
+        return max(1.0, float(np.sqrt(self.square / max(self.count, 1))))
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        return {"returns": self.returns, "moments": np.array([self.square, self.count])}
+
+    def from_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        if len(arrays["returns"]) == len(self.returns):  # with other environments the episodes start anew, the scale does not
+            self.returns = arrays["returns"]
+        self.square, self.count = float(arrays["moments"][0]), int(arrays["moments"][1])
+
+
+class Schedule:
+    """What is left of the span of one call of `learn`, from 1 to 0; a call that aims at the same step goes on with its span."""
+
+    def __init__(self) -> None:
+        self.began, self.goal = 0, 0
+
+    def left(self, now: int, goal: int) -> float:
+        if goal != self.goal:
+            self.began, self.goal = now, goal
+        return max(0.0, (goal - now) / (goal - self.began))
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        return {"span": np.array([self.began, self.goal])}
+
+    def from_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        self.began, self.goal = map(int, arrays["span"])

@@ -1,0 +1,124 @@
+"""The written-out gradient of the losses against autograd, and how steps are cut into minibatches."""
+
+import pytest
+import torch
+
+import optioncoagent as oc
+from optioncoagent.agents.losses import Coefs, Losses, difference, expected, score
+from optioncoagent.agents.minibatches import by_environment, by_step
+
+NUM_OUTPUTS, N = (2, 1, 3), 40
+
+
+def recorded(read, learned, target, valid, coefs):
+    """The same losses, operation by operation."""
+    log_old, advantage, executed = learned
+    parts, first = [], 0
+    for outputs in NUM_OUTPUTS:
+        here = slice(first, first := first + outputs)
+        log_new = read[here].log_softmax(dim=0)
+        ratio = (log_new - log_old[here]).exp()
+        clipped = ratio.clamp(1 - coefs.clip, 1 + coefs.clip)
+        objective = torch.minimum(ratio * advantage[here], clipped * advantage[here])
+        entropy = -(executed[here] * log_new.exp() * log_new)
+        parts.append(-(objective + coefs.ent * entropy).sum(dim=0).mean())
+    return torch.stack([*parts, coefs.vf * (valid * (read[-1] - target).square()).mean()])
+
+
+@pytest.mark.parametrize("ent", [0.0, 0.3])
+def test_the_gradient_of_the_losses_is_the_recorded_one(ent):
+    rng = torch.Generator().manual_seed(0)
+    total, coefs = sum(NUM_OUTPUTS), Coefs(clip=0.2, ent=ent, vf=0.7)
+    read = torch.randn(total + 1, N, dtype=torch.float64, generator=rng).requires_grad_()
+    near = read.detach()[:-1] + 0.3 * torch.randn(total, N, dtype=torch.float64, generator=rng)  # ratios on both sides of both limits
+    log_old = torch.cat([part.log_softmax(dim=0) for part in near.split(NUM_OUTPUTS)])
+    executed = (torch.rand(len(NUM_OUTPUTS), N, generator=rng) < 0.6).double().repeat_interleave(torch.tensor(NUM_OUTPUTS), dim=0)
+    learned = torch.stack([log_old, executed * torch.randn(total, N, dtype=torch.float64, generator=rng), executed])
+    target, valid = torch.randn(2, N, dtype=torch.float64, generator=rng)
+    valid = (valid > -1).double()
+    part = torch.tensor([0, 0, 1, 2, 2, 2, 3])
+    ratio = (torch.cat([z.log_softmax(dim=0) for z in read.detach()[:-1].split(NUM_OUTPUTS)]) - log_old).exp()
+    assert ((ratio > 1.2) & (learned[1] > 0)).any() and ((ratio < 0.8) & (learned[1] < 0)).any() and ((ratio - 1).abs() < 0.2).any()
+
+    weights = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)  # a gradient of its own for each part
+    gradients, values = [], []
+    for parts in (recorded(read, learned, target, valid, coefs), Losses.apply(read, part, learned, target, valid, NUM_OUTPUTS, coefs)):
+        read.grad = None
+        (weights * parts).sum().backward()
+        gradients.append(read.grad)
+        values.append(parts.detach())
+    torch.testing.assert_close(*values)
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("advantage", [1.0, 0.0])
+def test_a_ratio_that_overflows_is_clipped(advantage):
+    read = torch.tensor([[200.0], [0.0], [0.0]], requires_grad=True)  # almost sure now, almost impossible before
+    learned = torch.tensor([[[-200.0], [0.0]], [[advantage], [0.0]], [[1.0], [1.0]]])
+    parts = Losses.apply(read, torch.tensor([0, 0, 1]), learned, torch.zeros(1), torch.ones(1), (2,), Coefs(0.2, 0.0, 0.5))
+    parts.sum().backward()
+    assert parts.tolist() == pytest.approx([-1.2 * advantage, 0.0]) and torch.equal(read.grad, torch.zeros(3, 1))
+
+
+def test_forms_have_their_gradients():
+    """Σ_u a_u ∂ρ_u against the gradient that each form is named for, through a softmax."""
+    rng = torch.Generator().manual_seed(1)
+    logits = torch.randn(2, 5, dtype=torch.float64, generator=rng).requires_grad_()
+    values, advantage = torch.randn(2, 5, dtype=torch.float64, generator=rng), torch.randn(5, dtype=torch.float64, generator=rng)
+    output, policy = torch.tensor([0, 1, 1, 0, 1]), logits.softmax(dim=0)
+    old = policy.detach()
+    for form, objective in [
+        (expected(old, values), (policy * values).sum()),
+        (difference(old, values), -(policy[0] * (values[1] - values[0])).sum()),
+        (score(output, advantage, 2), (policy.log()[output, torch.arange(5)] * advantage).sum()),
+    ]:
+        (made,) = torch.autograd.grad((form * policy / old).sum(), logits, retain_graph=True)
+        (truth,) = torch.autograd.grad(objective, logits, retain_graph=True)
+        torch.testing.assert_close(made, truth)
+
+
+def test_minibatches_by_step_and_by_environment():
+    valid = torch.rand(7, 5, generator=torch.Generator().manual_seed(0)) < 0.8
+    generator = torch.Generator().manual_seed(1)
+    parts = by_step(valid, 4, generator)
+    assert len(parts) == 4 and torch.equal(torch.cat(parts).sort().values, valid.flatten().nonzero()[:, 0])
+    assert not torch.equal(torch.cat(parts), torch.cat(by_step(valid, 4, generator)))
+
+    parts = by_environment(valid, 2, generator)
+    assert [len(part) for part in parts] == [21, 14] and torch.equal(torch.cat(parts).sort().values, torch.arange(35))
+    for part in parts:  # time goes on along the first axis, in the same environments
+        steps, envs = part.reshape(7, -1) // 5, part.reshape(7, -1) % 5
+        assert (steps == torch.arange(7)[:, None]).all() and (envs == envs[0]).all()
+
+
+def test_a_head_starts_and_draws_the_same_whatever_others_there_are():
+    alone = oc.CoagentNetwork([oc.Coagent("action", 2)])
+    beside = oc.CoagentNetwork([oc.Coagent("table", 3, observes=False), oc.Coagent("action", 2)])
+    agents = [oc.CoagentActorCritic("CartPole-v1", network, num_envs=2) for network in (alone, beside)]
+    observation = torch.randn(6, 4)
+    read = [agent.module.readout(agent.module.features(observation)[0]) for agent in agents]
+    for agent, rows in zip(agents, read, strict=True):
+        head = agent.module.policies["policy_action"]
+        features, _ = agent.module.features(observation)
+        torch.testing.assert_close(agent.module.logits("action", rows)[0], head(features).T)
+        torch.testing.assert_close(agent.module.q(rows), agent.module.critic(features).T)
+    assert torch.equal(*(agent.module.logits("action", rows) for agent, rows in zip(agents, read, strict=True)))
+    draws = [dict(zip(agent.network.names, agent.sampler.uniforms(5, 2).unbind(1), strict=True))["action"] for agent in agents]
+    assert torch.equal(*draws)
+    table = agents[1].module.policies["policy_table"].logits
+    with torch.no_grad():
+        table.copy_(torch.tensor([1.0, 2.0, 3.0]))
+    read = agents[1].module.readout(agents[1].module.features(observation)[0])
+    assert torch.equal(agents[1].module.logits("table", read), torch.tensor([[[1.0], [2.0], [3.0]]]).expand(1, 3, 6))
+
+
+def test_coagents_that_share_have_one_head():
+    twins = [oc.Coagent("first", 2), oc.Coagent("second", 2, shares="first")]
+    agent = oc.CoagentActorCritic(
+        "CartPole-v1", oc.CoagentNetwork([*twins, oc.Coagent("action", 2, upstream=("first", "second"))]), num_envs=2
+    )
+    assert set(agent.module.policies) == {"policy_first", "policy_action"}
+    agent.learn(256)
+    read = agent.module.readout(agent.module.features(torch.randn(6, 4))[0])
+    assert torch.equal(agent.module.logits("first", read), agent.module.logits("second", read))
+    assert len(read) == 2 + 8 + 4
