@@ -20,6 +20,7 @@ from torch import nn
 from optioncoagent.agents import files
 from optioncoagent.agents.environments import Interface
 from optioncoagent.agents.files import AGENT, checkpoints
+from optioncoagent.agents.modules import RESIDUAL
 from optioncoagent.agents.progress import Arrays
 from optioncoagent.agents.settings import make_settings
 
@@ -79,7 +80,9 @@ def read(path: Path) -> Saved:
 
 def restore(folder: Path, saved: Saved, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Put weights and optimiser back into an agent of the same description. Raises ValueError if it was saved with another network."""
-    weights = {name: torch.from_numpy(x) for name, x in saved.arrays[WEIGHTS].items()}
+    weights, adam = ({name: torch.from_numpy(x) for name, x in saved.arrays[part].items()} for part in (WEIGHTS, OPTIMIZER))
+    if not any(name.startswith("common.") for name in weights):
+        _give_common_parts(module, weights, adam)
     ours, theirs = ({name: tuple(x.shape) for name, x in part.items()} for part in (module.state_dict(), weights))
     if ours != theirs:
         differing = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))
@@ -88,10 +91,27 @@ def restore(folder: Path, saved: Saved, module: nn.Module, optimizer: torch.opti
         )
     module.load_state_dict(weights)
     state: dict[int, dict[str, torch.Tensor]] = {}
-    for key, x in saved.arrays[OPTIMIZER].items():
+    for key, x in adam.items():
         i, _, name = key.partition(".")
-        state.setdefault(int(i), {})[name] = torch.from_numpy(x)
+        state.setdefault(int(i), {})[name] = x
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+
+
+def _give_common_parts(module: nn.Module, weights: dict[str, torch.Tensor], adam: dict[str, torch.Tensor]) -> None:
+    """Make what was saved when heads had no common part what the module has now, in place: all of it is residual, the common part 0.
+
+    The logits W x = RESIDUAL (W / RESIDUAL) x stay, and so do Adam's steps along them: its moments are of RESIDUAL times the gradient.
+    """
+    ours = module.state_dict()
+    for i, (name, _) in enumerate(module.named_parameters()):
+        head, _, last = name.rpartition(".")
+        common = f"common.{head.removeprefix('policies.')}.{last}"
+        if common in ours and name in weights:
+            weights[name] = weights[name] / RESIDUAL
+            weights[common] = torch.zeros_like(ours[common])
+            for moment, power in (("exp_avg", 1), ("exp_avg_sq", 2)):
+                if (key := f"{i}.{moment}") in adam:
+                    adam[key] = adam[key] * RESIDUAL**power
 
 
 def _read(folder: Path) -> Saved:

@@ -20,6 +20,7 @@ from optioncoagent.network import CoagentNetwork
 
 SCALE = {"grid": 1 / 10, "pixels": 1 / 255}  # bytes to about [0, 1]; MiniGrid's codes end at 10
 Linear = tuple[Tensor, Tensor]  # weights (rows, f), biases (rows,)
+RESIDUAL = 0.25  # scale of what a head learns for one configuration alone, beside what it learns for all
 MAX_LOGITS = 100_000  # a head larger than this is a mistake in the description, not a policy
 
 
@@ -110,13 +111,19 @@ class CoagentModule(nn.Module):
     """The parameters: an encoder, a policy head for each coagent, the critic Q(s, K).
 
     inputs: from observations to what the encoder takes, without parameters, so that it is computed once for a whole rollout. A head gives
-    logits for every configuration of the discrete outputs its policy reads; a coagent that does not observe has a plain table.
+    logits for every configuration of the discrete outputs its policy reads; a coagent that does not observe has a plain table. common: a
+    head with several configurations c, and so the critic with several K, is
+
+        logits(s, c) = common(s) + RESIDUAL residual(s, c)        residual = 0 at first
+
+    so that all configurations start the same and each learns from the steps of all (of critics: "Dueling Network Architectures" by Wang
+    et al.); `policies` and `critic` then hold the residuals. Without, configurations have nothing in common.
     Raises ValueError naming the coagent whose head would have more than `MAX_LOGITS` logits, or whose values would be as many.
     """
 
     part: Tensor
 
-    def __init__(self, network: CoagentNetwork, inputs: nn.Module, encoder: nn.Module, num_features: int, seed: int):
+    def __init__(self, network: CoagentNetwork, inputs: nn.Module, encoder: nn.Module, num_features: int, seed: int, common: bool):
         super().__init__()
         self.network = network
         self.shapes = {name: (*network.configuration_shape(name), network[name].num_outputs) for name in network.names}
@@ -125,12 +132,20 @@ class CoagentModule(nn.Module):
         self.inputs, self.encoder = inputs, encoder
         self.policies = nn.ModuleDict()
         owned = {name: shape for name, shape in self.shapes.items() if network[name].owner == name}
-        for name, shape in owned.items():
+        shared: dict[str, nn.Module] = {}
+
+        def head(name: str, key: str, shape: tuple[int, ...]) -> _Head:
             with seeded(seed, name):  # a head starts the same whatever other heads there are
-                size, observes = math.prod(shape), network[name].observes
-                self.policies[f"policy_{name}"] = _Head(num_features, size, 0.01) if observes else _Table(num_features, size)
-        with seeded(seed, "critic"):
-            self.critic = _Head(num_features, math.prod(self.critic_shape), 0.01)  # about 0: a made-up value misleads every coagent
+                if not common or math.prod(shape[:-1]) == 1:
+                    return _Head(num_features, math.prod(shape), 0.01)
+                shared[key] = _Head(num_features, shape[-1], 0.01)
+                return _Head(num_features, math.prod(shape), 0.0)
+
+        for name, shape in owned.items():
+            key = f"policy_{name}"
+            self.policies[key] = head(name, key, shape) if network[name].observes else _Table(num_features, math.prod(shape))
+        self.critic = head("critic", "critic", (*self.critic_shape, 1))  # about 0: a made-up value misleads every coagent
+        self.common = nn.ModuleDict(shared)
         ends = list(accumulate((math.prod(shape) for shape in owned.values()), initial=0))
         first_row = dict(zip(owned, ends, strict=False))  # of each head's logits in a readout
         self.first_row = {name: first_row[network[name].owner] for name in network.names}
@@ -152,9 +167,16 @@ class CoagentModule(nn.Module):
 
     def heads(self) -> Linear:
         """All policies in order and then the critic as one linear layer. Weights are zero where a coagent does not observe."""
-        heads: list[Any] = [*self.policies.values(), self.critic]
-        weights, biases = zip(*(head.linear() for head in heads), strict=True)
+        heads: dict[str, Any] = {**self.policies, "critic": self.critic}
+        weights, biases = zip(*(self._linear(name, head) for name, head in heads.items()), strict=True)
         return torch.cat(weights), torch.cat(biases)
+
+    def _linear(self, name: str, head: Any) -> Linear:
+        weight, bias = head.linear()
+        if name in self.common:
+            common: Any = self.common[name]
+            weight, bias = (_added(*pair) for pair in zip(common.linear(), (weight, bias), strict=True))
+        return weight, bias
 
     def readout(self, features: Tensor, heads: Linear | None = None) -> Tensor:
         """All logits of all coagents and then all values of the critic, (rows, n); heads: `heads()`, if they are there already."""
@@ -212,7 +234,7 @@ def make_module(network: CoagentNetwork, spec: ObservationSpec, settings: Settin
         inputs = own.inputs
     encoder = encoder.to(settings.device, dtype)
     num_features = _num_features(encoder, inputs, spec, settings.device)
-    return CoagentModule(network, inputs, encoder, num_features, settings.seed).to(settings.device, dtype)
+    return CoagentModule(network, inputs, encoder, num_features, settings.seed, bool(settings.hidden_sizes)).to(settings.device, dtype)
 
 
 def _num_features(encoder: nn.Module, inputs: nn.Module, spec: ObservationSpec, device: str) -> int:
@@ -236,6 +258,11 @@ class _Head(nn.Linear):
 
     def linear(self) -> Linear:
         return self.weight, self.bias
+
+
+def _added(common: Tensor, residual: Tensor) -> Tensor:
+    """What all configurations have in common (outputs, …) and the residual of each (configurations · outputs, …), together."""
+    return torch.add(common, residual.unflatten(0, (-1, len(common))), alpha=RESIDUAL).flatten(0, 1)
 
 
 class _Table(nn.Module):

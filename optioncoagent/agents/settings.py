@@ -72,7 +72,8 @@ class Settings:
     sampled_returns: bool = False
     """Use sampled values of the next outputs in place of their expectation; λ = 1 then gives the sampled return."""
     hidden_sizes: tuple[int, ...] = (64, 64)
-    """Widths of the encoder's layers; none makes heads linear in the observation (tables, if it is Discrete)."""
+    """Widths of the encoder's layers; none makes heads linear in the observation (tables, if it is Discrete), with nothing in common
+    between the options that a policy reads."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of the parameters."""
     observation_kinds: dict[str, str] = field(default_factory=dict)

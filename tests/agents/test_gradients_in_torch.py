@@ -38,11 +38,12 @@ def test_each_loss_reaches_exactly_its_parameters():
     rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, 16)
     batch = make_batch(agent.module, agent.spec, rollout, agent.settings, agent.forms)
     assert agent.loss_names == (*(f"{name}/loss" for name in agent.network.names), "critic/loss")
-    for part, head in enumerate([*(f"policies.policy_{name}." for name in agent.network.names), "critic."]):
+    for part, name in enumerate([*(f"policy_{name}." for name in agent.network.names), "critic."]):
         agent.optimizer.zero_grad(set_to_none=True)
         agent.losses(batch)[part].backward()
-        reached = {name for name, p in agent.module.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
-        expected = {name for name, _ in agent.module.named_parameters() if name.startswith((head, "encoder."))}
+        reached = {own for own, p in agent.module.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+        ours = (f"policies.{name}", name, f"common.{name}", "encoder.")
+        expected = {own for own, _ in agent.module.named_parameters() if own.startswith(ours)}
         assert reached == expected, part
 
 

@@ -16,7 +16,7 @@ EMPTY = "MiniGrid-Empty-5x5-v0"
 
 def agent_with(num_options=3, env_id=EMPTY, **logits):
     """An agent whose termination, if given, is the same everywhere."""
-    agent = oc.OptionCritic(env_id, num_options, num_envs=2, hidden_sizes=(8,))
+    agent = oc.OptionCritic(env_id, num_options, num_envs=2, hidden_sizes=())
     for name, bias in logits.items():
         head = agent.module.policies[f"policy_{name}"]
         head.weight.data.zero_()
