@@ -1,31 +1,56 @@
-"""Claim: four options need at most 1.1 times the flat agent's frames on easy MiniGrid tasks.
+"""Claim: with heads that have a common part, four options need about as many frames as the flat agent on easy MiniGrid tasks.
 
-For each task, agent and seed: frames until the mean return of the last 100 episodes reaches 0.9, or infinity where the limit came first.
-Rows go to options_cost.csv beside this file; runs whose row is there are not run again. Printed are the frames of each seed, and for each
-agent the median over tasks and seeds of its frames over flat's median on the task, with a bootstrap interval.
+For each task, agent and seed: frames until the mean return of the last 100 episodes reaches 0.9, or infinity where the limit came first,
+and how far apart the options are then: the mean total variation between the action policies of two options at the observations that the
+environments show. Rows go to options_cost.csv beside this file; runs whose row is there are not run again. Printed are the frames of each
+seed and, for each agent, the median over tasks and seeds of its frames over flat's median on the task, with a bootstrap interval over
+tasks and seeds.
 
-    python benchmarks/options_cost.py [--agents flat options] [--only Unlock-v0 …] [--seeds 3] [--workers 1] [--table]
+    python benchmarks/options_cost.py [--agents flat options "plain heads"] [--only Unlock-v0 …] [--seeds 5] [--workers 1] [--table]
 """
 
 from __future__ import annotations
 
 import csv
 import multiprocessing
-import os
 import time
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 import tyro
 
 import optioncoagent as oc
+from optioncoagent.agents import modules
 
 ROWS = Path(__file__).with_suffix(".csv")
+FIELDS = ("task", "agent", "seed", "frames", "return_mean", "seconds", "apart")
 TASKS = ("Unlock-v0", "SimpleCrossingS9N1-v0", "KeyCorridorS3R1-v0", "Dynamic-Obstacles-6x6-v0", "DoorKey-6x6-v0")
 TARGET, LIMIT = 0.9, 300_000
-EXTRA = {"flat": "", "options": ""}
+
+
+@dataclass(frozen=True)
+class Agent:
+    """common: which heads have a common part, "policy" and "critic"; residual: the scale of what each option adds."""
+
+    num_options: int = 4
+    common: tuple[str, ...] = ("policy", "critic")
+    residual: float = modules.RESIDUAL
+
+
+AGENTS = {
+    "flat": Agent(1),
+    "options": Agent(),
+    "plain heads": Agent(common=()),
+    "common, residual 1": Agent(residual=1.0),
+    "common, residual 1/8": Agent(residual=1 / 8),
+    "common, residual 0": Agent(residual=0.0),
+    "common in policies, residual 1": Agent(common=("policy",), residual=1.0),
+    "common in policies, residual 1/4": Agent(common=("policy",)),
+    "common in critic, residual 1": Agent(common=("critic",), residual=1.0),
+}
 
 
 @dataclass(frozen=True)
@@ -35,72 +60,95 @@ class Run:
     seed: int
 
 
+def make(run: Run) -> oc.OptionCritic:
+    chosen = AGENTS[run.agent]
+    modules.RESIDUAL = chosen.residual
+    agent = oc.OptionCritic(f"MiniGrid-{run.task}", num_options=chosen.num_options, seed=run.seed, int_coef=0.005)
+    heads: dict[str, Any] = {**agent.module.policies, "critic": agent.module.critic}
+    for name in [name for name in agent.module.common if not name.startswith(chosen.common)]:
+        del agent.module.common[name]
+        with modules.seeded(run.seed, name.removeprefix("policy_")), torch.no_grad():
+            heads[name].weight.copy_(modules._Head(heads[name].in_features, heads[name].out_features, 0.01).weight)
+    return agent
+
+
 def train(run: Run) -> tuple[Run, dict[str, float]]:
-    """Frames to the target (infinite if the limit comes first), the mean return of the last 100 episodes, seconds."""
     began = time.perf_counter()
-    name, *more = run.agent.split(" ")
-    for key, value in (word.split("=") for word in more if word.isupper() or "HEADS" in word):
-        os.environ[key] = value
-    kw = {k: float(v) for k, v in (word.split("=") for word in more if "HEADS" not in word)}
-    agent = oc.OptionCritic(f"MiniGrid-{run.task}", num_options=1 if name == "flat" else 4, seed=run.seed, int_coef=0.005, **kw)
-    frames, row = float("inf"), {"return_mean": float("nan")}
+    agent, frames, row = make(run), float("inf"), {"return_mean": float("nan")}
     while agent.num_timesteps < LIMIT and frames == float("inf"):
         row = agent.update()
         if len(agent.recent) == 100 and row["return_mean"] >= TARGET:
             frames = agent.num_timesteps
-    for word in more:
-        os.environ.pop(word.split("=")[0], None)
-    return run, dict(frames=frames, return_mean=round(row["return_mean"], 4), seconds=round(time.perf_counter() - began, 1))
+    seconds, apart = round(time.perf_counter() - began, 1), round(distance(agent), 4)
+    return run, dict(frames=frames, return_mean=round(row["return_mean"], 4), seconds=seconds, apart=apart)
 
 
-def read() -> dict[Run, float]:
-    """Frames of every run that there is."""
+def distance(agent: oc.OptionCritic) -> float:
+    """Mean total variation between the action policies of two options, 0 for one option."""
+    module, state = agent.module, agent.spec.state(agent.running.observation)
+    with torch.no_grad():
+        policy = module.logits("action", module.readout(module.features(state)[0])).softmax(dim=1)  # (options, actions, n)
+    pairs = max(len(policy) * (len(policy) - 1), 1)
+    return float((policy[:, None] - policy[None]).abs().sum(dim=2).mean(dim=-1).sum()) / 2 / pairs
+
+
+def read() -> dict[Run, dict[str, float]]:
     if not ROWS.exists():
         return {}
     with ROWS.open(newline="") as file:
-        return {Run(row["task"], row["agent"], int(row["seed"])): float(row["frames"]) for row in csv.DictReader(file)}
+        rows = list(csv.DictReader(file))
+    return {Run(row["task"], row["agent"], int(row["seed"])): {name: float(row[name] or "nan") for name in FIELDS[3:]} for row in rows}
 
 
 def write(run: Run, result: dict[str, float]) -> None:
-    row, new = asdict(run) | result, not ROWS.exists()
+    new = not ROWS.exists()
     with ROWS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row), lineterminator="\n")
+        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
         if new:
             writer.writeheader()
-        writer.writerow(row)
+        writer.writerow(asdict(run) | result)
 
 
-def ratio(frames: dict[Run, float], agent: str, rng: np.random.Generator | None) -> float:
-    """Median over tasks and seeds of the frames of `agent` over flat's median on the task; with rng, of tasks and seeds drawn again."""
-    found = []
-    tasks = [t for t in TASKS if any((r.task, r.agent) == (t, agent) for r in frames)]
+Frames = dict[str, np.ndarray]  # {task: frames of each seed}
+
+
+def ratio(frames: Frames, flat: Frames, rng: np.random.Generator | None = None) -> float:
+    """Median over tasks and seeds of frames over flat's median on the task; with `rng`, of tasks and seeds drawn anew."""
+    found: list[float] = []
+    tasks = [task for task in frames if task in flat]
     for task in tasks if rng is None else rng.choice(tasks, len(tasks)):
-        of = {name: np.array([x for run, x in frames.items() if (run.task, run.agent) == (task, name)]) for name in ("flat", agent)}
-        if len(of["flat"]) and len(of[agent]):
-            of = of if rng is None else {name: rng.choice(x, len(x)) for name, x in of.items()}
-            flat = np.quantile(of["flat"], 0.5, method="higher")
-            found += list(of[agent] / min(flat, LIMIT))
+        ours, theirs = (x[task] if rng is None else rng.choice(x[task], len(x[task])) for x in (frames, flat))
+        found += list(ours / min(np.quantile(theirs, 0.5, method="higher"), LIMIT))
     return float(np.quantile(found, 0.5, method="higher")) if found else float("nan")
 
 
-def table(frames: dict[Run, float]) -> None:
-    agents = list(dict.fromkeys(run.agent for run in frames))
-    for agent in agents:
+def table(rows: dict[Run, dict[str, float]]) -> None:
+    frames: dict[str, Frames] = {}
+    for run in sorted(rows, key=lambda run: run.seed):
+        of_task = frames.setdefault(run.agent, {})
+        of_task[run.task] = np.append(of_task.get(run.task, []), rows[run]["frames"])
+    for agent, of_task in frames.items():
         for task in TASKS:
-            seeds = sorted((run.seed, x) for run, x in frames.items() if (run.task, run.agent) == (task, agent))
-            print(f"{agent:28}{task:26}", "  ".join(f"{x / 1000:.0f}k" for _, x in seeds))
-    for agent in agents:
+            print(f"{agent:34}{task:26}", "  ".join(f"{x / 1000:.0f}k" for x in of_task.get(task, [])))
+    print(f"\n{'agent':34}median ratio to flat and its 95 % interval, runs, unsolved, mean distance of options")
+    for agent, of_task in frames.items():
         rng = np.random.default_rng(0)
-        low, high = np.quantile([ratio(frames, agent, rng) for _ in range(1000)], [0.025, 0.975], method="nearest")
-        unsolved = sum(x == float("inf") for run, x in frames.items() if run.agent == agent)
-        print(f"{agent:28} median ratio to flat {ratio(frames, agent, None):.2f} [{low:.2f}, {high:.2f}], {unsolved} unsolved")
+        drawn = [ratio(of_task, frames.get("flat", {}), rng) for _ in range(2000)]
+        low, high = np.quantile(drawn, [0.025, 0.975], method="nearest")
+        of_runs = np.concatenate([*of_task.values()])
+        distances = np.array([row["apart"] for run, row in rows.items() if run.agent == agent])
+        apart = f"{np.nanmean(distances):.2f}" if np.isfinite(distances).any() else "not measured"
+        middle = ratio(of_task, frames.get("flat", {}))
+        print(f"{agent:34}{middle:.2f} [{low:.2f}, {high:.2f}]{len(of_runs):5}{np.isinf(of_runs).sum():4}  {apart}")
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    agents: tuple[str, ...] = ("flat", "options")
+    agents: tuple[str, ...] = ("flat", "options", "plain heads")
+    """Names of AGENTS."""
     only: tuple[str, ...] = TASKS
-    seeds: int = 3
+    """Tasks."""
+    seeds: int = 5
     """Run seeds below this."""
     workers: int = 1
     """Runs at a time."""
@@ -112,10 +160,11 @@ def main(command: Benchmark) -> None:
     there = read()
     runs = [Run(task, agent, seed) for seed in range(command.seeds) for task in command.only for agent in command.agents]
     missing = [] if command.table else [run for run in runs if run not in there]
-    with multiprocessing.get_context("spawn").Pool(command.workers) as pool:
-        for run, result in pool.imap_unordered(train, missing):
-            write(run, result)
-            print(run, result, flush=True)
+    if missing:
+        with multiprocessing.get_context("spawn").Pool(command.workers) as pool:
+            for run, result in pool.imap_unordered(train, missing):
+                write(run, result)
+                print(run, result, flush=True)
     table(read())
 
 
