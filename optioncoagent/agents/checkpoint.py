@@ -98,6 +98,8 @@ def _read(folder: Path) -> Saved:
     path = files.find(folder, AGENT)
     content = files.unseal(path)
     try:
+        if "checksums" not in content:  # version 0.1.0, which had none of these settings either
+            content["settings"] = {"int_coef": 0.0, "normalize_rewards": False, **content["settings"]}
         checksums = dict(content.pop("checksums", {}))
         make_settings(content["settings"])
         arrays = {name: _arrays(files.find(folder, name), checksums.get(name)) for name in (WEIGHTS, OPTIMIZER, PROGRESS)}

@@ -105,6 +105,11 @@ class CountBonus:
             insert(key, self.keys[i], self.stamps[i], 1, 0)
 
 
+def default_coef(spec: ObservationSpec) -> float:
+    """The weight where none is chosen: MiniGrid's episodes return at most 1, and its hard tasks pay nothing for long."""
+    return 0.005 if any(leaf.kind == "grid" for leaf in spec.leaves) else 0.0
+
+
 def uncountable(spec: ObservationSpec, space: gym.Space) -> str | None:
     """Why observations of this space cannot be counted, or None if they can."""
     for leaf in spec.leaves:

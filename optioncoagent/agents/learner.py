@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from optioncoagent.agents import checkpoint, losses, metrics, progress
 from optioncoagent.agents.environments import Interface, make_vector_env
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
-from optioncoagent.agents.exploration import CountBonus, uncountable
+from optioncoagent.agents.exploration import CountBonus, default_coef, uncountable
 from optioncoagent.agents.minibatches import by_environment, by_step
 from optioncoagent.agents.modules import Encoder, derive_seed, make_module, torch_threads
 from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, collect, reset, tick
@@ -88,6 +88,8 @@ class CoagentActorCritic:
             env_id = env if isinstance(env, str) else None
             self.interface = Interface.of(self._env, env_id, env_kwargs, self.settings.observation_kinds)
         self.spec = self.interface.spec
+        if self.settings.int_coef is None:
+            self.settings = replace(self.settings, int_coef=default_coef(self.spec))
         self.network = network = network if isinstance(network, CoagentNetwork) else network(self.interface.num_actions)
         self.interface.check_actions(network)
         self.forms = _forms(network, forms or {})

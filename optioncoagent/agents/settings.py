@@ -59,8 +59,8 @@ class Settings:
     """Weight of the entropy bonus of every coagent's policy."""
     vf_coef: float = 0.5
     """Weight of the critic's loss."""
-    int_coef: float = 0.0
-    """Weight of the exploration bonus for observations that were seldom met; 0 for none."""
+    int_coef: float | None = None
+    """Weight of the exploration bonus for observations that were seldom met; 0 for none. By default 0.005 on MiniGrid, else 0."""
     max_grad_norm: float = 0.5
     """The gradient is scaled down to this norm."""
     normalize_advantages: bool = True
@@ -101,7 +101,8 @@ class Settings:
         for name in ("gamma", "gae_lambda"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "in [0, 1]")
         for name in ("ent_coef", "vf_coef", "int_coef"):
-            _require(0 <= getattr(self, name) < math.inf, name, getattr(self, name), "at least 0 and finite")
+            value = getattr(self, name)
+            _require(value is None or 0 <= value < math.inf, name, value, "at least 0 and finite")
         _require(isinstance(self.seed, int) and self.seed >= 0, "seed", self.seed, "an integer of at least 0")
         _require(self.dtype in ("float32", "float64"), "dtype", self.dtype, '"float32" or "float64"')
         kinds = self.observation_kinds

@@ -165,3 +165,4 @@ def test_a_folder_of_version_0_1_0_loads():
     assert probabilities["termination"].ravel() == pytest.approx([0.8273973, 0.1726027, 0.0125483, 0.9874516], abs=1e-5)
     assert probabilities["action"].ravel()[:4] == pytest.approx([0.0612561, 0.1953484, 0.2569329, 0.1900013], abs=1e-5)
     assert agent.num_timesteps == 64 and agent.learn(16).num_timesteps == 80
+    assert (agent.settings.int_coef, agent.settings.normalize_rewards) == (0.0, False)  # it learns as it did then
