@@ -19,9 +19,10 @@ from torch import nn
 
 from optioncoagent.agents import files
 from optioncoagent.agents.environments import Interface
+from optioncoagent.agents.exploration import default_coef
 from optioncoagent.agents.files import AGENT, checkpoints
 from optioncoagent.agents.progress import Arrays
-from optioncoagent.agents.settings import make_settings
+from optioncoagent.agents.settings import make_settings, on_this_machine
 
 WEIGHTS, OPTIMIZER, PROGRESS = "weights.safetensors", "optimizer.safetensors", "progress.safetensors"
 
@@ -38,6 +39,12 @@ class Saved:
     recent: list[tuple[float, int]]
     description: dict[str, Any]
     arrays: dict[str, Arrays] = field(default_factory=dict)
+
+    def settings_for(self, env: Any) -> dict[str, Any]:
+        """Its settings on this machine; where an environment is given, the default exploration bonus is that environment's."""
+        settings = on_this_machine(self.settings)
+        own_default = env is not None and settings["int_coef"] == default_coef(self.interface.spec)
+        return {**settings, "int_coef": None} if own_default else settings
 
 
 def save(folder: Path, saved: Saved, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Arrays, overwrite: bool) -> None:

@@ -28,7 +28,7 @@ from optioncoagent.agents.minibatches import by_environment, by_step
 from optioncoagent.agents.modules import Encoder, derive_seed, make_module, torch_threads
 from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, collect, reset, tick
 from optioncoagent.agents.scale import ReturnScale, Schedule
-from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings, on_this_machine
+from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings
 from optioncoagent.agents.targets import FORMS, Batch, make_batch
 from optioncoagent.network import CoagentNetwork
 
@@ -394,7 +394,7 @@ class CoagentActorCritic:
             network,
             encoder=encoder,
             forms=saved.forms,
-            **{**on_this_machine(saved.settings), **settings},
+            **{**saved.settings_for(env), **settings},
         )
         return agent.restore(Path(path), saved)
 
