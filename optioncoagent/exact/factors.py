@@ -74,17 +74,17 @@ def turns(network: CoagentNetwork, final: tuple[str, ...], start: bool) -> tuple
     return tuple(n for n in network.names if n in last), made
 
 
-def refuse_too_large(made: Sequence[Turn], num_states: int) -> None:
-    """ValueError naming the coagent and what is live around it, if the arrays of all turns together would have too many numbers."""
-    total = num_states * sum(turn.num_values for turn in made)
+def refuse_too_large(network: CoagentNetwork, made: Sequence[Turn], num_states: int) -> None:
+    """ValueError naming a coagent and what is live around it, if the arrays of all turns, and of all actions, have too many numbers."""
+    actions = network.num_actions * prod(network[n].num_outputs for n in network.memory)
+    total = num_states * (actions + sum(turn.num_values for turn in made))
     if total > MAX_NUMBERS:
         turn = max(made, key=lambda turn: turn.num_values)
-        remembered = tuple(t.plan.name for t in made if t.old is not None or t.plan.name in turn.plan.live)
+        live = [network.names[(axis - 1) // 2] for axis in turn.axes[1:]]
         raise ValueError(
-            f"coagent {turn.plan.name!r}: when it runs, outputs that are retained or still to be read, of {remembered}, have "
-            f"{turn.num_values:,} joint values in each of {num_states:,} states, and a sweep of all coagents has {total:,} numbers, more "
-            f"than the {MAX_NUMBERS:,} of the exact solver: let fewer coagents retain what others read, or put them nearer to their "
-            f"readers. {INSTEAD}"
+            f"coagent {turn.plan.name!r}: when it runs, {len(live)} outputs are still to be seen, of {tuple(dict.fromkeys(live))}: "
+            f"{turn.num_values:,} joint values in each of {num_states:,} states, and a sweep over all coagents has {total:,} numbers, more "
+            f"than the {MAX_NUMBERS:,} of the exact solver; let fewer be retained, or put coagents nearer to those that read them. {INSTEAD}"
         )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import connected_components
 
 from optioncoagent.exact import iterate
 from optioncoagent.exact.factors import FactoredTick, refuse_too_large, turns
@@ -45,8 +46,8 @@ class LargeChain:
         final = tuple(n for n in network.names if n in network.memory or n in network.action)
         self.states = np.flatnonzero(~mdp.terminal)
         first_states = np.flatnonzero(np.where(mdp.terminal, 0.0, mdp.d0))
-        refuse_too_large(turns(network, final, False)[1], self.states.size)
-        refuse_too_large(turns(network, final, True)[1], first_states.size)
+        for start, num_states in ((False, self.states.size), (True, first_states.size)):
+            refuse_too_large(network, turns(network, final, start)[1], num_states)
         self.layout = layout = Layout(mdp, network)
         policies = network.policies(params, mdp.num_observations)
 
@@ -86,13 +87,13 @@ class LargeChain:
         """Expected discounted return from each later node on, v = r + γ T v: (live states * M,), 0 where γ = 1 and it is not reached."""
         reward = self.later.backward(self.later_moves.reward()).reshape(-1)
         right = reward if self.reached is None else np.where(self.reached, reward, 0.0)
-        return iterate.solve(self._transit, right, self.acyclic, self.words)[0]
+        return iterate.solve(self._transit, right, self.acyclic, self.words)
 
     @cached_property
     def occupancy(self) -> FloatArray:
         """Σ_t γ^t Pr(node at t) over the later nodes, d' = d_1' (I - γ T)^-1, on the grid."""
         second = self.gamma * self.first_moves.arrive(self.first.forward(self.first_law))
-        return iterate.solve(self._transit_transposed, second, self.acyclic, self.words)[0].reshape(self.later.shape)
+        return iterate.solve(self._transit_transposed, second, self.acyclic, self.words).reshape(self.later.shape)
 
     @cached_property
     def expected_return(self) -> float:
@@ -171,5 +172,5 @@ def _acyclic(P: sp.csr_array, num_states: int, num_actions: int) -> bool:
     entries = P.tocoo()
     source = entries.row // num_actions
     graph = sp.csr_array((np.ones(entries.nnz, dtype=np.int8), (source, entries.col)), shape=(num_states, num_states))
-    alone = sp.csgraph.connected_components(graph, connection="strong")[0] == num_states
+    alone = connected_components(graph, connection="strong")[0] == num_states
     return bool(alone and not (source == entries.col).any())
