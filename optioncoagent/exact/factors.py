@@ -83,8 +83,9 @@ def refuse_too_large(network: CoagentNetwork, made: Sequence[Turn], num_states: 
         live = [network.names[(axis - 1) // 2] for axis in turn.axes[1:]]
         raise ValueError(
             f"coagent {turn.plan.name!r}: when it runs, {len(live)} outputs are still to be seen, of {tuple(dict.fromkeys(live))}: "
-            f"{turn.num_values:,} joint values in each of {num_states:,} states, and a sweep over all coagents has {total:,} numbers, more "
-            f"than the {MAX_NUMBERS:,} of the exact solver; let fewer be retained, or put coagents nearer to those that read them. {INSTEAD}"
+            f"{turn.num_values:,} joint values in each of {num_states:,} states, and a sweep over all coagents has {total:,} numbers, "
+            f"more than the {MAX_NUMBERS:,} of the exact solver; let fewer be retained, or put coagents nearer to those that read them. "
+            f"{INSTEAD}"
         )
 
 
@@ -159,7 +160,7 @@ class Factor:
     def gradient(self, table: FloatArray, law: FloatArray, value: FloatArray, mean: FloatArray) -> FloatArray:
         """Σ_x d(x) β(x) ∂π(x, u) (Q(x, u) - b(x)) over the grid, like its logits; table: its policy, mean: the baseline."""
         turn = self.turn
-        if turn.new is None or value.shape[turn.new] == 1:  # nothing that is read depends on this output
+        if turn.new is None or value.shape[turn.new] == 1 or not law.size:  # nothing that is read depends on this output, or no state is
             return np.zeros_like(table)
         advantage = np.expand_dims(law, turn.new) * self.executes * (value - mean)
         unread = tuple(position for position, axis in enumerate(turn.axes) if axis not in self.read)

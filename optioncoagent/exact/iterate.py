@@ -42,8 +42,8 @@ def solve(product: Product, right: FloatArray, acyclic: bool, words: str) -> Flo
                 x, left, error = refined, after, new
     if error > TOLERANCE or np.abs(x).max() > MAX_GROWTH * scale:
         raise ValueError(
-            f"{words} has no accurate solution by iteration (residual {error:.1e}): it mixes too slowly, or some node ends with a probability "
-            f"too small for float64; scale the logits down, lower gamma or let fewer outputs be retained. {INSTEAD}"
+            f"{words} has no accurate solution by iteration (residual {error:.1e}): it mixes too slowly, or some node ends with a "
+            f"probability too small for float64; scale the logits down, lower gamma or let fewer outputs be retained. {INSTEAD}"
         )
     return x
 
