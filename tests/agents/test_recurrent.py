@@ -72,6 +72,7 @@ def both_gradients(monkeypatch, kind, ends, parts=1, breaking=None):
 
     monkeypatch.setattr(rollout_module, "tick", scripted)
     agent.running = agent._start()
+    agent.running.hidden += 1.0  # what an episode before would leave
     num_steps = len(BEFORE) - 1 + steps + 2 * (ends == "truncated, next step")
     rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, num_steps)
     first = len(BEFORE) - 1 + (ends == "truncated, next step")
