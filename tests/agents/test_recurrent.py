@@ -211,6 +211,20 @@ def test_acting_is_as_in_training():
         np.testing.assert_array_equal(state[1], rollout.hidden[t + 1].numpy())
 
 
+def test_every_minibatch_goes_on_from_its_own_hidden_states():
+    """Of a rollout that begins in mid-episode: with the parameters that acted it passes through the hidden states that were collected."""
+    agent = small().learn(64)
+    rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, 16)
+    assert not bool(rollout.start[0].all()) and bool(rollout.hidden[0].any())
+    batch = make_batch(agent.module, agent.spec, rollout, agent.settings, agent.forms)
+    parts = by_environment(rollout.valid, 3, torch.Generator().manual_seed(0))
+    assert sorted(torch.cat(parts).tolist()) == list(range(64)) and len(parts) == 2
+    for rows in parts:
+        part = batch.at(rows)
+        features, _ = agent.module.encode(part.inputs, part.start, part.hidden)
+        torch.testing.assert_close(features, rollout.hidden[1:].flatten(0, 1)[rows])
+
+
 def test_evaluating_takes_the_state_along_and_disturbs_nothing():
     agent, twin = (small(GRIDWORLD).learn(64) for _ in range(2))
     result = agent.evaluate(6, seed=3)
