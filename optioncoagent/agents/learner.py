@@ -234,12 +234,12 @@ class CoagentActorCritic:
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, Any]:
         """Actions for one observation or a batch, in Stable-Baselines3's contract.
 
         state: what the call before returned, the running outputs of the coagents in `network.memory` (n, memory), or None at the
-        start. episode_start: (n,) bool, where an episode begins. deterministic: argmax of every policy; whether a coagent executes is
-        still sampled.
+        start; of a recurrent agent a pair, these and the hidden state (n, units). episode_start: (n,) bool, where an episode begins.
+        deterministic: argmax of every policy; whether a coagent executes is still sampled.
         """
         batched = self.spec.is_batched(observation)
         tensors = self.spec.tensors(observation if batched else self.spec.stack([observation]), self.settings.device)
@@ -252,12 +252,12 @@ class CoagentActorCritic:
             start |= torch.as_tensor(np.asarray(episode_start, dtype=bool)).reshape(-1)
         start = start.to(self.settings.device)
         uniforms = self.predict_sampler.uniforms(1, n)[0]
-        previous = self.predict_sampler.initial(uniforms)
+        previous, hidden = self.predict_sampler.initial(uniforms), self.module.recurrence.initial(n)
         if state is not None:
-            held = torch.as_tensor(self._checked_state(state, n), device=self.settings.device)
+            held, hidden = self._checked_state(state, n)
             previous |= {name: torch.where(start, previous[name], held[:, j]) for j, name in enumerate(self.network.memory)}
         with torch.no_grad(), torch_threads(self.settings.torch_threads):
-            features, _ = self.module.features(self.spec.state(tensors), start)
+            features, hidden = self.module.features(self.spec.state(tensors), start, hidden)
             outputs, executed = tick(
                 self.module, features, self.module.heads(), uniforms, self.spec.state(tensors), start, previous, deterministic
             )
@@ -268,7 +268,10 @@ class CoagentActorCritic:
             if self.network.memory
             else np.zeros((n, 0), int)
         )
-        return (action, memory) if batched else (action[0], memory[0])
+        action, memory = (action, memory) if batched else (action[0], memory[0])
+        if hidden is None:
+            return action, memory
+        return action, (memory, (hidden if batched else hidden[0]).cpu().numpy())
 
     def evaluate(
         self,
@@ -290,26 +293,42 @@ class CoagentActorCritic:
             warnings.warn(str(result), stacklevel=2)
         return result
 
-    def _checked_state(self, state: Any, n: int) -> np.ndarray:
+    def _checked_state(self, state: Any, n: int) -> tuple[Tensor, Tensor | None]:
+        """Running outputs (n, memory) and hidden state (n, units), or None, of what `predict` returned."""
         sizes = [self.network[name].num_outputs for name in self.network.memory]
+        units, device = self.settings.recurrent_size, self.settings.device
+        hidden = None
+        if units:
+            if not isinstance(state, tuple | list) or len(state) != 2 or np.size(state[1]) != n * units:
+                raise ValueError(f"state={state!r}: a recurrent agent's is the pair that predict returned, here for {n} observations")
+            state, hidden = state
+            hidden = torch.as_tensor(np.reshape(hidden, (n, units)), dtype=self.module.critic.weight.dtype, device=device)
         held = np.asarray(state)
         if held.size != n * len(sizes) or not ((held.reshape(n, -1) >= 0) & (held.reshape(n, -1) < sizes)).all():
             raise ValueError(
                 f"state={state!r}: for {n} observations it has shape ({n}, {len(sizes)}), outputs of {self.network.memory} in {sizes}"
             )
-        return held.reshape(n, -1).astype(np.int64)
+        return torch.as_tensor(held.reshape(n, len(sizes)).astype(np.int64), device=device), hidden
 
-    def probabilities(self, observation: Any) -> dict[str, np.ndarray]:
+    def probabilities(self, observation: Any, state: Any = None) -> dict[str, np.ndarray]:
         """Every coagent's policy for these observations: {name: array}.
 
         Shapes as `network.init_params` has them, with the batch of observations (if it is one) as first axis of the coagents that
-        observe. See `params` for the exact solver.
+        observe. See `params` for the exact solver. state: what `predict` returned before, on which a recurrent agent's policies depend;
+        ValueError where it is missing.
         """
+        if self.settings.recurrent_size and state is None:
+            raise ValueError(
+                f"recurrent_size={self.settings.recurrent_size}: the policies of a recurrent agent depend on the hidden state too, so that "
+                "there is no table of them for observations alone; probabilities(observation, state) has them for one state of predict"
+            )
         batched = self.spec.is_batched(observation)
         tensors = self.spec.tensors(observation if batched else self.spec.stack([observation]), self.settings.device)
         tables = {}
         with torch.no_grad():
-            readout = self.module.readout(self.module.features(self.spec.state(tensors))[0])
+            start = torch.zeros(len(next(iter(tensors.values()))), dtype=torch.bool, device=self.settings.device)
+            hidden = self._checked_state(state, len(start))[1] if self.settings.recurrent_size else None
+            readout = self.module.readout(self.module.features(self.spec.state(tensors), start, hidden)[0])
             for name, shape in self.module.shapes.items():
                 table = self.module.logits(name, readout).softmax(dim=1).permute(2, 0, 1).reshape(-1, *shape).cpu().numpy()
                 tables[name] = table if batched and self.network[name].observes else table[0]
@@ -345,10 +364,11 @@ class CoagentActorCritic:
         do not fit or are -inf, which a linear layer cannot hold.
         """
         leaf = self.spec.leaves[0]
-        tables = isinstance(self.module.encoder, Encoder) and not len(self.module.encoder.layers)
+        tables = isinstance(self.module.encoder, Encoder) and not len(self.module.encoder.layers) and not self.settings.recurrent_size
         if leaf.path or leaf.kind != "discrete" or not tables:
             raise ValueError(
-                "set_params needs an agent whose policies are tables: hidden_sizes=() and the default encoder on a Discrete space"
+                "set_params needs an agent whose policies are tables: hidden_sizes=() and the default encoder on a Discrete space, and "
+                "recurrent_size=0"
             )
         self.network.policies(params, mdp.num_observations)  # says what does not fit
         with torch.no_grad():
@@ -443,7 +463,8 @@ class CoagentActorCritic:
         start = torch.ones(n, dtype=torch.bool, device=device)
         age = torch.zeros(n, dtype=torch.long, device=device)
         outputs = {name: torch.zeros(n, dtype=torch.long, device=device) for name in self.network.names}  # nobody reads them: all start
-        running = Running(self.env, self.spec.tensors(observation, device), start, start.clone(), age, outputs, np.zeros(n))
+        hidden = self.module.recurrence.initial(n)
+        running = Running(self.env, self.spec.tensors(observation, device), start, start.clone(), age, outputs, np.zeros(n), hidden)
         if self._stopped_at:
             progress.from_arrays(self._stopped_at, self._generators, running, self.spec)
         return running
