@@ -8,39 +8,43 @@
     layers          stochastic_layers: small stochastic units; without layers the flat policy
     additions       with_memory, with_gate: functions from network to network
 
-Each docstring has the network's picture, its source, and what it is equal to; tests/gallery holds every one of these against the exact solver,
-the simulator and the learner, none of which has a line for any of them. They compose: `with_memory(option_critic(4, 7), 3)`.
+Each docstring has the network's picture, its source, and what it is equal to. tests/gallery holds all of this against the exact solver, the
+simulator and the learner, none of which has a line for any of them. They compose: `with_memory(option_critic(4, 7), 3)`.
 
-**One of your own** is written in the same way. A hierarchy whose manager decides every four steps on average, whose worker has a bit of
-memory, and which may repeat its last action; its gradient, exact and by differences; a training; what its options do:
+**One of your own** is written in the same way. A manager that decides every four steps on average, a worker that has a bit of memory, and a
+gate that may repeat its last action; the gradient, exact and by differences; a training; what the options do:
 
-    import numpy as np, optioncoagent as oc
+    import gymnasium as gym, numpy as np, optioncoagent as oc
     from optioncoagent.gallery import random_length, with_gate, with_memory
 
-    def network(num_actions):
+    def describe(num_actions):
         return with_gate(with_memory(random_length(4, num_actions, mean_length=4), 2), "action")
 
-    mdp = oc.MDP.from_minigrid("MiniGrid-Empty-5x5-v0", gamma=0.9)                     # describe it, check its gradient
-    params = network(7).init_params(mdp.num_observations)
-    exact, slopes = (f(mdp, network(7), params)["option"] for f in (oc.policy_gradient, oc.finite_difference))
-    assert np.allclose(exact, slopes, atol=1e-7)
+    mdp = oc.MDP.from_env(gym.make("optioncoagent_envs:OptionCoagent/Gridworld-v0"), gamma=0.9)
+    network = describe(mdp.num_actions)
+    params = network.init_params(mdp.num_observations, seed=0)
+    exact, slopes = oc.policy_gradient(mdp, network, params), oc.finite_difference(mdp, network, params)
+    assert all(np.allclose(exact[name], slopes[name], atol=1e-7) for name in network.names)
 
-    agent = oc.CoagentActorCritic("MiniGrid-Empty-5x5-v0", network).learn(20_000)       # train it
-    tables = agent.probabilities(agent.env.reset(seed=1)[0])                           # see its options
-    tables["option"][0]            # (4,): which option here; ["action"][0, memory, option]: (7,), what each does
+    agent = oc.CoagentActorCritic("MiniGrid-Empty-5x5-v0", describe, seed=0)
+    agent.learn(20_000)
+    policies = agent.probabilities(agent.env.reset(seed=1)[0])
+    print(policies["option"][0])  # (4,): which option is chosen here
+    print(policies["action"][0, 0].round(2))  # (4, 7): what each does here, with memory 0
+    print(policies["action_gate"][0, :, 1])  # (7,): how surely it repeats each action, CLOSED = 1
 
 Pictures: an arrow is read by a policy, a dotted line by an execution function, name_{t-1} is an output of the step before.
 
 **What a description cannot say**, and why:
 
-* *A policy that is given*: a copy, a counter, a maximum, a rule. Each coagent has a softmax of parameters that are learned, and one that executes
-  may give any output, the same as before among them; so no memory can count for sure. A clock that counts is therefore `clocked_options`
-  at the parameters `cycle`, which hardly move, and an action that is to take the first of two options that a third coagent accepts needs a
-  table over all three. Only execution functions are given.
-* *Two coagents in one policy*: an interest function that multiplies the policy over options and is normalised again ("Options of Interest"), a
-  mixture or product of experts. With tables it is no further network: it gives the option coagent of `option_critic` other coordinates, ln π_Ω +
-  ln I, and a gradient in them by the chain rule. Repeated until something is accepted it would be drawn by two coagents, but a
-  coagent executes once in a step at most.
+* *A policy that is given*: a copy, a counter, a maximum, a rule. Each coagent has a softmax of parameters that are learned, and one that
+  executes may give any output, the same as before among them; so no memory can count for sure. A clock that counts is therefore
+  `clocked_options` at the parameters `cycle`, which hardly move, and an action that takes the option that a third coagent has accepted
+  needs a table over all three. Only execution functions are given.
+* *Two coagents in one policy*: an interest function that multiplies the policy over options, which is normalised again ("Options of
+  Interest"), a mixture or product of experts. With tables it is no further network: it gives the option coagent of `option_critic` other
+  coordinates, ln π_Ω + ln I, and a gradient in them by the chain rule. Proposing and rejecting until an option is accepted would take two
+  coagents and no such policy, but a coagent executes at most once in a step.
 * *A policy of features of the outputs that it reads*, a sigmoid of a weighted sum of units, an embedding of options: parameters have a row
   for each joint output that is read. Wide layers are therefore out of reach, and so is sharing between coagents of other shapes.
 * *An output that is not one of finitely many*: the goals of feudal networks, real-valued messages, action spaces of R^n.

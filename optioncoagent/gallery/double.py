@@ -22,8 +22,8 @@ def double_actor_critic(num_options: int, num_actions: int, initial: Any = None)
     Equal to `option_critic(…, first="terminate", initial=initial)` at π'(ω'|s,ω) = (1 - b_ω(s)) 1{ω'=ω} + b_ω(s) π_Ω(ω'|s), see
     `double_params`: the same J and the same gradient of the action; the gradients of termination and option are this one's option gradient
     through the derivative of that map, ∂π'(ω'|s,ω)/∂b = π_Ω(ω'|s) - 1{ω'=ω} and ∂π'(ω'|s,ω)/∂π_Ω(ω'|s) = b_ω(s). With first="select",
-    ω_{-1} is one option more, which terminates everywhere and is never chosen. The converse does not hold: with three options or more π' has
-    more freedom than b and π_Ω together.
+    ω_{-1} is one option more, which terminates everywhere and is never chosen. The converse does not hold: with three options or more π'
+    has more freedom than b and π_Ω together.
     """
     option = Coagent("option", num_options, previous=("option",), initial=initial)
     return CoagentNetwork([option, Coagent("action", num_actions, upstream=("option",))])

@@ -19,8 +19,9 @@ def feed_forward_options(num_options: Sequence[int], num_actions: int, shared: b
     Zini, Pedramfar, Riemer, Liu, "Coagent Networks Revisited" (arXiv 2001.10474). num_options: nodes in each layer, top first.
     shared: one termination for all layers and, from the second on, one policy from layer to layer; layers are then of one size, and the
     parameters, ("termination_1", "option_1", "option_2", "action"), as many whatever the depth.
-    Equal to `option_critic` with as many levels whose tables do not depend on the path above a node, each gradient here being the sum over the
-    paths there; with one layer to `option_critic`; shared, to the network that is not at equal parameters, with the layers' gradients added.
+    Equal to `option_critic` with as many levels whose tables do not depend on the path above a node, each gradient here being the sum over
+    the paths there; with one layer to `option_critic`; shared, to the network that is not, at equal parameters, with the layers' gradients
+    added.
     ValueError for shared layers of several sizes.
     """
     sizes = tuple(num_options)

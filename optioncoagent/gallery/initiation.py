@@ -18,11 +18,11 @@ def initiation_sets(num_options: int, num_actions: int) -> CoagentNetwork:
          └──────────────────────────────────────────▲  ┆        ▲          (option and action read S_t too)
                                             termination, as in option-critic
 
-    An initiation set that is drawn, and learned, after Khetarpal et al., "Options of Interest" (AAAI 2020), where an option's interest in a state
-    is a number, I_ω(s), that multiplies the policy over options. The option's parameters, (S, 2, …, 2, O), are a policy over options for each
-    set of available ones. They make the set binding where they are very low for what is not in it; otherwise the set is a message.
-    Equal to `option_critic` where everything is available everywhere (interest one); and, where availability is certain in each state and the
-    set binding, to the paper's π_Ω renormalised over the options of interest.
+    An initiation set that is drawn, and learned, after Khetarpal et al., "Options of Interest" (AAAI 2020), where an option's interest in a
+    state is a number, I_ω(s), that multiplies the policy over options. The option's parameters, (S, 2, …, 2, O), are a policy over options
+    for each set of available ones. They make the set binding where they are very low for what is not in it; otherwise the set is a message.
+    Equal to `option_critic` where everything is available everywhere (interest one); and, where availability is certain in each state and
+    the set binding, to the paper's π_Ω renormalised over the options of interest.
     """
     bits = [Coagent(f"initiation_{option}", 2) for option in range(num_options)]
     termination, option, action = option_critic(num_options, num_actions).coagents

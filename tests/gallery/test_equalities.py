@@ -216,7 +216,7 @@ def _without_axis(network, other):
 
 
 def test_a_memory_recalls_what_is_no_longer_seen():
-    """A signal, then a corridor where both cases look alike, then a choice that pays if it is the signal's: without a memory ½, with one 1."""
+    """A signal, then a choice that pays if it is the signal's, where both cases look alike: ½ without a memory, 1 with one."""
     P = np.zeros((5, 2, 5))
     P[0, :, 2] = P[1, :, 3] = P[2:, :, 4] = 1.0
     R = np.zeros((5, 2))

@@ -61,10 +61,10 @@ def test_the_example_of_the_room_runs_as_it_stands_there():
     """With a shorter training."""
     lines = [line for line in gallery.__doc__.splitlines() if line.startswith("    ") or not line]
     code = "\n".join(line[4:] for line in lines)
-    code = code[code.index("import numpy") :].split("\n\n\n")[0].replace("20_000", "2_000")
+    code = code[code.index("import gymnasium") :].split("\n\n\n")[0].replace("20_000", "2_000")
     told = {}
     exec(compile(code, "gallery", "exec"), told)  # noqa: S102
-    assert told["tables"]["option"][0].shape == (4,) and told["tables"]["action"][0, 1, 3].shape == (7,)
+    assert told["policies"]["option"][0].shape == (4,) and told["policies"]["action"][0, 0].shape == (4, 7)
 
 
 WRONG = {
