@@ -11,14 +11,14 @@
 Each docstring has the network's picture, its source, and what it is equal to. tests/gallery holds all of this against the exact solver, the
 simulator and the learner, none of which has a line for any of them. They compose: `with_memory(option_critic(4, 7), 3)`.
 
-**One of your own** is written in the same way. A manager that decides every four steps on average, a worker that has a bit of memory, and a
-gate that may repeat its last action; the gradient, exact and by differences; a training; what the options do:
+**One of your own** is written in the same way. A manager that decides every four steps on average, a worker, and a gate that learns
+when the worker's last action is repeated; the gradient, exact and by differences; a training; what the options do:
 
     import gymnasium as gym, numpy as np, optioncoagent as oc
-    from optioncoagent.gallery import random_length, with_gate, with_memory
+    from optioncoagent.gallery import random_length, with_gate
 
     def describe(num_actions):
-        return with_gate(with_memory(random_length(4, num_actions, mean_length=4), 2), "action")
+        return with_gate(random_length(4, num_actions, mean_length=4), "action")
 
     mdp = oc.MDP.from_env(gym.make("optioncoagent_envs:OptionCoagent/Gridworld-v0"), gamma=0.9)
     network = describe(mdp.num_actions)
@@ -30,8 +30,8 @@ gate that may repeat its last action; the gradient, exact and by differences; a 
     agent.learn(20_000)
     policies = agent.probabilities(agent.env.reset(seed=1)[0])
     print(policies["option"][0])  # (4,): which option is chosen here
-    print(policies["action"][0, 0].round(2))  # (4, 7): what each does here, with memory 0
-    print(policies["action_gate"][0, :, 1])  # (7,): how surely it repeats each action, CLOSED = 1
+    print(policies["action"][0].round(2))  # (4, 7): what each does here
+    print(policies["action_gate"][0, :, 1])  # (7,): how surely each action is repeated (CLOSED is 1)
 
 Pictures: an arrow is read by a policy, a dotted line by an execution function, name_{t-1} is an output of the step before.
 

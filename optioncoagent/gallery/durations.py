@@ -52,8 +52,8 @@ def clocked_options(num_options: int, num_actions: int, num_phases: int) -> Coag
     The clock does not look at the state. Its parameters, (num_phases, num_phases), are the law of the next phase given the last one, so
     that the length of an option has a phase-type law, learned with everything else. With `cycle(num_phases)` for parameters options have
     the fixed length num_phases: a manager that decides every so many steps, as in Nachum et al., "Data-Efficient Hierarchical Reinforcement
-    Learning" (NeurIPS 2018), without its goals. Equal to `always_terminating` with one phase and, with all logits equal, to `random_length` of
-    mean num_phases.
+    Learning" (NeurIPS 2018), without its goals. Equal to `always_terminating` with one phase and, with all logits equal, to `random_length`
+    of mean num_phases.
     """
     clock = Coagent("clock", num_phases, observes=False, previous=("clock",), executes=lambda x: ~x.start, initial=0)
     option = Coagent("option", num_options, executes=lambda x: x.upstream["clock"] == 0)

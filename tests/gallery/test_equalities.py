@@ -80,6 +80,7 @@ def test_a_clock_without_preference_is_random_length():
 @pytest.mark.parametrize("length", [1, 2, 5])
 def test_a_cycle_ends_options_after_so_many_steps(length):
     """Nothing happens but that choices cost 1: J = -γ^k - γ^2k - …; and none of the gradient moves the clock."""
+    assert all(softmax(gallery.cycle(length))[phase, (phase + 1) % length] == 1 for phase in range(length))
     mdp = oc.MDP(np.ones((1, 2, 1)), np.zeros((1, 2)), [1.0], 0.9, [False])
     clock, option, action = gallery.clocked_options(2, 2, length).coagents
     network = oc.CoagentNetwork([clock, oc.Coagent("option", 2, executes=option.executes, cost=1.0), action])

@@ -9,6 +9,8 @@ from small import GRIDWORLD, SMALL, random_mdp
 
 import optioncoagent as oc
 from optioncoagent import gallery
+from optioncoagent.network import softmax
+from optioncoagent_envs.tabular.gridworld import gridworld
 
 
 def case(kind):
@@ -51,6 +53,18 @@ def test_a_short_training_on_minigrid(kind):
     assert all(np.isfinite(row[f"{name}/loss"]) for name in (*agent.network.names, "critic"))
 
 
+def test_a_cycle_stays_one_in_training():
+    mdp = oc.MDP.from_env(gridworld(), 0.9)
+    network = gallery.clocked_options(2, mdp.num_actions, 3)
+    agent = oc.CoagentActorCritic(GRIDWORLD, network, seed=0, hidden_sizes=(), learning_rate=0.01, **SMALL)
+    before = {**network.init_params(mdp.num_observations), "clock": gallery.cycle(3)}
+    agent.set_params(mdp, before)
+    agent.learn(20 * 64)
+    after = agent.params(mdp)
+    np.testing.assert_allclose(np.exp(after["clock"]), np.exp(before["clock"]), atol=1e-12)
+    assert all(np.abs(np.exp(after[name]) - softmax(before[name])).max() > 0.01 for name in ("option", "action"))
+
+
 def test_nothing_of_the_gallery_is_missing_here():
     made_by = {name for name in gallery.__all__ if inspect.isfunction(getattr(gallery, name))} - {"cycle", "double_params"}
     here = inspect.getsource(inspect.getmodule(next(iter(NETWORKS.values()))))
@@ -64,7 +78,7 @@ def test_the_example_of_the_room_runs_as_it_stands_there():
     code = code[code.index("import gymnasium") :].split("\n\n\n")[0].replace("20_000", "2_000")
     told = {}
     exec(compile(code, "gallery", "exec"), told)  # noqa: S102
-    assert told["policies"]["option"][0].shape == (4,) and told["policies"]["action"][0, 0].shape == (4, 7)
+    assert told["policies"]["option"][0].shape == (4,) and told["policies"]["action"][0].shape == (4, 7)
 
 
 WRONG = {
