@@ -195,6 +195,13 @@ def test_no_layers_are_the_flat_policy():
     assert network.names == ("action",) and network.parameter_shape("action", S) == (S, A)
 
 
+def test_only_the_first_layer_sees_the_state():
+    network = gallery.stochastic_layers((2, 3), A)
+    shapes = {name: network.parameter_shape(name, S) for name in network.names}
+    assert shapes["unit_1_0"] == shapes["unit_1_1"] == (S, 2)
+    assert shapes["unit_2_0"] == shapes["unit_2_2"] == (2, 2, 2) and shapes["action"] == (2, 2, 2, A)
+
+
 def test_one_unit_is_always_terminating_between_two_laws():
     network, other = gallery.stochastic_layers((1,), A), gallery.always_terminating(2, A)
     params = drawn(network)
