@@ -104,16 +104,11 @@ class Settings:
         for name in ("gamma", "gae_lambda"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "in [0, 1]")
         for name in ("ent_coef", "vf_coef", "int_coef"):
-<<<<<<< HEAD
             value = getattr(self, name)
             _require(value is None or 0 <= value < math.inf, name, value, "at least 0 and finite")
-        _require(isinstance(self.seed, int) and self.seed >= 0, "seed", self.seed, "an integer of at least 0")
-=======
-            _require(0 <= getattr(self, name) < math.inf, name, getattr(self, name), "at least 0 and finite")
         for name in ("seed", "recurrent_size"):
             value = getattr(self, name)
             _require(isinstance(value, int) and not isinstance(value, bool) and value >= 0, name, value, "an integer of at least 0")
->>>>>>> recurrent
         _require(self.dtype in ("float32", "float64"), "dtype", self.dtype, '"float32" or "float64"')
         kinds = self.observation_kinds
         allowed = 'a dict from parts of the observation to "box", "grid", "pixels" or "slope"'
