@@ -226,6 +226,7 @@ BROKEN = [
     ("truncation is termination", "option-critic"),
     ("termination is bootstrapped through", "option-critic"),
     ("γ^t dropped", "two levels"),
+    ("gate dropped", "gate on the action"),
 ]
 
 
