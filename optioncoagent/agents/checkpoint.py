@@ -19,7 +19,7 @@ from torch import nn
 
 from optioncoagent.agents import files
 from optioncoagent.agents.environments import Interface
-from optioncoagent.agents.exploration import default_coef
+from optioncoagent.agents.exploration import DEFAULT
 from optioncoagent.agents.files import AGENT, checkpoints
 from optioncoagent.agents.progress import Arrays
 from optioncoagent.agents.settings import make_settings, on_this_machine
@@ -43,8 +43,7 @@ class Saved:
     def settings_for(self, env: Any) -> dict[str, Any]:
         """Its settings on this machine; where an environment is given, the default exploration bonus is that environment's."""
         settings = on_this_machine(self.settings)
-        own_default = env is not None and settings["int_coef"] == default_coef(self.interface.spec)
-        return {**settings, "int_coef": None} if own_default else settings
+        return settings if env is None or settings["int_coef"] != DEFAULT else {**settings, "int_coef": None}
 
 
 def save(folder: Path, saved: Saved, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Arrays, overwrite: bool) -> None:

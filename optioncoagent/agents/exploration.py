@@ -25,6 +25,7 @@ from optioncoagent.agents.observations import ObservationSpec, Tensors
 from optioncoagent.agents.rollout import Rollout
 
 TABLE = 2**24  # counts, 64 MiB
+DEFAULT = 0.005  # the weight of the bonus on MiniGrid
 EPISODE = 2**13  # entries of an environment's set, 128 KiB
 
 
@@ -105,9 +106,9 @@ class CountBonus:
             insert(key, self.keys[i], self.stamps[i], 1, 0)
 
 
-def default_coef(spec: ObservationSpec) -> float:
-    """The weight where none is chosen: MiniGrid's episodes return at most 1, and its hard tasks pay nothing for long."""
-    return 0.005 if any(leaf.kind == "grid" for leaf in spec.leaves) else 0.0
+def default_coef(spec: ObservationSpec, space: gym.Space) -> float:
+    """The weight where none is chosen: DEFAULT on MiniGrid, whose episodes return at most 1 and whose hard tasks pay nothing for long."""
+    return DEFAULT if any(leaf.kind == "grid" for leaf in spec.leaves) and not uncountable(spec, space) else 0.0
 
 
 def uncountable(spec: ObservationSpec, space: gym.Space) -> str | None:
@@ -116,7 +117,7 @@ def uncountable(spec: ObservationSpec, space: gym.Space) -> str | None:
         part = space
         for key in leaf.path.split("/") if leaf.path else ():
             part = part[key]  # type: ignore[index]
-        if leaf.kind == "box" and np.issubdtype(part.dtype, np.floating):
+        if leaf.kind in ("box", "slope") and np.issubdtype(part.dtype, np.floating):
             return _refusal(leaf.path)
     return None
 

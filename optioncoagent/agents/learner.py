@@ -89,7 +89,7 @@ class CoagentActorCritic:
             self.interface = Interface.of(self._env, env_id, env_kwargs, self.settings.observation_kinds)
         self.spec = self.interface.spec
         if self.settings.int_coef is None:
-            self.settings = replace(self.settings, int_coef=default_coef(self.spec))
+            self.settings = replace(self.settings, int_coef=default_coef(self.spec, self.env.single_observation_space))
         self.network = network = network if isinstance(network, CoagentNetwork) else network(self.interface.num_actions)
         self.interface.check_actions(network)
         self.forms = _forms(network, forms or {})
@@ -342,6 +342,8 @@ class CoagentActorCritic:
         """
         tables, (observations, seen) = {}, self.observations(mdp)
         for name, table in self.probabilities(observations).items():
+            if self.network[name].shares is not None:  # the owner has them
+                continue
             padding = [(0, mdp.num_observations - seen if self.network[name].observes else 0)] + [(0, 0)] * (table.ndim - 1)
             tables[name] = np.pad(np.log(table.astype(np.float64)), padding)
         return tables
@@ -372,7 +374,7 @@ class CoagentActorCritic:
             )
         self.network.policies(params, mdp.num_observations)  # says what does not fit
         with torch.no_grad():
-            for name in self.module.shapes:
+            for name in params:
                 head: Any = self.module.policies[f"policy_{name}"]
                 table = torch.as_tensor(np.asarray(params[name], dtype=np.float64))
                 if not bool(table.isfinite().all()):
