@@ -85,7 +85,7 @@ def plot(rows: list[dict[str, float | str]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--widths", type=int, nargs="+", default=[2, 3, 4, 5, 6, 7, 8])
-    parser.add_argument("--dense-up-to", type=int, default=5, help="width up to which the matrix is built too (5 takes a minute and 6 GB)")
+    parser.add_argument("--dense-up-to", type=int, default=5, help="width up to which the matrix is built too (5 takes a minute or more, and 6 GB)")
     parser.add_argument("--folder", type=Path, default=Path(__file__).parent / "figures")
     parser.add_argument("--one", nargs=2, metavar=("SOLVER", "WIDTH"), help="print one row as JSON, and nothing else")
     arguments = parser.parse_args()

@@ -156,12 +156,13 @@ def test_critic_values_by_sweeps(case):
         np.testing.assert_allclose(critic_values(*case), expected, rtol=1e-9, atol=1e-9)
 
 
-def test_critic_values_where_some_nodes_may_never_end():
-    network = option_critic(2, 2)
-    params = network.init_params(3, scale=0.0)
-    params["action"][0, :, 1] = -np.inf  # closes the way into the trap
-    made = LargeChain(TRAP, network, params, everything=True)
-    assert made.value.reshape(2, 2) == pytest.approx(np.array([[2, 2], [0, 0]]))
+def test_what_may_never_end_has_no_value_even_if_it_is_not_reached():
+    """State 1 leads to state 0, which ends, or to the trap, state 2."""
+    P = np.array([[0.5, 0, 0, 0.5], [0.5, 0, 0.5, 0], [0, 0, 1, 0], [0, 0, 0, 1]])[:, None]
+    mdp = MDP(P, [[1.0], [1.0], [1.0], [0.0]], [1, 0, 0, 0], 1.0)
+    network = CoagentNetwork([Coagent("bit", 2, executes=0.5), Coagent("action", 1, upstream=("bit",))])
+    made = LargeChain(mdp, network, network.init_params(4), everything=True)
+    assert made.value == pytest.approx(np.array([2, 2, 0, 0, 0, 0]))
 
 
 def test_states_that_are_all_terminal_earn_nothing():
