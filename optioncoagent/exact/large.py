@@ -37,11 +37,13 @@ def is_large(mdp: MDP, network: CoagentNetwork) -> bool:
 
 
 class LargeChain:
-    """The chain of (mdp, network, params), like `chain.Chain`, by sweeps. Raises ValueError as `chain.chain` does, and where even the grid
-    is too large: before anything of its size is made.
+    """The chain of (mdp, network, params), like `chain.Chain`, by sweeps.
+
+    everything: values of nodes that cannot be reached too, as long as they end. Raises ValueError as `chain.chain` does, and where even the
+    grid is too large: before anything of its size is made.
     """
 
-    def __init__(self, mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]):
+    def __init__(self, mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], everything: bool = False):
         self.gamma, self.network = mdp.gamma, network
         final = tuple(n for n in network.names if n in network.memory or n in network.action)
         self.states = np.flatnonzero(~mdp.terminal)
@@ -61,9 +63,14 @@ class LargeChain:
         for name in self.first.seen:
             self.first_law = self.first_law[..., None] * network.initial(name)
         self.acyclic = _acyclic(self.later_moves.P, self.states.size, layout.A)
-        self.reached: NDArray[np.bool_] | None = None
+        self.counted: NDArray[np.bool_] | None = None  # nodes that have a value, where not all have
         if self.gamma == 1:
-            self.reached = self._reach(tick(self.states, False, True), tick(first_states, True, True))
+            later = tick(self.states, False, True)
+            can_end = self._can_end(later)
+            self.counted = self._reach(later, tick(first_states, True, True))
+            self._refuse_endless(self.counted & ~can_end)
+            if everything:
+                self.counted = ~self._spread_back(later, ~can_end)
 
     @property
     def words(self) -> str:
@@ -76,7 +83,7 @@ class LargeChain:
     def _transit(self, value: FloatArray) -> FloatArray:
         """γ T v."""
         after = self.gamma * self.later.backward(self.later_moves.expect(value), costs=False).reshape(-1)
-        return after if self.reached is None else np.where(self.reached, after, 0.0)
+        return after if self.counted is None else np.where(self.counted, after, 0.0)
 
     def _transit_transposed(self, law: FloatArray) -> FloatArray:
         """γ T' d."""
@@ -84,9 +91,9 @@ class LargeChain:
 
     @cached_property
     def value(self) -> FloatArray:
-        """Expected discounted return from each later node on, v = r + γ T v: (live states * M,), 0 where γ = 1 and it is not reached."""
+        """Expected discounted return from each later node on, v = r + γ T v: (live states * M,), 0 where γ = 1 and it is left out."""
         reward = self.later.backward(self.later_moves.reward()).reshape(-1)
-        right = reward if self.reached is None else np.where(self.reached, reward, 0.0)
+        right = reward if self.counted is None else np.where(self.counted, reward, 0.0)
         return iterate.solve(self._transit, right, self.acyclic, self.words)
 
     @cached_property
@@ -112,25 +119,31 @@ class LargeChain:
         return self.local_gradients[name]
 
     def _reach(self, later: FactoredTick, first: FactoredTick) -> NDArray[np.bool_]:
-        """Which later nodes are reached, (live states * M,). Raises ValueError if from one of them no end is."""
-        # can the episode end here? Σ_c law(c) P(terminal | s, a(c)) > 0
-        ends = later.backward(self.later_moves.ending, costs=False).reshape(-1) > 0
+        """Which later nodes are reached, (live states * M,)."""
         reached = frontier = self.first_moves.arrive(first.forward((self.first_law > 0).astype(np.float64))) > 0
         while frontier.any():
             after = self.later_moves.arrive(later.forward(frontier.astype(np.float64).reshape(later.shape))) > 0
             frontier = after & ~reached
             reached = reached | frontier
-        can_end = reached & ends
-        grown = True
-        while grown:
-            ahead = later.backward(self.later_moves.expect(can_end.astype(np.float64)), costs=False).reshape(-1) > 0
-            more = can_end | (reached & ahead)
-            grown, can_end = bool((more & ~can_end).any()), more
-        never = np.flatnonzero(reached & ~can_end)
-        if never.size:
-            key = self.states[never[0] // self.layout.M] * self.layout.M + never[0] % self.layout.M
-            refuse_endless(self.layout.describe(key), never.size)
         return reached
+
+    def _can_end(self, later: FactoredTick) -> NDArray[np.bool_]:
+        """From which nodes there is a way to the end."""
+        # can the episode end here? Σ_c law(c) P(terminal | s, a(c)) > 0
+        return self._spread_back(later, later.backward(self.later_moves.ending, costs=False).reshape(-1) > 0)
+
+    def _spread_back(self, later: FactoredTick, seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The nodes from which there is a way to the seeds, these included."""
+        found, grown = seeds, bool(seeds.any())
+        while grown:
+            ahead = later.backward(self.later_moves.expect(found.astype(np.float64)), costs=False).reshape(-1) > 0
+            grown, found = bool((ahead & ~found).any()), found | ahead
+        return found
+
+    def _refuse_endless(self, never: NDArray[np.bool_]) -> None:
+        if never.any():
+            state, memory = divmod(int(np.argmax(never)), self.layout.M)
+            refuse_endless(self.layout.describe(self.states[state] * self.layout.M + memory), int(never.sum()))
 
 
 class Moves:

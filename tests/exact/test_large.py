@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from strategies import cases, horizon_cases
 from witness import assert_same
 
-from optioncoagent.exact import expected_return, gradients, iterate, large, policy_gradient
+from optioncoagent.exact import critic, critic_values, expected_return, gradients, iterate, large, policy_gradient
 from optioncoagent.exact.chain import Chain, chain
 from optioncoagent.exact.large import LargeChain, is_large
 from optioncoagent.gallery import option_critic
@@ -136,6 +136,33 @@ def test_a_node_that_never_ends_is_named_as_by_the_dense_solver():
     made = LargeChain(TRAP, network, params)
     assert made.expected_return == pytest.approx(2.0)
     assert np.abs(made.local_gradient("action")).max() < 1e-12
+
+
+def test_what_is_not_reached_has_no_value_where_gamma_is_one():
+    """State 1 leads to state 0, where an episode starts and ends with probability 1/2 at each step, and nothing leads back."""
+    mdp = MDP([[[0.5, 0, 0.5]], [[1, 0, 0]], [[0, 0, 1]]], [[1.0], [1.0], [0.0]], [1, 0, 0], 1.0)
+    network = CoagentNetwork([Coagent("bit", 2, executes=0.5), Coagent("action", 1, upstream=("bit",))])
+    params = network.init_params(3)
+    assert LargeChain(mdp, network, params).value == pytest.approx(np.array([2, 2, 0, 0]))
+    assert LargeChain(mdp, network, params, everything=True).value == pytest.approx(np.array([2, 2, 3, 3]))
+
+
+@given(cases(max_coagents=2))
+def test_critic_values_by_sweeps(case):
+    """Of every node, reached or not, as long as it ends."""
+    expected = critic_values(*case)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(critic, "is_large", lambda mdp, network: True)
+        np.testing.assert_allclose(critic_values(*case), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_what_may_never_end_has_no_value_even_if_it_is_not_reached():
+    """State 1 leads to state 0, which ends, or to the trap, state 2."""
+    P = np.array([[0.5, 0, 0, 0.5], [0.5, 0, 0.5, 0], [0, 0, 1, 0], [0, 0, 0, 1]])[:, None]
+    mdp = MDP(P, [[1.0], [1.0], [1.0], [0.0]], [1, 0, 0, 0], 1.0)
+    network = CoagentNetwork([Coagent("bit", 2, executes=0.5), Coagent("action", 1, upstream=("bit",))])
+    made = LargeChain(mdp, network, network.init_params(4), everything=True)
+    assert made.value == pytest.approx(np.array([2, 2, 0, 0, 0, 0]))
 
 
 def test_states_that_are_all_terminal_earn_nothing():
