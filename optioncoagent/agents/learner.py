@@ -315,11 +315,8 @@ class CoagentActorCritic:
         observe. See `params` for the exact solver. state: what `predict` returned before, on which a recurrent agent's policies depend;
         ValueError where it is missing.
         """
-        if self.settings.recurrent_size and state is None:
-            raise ValueError(
-                f"recurrent_size={self.settings.recurrent_size}: the policies of a recurrent agent depend on the hidden state too, so that "
-                "there is no table of them for observations alone; probabilities(observation, state) has them for one state of predict"
-            )
+        if state is None:
+            self.check_tables()
         batched = self.spec.is_batched(observation)
         tensors = self.spec.tensors(observation if batched else self.spec.stack([observation]), self.settings.device)
         tables = {}
@@ -331,6 +328,14 @@ class CoagentActorCritic:
                 table = self.module.logits(name, readout).softmax(dim=1).permute(2, 0, 1).reshape(-1, *shape).cpu().numpy()
                 tables[name] = table if batched and self.network[name].observes else table[0]
         return tables
+
+    def check_tables(self) -> None:
+        """Raise ValueError for a recurrent agent, whose policies are no functions of the observation."""
+        if self.settings.recurrent_size:
+            raise ValueError(
+                f"recurrent_size={self.settings.recurrent_size}: the policies of a recurrent agent depend on the hidden state too, so that "
+                "there is no table of them for observations alone; probabilities(observation, state) has them for one state of predict"
+            )
 
     def params(self, mdp: Any) -> dict[str, np.ndarray]:
         """The policies as parameters for the exact solver and the simulator, ln π, on an `MDP` made from the agent's environment.
