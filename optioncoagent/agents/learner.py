@@ -59,7 +59,9 @@ class CoagentActorCritic:
     from the number of actions (a tuple of them for a MultiDiscrete space, which takes as many action coagents) to one. encoder: a torch
     module from observations (a tensor, or a dict of tensors for a Dict or Tuple space) to (n, features), in place of the default one.
     forms: {coagent: "expected" | "difference" | "score"}, its gradient form; by default expected wherever the critic knows the coagent's
-    output, and score otherwise. summary: a function from the metrics of an update to further ones, which the progress bar shows.
+    output, and score otherwise. Where observations hide the state and recurrent_size is 0, the critic cannot tell what a coagent of the
+    network remembers: give such a coagent the form score, with gae_lambda=1 and sampled_returns. summary: a function from the metrics of an
+    update to further ones, which the progress bar shows.
     settings: the fields of `Settings`.
 
     Raises ValueError, before anything is trained, for what cannot be: an unsupported space, another number of actions, a setting out
