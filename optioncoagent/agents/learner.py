@@ -59,7 +59,9 @@ class CoagentActorCritic:
     from the number of actions (a tuple of them for a MultiDiscrete space, which takes as many action coagents) to one. encoder: a torch
     module from observations (a tensor, or a dict of tensors for a Dict or Tuple space) to (n, features), in place of the default one.
     forms: {coagent: "expected" | "difference" | "score"}, its gradient form; by default expected wherever the critic knows the coagent's
-    output, and score otherwise. summary: a function from the metrics of an update to further ones, which the progress bar shows.
+    output, and score otherwise. Where observations hide the state and recurrent_size is 0, the critic cannot tell what a coagent of the
+    network remembers: give such a coagent the form score, with gae_lambda=1 and sampled_returns. summary: a function from the metrics of an
+    update to further ones, which the progress bar shows.
     settings: the fields of `Settings`.
 
     Raises ValueError, before anything is trained, for what cannot be: an unsupported space, another number of actions, a setting out
@@ -317,11 +319,8 @@ class CoagentActorCritic:
         observe. See `params` for the exact solver. state: what `predict` returned before, on which a recurrent agent's policies depend;
         ValueError where it is missing.
         """
-        if self.settings.recurrent_size and state is None:
-            raise ValueError(
-                f"recurrent_size={self.settings.recurrent_size}: the policies of a recurrent agent depend on the hidden state too, so that "
-                "there is no table of them for observations alone; probabilities(observation, state) has them for one state of predict"
-            )
+        if state is None:
+            self.check_tables()
         batched = self.spec.is_batched(observation)
         tensors = self.spec.tensors(observation if batched else self.spec.stack([observation]), self.settings.device)
         tables = {}
@@ -333,6 +332,14 @@ class CoagentActorCritic:
                 table = self.module.logits(name, readout).softmax(dim=1).permute(2, 0, 1).reshape(-1, *shape).cpu().numpy()
                 tables[name] = table if batched and self.network[name].observes else table[0]
         return tables
+
+    def check_tables(self) -> None:
+        """Raise ValueError for a recurrent agent, whose policies are no functions of the observation."""
+        if self.settings.recurrent_size:
+            raise ValueError(
+                f"recurrent_size={self.settings.recurrent_size}: the policies of a recurrent agent depend on the hidden state too, so that "
+                "there is no table of them for observations alone; probabilities(observation, state) has them for one state of predict"
+            )
 
     def params(self, mdp: Any) -> dict[str, np.ndarray]:
         """The policies as parameters for the exact solver and the simulator, ln π, on an `MDP` made from the agent's environment.

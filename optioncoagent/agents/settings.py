@@ -75,7 +75,8 @@ class Settings:
     hidden_sizes: tuple[int, ...] = (64, 64)
     """Widths of the encoder's layers; none makes heads linear in the observation (tables, if it is Discrete)."""
     recurrent_size: int = 0
-    """Gated recurrent units between encoder and heads, for what must be remembered of an episode; 0 for none."""
+    """Gated recurrent units between encoder and heads, for what must be remembered of an episode; 0 for none. Minibatches are then
+    whole rollouts of some environments each, at most num_envs of them."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of the parameters."""
     observation_kinds: dict[str, str] = field(default_factory=dict)

@@ -5,6 +5,7 @@ gradient of the expected return is autograd's. The learner is given all historie
 is the expectation of what it would compute from sampled ones, exactly. The critic is arbitrary: scores with sampled returns need no other.
 """
 
+import sys
 from dataclasses import replace
 
 import gymnasium as gym
@@ -21,6 +22,7 @@ from optioncoagent.agents.minibatches import by_environment
 from optioncoagent.agents.recurrent import Recurrence, stretches
 from optioncoagent.agents.rollout import collect
 from optioncoagent.agents.targets import make_batch
+from optioncoagent.cli import main
 
 NETWORKS = {
     "flat": (4, lambda n: oc.CoagentNetwork([oc.Coagent("action", n)])),
@@ -265,6 +267,17 @@ def test_what_needs_tables_is_refused_in_words():
         agent.probabilities(0)
     with pytest.raises(ValueError, match="recurrent_size=0"):
         agent.set_params(mdp, agent.network.init_params(mdp.num_observations))
+
+
+def test_a_level_is_not_enumerated_for_nothing(tmp_path, monkeypatch, capsys):
+    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", 2, recurrent_size=3, **SMALL)
+    agent.save(tmp_path / "agent")
+    monkeypatch.setattr(oc.MDP, "from_minigrid", None)
+    for command in (["audit", str(tmp_path / "agent")], ["maps", str(tmp_path / "agent"), "--out", str(tmp_path / "maps.png")]):
+        monkeypatch.setattr(sys, "argv", ["optioncoagent", *command])
+        with pytest.raises(SystemExit):
+            main()
+        assert "recurrent_size=3" in capsys.readouterr().err
 
 
 def test_a_recurrent_agent_is_kept(tmp_path):

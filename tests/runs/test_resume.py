@@ -52,8 +52,13 @@ def test_a_stopped_run_ends_as_the_undisturbed_one(monkeypatch, tmp_path, capsys
 
 @pytest.mark.parametrize(
     "changes",
-    [dict(settings=replace(RUN.settings, int_coef=0.1)), dict(env_kwargs={"view": "full"}), dict(num_options=(2, 3))],
-    ids=["exploration", "env_kwargs", "levels"],
+    [
+        dict(settings=replace(RUN.settings, int_coef=0.1)),
+        dict(settings=replace(RUN.settings, recurrent_size=5)),
+        dict(env_kwargs={"view": "full"}),
+        dict(num_options=(2, 3)),
+    ],
+    ids=["exploration", "recurrence", "env_kwargs", "levels"],
 )
 def test_whatever_is_trained_goes_on_bit_for_bit(monkeypatch, tmp_path, changes):
     whole = started(tmp_path / "whole", **changes)
