@@ -3,7 +3,7 @@
 learner.py reads downwards and holds the fixed order of one update; the pieces it calls are pure functions in files of their own:
 
     settings, environments                          what is trained, on what
-    observations, images, modules                   what is seen, the parameters
+    observations, images, recurrent, modules        what is seen and remembered, the parameters
     rollout                                         the network runs, the environment steps
     exploration, counts                             a bonus for what was seldom met
     sweep, returns, losses                          one critic to every baseline, λ-returns, gradient forms

@@ -19,10 +19,11 @@ from torch import nn
 
 from optioncoagent.agents import files
 from optioncoagent.agents.environments import Interface
+from optioncoagent.agents.exploration import DEFAULT
 from optioncoagent.agents.files import AGENT, checkpoints
 from optioncoagent.agents.modules import RESIDUAL
 from optioncoagent.agents.progress import Arrays
-from optioncoagent.agents.settings import make_settings
+from optioncoagent.agents.settings import make_settings, on_this_machine
 
 WEIGHTS, OPTIMIZER, PROGRESS = "weights.safetensors", "optimizer.safetensors", "progress.safetensors"
 
@@ -39,6 +40,11 @@ class Saved:
     recent: list[tuple[float, int]]
     description: dict[str, Any]
     arrays: dict[str, Arrays] = field(default_factory=dict)
+
+    def settings_for(self, env: Any) -> dict[str, Any]:
+        """Its settings on this machine; where an environment is given, the default exploration bonus is that environment's."""
+        settings = on_this_machine(self.settings)
+        return settings if env is None or settings["int_coef"] != DEFAULT else {**settings, "int_coef": None}
 
 
 def save(folder: Path, saved: Saved, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Arrays, overwrite: bool) -> None:
@@ -118,6 +124,8 @@ def _read(folder: Path) -> Saved:
     path = files.find(folder, AGENT)
     content = files.unseal(path)
     try:
+        if "checksums" not in content:  # version 0.1.0, which had none of these settings either
+            content["settings"] = {"int_coef": 0.0, "normalize_rewards": False, **content["settings"]}
         checksums = dict(content.pop("checksums", {}))
         make_settings(content["settings"])
         arrays = {name: _arrays(files.find(folder, name), checksums.get(name)) for name in (WEIGHTS, OPTIMIZER, PROGRESS)}

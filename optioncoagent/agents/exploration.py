@@ -25,6 +25,7 @@ from optioncoagent.agents.observations import ObservationSpec, Tensors
 from optioncoagent.agents.rollout import Rollout
 
 TABLE = 2**24  # counts, 64 MiB
+DEFAULT = 0.005  # the weight of the bonus on MiniGrid
 EPISODE = 2**13  # entries of an environment's set, 128 KiB
 
 
@@ -105,13 +106,18 @@ class CountBonus:
             insert(key, self.keys[i], self.stamps[i], 1, 0)
 
 
+def default_coef(spec: ObservationSpec, space: gym.Space) -> float:
+    """The weight where none is chosen: DEFAULT on MiniGrid, whose episodes return at most 1 and whose hard tasks pay nothing for long."""
+    return DEFAULT if any(leaf.kind == "grid" for leaf in spec.leaves) and not uncountable(spec, space) else 0.0
+
+
 def uncountable(spec: ObservationSpec, space: gym.Space) -> str | None:
     """Why observations of this space cannot be counted, or None if they can."""
     for leaf in spec.leaves:
         part = space
         for key in leaf.path.split("/") if leaf.path else ():
             part = part[key]  # type: ignore[index]
-        if leaf.kind == "box" and np.issubdtype(part.dtype, np.floating):
+        if leaf.kind in ("box", "slope") and np.issubdtype(part.dtype, np.floating):
             return _refusal(leaf.path)
     return None
 

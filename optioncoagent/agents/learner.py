@@ -23,12 +23,12 @@ from torch import Tensor, nn
 from optioncoagent.agents import checkpoint, losses, metrics, progress
 from optioncoagent.agents.environments import Interface, make_vector_env
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
-from optioncoagent.agents.exploration import CountBonus, uncountable
+from optioncoagent.agents.exploration import CountBonus, default_coef, uncountable
 from optioncoagent.agents.minibatches import by_environment, by_step
 from optioncoagent.agents.modules import Encoder, derive_seed, make_module, torch_threads
 from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, collect, reset, tick
 from optioncoagent.agents.scale import ReturnScale, Schedule
-from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings, on_this_machine
+from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings
 from optioncoagent.agents.targets import FORMS, Batch, make_batch
 from optioncoagent.network import CoagentNetwork
 
@@ -59,7 +59,9 @@ class CoagentActorCritic:
     from the number of actions (a tuple of them for a MultiDiscrete space, which takes as many action coagents) to one. encoder: a torch
     module from observations (a tensor, or a dict of tensors for a Dict or Tuple space) to (n, features), in place of the default one.
     forms: {coagent: "expected" | "difference" | "score"}, its gradient form; by default expected wherever the critic knows the coagent's
-    output, and score otherwise. summary: a function from the metrics of an update to further ones, which the progress bar shows.
+    output, and score otherwise. Where observations hide the state and recurrent_size is 0, the critic cannot tell what a coagent of the
+    network remembers: give such a coagent the form score, with gae_lambda=1 and sampled_returns. summary: a function from the metrics of an
+    update to further ones, which the progress bar shows.
     settings: the fields of `Settings`.
 
     Raises ValueError, before anything is trained, for what cannot be: an unsupported space, another number of actions, a setting out
@@ -88,6 +90,8 @@ class CoagentActorCritic:
             env_id = env if isinstance(env, str) else None
             self.interface = Interface.of(self._env, env_id, env_kwargs, self.settings.observation_kinds)
         self.spec = self.interface.spec
+        if self.settings.int_coef is None:
+            self.settings = replace(self.settings, int_coef=default_coef(self.spec, self.env.single_observation_space))
         self.network = network = network if isinstance(network, CoagentNetwork) else network(self.interface.num_actions)
         self.interface.check_actions(network)
         self.forms = _forms(network, forms or {})
@@ -232,12 +236,12 @@ class CoagentActorCritic:
 
     def predict(
         self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, Any]:
         """Actions for one observation or a batch, in Stable-Baselines3's contract.
 
         state: what the call before returned, the running outputs of the coagents in `network.memory` (n, memory), or None at the
-        start. episode_start: (n,) bool, where an episode begins. deterministic: argmax of every policy; whether a coagent executes is
-        still sampled.
+        start; of a recurrent agent a pair, these and the hidden state (n, units). episode_start: (n,) bool, where an episode begins.
+        deterministic: argmax of every policy; whether a coagent executes is still sampled.
         """
         batched = self.spec.is_batched(observation)
         tensors = self.spec.tensors(observation if batched else self.spec.stack([observation]), self.settings.device)
@@ -250,12 +254,12 @@ class CoagentActorCritic:
             start |= torch.as_tensor(np.asarray(episode_start, dtype=bool)).reshape(-1)
         start = start.to(self.settings.device)
         uniforms = self.predict_sampler.uniforms(1, n)[0]
-        previous = self.predict_sampler.initial(uniforms)
+        previous, hidden = self.predict_sampler.initial(uniforms), self.module.recurrence.initial(n)
         if state is not None:
-            held = torch.as_tensor(self._checked_state(state, n), device=self.settings.device)
+            held, hidden = self._checked_state(state, n)
             previous |= {name: torch.where(start, previous[name], held[:, j]) for j, name in enumerate(self.network.memory)}
         with torch.no_grad(), torch_threads(self.settings.torch_threads):
-            features, _ = self.module.features(self.spec.state(tensors), start)
+            features, hidden = self.module.features(self.spec.state(tensors), start, hidden)
             outputs, executed = tick(
                 self.module, features, self.module.heads(), uniforms, self.spec.state(tensors), start, previous, deterministic
             )
@@ -266,7 +270,10 @@ class CoagentActorCritic:
             if self.network.memory
             else np.zeros((n, 0), int)
         )
-        return (action, memory) if batched else (action[0], memory[0])
+        action, memory = (action, memory) if batched else (action[0], memory[0])
+        if hidden is None:
+            return action, memory
+        return action, (memory, (hidden if batched else hidden[0]).cpu().numpy())
 
     def evaluate(
         self,
@@ -288,30 +295,51 @@ class CoagentActorCritic:
             warnings.warn(str(result), stacklevel=2)
         return result
 
-    def _checked_state(self, state: Any, n: int) -> np.ndarray:
+    def _checked_state(self, state: Any, n: int) -> tuple[Tensor, Tensor | None]:
+        """Running outputs (n, memory) and hidden state (n, units), or None, of what `predict` returned."""
         sizes = [self.network[name].num_outputs for name in self.network.memory]
+        units, device = self.settings.recurrent_size, self.settings.device
+        hidden = None
+        if units:
+            if not isinstance(state, tuple | list) or len(state) != 2 or np.size(state[1]) != n * units:
+                raise ValueError(f"state={state!r}: a recurrent agent's is the pair that predict returned, here for {n} observations")
+            state, hidden = state
+            hidden = torch.as_tensor(np.reshape(hidden, (n, units)), dtype=self.module.critic.weight.dtype, device=device)
         held = np.asarray(state)
         if held.size != n * len(sizes) or not ((held.reshape(n, -1) >= 0) & (held.reshape(n, -1) < sizes)).all():
             raise ValueError(
                 f"state={state!r}: for {n} observations it has shape ({n}, {len(sizes)}), outputs of {self.network.memory} in {sizes}"
             )
-        return held.reshape(n, -1).astype(np.int64)
+        return torch.as_tensor(held.reshape(n, len(sizes)).astype(np.int64), device=device), hidden
 
-    def probabilities(self, observation: Any) -> dict[str, np.ndarray]:
+    def probabilities(self, observation: Any, state: Any = None) -> dict[str, np.ndarray]:
         """Every coagent's policy for these observations: {name: array}.
 
         Shapes as `network.init_params` has them, with the batch of observations (if it is one) as first axis of the coagents that
-        observe. See `params` for the exact solver.
+        observe. See `params` for the exact solver. state: what `predict` returned before, on which a recurrent agent's policies depend;
+        ValueError where it is missing.
         """
+        if state is None:
+            self.check_tables()
         batched = self.spec.is_batched(observation)
         tensors = self.spec.tensors(observation if batched else self.spec.stack([observation]), self.settings.device)
         tables = {}
         with torch.no_grad():
-            readout = self.module.readout(self.module.features(self.spec.state(tensors))[0])
+            start = torch.zeros(len(next(iter(tensors.values()))), dtype=torch.bool, device=self.settings.device)
+            hidden = self._checked_state(state, len(start))[1] if self.settings.recurrent_size else None
+            readout = self.module.readout(self.module.features(self.spec.state(tensors), start, hidden)[0])
             for name, shape in self.module.shapes.items():
                 table = self.module.logits(name, readout).softmax(dim=1).permute(2, 0, 1).reshape(-1, *shape).cpu().numpy()
                 tables[name] = table if batched and self.network[name].observes else table[0]
         return tables
+
+    def check_tables(self) -> None:
+        """Raise ValueError for a recurrent agent, whose policies are no functions of the observation."""
+        if self.settings.recurrent_size:
+            raise ValueError(
+                f"recurrent_size={self.settings.recurrent_size}: the policies of a recurrent agent depend on the hidden state too, so that "
+                "there is no table of them for observations alone; probabilities(observation, state) has them for one state of predict"
+            )
 
     def params(self, mdp: Any) -> dict[str, np.ndarray]:
         """The policies as parameters for the exact solver and the simulator, ln π, on an `MDP` made from the agent's environment.
@@ -321,6 +349,8 @@ class CoagentActorCritic:
         """
         tables, (observations, seen) = {}, self.observations(mdp)
         for name, table in self.probabilities(observations).items():
+            if self.network[name].shares is not None:  # the owner has them
+                continue
             padding = [(0, mdp.num_observations - seen if self.network[name].observes else 0)] + [(0, 0)] * (table.ndim - 1)
             tables[name] = np.pad(np.log(table.astype(np.float64)), padding)
         return tables
@@ -343,14 +373,15 @@ class CoagentActorCritic:
         do not fit or are -inf, which a linear layer cannot hold.
         """
         leaf = self.spec.leaves[0]
-        tables = isinstance(self.module.encoder, Encoder) and not len(self.module.encoder.layers)
+        tables = isinstance(self.module.encoder, Encoder) and not len(self.module.encoder.layers) and not self.settings.recurrent_size
         if leaf.path or leaf.kind != "discrete" or not tables:
             raise ValueError(
-                "set_params needs an agent whose policies are tables: hidden_sizes=() and the default encoder on a Discrete space"
+                "set_params needs an agent whose policies are tables: hidden_sizes=() and the default encoder on a Discrete space, and "
+                "recurrent_size=0"
             )
         self.network.policies(params, mdp.num_observations)  # says what does not fit
         with torch.no_grad():
-            for name in self.module.shapes:
+            for name in params:
                 head: Any = self.module.policies[f"policy_{name}"]
                 table = torch.as_tensor(np.asarray(params[name], dtype=np.float64))
                 if not bool(table.isfinite().all()):
@@ -392,7 +423,7 @@ class CoagentActorCritic:
             network,
             encoder=encoder,
             forms=saved.forms,
-            **{**on_this_machine(saved.settings), **settings},
+            **{**saved.settings_for(env), **settings},
         )
         return agent.restore(Path(path), saved)
 
@@ -441,7 +472,8 @@ class CoagentActorCritic:
         start = torch.ones(n, dtype=torch.bool, device=device)
         age = torch.zeros(n, dtype=torch.long, device=device)
         outputs = {name: torch.zeros(n, dtype=torch.long, device=device) for name in self.network.names}  # nobody reads them: all start
-        running = Running(self.env, self.spec.tensors(observation, device), start, start.clone(), age, outputs, np.zeros(n))
+        hidden = self.module.recurrence.initial(n)
+        running = Running(self.env, self.spec.tensors(observation, device), start, start.clone(), age, outputs, np.zeros(n), hidden)
         if self._stopped_at:
             progress.from_arrays(self._stopped_at, self._generators, running, self.spec)
         return running

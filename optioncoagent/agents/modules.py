@@ -1,4 +1,4 @@
-"""Encoder, one head for each coagent, one critic."""
+"""Encoder, recurrence, one head for each coagent, one critic."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from optioncoagent.agents.images import Convolutions
 from optioncoagent.agents.observations import Leaf, ObservationSpec, Tensors, image_axes
+from optioncoagent.agents.recurrent import Memoryless, Recurrence
 from optioncoagent.agents.settings import Settings
 from optioncoagent.network import CoagentNetwork
 
@@ -108,7 +109,7 @@ class Encoder(nn.Module):
 
 
 class CoagentModule(nn.Module):
-    """The parameters: an encoder, a policy head for each coagent, the critic Q(s, K).
+    """The parameters: an encoder, recurrent units if there are any, a policy head for each coagent, the critic Q(s, K).
 
     inputs: from observations to what the encoder takes, without parameters, so that it is computed once for a whole rollout. A head gives
     logits for every configuration of the discrete outputs its policy reads; a coagent that does not observe has a plain table. common: a
@@ -123,13 +124,15 @@ class CoagentModule(nn.Module):
 
     part: Tensor
 
-    def __init__(self, network: CoagentNetwork, inputs: nn.Module, encoder: nn.Module, num_features: int, seed: int, common: bool):
+    def __init__(
+        self, network: CoagentNetwork, inputs: nn.Module, encoder: nn.Module, recurrence: Memoryless | Recurrence, seed: int, common: bool
+    ):
         super().__init__()
-        self.network = network
+        self.network, num_features = network, recurrence.num_features
         self.shapes = {name: (*network.configuration_shape(name), network[name].num_outputs) for name in network.names}
         self.critic_shape = tuple(network[name].num_outputs for name in network.critic_inputs)
         check_sizes(network, self.shapes, self.critic_shape)
-        self.inputs, self.encoder = inputs, encoder
+        self.inputs, self.encoder, self.recurrence = inputs, encoder, recurrence
         self.policies = nn.ModuleDict()
         owned = {name: shape for name, shape in self.shapes.items() if network[name].owner == name}
         shared: dict[str, nn.Module] = {}
@@ -161,9 +164,11 @@ class CoagentModule(nn.Module):
     def encode(self, x: Any, start: Tensor | None = None, hidden: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Features (n, f) of `inputs(observations)`, and the hidden state after them.
 
-        start: (n,) bool, where an episode begins; hidden: the hidden state before, None for a network without recurrence.
+        start: (n,) bool, where an episode begins; hidden: the hidden state before, None for a network without recurrence. With recurrence
+        n may be several steps of as many sequences as there are states: see `recurrent`.
         """
-        return self.encoder(x).to(self.critic.weight.dtype), hidden
+        given: tuple[Tensor, Tensor | None] = self.recurrence(self.encoder(x).to(self.critic.weight.dtype), start, hidden)
+        return given
 
     def heads(self) -> Linear:
         """All policies in order and then the critic as one linear layer. Weights are zero where a coagent does not observe."""
@@ -234,7 +239,9 @@ def make_module(network: CoagentNetwork, spec: ObservationSpec, settings: Settin
         inputs = own.inputs
     encoder = encoder.to(settings.device, dtype)
     num_features = _num_features(encoder, inputs, spec, settings.device)
-    return CoagentModule(network, inputs, encoder, num_features, settings.seed, bool(settings.hidden_sizes)).to(settings.device, dtype)
+    with seeded(settings.seed, "recurrence"):
+        recurrence = Recurrence(num_features, settings.recurrent_size) if settings.recurrent_size else Memoryless(num_features)
+    return CoagentModule(network, inputs, encoder, recurrence, settings.seed, bool(settings.hidden_sizes)).to(settings.device, dtype)
 
 
 def _num_features(encoder: nn.Module, inputs: nn.Module, spec: ObservationSpec, device: str) -> int:

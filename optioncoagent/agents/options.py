@@ -12,7 +12,6 @@ from torch import nn
 
 from optioncoagent.agents import checkpoint
 from optioncoagent.agents.learner import CoagentActorCritic, Row
-from optioncoagent.agents.settings import on_this_machine
 from optioncoagent.gallery import TERMINATE, option_critic
 from optioncoagent.network import CoagentNetwork
 
@@ -80,7 +79,7 @@ class OptionCritic(CoagentActorCritic):
         if unknown:
             raise ValueError(f"{path}/{checkpoint.AGENT} describes an agent of another version: unknown {', '.join(sorted(unknown))}")
         agent = cls(
-            saved.interface if env is None else env, **saved.description, encoder=encoder, **{**on_this_machine(saved.settings), **settings}
+            saved.interface if env is None else env, **saved.description, encoder=encoder, **{**saved.settings_for(env), **settings}
         )
         return agent.restore(Path(path), saved)
 

@@ -28,6 +28,8 @@ def to_arrays(generators: Generators, running: Running, stages: Mapping[str, Any
         # but for the seeds, Python's integers, that name the levels: a reset brings them back
         arrays |= {f"environment/{name}": x for name, x in env.get_state().items() if x.dtype != object}
         arrays |= {f"outputs/{name}": x.cpu().numpy() for name, x in running.outputs.items()}
+        if running.hidden is not None:
+            arrays["hidden"] = running.hidden.cpu().numpy()
         arrays |= {"start": running.start.cpu().numpy(), "age": running.age.cpu().numpy(), "episode_return": running.episode_return}
     return arrays
 
@@ -43,6 +45,8 @@ def from_arrays(arrays: Arrays, generators: Generators, running: Running, spec: 
     env.set_state({name: arrays.get(f"environment/{name}", x) for name, x in env.get_state().items()})
     running.observation = spec.tensors(env.observations(), device)
     running.outputs = {name: torch.from_numpy(arrays[f"outputs/{name}"]).to(device) for name in running.outputs}
+    if running.hidden is not None:
+        running.hidden = torch.from_numpy(arrays["hidden"]).to(device)
     running.start, running.age = (torch.from_numpy(arrays[name]).to(device) for name in ("start", "age"))
     running.episode_return = arrays["episode_return"]
 

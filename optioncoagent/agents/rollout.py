@@ -157,9 +157,9 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         if bool(running.start.any()):
             initial = sampler.initial(uniforms[t])
             previous = {name: torch.where(running.start, initial[name], previous[name]) for name in network.names}
-        features, running.hidden = module.features(state, running.start, running.hidden)
+        features, after = module.features(state, running.start, running.hidden)
         outputs, executed = tick(module, features, heads, uniforms[t], state, running.start, previous)
-        hidden.append(running.hidden)
+        hidden.append(after)
 
         # the environment steps
         action = action_of(network, outputs, first_action)
@@ -196,7 +196,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         running.start = ended_now if same_step else ~running.valid
         running.valid = torch.ones_like(ended_now) if same_step else ~ended_now
         running.age = torch.where(running.start, 0, running.age + 1)
-        running.outputs = outputs
+        running.outputs, running.hidden = outputs, after
         running.observation = spec.tensors(observation, device)
         running.broken = False
     stacked = {key: _stack([step[key] for step in steps], device) for key in steps[0]}

@@ -28,6 +28,7 @@ ALIASES = {
     "normalize_advantage": "normalize_advantages",
     "net_arch": "hidden_sizes",
     "policy_kwargs": "hidden_sizes (in Python also encoder, a torch module of one's own)",
+    "lstm_hidden_size": "recurrent_size",
     "n_options": "num_options",
     "env": "env_id",
 }
@@ -59,8 +60,8 @@ class Settings:
     """Weight of the entropy bonus of every coagent's policy."""
     vf_coef: float = 0.5
     """Weight of the critic's loss."""
-    int_coef: float = 0.0
-    """Weight of the exploration bonus for observations that were seldom met; 0 for none."""
+    int_coef: float | None = None
+    """Weight of the exploration bonus for observations that were seldom met; 0 for none. By default 0.005 on MiniGrid, else 0."""
     max_grad_norm: float = 0.5
     """The gradient is scaled down to this norm."""
     normalize_advantages: bool = True
@@ -74,6 +75,9 @@ class Settings:
     hidden_sizes: tuple[int, ...] = (64, 64)
     """Widths of the encoder's layers; none makes heads linear in the observation (tables, if it is Discrete), with nothing in common
     between the options that a policy reads."""
+    recurrent_size: int = 0
+    """Gated recurrent units between encoder and heads, for what must be remembered of an episode; 0 for none. Minibatches are then
+    whole rollouts of some environments each, at most num_envs of them."""
     dtype: Literal["float32", "float64"] = "float32"
     """Precision of the parameters."""
     observation_kinds: dict[str, str] = field(default_factory=dict)
@@ -102,8 +106,11 @@ class Settings:
         for name in ("gamma", "gae_lambda"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "in [0, 1]")
         for name in ("ent_coef", "vf_coef", "int_coef"):
-            _require(0 <= getattr(self, name) < math.inf, name, getattr(self, name), "at least 0 and finite")
-        _require(isinstance(self.seed, int) and self.seed >= 0, "seed", self.seed, "an integer of at least 0")
+            value = getattr(self, name)
+            _require(value is None or 0 <= value < math.inf, name, value, "at least 0 and finite")
+        for name in ("seed", "recurrent_size"):
+            value = getattr(self, name)
+            _require(isinstance(value, int) and not isinstance(value, bool) and value >= 0, name, value, "an integer of at least 0")
         _require(self.dtype in ("float32", "float64"), "dtype", self.dtype, '"float32" or "float64"')
         kinds = self.observation_kinds
         allowed = 'a dict from parts of the observation to "box", "grid", "pixels" or "slope"'

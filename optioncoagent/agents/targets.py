@@ -27,7 +27,8 @@ STEPS = ("observation", "start", "valid", "age", "previous", "outputs", "execute
 class Batch:
     """B steps to learn from, the first axis; the outputs of all coagents, U in number, lie side by side in the order of the network.
 
-    inputs: what the encoder takes; start, hidden: where an episode begins, and the hidden state before the step, or None. rows: (B, U + 1),
+    inputs: what the encoder takes; start: where an episode begins; hidden: the hidden states (n, ...) before the first steps of the n
+    sequences that the steps then are, time-major, or None for a network without recurrence. rows: (B, U + 1),
     which of the readout's rows the step is about: every coagent's logits in the configuration that it read, and Q(S_t, K_t). learned:
     (B, 3, U), of every output ln π_old; its advantage in its coagent's gradient form, with everything that the gradient is weighted with,
     so zero where the coagent did not execute; and 1 where it did, else 0. target: (B,), λ-return for Q(S_t, K_t). valid: (B,), 1 where
@@ -46,8 +47,11 @@ class Batch:
         return len(self.target)
 
     def at(self, steps: Tensor) -> Batch:
-        """These of its steps, (b,) int."""
-        return _map(self, lambda x: x.index_select(0, steps))
+        """These of its steps, (b,) int; with recurrence whole sequences, as `minibatches.by_environment` cuts them."""
+        if self.hidden is None:
+            return _map(self, lambda x: x.index_select(0, steps))
+        begun = self.hidden.index_select(0, steps[steps < len(self.hidden)])  # the first n rows are the first steps
+        return replace(_map(replace(self, hidden=None), lambda x: x.index_select(0, steps)), hidden=begun)
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
     """
     network, heads = module.network, module.heads()
     flat = replace(rollout, **{name: _map(getattr(rollout, name), lambda x: x.flatten(0, 1)) for name in STEPS})
-    hidden = None if rollout.hidden is None else rollout.hidden[:-1].flatten(0, 1)
+    hidden = None if rollout.hidden is None else rollout.hidden[0]
     inputs = module.inputs(spec.state(flat.observation))
     features, _ = module.encode(inputs, flat.start, hidden)
     at = evaluate(module, heads, features, spec.state(flat.observation), flat.start, flat.previous, rollout.scale)

@@ -53,6 +53,7 @@ def _run(command: Audit) -> None:
     agent = OptionCritic.load(command.run_dir)
     imports.import_own(agent.interface.env_id, command.run_dir)
     agent.interface.check_makeable()
+    agent.check_tables()
     mdp, max_steps = _enumerate(agent.interface.env_id, agent.interface.env_kwargs, agent.settings.gamma, command)
     print(mdp)
     found = examine(agent, mdp, command.rollouts, command.seed, None if command.horizon else max_steps)

@@ -3,6 +3,8 @@
     chain                 the Markov chain that (mdp, network, params) makes: its kernel, values and occupancies
     structure, layout     what the parameters do not change: which nodes it has, how they are numbered
     tick, solve           one sweep of the network over all nodes; the linear system
+    large                 the same chain for networks that remember much, by products with a matrix that is never built
+    factors, iterate      its tick, one coagent at a time on a grid; the iterations
     gradients             expected_return, policy_gradient, local_gradient, finite_difference, for each objective
     average               the gain, bias and stationary law of a chain that goes on for ever
     ascent                steps along the gradient

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from optioncoagent.exact.chain import chain
+from optioncoagent.exact.large import LargeChain, is_large
 from optioncoagent.exact.tick import FloatArray
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork
@@ -23,10 +24,14 @@ def critic_values(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) 
     states are those of `mdp.unrolled`. Raises ValueError where `expected_return` does.
     """
     mdp = mdp.unrolled
-    made = chain(mdp, network, params, everything=True)
+    policies = network.policies(params, mdp.num_observations)
     sizes = tuple(network[name].num_outputs for name in network.memory)
     v = np.zeros(mdp.num_states * prod(sizes))
-    v[made.structure.keys] = made.value
+    if is_large(mdp, network):
+        v.reshape(mdp.num_states, -1)[~mdp.terminal] = LargeChain(mdp, network, params, everything=True).value.reshape(-1, prod(sizes))
+    else:
+        made = chain(mdp, network, params, everything=True)
+        v[made.structure.keys] = made.value
     # W_m(s, M, a) = r(s, a) + γ Σ_s' P(s'|s,a) v(s', M)
     ahead = (mdp.transition_matrix @ v.reshape(mdp.num_states, -1)).reshape(mdp.num_states, mdp.num_actions, -1)
     after = mdp.expected_reward[:, :, None] + mdp.gamma * ahead
@@ -41,7 +46,7 @@ def critic_values(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) 
     values = after[:, action, memory]
     for name in network.action:
         if name not in network.critic_inputs:
-            policy = made.policies[name][mdp.observation] if network[name].observes else made.policies[name][None]
+            policy = policies[name][mdp.observation] if network[name].observes else policies[name][None]
             read = (*network[name].upstream, name)
             order = sorted(range(len(read)), key=lambda i: names.index(read[i]))
             on_axes = (policy.shape[0], *(network[n].num_outputs if n in read else 1 for n in names))

@@ -13,6 +13,7 @@ import numpy as np
 
 from optioncoagent.exact.average import average_chain
 from optioncoagent.exact.chain import Chain, chain
+from optioncoagent.exact.large import LargeChain, is_large
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork, FloatArray
 
@@ -76,7 +77,10 @@ def finite_difference(
     return gradient
 
 
-def _chain(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], objective: str) -> Chain:
+def _chain(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], objective: str) -> Chain | LargeChain:
     if objective not in OBJECTIVES:
         raise ValueError(f"objective={objective!r}: choose one of {OBJECTIVES}")
-    return average_chain(mdp, network, params) if objective == "average" else chain(mdp.unrolled, network, params)
+    if objective == "average":
+        return average_chain(mdp, network, params)
+    mdp = mdp.unrolled
+    return LargeChain(mdp, network, params) if is_large(mdp, network) else chain(mdp, network, params)

@@ -42,6 +42,7 @@ def option_maps(agent: Any, level: int = 0) -> Any:
         raise ValueError("this agent was made from an environment object: maps need the id of its task")
     if set(agent.network.names) != {"termination", "option", "action"}:
         raise ValueError(f"maps are drawn of one level of options; this agent's coagents are {', '.join(agent.network.names)}")
+    agent.check_tables()
     mdp, plan = read_level(env_id, agent.settings.gamma, level, agent.interface.env_kwargs)
     convention = {name: description[name] for name in ("first", "deliberation_cost", "initial")}
     maps = cell_maps(mdp, agent.params(mdp), plan, **convention)

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-
-if TYPE_CHECKING:
-    from optioncoagent.mdp.arrays import MDP
 
 
 class MDPEnv(gym.Env[np.int64, np.int64]):
@@ -24,7 +21,7 @@ class MDPEnv(gym.Env[np.int64, np.int64]):
 
     metadata = {"render_modes": []}
 
-    def __init__(self, mdp: MDP):
+    def __init__(self, mdp: Any):
         self.mdp = mdp
         self.observation_space = gym.spaces.Discrete(mdp.num_observations)
         self.action_space = gym.spaces.Discrete(mdp.num_actions)

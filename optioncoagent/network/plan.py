@@ -15,13 +15,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
-from typing import TYPE_CHECKING
+from typing import Any
 
 from optioncoagent.network.coagent import Coagent
 from optioncoagent.network.execution import Touched
-
-if TYPE_CHECKING:
-    from optioncoagent.network.description import CoagentNetwork
 
 
 @dataclass(frozen=True)
@@ -84,7 +81,7 @@ def policy_reads(coagent: Coagent) -> Touched:
     return Touched(False, coagent.observes, coagent.upstream, coagent.previous)
 
 
-def plan(network: CoagentNetwork, kept: Iterable[str]) -> tuple[CoagentPlan, ...]:
+def plan(network: Any, kept: Iterable[str]) -> tuple[CoagentPlan, ...]:
     """The turn of each coagent, in order, in a tick at whose end the outputs `kept` matter. Use `CoagentNetwork.plan`, which remembers it.
 
     An output is live from its coagent's turn until the last one whose policy or execution function reads it, or to the end if kept.

@@ -7,7 +7,7 @@
     training        a run from its settings, and one that goes on
     callbacks       for `agent.learn(callback=)`: evaluate, keep the best, stop, track
     curves, film    what is drawn of runs
-    sweep           tasks, settings and seeds as data (`specification`), each a run (`trial`, `leash`) on cores or machines (`workers`),
+    sweep           tasks, settings and seeds as data (`specification`), each a run (`trial`) on cores or machines (`workers`),
                     gathered (`table`, `statistics`)
 
 A room of its own above `agents`, which it knows by what they offer to everyone. Names load when first touched.

@@ -170,6 +170,8 @@ def _train(run: Run, agent: OptionCritic, path: Path, ends: Ends | None, profile
     backend = getattr(agent.env, "backend", type(agent.env).__name__)
     print(f"training {agent.network} on {run.env_id}\n{agent.settings.num_envs} environments ({backend}); run folder {path}", flush=True)
     print(agent.spec, flush=True)
+    if agent.settings.int_coef:
+        print(f"exploration bonus for observations that were seldom met: int_coef={agent.settings.int_coef:g}", flush=True)
     if 0 < agent.num_timesteps < run.total_timesteps and backend != "compiled":
         print(f"the state of {run.env_id} cannot be kept: its episodes start anew")
     seconds = dict.fromkeys(("environment", "acting", "learning"), 0.0)

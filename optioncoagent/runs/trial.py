@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-COMMAND = ("-m", "optioncoagent.runs.leash")  # of Python's, in whose place tests put a program of their own
+COMMAND = ("-m", "optioncoagent.leash")  # of Python's, in whose place tests put a program of their own
 FINISHED = "evaluation.json"  # a run writes it last
 TAIL = 20  # lines of a failed trial's output that are reported
 POLL, PATIENCE = 0.2, 60.0  # seconds: between two looks at a running trial; for it to end by itself, once told to

@@ -79,3 +79,17 @@ def test_an_agent_on_a_minigrid_level_in_the_exact_solver():
     agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", num_options=2, **SMALL).learn(64)
     mdp = oc.MDP.from_minigrid("MiniGrid-Empty-5x5-v0", 0.99, view="egocentric")
     assert 0 < oc.expected_return(mdp, agent.network, agent.params(mdp)) < 1
+
+
+def test_tables_of_coagents_that_share():
+    """Params have the owner's key only; taken over and given back they are the same policies; the gradient is that of differences."""
+    bits = [oc.Coagent("left", 2), oc.Coagent("right", 2, shares="left")]
+    network = oc.CoagentNetwork([*bits, oc.Coagent("action", 4, observes=False, upstream=("left", "right"))])
+    agent = oc.CoagentActorCritic(GRIDWORLD, network, hidden_sizes=(), dtype="float64", num_envs=2)
+    mdp = oc.MDP.from_env("optioncoagent_envs:OptionCoagent/Gridworld-v0", 0.9)
+    agent.set_params(mdp, network.init_params(mdp.num_observations, seed=1))
+    params = agent.params(mdp)
+    assert list(params) == ["left", "action"]
+    slopes = oc.finite_difference(mdp, network, params)
+    weight = oc.agent_gradient(agent, mdp)["policies.policy_left.weight"]
+    np.testing.assert_allclose(weight.T[:8], slopes["left"][:8], rtol=0, atol=1e-7)

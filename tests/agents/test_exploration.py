@@ -253,3 +253,11 @@ def test_counts_are_kept(tmp_path):
         arrays = agent.exploration.to_arrays()
         with pytest.raises(ValueError, match="damaged"):
             agent.exploration.from_arrays({**arrays, name: np.array(value)})
+
+
+def test_the_default_is_a_bonus_on_minigrid_alone():
+    coefs = {
+        env_id: oc.OptionCritic(env_id, num_envs=2).settings.int_coef for env_id in ("MiniGrid-Empty-5x5-v0", "CartPole-v1", GRIDWORLD)
+    }
+    assert coefs == {"MiniGrid-Empty-5x5-v0": 0.005, "CartPole-v1": 0.0, GRIDWORLD: 0.0}
+    assert oc.OptionCritic("MiniGrid-Empty-5x5-v0", num_envs=2, int_coef=0).exploration is None

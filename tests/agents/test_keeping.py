@@ -36,14 +36,14 @@ def test_save_and_load(tmp_path):
         oc.OptionCritic.load(tmp_path / "nothing")
 
 
-@pytest.mark.parametrize("int_coef", [0.0, 0.1])
+@pytest.mark.parametrize("changes", [{}, {"int_coef": 0.1}, {"recurrent_size": 5}], ids=["plain", "exploration", "recurrent"])
 @pytest.mark.parametrize("env_id", ["MiniGrid-Empty-Random-5x5-v0", "MiniGrid-KeyCorridorS3R1-v0"])
-def test_training_goes_on_bit_for_bit(env_id, int_coef, tmp_path):
+def test_training_goes_on_bit_for_bit(env_id, changes, tmp_path):
     def kept(agent, name):
         agent.save(tmp_path / name)
         return oc.OptionCritic.load(tmp_path / name)
 
-    whole, stopped = (oc.OptionCritic(env_id, (2, 2), seed=5, int_coef=int_coef, **SMALL).learn(256) for _ in range(2))
+    whole, stopped = (oc.OptionCritic(env_id, (2, 2), seed=5, **changes, **SMALL).learn(256) for _ in range(2))
     assert stopped.running.age.any()  # in mid-episode
     resumed = kept(kept(stopped, "a"), "b")  # an agent that has not trained in between is kept as it was
     assert resumed.recent == stopped.recent
@@ -165,3 +165,4 @@ def test_a_folder_of_version_0_1_0_loads():
     assert probabilities["termination"].ravel() == pytest.approx([0.8273973, 0.1726027, 0.0125483, 0.9874516], abs=1e-5)
     assert probabilities["action"].ravel()[:4] == pytest.approx([0.0612561, 0.1953484, 0.2569329, 0.1900013], abs=1e-5)
     assert agent.num_timesteps == 64 and agent.learn(16).num_timesteps == 80
+    assert (agent.settings.int_coef, agent.settings.normalize_rewards) == (0.0, False)  # it learns as it did then

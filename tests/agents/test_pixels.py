@@ -11,7 +11,7 @@ from toys import Toy, batch_of, train
 
 import optioncoagent as oc
 from optioncoagent.agents.images import Convolutions
-from optioncoagent.agents.modules import Encoder
+from optioncoagent.agents.modules import Encoder, Inputs
 from optioncoagent.agents.observations import ObservationSpec
 
 
@@ -53,7 +53,7 @@ def test_small_pictures_of_a_grid_are_pixels():
 
 def test_slopes_are_angles():
     spec = ObservationSpec.from_space(spaces.Box(-np.inf, np.inf, (2,)), kinds={"": "slope"})
-    np.testing.assert_allclose(Encoder(spec, ())(torch.tensor([[np.inf, -1.0]])), [[np.pi / 2, -np.pi / 4]])
+    np.testing.assert_allclose(Inputs(spec)(torch.tensor([[np.inf, -1.0]]))["numbers"], [[np.pi / 2, -np.pi / 4]])
 
 
 def test_minigrid_in_other_processes():

@@ -30,12 +30,22 @@ CHANGES = dict(
     discount_weighting=True,
     sampled_returns=True,
     hidden_sizes=(32,),
+    recurrent_size=8,
     dtype="float64",
     observation_kinds={"": "pixels"},
     seed=1,
 )
 OUT_OF_RANGE = dict(
-    num_envs=0, num_steps=1.5, gamma=1.1, gae_lambda=-0.1, learning_rate=0.0, ent_coef=-1.0, int_coef=-1.0, clip_coef=0.0, seed=-1
+    num_envs=0,
+    num_steps=1.5,
+    gamma=1.1,
+    gae_lambda=-0.1,
+    learning_rate=0.0,
+    ent_coef=-1.0,
+    int_coef=-1.0,
+    clip_coef=0.0,
+    seed=-1,
+    recurrent_size=-1,
 )
 
 

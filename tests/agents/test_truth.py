@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from brute_force import _score, initial_outputs, steps_from
+from galleries import NETWORKS as GALLERY
 from gymnasium.vector import AutoresetMode
 from small import appendix_d, random_mdp
 from tabular import TabularVectorEnv, critic, values
@@ -39,6 +40,7 @@ NETWORKS = {
     "two levels": lambda n: oc.option_critic((2, 2), n, deliberation_cost=0.2),
     "xor": xor_network,
 }
+QUICK = ("always terminating", "clock", "double actor-critic", "initiation", "layers", "gate on the action")
 
 
 def make_params(network, mdp):
@@ -53,7 +55,7 @@ def make_agent(network, mdp, params, env, **settings):
     settings = {"discount_weighting": True, **plain, **settings}
     agent = oc.CoagentActorCritic(env, network, gamma=mdp.gamma, gae_lambda=1.0, **settings)
     with torch.no_grad():
-        for name in network.names:
+        for name in params:
             head = agent.module.policies[f"policy_{name}"]
             table = torch.as_tensor(params[name])
             if network[name].observes:
@@ -71,7 +73,7 @@ def policy_gradient(agent, batch):
     parts = agent.losses(batch)
     parts[:-1].sum().backward()  # the last is the critic's
     gradient = {}
-    for name in agent.network.names:
+    for name in (block.owner for block in agent.network.parameters(None).blocks):
         head = agent.module.policies[f"policy_{name}"]
         shape = agent.network.parameter_shape(name, agent.spec.leaves[0].size)
         grad = head.weight.grad.T if agent.network[name].observes else head.logits.grad
@@ -139,7 +141,7 @@ def agrees(z):
 
 def estimate(kind, mdp, rollouts, truth=None, breaking=None, env=None, **settings):
     """z-scores of a network's gradient on an MDP."""
-    network = NETWORKS[kind](mdp.num_actions)
+    network = (NETWORKS | GALLERY)[kind](mdp.num_actions)
     params = make_params(network, mdp)
     agent = make_agent(network, mdp, params, env or TabularVectorEnv(mdp, 64), **settings)
     truth = oc.policy_gradient(mdp, network, params) if truth is None else truth(mdp, network, params)
@@ -152,6 +154,15 @@ def worst(z):
 
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_random_mdp(kind):
+    z, episodes = estimate(kind, random_mdp(), rollouts=200, num_steps=25)
+    assert episodes >= 20_000 and agrees(z), worst(z)
+
+
+@pytest.mark.parametrize(
+    "kind", [kind if kind in QUICK else pytest.param(kind, marks=pytest.mark.slow) for kind in GALLERY if kind not in NETWORKS]
+)
+def test_the_gallery(kind):
+    """Every network of the gallery that is not above; most of them are slow."""
     z, episodes = estimate(kind, random_mdp(), rollouts=200, num_steps=25)
     assert episodes >= 20_000 and agrees(z), worst(z)
 
@@ -215,6 +226,7 @@ BROKEN = [
     ("truncation is termination", "option-critic"),
     ("termination is bootstrapped through", "option-critic"),
     ("γ^t dropped", "two levels"),
+    ("gate dropped", "gate on the action"),
 ]
 
 

@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from run_folders import started
 
@@ -46,6 +47,24 @@ def test_the_probability_is_that_of_the_option_that_was_running():
     ]
     assert {(before, now.options[0]) for before, now in pairs} == {(0, 0), (0, 1), (1, 1)}
     assert all(now.probability[0] == pytest.approx(1 - before) and now.terminated[0] == (before == 0) for before, now in pairs)
+
+
+def test_the_probability_is_that_of_the_hidden_state():
+    agent = oc.OptionCritic(EMPTY, 2, num_envs=2, recurrent_size=4)
+    head = agent.module.policies["policy_termination"]
+    head.weight.data.normal_(generator=torch.Generator().manual_seed(0))
+    predict, seen = agent.predict, []
+
+    def recorded(observation, state, *others):
+        given = predict(observation, state, *others)
+        seen.append(torch.from_numpy(given[1][1]))
+        return given
+
+    agent.predict = recorded
+    (episode,) = play(agent, 1, max_steps=20)
+    for step, before, hidden in zip(episode.steps[1:], episode.steps, seen[1:], strict=False):
+        expected = head(hidden)[0].reshape(2, 2)[before.options[0]].softmax(dim=0)[0].item()
+        assert step.probability == pytest.approx((expected,), rel=1e-5)
 
 
 def test_options_that_never_end_run_on():

@@ -52,8 +52,13 @@ def test_a_stopped_run_ends_as_the_undisturbed_one(monkeypatch, tmp_path, capsys
 
 @pytest.mark.parametrize(
     "changes",
-    [dict(settings=replace(RUN.settings, int_coef=0.1)), dict(env_kwargs={"view": "full"}), dict(num_options=(2, 3))],
-    ids=["exploration", "env_kwargs", "levels"],
+    [
+        dict(settings=replace(RUN.settings, int_coef=0.1)),
+        dict(settings=replace(RUN.settings, recurrent_size=5)),
+        dict(env_kwargs={"view": "full"}),
+        dict(num_options=(2, 3)),
+    ],
+    ids=["exploration", "recurrence", "env_kwargs", "levels"],
 )
 def test_whatever_is_trained_goes_on_bit_for_bit(monkeypatch, tmp_path, changes):
     whole = started(tmp_path / "whole", **changes)
@@ -111,7 +116,7 @@ def test_the_run_s_own_settings_are_used_and_no_others_taken(monkeypatch, tmp_pa
         assert f"the run's own settings: leave out {name}\n" in capsys.readouterr().err
     resume(monkeypatch, folder)
     agent = oc.OptionCritic.load(folder)
-    assert agent.settings == RUN.settings and agent.num_timesteps == RUN.total_timesteps
+    assert agent.settings == replace(RUN.settings, int_coef=0.005) and agent.num_timesteps == RUN.total_timesteps
     assert agent.description["num_options"] == [2, 3] and agent.description["deliberation_cost"] == 0.1
 
 

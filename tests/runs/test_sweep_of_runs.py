@@ -197,7 +197,7 @@ def test_an_interrupt_ends_every_trial_and_the_same_command_goes_on(tmp_path):
 
 
 def test_a_run_ends_with_whoever_holds_its_leash(tmp_path):
-    command = [sys.executable, "-m", "optioncoagent.runs.leash", "train", TASK, "--total-timesteps", "100000000", "--num-envs", "4"]
+    command = [sys.executable, "-m", "optioncoagent.leash", "train", TASK, "--total-timesteps", "100000000", "--num-envs", "4"]
     process = subprocess.Popen([*command, "--run-dir", str(tmp_path / "run")], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     try:
         while sweep.last_timestep(tmp_path / "run") == 0:

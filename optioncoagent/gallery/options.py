@@ -24,6 +24,9 @@ def option_critic(
 ) -> CoagentNetwork:
     """Option-critic with `num_options` options, or a hierarchy with a tuple of option counts, top level first.
 
+        ω_{t-1} ──► termination ┄┄ gates ┄┄► option ──► action
+              S_t ────▲───────────────────────▲──────────▲
+
     One level has the coagents "termination" (reads S_t, ω_{t-1}), "option" (reads S_t; executes iff the termination says TERMINATE,
     else ω_{t-1} is retained) and "action" (reads S_t, ω_t). With N levels, 1 the top one, a step runs the terminations N down to 1,
     the options 1 to N, the action; termination ℓ reads the previous options 1 … ℓ, option ℓ reads this step's options 1 … ℓ-1 and
@@ -31,7 +34,8 @@ def option_critic(
 
     first: "select" (call-and-return: no termination decision at the first step, ω_0 is drawn from the policy over options) or
     "terminate" (the terminations execute at the first step too, on ω_{-1}).
-    deliberation_cost: charged whenever an option coagent executes, but not at the first step.
+    deliberation_cost: charged whenever an option coagent executes, but not at the first step. Harb et al., "When Waiting Is Not an Option:
+    Learning Options with a Deliberation Cost" (AAAI 2018); N levels: Riemer, Liu, Tesauro, "Learning Abstract Options" (NeurIPS 2018).
     initial: law of ω_{-1} (an int, probabilities or None for uniform; one of these a level for a hierarchy); only first="terminate"
     ever reads it.
     """

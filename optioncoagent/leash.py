@@ -1,4 +1,4 @@
-"""The command line on a leash: `python -m optioncoagent.runs.leash train …` is `optioncoagent train …`, but ends, like at SIGTERM, when its
+"""The command line on a leash: `python -m optioncoagent.leash train …` is `optioncoagent train …`, but ends, like at SIGTERM, when its
 standard input is closed.
 
 Whoever holds the other end of that pipe ends the run by closing it, and cannot leave it behind: when the holder dies, whatever of,
