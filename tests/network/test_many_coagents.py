@@ -1,6 +1,5 @@
 """Networks of a hundred coagents: what a solver's tables grow with is how many outputs matter at a time, not how many there are."""
 
-import tracemalloc
 from dataclasses import replace
 from itertools import pairwise
 
