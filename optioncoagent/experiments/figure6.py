@@ -109,5 +109,9 @@ def plot(rows: list[dict[str, Any]]) -> Any:
 
 def summary(rows: list[dict[str, Any]]) -> list[str]:
     episodes, mean, error = curve(rows)
-    lines = [f"mean return in episode {episodes[i]}: {mean[i]:.2f} ± {error[i]:.2f}" for i in (0, 9, 49, 99, -1) if i < len(episodes)]
+    lines = [
+        f"mean return in episode {episodes[i]}: {mean[i]:.2f} ± {error[i]:.2f}"
+        for i in (0, 9, 49, 99, -1)
+        if -len(episodes) <= i < len(episodes)
+    ]
     return [*lines, f"best J found: {best(rows):.4f}"]

@@ -13,7 +13,8 @@ import os
 import re
 import textwrap
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -21,28 +22,66 @@ from typing import Any
 from tqdm import tqdm
 
 from optioncoagent.runs.folder import versions, write_json
+from optioncoagent.runs.trial import Job
+from optioncoagent.runs.workers import Submit, run_all
 
 
 def run_experiment(
     experiment: ModuleType, settings: Mapping[str, Any], folder: Path, threads: int = 1, progress_bar: bool = True
 ) -> list[dict[str, Any]]:
-    """Run what is missing in the folder; all rows. Ctrl-C (KeyboardInterrupt) leaves the finished ones.
+    """Run what is missing in the folder, one trial after the other; all rows. Ctrl-C (KeyboardInterrupt) leaves the finished ones.
 
     Raises FileExistsError if the folder holds rows of other settings.
     """
-    (folder / "rows").mkdir(parents=True, exist_ok=True)
-    _describe(experiment, settings, folder)
-    missing = [
-        (name, seed) for name, setting in settings.items() for seed in range(setting.seeds) if not _file(folder, name, seed).exists()
-    ]
-    with tqdm(missing, unit="run", disable=not progress_bar) as bar:
+    describe(experiment, settings, folder)
+    with tqdm(_missing(settings, folder), unit="run", disable=not progress_bar) as bar:
         for name, seed in bar:
             bar.set_description(f"{name}, seed {seed}")
             began = time.perf_counter()
-            rows = experiment.run(settings[name], seed, threads=threads)
-            _write(_file(folder, name, seed), [{"setting": name, "seed": seed, **row} for row in rows])
+            run_trial(experiment, settings, folder, name, seed, threads)
             _add_seconds(folder, name, time.perf_counter() - began)
     return read_rows(folder)
+
+
+def spread_experiment(
+    experiment: ModuleType,
+    settings: Mapping[str, Any],
+    folder: Path,
+    words: Sequence[str],
+    start: AbstractContextManager[Submit],
+    retries: int = 2,
+    progress_bar: bool = True,
+) -> dict[str, str]:
+    """The same with many trials at a time, each a process of its own; {a trial that failed: what it said last}.
+
+    words: of the command line that runs trials of this experiment, to which `--only NAME --seeds SEED` is added. start: workers (see
+    `start_workers`). experiment.json then tells the seconds of the whole, by its name "all, spread".
+    """
+    folder = folder.resolve()
+    describe(experiment, settings, folder)
+    jobs, began = {}, time.perf_counter()
+    for name, seed in _missing(settings, folder):
+        result, log = file_of(folder, name, seed), (folder / "logs" / file_of(folder, name, seed).stem).with_suffix(".log")
+        command = (*words, "--folder", str(folder), "--only", name, "--seeds", str(seed))
+        jobs[f"{name}, seed {seed}"] = Job(result, log, command, command, folder, Path.cwd())
+    if not jobs:
+        return {}
+    with start as submit, tqdm(total=len(jobs), unit="run", disable=not progress_bar) as bar:
+        failed = run_all(jobs, submit, retries, lambda _: bar.update(sum(job.finished for job in jobs.values()) - bar.n))
+    _add_seconds(folder, "all, spread", time.perf_counter() - began)
+    return failed
+
+
+def run_trial(experiment: ModuleType, settings: Mapping[str, Any], folder: Path, name: str, seed: int, threads: int = 1) -> None:
+    """One trial into the folder's file for it."""
+    (folder / "rows").mkdir(parents=True, exist_ok=True)
+    rows = experiment.run(settings[name], seed, threads=threads)
+    _write(file_of(folder, name, seed), [{"setting": name, "seed": seed, **row} for row in rows])
+
+
+def _missing(settings: Mapping[str, Any], folder: Path) -> list[tuple[str, int]]:
+    trials = [(name, seed) for name, setting in settings.items() for seed in range(setting.seeds)]
+    return [trial for trial in trials if not file_of(folder, *trial).exists()]
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
@@ -67,8 +106,9 @@ def draw(experiment: ModuleType, folder: Path) -> Path:
     return path
 
 
-def _describe(experiment: ModuleType, settings: Mapping[str, Any], folder: Path) -> None:
+def describe(experiment: ModuleType, settings: Mapping[str, Any], folder: Path) -> None:
     """Write experiment.json, or check that it describes the same settings; settings that were not there before are added."""
+    (folder / "rows").mkdir(parents=True, exist_ok=True)
     path = folder / "experiment.json"
     now = json.loads(json.dumps({name: dataclasses.asdict(setting) for name, setting in settings.items()}))
     content = json.loads(path.read_text()) if path.exists() else {"settings": {}, "seconds": {}}
@@ -89,7 +129,8 @@ def _add_seconds(folder: Path, name: str, seconds: float) -> None:
     write_json(path, content)
 
 
-def _file(folder: Path, name: str, seed: int) -> Path:
+def file_of(folder: Path, name: str, seed: int) -> Path:
+    """Where the rows of a trial are, once it has finished."""
     return folder / "rows" / f"{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')}-{seed}.csv"
 
 

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +19,8 @@ from tqdm import tqdm
 
 from optioncoagent.runs import table
 from optioncoagent.runs.specification import Specification
-from optioncoagent.runs.trial import COMMAND, Job
-from optioncoagent.runs.workers import Backend, Submit, start_workers
-
-PAUSE = 5.0  # seconds before a trial's second try, twice that before its third: what was lost may still be letting go of its folder
-LOOK = 1.0  # seconds between two looks at how far the trials are
+from optioncoagent.runs.trial import COMMAND, train_job
+from optioncoagent.runs.workers import Backend, run_all, start_workers
 
 
 def run_sweep(
@@ -47,14 +42,14 @@ def run_sweep(
     folder = folder.resolve()
     _describe(specification, folder)
     jobs = {
-        trial.name: Job(folder / trial.name, tuple(trial.arguments), Path.cwd(), tuple(command))
+        trial.name: train_job(folder / trial.name, trial.arguments, Path.cwd(), command)
         for trial in specification.trials
         if not (folder / trial.name / table.FINISHED).exists()
     }
     if not jobs:
         return {}
     with start_workers(workers or os.cpu_count() or 1, backend, address) as submit, _Bar(specification, folder, progress_bar) as bar:
-        return _run_all(jobs, submit, retries, bar)
+        return run_all(jobs, submit, retries, bar)
 
 
 def gather(specification: Specification, folder: Path) -> str:
@@ -64,28 +59,6 @@ def gather(specification: Specification, folder: Path) -> str:
     table.write_csv(folder / "trials.csv", trials)
     table.write_csv(folder / "results.csv", rows)
     return table.to_text(rows)
-
-
-def _run_all(jobs: Mapping[str, Job], submit: Submit, retries: int, look: Callable[[int], None]) -> dict[str, str]:
-    running: dict[Future[str], tuple[str, int]] = {submit(job): (name, 0) for name, job in jobs.items()}
-    failed: dict[str, str] = {}
-    while running:
-        done, _ = wait(running, LOOK, FIRST_COMPLETED)
-        for future in done:
-            name, tries = running.pop(future)
-            reason = _outcome(future)
-            if reason and tries < retries:
-                running[submit(replace(jobs[name], pause=PAUSE * (tries + 1)))] = name, tries + 1
-            elif reason:
-                failed[name] = reason
-        look(len(failed))
-    return failed
-
-
-def _outcome(future: Future[str]) -> str:
-    """Empty if the trial has finished, else why not: its own words, or those of the worker that was lost."""
-    error = future.exception()
-    return future.result() if error is None else f"{type(error).__name__}: {error}"
 
 
 def _describe(specification: Specification, folder: Path) -> None:

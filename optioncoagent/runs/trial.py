@@ -1,4 +1,4 @@
-"""One trial of a sweep: the ordinary train command in a process of its own, begun or gone on with as its run folder says."""
+"""One trial of a sweep or an experiment: a command of this library in a process of its own, begun or gone on with as its files say."""
 
 from __future__ import annotations
 
@@ -13,30 +13,38 @@ from pathlib import Path
 from typing import BinaryIO
 
 COMMAND = ("-m", "optioncoagent.leash")  # of Python's, in whose place tests put a program of their own
-FINISHED = "evaluation.json"  # a run writes it last
+FINISHED = "evaluation.json"  # a training run writes it last
 TAIL = 20  # lines of a failed trial's output that are reported
 POLL, PATIENCE = 0.2, 60.0  # seconds: between two looks at a running trial; for it to end by itself, once told to
 
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker, on whatever machine, needs to run a trial: the folder (its parents are shared by all machines), the arguments of
-    `train` without it, the working folder, the command, how many seconds to wait first."""
+    """What a worker, on whatever machine, needs to run a trial.
 
+    result: the file that a trial writes last. log: the output of all its tries, one after the other. begin: the words after
+    `optioncoagent`; resume: those that take their place once `folder` exists. All paths are on a disk that the machines share.
+    working_folder, command; pause: seconds to wait first.
+    """
+
+    result: Path
+    log: Path
+    begin: tuple[str, ...]
+    resume: tuple[str, ...]
     folder: Path
-    arguments: tuple[str, ...]
     working_folder: Path
     command: Sequence[str] = COMMAND
     pause: float = 0.0
 
     @property
     def finished(self) -> bool:
-        return (self.folder / FINISHED).exists()
+        return self.result.exists()
 
-    @property
-    def log(self) -> Path:
-        """The output of all tries, one after the other; beside the folder, which is train's to make."""
-        return self.folder.with_name(f"{self.folder.name}.log")
+
+def train_job(folder: Path, arguments: Sequence[str], working_folder: Path, command: Sequence[str] = COMMAND) -> Job:
+    """A training run into `folder`, arguments: of `train`, without it; its log is beside the folder, which is train's to make."""
+    begin, resume = ("train", *arguments, "--run-dir", str(folder)), ("train", "--resume", str(folder))
+    return Job(folder / FINISHED, folder.with_name(f"{folder.name}.log"), begin, resume, folder, working_folder, tuple(command))
 
 
 def run_job(job: Job, stopped: Callable[[], bool] = lambda: False) -> str:
@@ -49,14 +57,13 @@ def run_job(job: Job, stopped: Callable[[], bool] = lambda: False) -> str:
         time.sleep(POLL)
     if job.finished:
         return ""
-    goes_on = job.folder.exists()
-    arguments = ["--resume", str(job.folder)] if goes_on else [*job.arguments, "--run-dir", str(job.folder)]
+    arguments = job.resume if job.folder.exists() else job.begin
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with job.log.open("ab") as log:
-        log.write(f"# train {' '.join(arguments)}\n".encode())
+        log.write(f"# {' '.join(arguments)}\n".encode())
         log.flush()
         begin = log.tell()
-        with _running([sys.executable, *job.command, "train", *arguments], job.working_folder, log) as process:
+        with _running([sys.executable, *job.command, *arguments], job.working_folder, log) as process:
             while process.poll() is None and not stopped():
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(POLL)

@@ -1,4 +1,4 @@
-"""Where the trials of a sweep run: on this machine's cores, or on a Ray cluster. Either way a job in, a `concurrent.futures.Future` out."""
+"""Where trials run: on this machine's cores, or on a Ray cluster. Either way a job in, a `concurrent.futures.Future` out."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 from optioncoagent.runs.trial import PATIENCE, Job, run_job
 
 Backend = Literal["auto", "ray", "pool"]
 Submit = Callable[[Job], "Future[str]"]  # the future gives what `run_job` gives, or raises if the worker was lost
+PAUSE = 5.0  # seconds before a trial's second try, twice that before its third: what was lost may still be letting go of its folder
+LOOK = 1.0  # seconds between two looks at how far the trials are
 
 
 def start_workers(num_workers: int, backend: Backend = "auto", address: str | None = None) -> AbstractContextManager[Submit]:
@@ -32,6 +35,32 @@ def start_workers(num_workers: int, backend: Backend = "auto", address: str | No
     if not installed and (backend == "ray" or address is not None):
         raise ImportError('Ray is not installed: pip install "optioncoagent[ray]", or use backend="pool"')
     return _on_ray(num_workers, address) if installed else _in_pool(num_workers)
+
+
+def run_all(jobs: Mapping[str, Job], submit: Submit, retries: int, look: Callable[[int], None]) -> dict[str, str]:
+    """Run jobs to their ends, each tried again up to `retries` times; {name of one that failed: what it said last}.
+
+    look: called with the number of failed ones, about once a second.
+    """
+    running: dict[Future[str], tuple[str, int]] = {submit(job): (name, 0) for name, job in jobs.items()}
+    failed: dict[str, str] = {}
+    while running:
+        done, _ = wait(running, LOOK, FIRST_COMPLETED)
+        for future in done:
+            name, tries = running.pop(future)
+            reason = _outcome(future)
+            if reason and tries < retries:
+                running[submit(replace(jobs[name], pause=PAUSE * (tries + 1)))] = name, tries + 1
+            elif reason:
+                failed[name] = reason
+        look(len(failed))
+    return failed
+
+
+def _outcome(future: Future[str]) -> str:
+    """Empty if the trial has finished, else why not: its own words, or those of the worker that was lost."""
+    error = future.exception()
+    return future.result() if error is None else f"{type(error).__name__}: {error}"
 
 
 @contextmanager

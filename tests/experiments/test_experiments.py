@@ -13,6 +13,7 @@ import pytest
 
 from optioncoagent.experiments import figure5, figure6, four_rooms, problems, runner
 from optioncoagent.experiments.reproduce import EXPERIMENTS, Reproduce, load, main
+from optioncoagent.runs import workers
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,27 @@ def test_experiments_in_small(name, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(experiment, "run", None)
     main(Reproduce(name, folder=tmp_path / "once", plot_only=True))
     assert (tmp_path / "once" / "figure.png").exists()
+
+
+def test_trials_spread_over_processes_give_the_same_rows(tmp_path, monkeypatch, capsys):
+    """Three trials of the real figure 6, one of which is there already; and one that cannot be written."""
+    monkeypatch.setattr(workers, "PAUSE", 0.0)
+    monkeypatch.setattr(figure6, "SETTINGS", {"best": replace(figure6.SETTINGS["best"], seeds=3)})
+    alone, together = tmp_path / "alone", tmp_path / "together"
+    main(Reproduce("figure6", folder=alone, threads=1))
+    main(Reproduce("figure6", folder=together, seeds=(1,)))
+    assert [path.name for path in (together / "rows").iterdir()] == ["best-1.csv"] and not (together / "figure.png").exists()
+    blocked = together / "rows" / "best-2.partial"
+    blocked.mkdir()
+    with pytest.raises(SystemExit, match="1"):
+        main(Reproduce("figure6", folder=together, workers=2, backend="pool"))
+    assert "best, seed 2 failed; exit status" in capsys.readouterr().err
+    blocked.rmdir()
+    main(Reproduce("figure6", folder=together, workers=2, backend="pool"))
+    assert runner.read_rows(together) == runner.read_rows(alone) and (together / "figure.png").exists()
+    assert "reproduce figure6 --threads 1" in (together / "logs" / "best-0.log").read_text()
+    with pytest.raises(ValueError, match="seeds=3: 'best' has the trials 0 to 2"):
+        main(Reproduce("figure6", folder=together, seeds=(3,)))
 
 
 def test_only_settings_that_exist():

@@ -21,8 +21,8 @@ CONTENT = {"tasks": [TASK], "seeds": 3, "threshold": 0.3, "total_timesteps": 384
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch):
-    monkeypatch.setattr(sweep, "PAUSE", 0.0)
-    monkeypatch.setattr(sweep, "LOOK", 0.05)
+    monkeypatch.setattr(workers, "PAUSE", 0.0)
+    monkeypatch.setattr(workers, "LOOK", 0.05)
 
 
 def spec(**changes):
