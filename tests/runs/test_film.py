@@ -51,8 +51,8 @@ def test_the_probability_is_that_of_the_option_that_was_running():
 
 def test_the_probability_is_that_of_the_hidden_state():
     agent = oc.OptionCritic(EMPTY, 2, num_envs=2, recurrent_size=4)
-    head = agent.module.policies["policy_termination"]
-    head.weight.data.normal_(generator=torch.Generator().manual_seed(0))
+    module = agent.module
+    module.policies["policy_termination"].weight.data.normal_(generator=torch.Generator().manual_seed(0))
     predict, seen = agent.predict, []
 
     def recorded(observation, state, *others):
@@ -63,7 +63,7 @@ def test_the_probability_is_that_of_the_hidden_state():
     agent.predict = recorded
     (episode,) = play(agent, 1, max_steps=20)
     for step, before, hidden in zip(episode.steps[1:], episode.steps, seen[1:], strict=False):
-        expected = head(hidden)[0].reshape(2, 2)[before.options[0]].softmax(dim=0)[0].item()
+        expected = module.logits("termination", module.readout(hidden))[before.options[0]].softmax(dim=0)[0].item()
         assert step.probability == pytest.approx((expected,), rel=1e-5)
 
 
