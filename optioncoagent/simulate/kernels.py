@@ -23,15 +23,19 @@ from optioncoagent.simulate.rng import seeded, uniform
 @njit(cache=True, nogil=True)
 def walk_episodes(table, baseline, row_first, row_of, policy, gamma, returns, sums, max_steps, key, first, count):
     """Episodes by the joint law of the tick (`tables.WalkTable`). baseline: (N,), b at each node. row_first, row_of: rows of `policy`."""
-    width, threshold, alias, visits = table.width, table.threshold, table.alias, table.visits
+    # looked up once: a named tuple's field counts references each time
+    width, threshold, alias, visits, successor, reward = (
+        table.width, table.threshold, table.alias, table.visits, table.successor, table.reward,
+    )  # fmt: skip
+    first_threshold, first_alias, first_node = table.first_threshold, table.first_alias, table.first_node
     end, num_visits = baseline.size, visits.shape[1]
     tally, stamp, touched = np.zeros((row_of.size, 2)), np.full(row_first.size, -1), np.empty(row_first.size, dtype=np.int64)
     for episode in range(first, first + count):
         a, b, c, d = seeded(key, episode)
         u, a, b, c, d = uniform(a, b, c, d)
-        u *= table.first_node.size
+        u *= first_node.size
         k = np.int64(u)
-        node = np.int64(table.first_node[k if u - k < table.first_threshold[k] else table.first_alias[k]])
+        node = np.int64(first_node[k if u - k < first_threshold[k] else first_alias[k]])
         earned, discount, steps, num_touched = 0.0, 1.0, 0, 0
         while node != end and steps < max_steps:
             u, a, b, c, d = uniform(a, b, c, d)
@@ -50,9 +54,9 @@ def walk_episodes(table, baseline, row_first, row_of, policy, gamma, returns, su
                     touched[num_touched] = row
                     num_touched += stamp[row] != episode
                     stamp[row] = episode
-            earned += discount * table.reward[entry]
+            earned += discount * reward[entry]
             discount *= gamma
-            node = np.int64(table.successor[entry])
+            node = np.int64(successor[entry])
             steps += 1
         _add_return(returns, earned, steps, node != end)
         if num_visits > 0:
@@ -92,7 +96,6 @@ def draw_episodes(wiring, moves, sample, learner, max_steps, key, first, count):
     or to be learned from, by Sutton & Barto's actor-critic with eligibility traces. One of sample and learner is None: Numba
     drops what stands under `is not None` of it, and so compiles a loop for each.
     """
-    # looked up once: a named tuple's field counts references each time
     num_outputs, costs, action_strides, gates, gate_first = (
         wiring.num_outputs, wiring.costs, wiring.action_strides, wiring.gates, wiring.gate_first,
     )  # fmt: skip
