@@ -352,7 +352,9 @@ class CoagentActorCritic:
             if self.network[name].shares is not None:  # the owner has them
                 continue
             padding = [(0, mdp.num_observations - seen if self.network[name].observes else 0)] + [(0, 0)] * (table.ndim - 1)
-            tables[name] = np.pad(np.log(table.astype(np.float64)), padding)
+            with np.errstate(divide="ignore"):  # ln 0 = -inf is a logit like others: a probability that was rounded to zero
+                logits = np.log(table.astype(np.float64))
+            tables[name] = np.pad(logits, padding)
         return tables
 
     def observations(self, mdp: Any) -> tuple[Any, int]:

@@ -81,6 +81,16 @@ def test_an_agent_on_a_minigrid_level_in_the_exact_solver():
     assert 0 < oc.expected_return(mdp, agent.network, agent.params(mdp)) < 1
 
 
+def test_a_probability_that_was_rounded_to_zero_is_a_logit_like_others():
+    agent = oc.OptionCritic(GRIDWORLD, num_options=2, hidden_sizes=(), **SMALL)
+    with torch.no_grad():
+        agent.module.policies["policy_action"].bias[0] = -200.0
+    mdp = oc.MDP.from_env(gym.make("optioncoagent_envs:OptionCoagent/Gridworld-v0"), 0.9)
+    params = agent.params(mdp)  # warnings are errors here
+    assert (params["action"][:9, 0, 0] == -np.inf).all() and np.isfinite(params["action"][:9, 1:]).all()
+    assert np.isfinite(oc.expected_return(mdp, agent.network, params))
+
+
 def test_tables_of_coagents_that_share():
     """Params have the owner's key only; taken over and given back they are the same policies; the gradient is that of differences."""
     bits = [oc.Coagent("left", 2), oc.Coagent("right", 2, shares="left")]
