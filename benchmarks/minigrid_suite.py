@@ -1,0 +1,229 @@
+"""Claim: with one default setting, four options and the flat agent learn MiniGrid's tasks on a laptop; how far, and where not.
+
+    python benchmarks/minigrid_suite.py [--stages easy middle hard] [--seeds 5] [--workers 1] [--folder runs/minigrid_suite] [--table]
+
+One version of each of twenty tasks over the whole range of difficulty, each trained for the frames of its stage, without early stops. The
+runs are a sweep's run folders; a row for each goes to minigrid_suite.csv beside this file, and what has a row is not run again. A row
+holds the frames and the seconds at which the mean return of the last 100 episodes first reached 0.05, 0.10, …, and the mean of 100
+evaluation episodes. A task counts as learned at nine tenths (to the nearest twentieth) of the best final return of any run on it. Printed
+are, for each task and agent, frames and seconds until then (median over seeds; ∞ where the run ended first), how many seeds got there, and
+the interquartile mean of the final returns with its bootstrap interval; then four options' frames over flat's. The rows are drawn too.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+from optioncoagent.cli import Train
+from optioncoagent.runs import statistics
+from optioncoagent.runs.rows import read_rows
+from optioncoagent.runs.specification import Specification, Trial, check
+from optioncoagent.runs.sweep import run_sweep
+from optioncoagent.runs.trial import FINISHED
+
+ROWS = Path(__file__).with_suffix(".csv")
+PICTURE = Path(__file__).parent / "figures" / "minigrid_suite.png"
+FIELDS = ("task", "agent", "seed", "frames", "seconds", "final_return", "reached_frames", "reached_seconds")
+LEVELS = np.arange(1, 20) / 20
+AGENTS: dict[str, dict[str, Any]] = {"options": {}, "flat": {"num_options": 1}}
+STAGES = {
+    "easy": (
+        200_000,
+        "Empty-8x8 DoorKey-5x5 Unlock SimpleCrossingS9N1 LavaGapS7 RedBlueDoors-6x6 Fetch-5x5-N2 Dynamic-Obstacles-6x6".split(),
+    ),
+    "middle": (
+        600_000,
+        "DoorKey-8x8 MultiRoom-N4-S5 UnlockPickup LavaCrossingS9N1 KeyCorridorS3R2 FourRooms GoToDoor-5x5 MemoryS7".split(),
+    ),
+    "hard": (1_500_000, "KeyCorridorS3R3 MultiRoom-N6 BlockedUnlockPickup ObstructedMaze-1Dl".split()),
+}
+TASKS = [task for _, tasks in STAGES.values() for task in tasks]
+
+Row = dict[str, Any]
+
+
+def specification(stage: str, tasks: list[str], seed: int) -> Specification:
+    frames, _ = STAGES[stage]
+    content = {"tasks": [f"MiniGrid-{task}-v0" for task in tasks], "seeds": [seed], "total_timesteps": frames, "settings": AGENTS}
+    return check(content, Train)
+
+
+def row_of(trial: Trial, folder: Path) -> Row:
+    """What a finished run folder comes to."""
+    run = read_rows(folder / trial.name)
+    reached = [statistics.time_to_threshold(run, level) for level in LEVELS]
+    frames, seconds = ([x for x in part if np.isfinite(x)] for part in zip(*reached, strict=True))
+    returns = json.loads((folder / trial.name / FINISHED).read_text())["returns"]
+    return {
+        "task": trial.task.removeprefix("MiniGrid-").removesuffix("-v0"),
+        "agent": trial.setting,
+        "seed": trial.seed,
+        "frames": int(run["timesteps"][-1]),
+        "seconds": round(statistics.seconds(run), 1),
+        "final_return": round(float(np.mean(returns)), 4),
+        "reached_frames": " ".join(f"{x:.0f}" for x in frames),
+        "reached_seconds": " ".join(f"{x:.1f}" for x in seconds),
+    }
+
+
+def read() -> list[Row]:
+    if not ROWS.exists():
+        return []
+    with ROWS.open(newline="") as file:
+        rows: list[Row] = list(csv.DictReader(file))
+    for row in rows:
+        row |= {"seed": int(row["seed"]), "final_return": float(row["final_return"])}
+    return rows
+
+
+def write(rows: list[Row]) -> None:
+    new = not ROWS.exists()
+    with ROWS.open("a", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
+
+
+def fill(command: Benchmark) -> None:
+    """Run what has no row, seed by seed, so that a benchmark that is stopped early has something of everything."""
+    for seed in range(command.seeds):
+        for stage in command.stages:
+            there = {(row["task"], row["agent"], row["seed"]) for row in read()}
+            tasks = [task for task in STAGES[stage][1] if any((task, agent, seed) not in there for agent in AGENTS)]
+            if not tasks:
+                continue
+            chosen = specification(stage, tasks, seed)
+            failed = run_sweep(chosen, command.folder / stage, command.workers, "pool")
+            finished = [row_of(trial, command.folder / stage) for trial in chosen.trials if trial.name not in failed]
+            write([row for row in finished if (row["task"], row["agent"], row["seed"]) not in there])
+            for name, reason in failed.items():
+                print(f"{name} failed: {reason}")
+
+
+@dataclass(frozen=True)
+class Learned:
+    """One agent on one task. frames, seconds: until the task was learned, of each seed, infinite where it was not; final: returns."""
+
+    frames: np.ndarray
+    seconds: np.ndarray
+    final: np.ndarray
+
+
+def summarise(rows: list[Row]) -> tuple[dict[str, float], dict[tuple[str, str], Learned]]:
+    """{task: return at which it counts as learned}; {(task, agent): Learned}."""
+    best, groups = defaultdict(lambda: -np.inf), defaultdict(list)
+    for row in rows:
+        best[row["task"]] = max(best[row["task"]], row["final_return"])
+        groups[row["task"], row["agent"]].append(row)
+    thresholds = {task: max(round(0.9 * value * 20) / 20, 0.05) for task, value in best.items()}
+    found = {}
+    for (task, agent), group in groups.items():
+        place = round(thresholds[task] * 20) - 1
+        columns = [[_at(row[name], place) for row in group] for name in ("reached_frames", "reached_seconds")]
+        found[task, agent] = Learned(*map(np.array, columns), np.array([row["final_return"] for row in group]))
+    return thresholds, found
+
+
+def _at(text: str, place: int) -> float:
+    numbers = text.split()
+    return float(numbers[place]) if place < len(numbers) else np.inf
+
+
+def median(values: np.ndarray) -> float:
+    """The upper one of two in the middle, so that infinity has no mean with anything."""
+    return float(np.sort(values)[len(values) // 2])
+
+
+def ratios(found: dict[tuple[str, str], Learned], rng: np.random.Generator | None = None) -> float:
+    """Median over tasks of the options' median frames over flat's, tasks that neither learned left out; with `rng`, of seeds drawn anew."""
+    values = []
+    for task in TASKS:
+        if (task, "options") in found and (task, "flat") in found:
+            ours, theirs = (found[task, agent].frames for agent in ("options", "flat"))
+            if rng is not None:
+                ours, theirs = rng.choice(ours, len(ours)), rng.choice(theirs, len(theirs))
+            if np.isfinite(median(ours)) or np.isfinite(median(theirs)):
+                values.append(0.0 if np.isinf(median(theirs)) else median(ours) / median(theirs))
+    return median(np.array(values)) if values else float("nan")
+
+
+def table(rows: list[Row]) -> None:
+    thresholds, found = summarise(rows)
+    print("| task | learned at | agent | frames | seconds | seeds | final return, 95 % |\n|---|---|---|---|---|---|---|")
+    for task in TASKS:
+        for agent in AGENTS:
+            if (task, agent) not in found:
+                continue
+            learned = found[task, agent]
+            iqm, low, high = statistics.interval([learned.final])
+            frames, seconds = (median(x) for x in (learned.frames, learned.seconds))
+            shown = f"{frames / 1000:.0f}k | {seconds:.0f}" if np.isfinite(frames) else "∞ | ∞"
+            count = f"{np.isfinite(learned.frames).sum()}/{len(learned.frames)}"
+            print(f"| {task} | {thresholds[task]:.2f} | {agent} | {shown} | {count} | {iqm:.3f} [{low:.3f}, {high:.3f}] |")
+    rng = np.random.default_rng(0)
+    low, high = np.quantile([ratios(found, rng) for _ in range(2000)], [0.025, 0.975], method="nearest")
+    print(f"\noptions' frames over flat's, median over tasks: {ratios(found):.2f} [{low:.2f}, {high:.2f}]")
+
+
+def draw(rows: list[Row]) -> None:
+    """A line for each task: every seed's frames until it was learned, at the right edge where it was not."""
+    from matplotlib.figure import Figure
+
+    thresholds, found = summarise(rows)
+    tasks = [task for task in TASKS if any(task == known for known, _ in found)]
+    figure = Figure(figsize=(8, 0.33 * len(tasks) + 1.6), layout="constrained")
+    axes = figure.subplots()
+    edge = 1.6 * max(frames for frames, _ in STAGES.values())
+    for agent, colour, shift in (("options", "C1", -0.16), ("flat", "C0", 0.16)):
+        for y, task in enumerate(tasks):
+            if (task, agent) not in found:
+                continue
+            frames = found[task, agent].frames
+            x = np.where(np.isfinite(frames), frames, edge)
+            label = {"options": "four options", "flat": "flat"}[agent] if y == 0 else None
+            axes.plot(x, np.full(len(x), y + shift), "o", color=colour, markersize=4, alpha=0.7, label=label)
+            axes.plot([np.median(x)] * 2, [y + shift - 0.15, y + shift + 0.15], color=colour, linewidth=2)
+    axes.axvline(edge / 1.25, color="0.8", linewidth=1)
+    axes.set_xscale("log")
+    axes.set_xlim(right=edge * 1.3)
+    axes.set_yticks(range(len(tasks)), [f"{task} ({thresholds[task]:.2f})" for task in tasks])
+    axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_xlabel("frames until the task is learned (return in brackets); right of the line: not within the budget")
+    axes.legend(loc="lower left", fontsize=8)
+    figure.savefig(PICTURE, dpi=130)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    stages: tuple[str, ...] = tuple(STAGES)
+    """Of STAGES."""
+    seeds: int = 5
+    """Run seeds below this."""
+    workers: int = 1
+    """Runs at a time."""
+    folder: Path = Path("runs/minigrid_suite")
+    """Where the run folders go."""
+    table: bool = False
+    """Only print the table of the rows that there are, and draw them."""
+
+
+def main(command: Benchmark) -> None:
+    if not command.table:
+        fill(replace(command, folder=command.folder.absolute()))
+    rows = read()
+    table(rows)
+    draw(rows)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Benchmark))
