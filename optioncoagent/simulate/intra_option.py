@@ -33,7 +33,7 @@ class Learner:
     """Settings of the learner; the last five name what public code computes instead (all at their first value: ACPGT).
 
     temperature: of π_ω, and of π_Ω: softmax(θ / temperature). Step sizes absorb the 1 / temperature of the score, as in OC's script.
-    policy_over_options: "boltzmann" over Q_Ω, or "learned" by its local gradient with policy_step_size.
+    policy_over_options: "boltzmann" over Q_Ω, or "learned" by its local gradient with option_step_size, by default policy_step_size.
     discounted: weigh each update of a policy or termination by γ^t, as the gradient of J does.
     v_omega: "policy", Σ_ω π_Ω(ω|s) Q_Ω(s, ω), or "max". pair: where the termination update stands, "arrival" (S_{t+1}, ω_t), "departure"
     (S_t, ω_t) or "post_switch" (S_{t+1}, ω_{t+1}). margin: added to A_Ω in the termination update while the critic ignores it. gated: the
@@ -46,6 +46,7 @@ class Learner:
     critic_step_size: float = 0.5
     policy_step_size: float = 0.25
     termination_step_size: float = 0.25
+    option_step_size: float | None = None
     discounted: bool = True
     v_omega: str = "policy"
     pair: str = "arrival"
@@ -87,8 +88,8 @@ def train_option_critic(
     """Train one agent a row of `schedule`, (trials, episodes) of int: the index in `mdps` of the MDP that each episode is played on.
 
     The MDPs share states, actions and γ; what an agent has learnt goes on from one to the next. An episode ends in a terminal state or,
-    without an update that takes it for an end, after max_steps. preferences: to start from, named and shaped as one trial's in
-    `OptionCriticTrials`; zero by default, and so is the critic.
+    without an update that takes it for an end, after max_steps. preferences: to start from, named as in `OptionCriticTrials` and
+    shaped as there, or as one trial's for all of them; zero by default, and so is the critic.
     """
     learner = learner or Learner()
     which = np.ascontiguousarray(schedule, dtype=np.int64)
@@ -145,6 +146,7 @@ class _Rules(NamedTuple):
     critic_step_size: float
     policy_step_size: float
     termination_step_size: float
+    option_step_size: float
     discounted: bool
     use_max: bool
     departure: bool
@@ -160,6 +162,7 @@ def _rules(learner: Learner) -> _Rules:
         critic_step_size=float(learner.critic_step_size),
         policy_step_size=float(learner.policy_step_size),
         termination_step_size=float(learner.termination_step_size),
+        option_step_size=float(learner.policy_step_size if learner.option_step_size is None else learner.option_step_size),
         discounted=learner.discounted,
         use_max=learner.v_omega == "max",
         departure=learner.pair == "departure",
@@ -193,7 +196,7 @@ def train(moves, rules, max_steps, key, first_trial, schedule, results, q_omegas
             u, a, b, c, d = uniform(a, b, c, d)
             omega = _draw(here, u)
             if rules.learned:
-                _improve_policy_over_options(phi[s], here, q_omega[s], v_s, rules.policy_step_size)
+                _improve_policy_over_options(phi[s], here, q_omega[s], v_s, rules.option_step_size)
             weight, steps, choices, termination = 1.0, 0, 1, 0.0
             while not terminal[k, s] and steps < max_steps:
                 u, a, b, c, d = uniform(a, b, c, d)
@@ -241,7 +244,7 @@ def train(moves, rules, max_steps, key, first_trial, schedule, results, q_omegas
                     # φ ← φ + α γ^t E_t Σ_ω ∂π_Ω(ω) Q_Ω(S_{t+1}, ω)
                     if rules.learned and (executed or not rules.gated):
                         v = _mean(there, q_omega[t])
-                        _improve_policy_over_options(phi[t], there, q_omega[t], v, rules.policy_step_size * weight)
+                        _improve_policy_over_options(phi[t], there, q_omega[t], v, rules.option_step_size * weight)
                 s, omega = t, next_omega
             results[0, trial, episode] = steps
             results[1, trial, episode] = steps / choices

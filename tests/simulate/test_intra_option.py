@@ -117,6 +117,19 @@ def test_episodes_follow_the_schedule():
     assert (runs.option_length <= runs.steps).all()
 
 
+def test_options_that_are_frozen_stay_and_the_policy_over_them_learns():
+    """Each trial goes on from its own preferences."""
+    learner = Learner(2, "learned", temperature=1.0)
+    first = train_option_critic([MDP], np.zeros((3, 20), dtype=int), learner).preferences
+    frozen = replace(learner, policy_step_size=0.0, termination_step_size=0.0, option_step_size=0.5)
+    then = train_option_critic([MDP], np.zeros((3, 20), dtype=int), frozen, seed=1, preferences=first).preferences
+    for name in ("action", "termination"):
+        assert np.array_equal(then[name], first[name]) and np.ptp(first[name], axis=0).any()
+    assert (then["option"] != first["option"]).any()
+    same = replace(learner, option_step_size=learner.policy_step_size)
+    assert np.array_equal(train_option_critic([MDP], np.zeros((3, 20), dtype=int), same).preferences["option"], first["option"])
+
+
 def test_one_option_never_switches_to_another_and_learns_as_a_flat_agent():
     """With one option U = Q_Ω = V_Ω: nothing depends on the terminations."""
     runs = [train_option_critic([MDP], SHORT, Learner(1, temperature=0.1, termination_step_size=step)) for step in (0.0, 5.0)]

@@ -1,0 +1,154 @@
+"""Claim: in four rooms options do not help an agent to recover from a change, where the flat agent is tuned as much as they are.
+
+    python benchmarks/transfer_four_rooms.py [--tune] [--threads 2] [--table]
+
+OC's experiment (dynamics of the authors' code; the goal moves after 1,000 of 2,000 episodes) with policies that are not saturated when
+the goal moves: softmax at temperature 1, no weight γ^t. All that is learned, the policy over options included, is learned by local
+gradients from a tabular critic. Step sizes of policies and critic: those of a grid of 5 x 2 (--tune, 40 runs each, seed 1) with the
+fewest steps in the last 100 episodes, for each agent by itself. 350 runs of other seeds. After the move the agents go on; start anew; or
+keep their options (policies and terminations) as they are and learn the policy over them, with a new critic. A run has recovered at the
+first of 20 episodes in a row that take together at most twice the fewest steps, counted in steps since the move. Rows go to
+transfer_four_rooms.csv.
+"""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tyro
+
+from optioncoagent.experiments.problems import fewest_steps, four_rooms
+from optioncoagent.simulate.intra_option import Learner, train_option_critic
+
+ROWS = Path(__file__).with_suffix(".csv")
+EPISODES, RUNS, SEEDS = 1000, 35, 10
+WINDOW, FACTOR = 20, 2.0
+SOFT = Learner(policy_over_options="learned", temperature=1.0, discounted=False)
+OPTIONS = (1, 2, 4, 8, 16)
+GRID = [(policy, critic) for policy in (0.3, 0.6, 1.0, 2.0, 3.5) for critic in (0.5, 1.0)]
+# what --tune printed
+TUNED = {1: (1.0, 1.0), 2: (0.6, 0.5), 4: (1.0, 1.0), 8: (2.0, 1.0), 16: (2.0, 1.0)}
+KINDS = ("goes on", "anew", "options kept")
+
+
+def learner(num_options: int, sizes: tuple[float, float]) -> Learner:
+    return replace(SOFT, num_options=num_options, policy_step_size=sizes[0], critic_step_size=sizes[1])
+
+
+def schedules(mdps: Any, runs: int, seed: int) -> np.ndarray:
+    moved = np.random.default_rng(seed).integers(1, len(mdps), size=(runs, 1))
+    return np.concatenate([np.zeros((runs, EPISODES), dtype=np.int64), np.repeat(moved, EPISODES, axis=1)], axis=1)
+
+
+def steps_after(mdps: Any, kind: str, agent: Learner, runs: int, seed: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
+    """Steps of each episode before and after the move, (runs, episodes) each."""
+    schedule = schedules(mdps, runs, seed)
+    if kind == "goes on":
+        steps = train_option_critic(mdps, schedule, agent, seed, threads=threads).steps
+        return steps[:, :EPISODES], steps[:, EPISODES:]
+    first = train_option_critic(mdps, schedule[:, :EPISODES], agent, seed, threads=threads)
+    kept, then = None, agent
+    if kind == "options kept":
+        kept = first.preferences | {"option": np.zeros_like(first.preferences["option"])}
+        then = replace(agent, policy_step_size=0.0, termination_step_size=0.0, option_step_size=agent.policy_step_size)
+    second = train_option_critic(mdps, schedule[:, EPISODES:], then, seed + 1_000_000, threads=threads, preferences=kept)
+    return first.steps, second.steps
+
+
+def recovery(steps: np.ndarray, fewest: np.ndarray) -> np.ndarray:
+    """Steps since the move until a window of episodes is good, (runs,); infinite if none is. fewest: (runs,)."""
+    sums = np.cumsum(steps, axis=1)
+    before = np.concatenate([np.zeros((len(steps), 1)), sums[:, :-WINDOW]], axis=1)
+    good = sums[:, WINDOW - 1 :] - before <= FACTOR * WINDOW * fewest[:, None]
+    return np.where(good.any(axis=1), before[np.arange(len(steps)), good.argmax(axis=1)], np.inf)
+
+
+def tune(threads: int) -> None:
+    mdps = four_rooms("code")
+    for options in OPTIONS:
+        found = {}
+        for sizes in GRID:
+            _, after = steps_after(mdps, "goes on", learner(options, sizes), 40, 1, threads)
+            found[sizes] = after[:, -100:].mean()
+        print(options, min(found, key=lambda sizes: found[sizes]), " ".join(f"{sizes}: {x:.1f}" for sizes, x in found.items()), flush=True)
+
+
+def fill(threads: int) -> None:
+    mdps = four_rooms("code")
+    fewest = np.array([fewest_steps(mdp) for mdp in mdps])
+    there = {(row["options"], row["kind"], row["seed"]) for row in read()}
+    for options in OPTIONS:
+        for kind in KINDS:
+            if options == 1 and kind == "options kept":  # one option that cannot change
+                continue
+            for seed in range(100, 100 + SEEDS):
+                if (options, kind, seed) in there:
+                    continue
+                before, after = steps_after(mdps, kind, learner(options, TUNED[options]), RUNS, seed, threads)
+                ends = recovery(after, fewest[schedules(mdps, RUNS, seed)[:, -1]])
+                numbers = (before[:, -100:].mean(), after[:, :100].mean(), after[:, -100:].mean(), np.median(ends), np.isinf(ends).mean())
+                write([options, kind, seed, *(round(float(x), 3) for x in numbers)])
+
+
+FIELDS = ("options", "kind", "seed", "before", "first_100", "last_100", "steps_to_recover", "not_recovered")
+
+
+def read() -> list[dict[str, Any]]:
+    if not ROWS.exists():
+        return []
+    with ROWS.open(newline="") as file:
+        rows: list[dict[str, Any]] = list(csv.DictReader(file))
+    return [row | {name: float(row[name]) for name in FIELDS[3:]} | {name: int(row[name]) for name in ("options", "seed")} for row in rows]
+
+
+def write(row: list[Any]) -> None:
+    new = not ROWS.exists()
+    with ROWS.open("a", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if new:
+            writer.writerow(FIELDS)
+        writer.writerow(row)
+
+
+def table() -> None:
+    """Means over the ten seeds of 35 runs each, and their 95 % interval by Student's t."""
+    from scipy import stats
+
+    rows = read()
+    print("| options | after the move | steps before it | first 100 episodes | last 100 | steps to recover (medians) | never |")
+    print("|---|---|---|---|---|---|---|")
+    for options, kind in dict.fromkeys((row["options"], row["kind"]) for row in rows):
+        cells = []
+        for name in FIELDS[3:-1]:
+            x = np.array([row[name] for row in rows if (row["options"], row["kind"]) == (options, kind)])
+            half = stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
+            cells.append(f"{x.mean():,.0f} ± {half:,.0f}" if name == "steps_to_recover" else f"{x.mean():.1f} ± {half:.1f}")
+        never = np.mean([row["not_recovered"] for row in rows if (row["options"], row["kind"]) == (options, kind)])
+        print(f"| {'flat' if options == 1 else options} | {kind} | {' | '.join(cells)} | {never:.0%} |")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    tune: bool = False
+    """Search the grid of step sizes."""
+    threads: int = 2
+    """Threads; the results do not depend on them."""
+    table: bool = False
+    """Only print the table of the rows that there are."""
+
+
+def main(command: Benchmark) -> None:
+    if command.tune:
+        tune(command.threads)
+        return
+    if not command.table:
+        fill(command.threads)
+    table()
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Benchmark))
