@@ -1,6 +1,6 @@
 """Claim: in four rooms options do not help an agent to recover from a change, where the flat agent is tuned as much as they are.
 
-    python benchmarks/transfer_four_rooms.py [--tune] [--threads 2] [--table]
+    python benchmarks/transfer_four_rooms.py [--tune] [--plot] [--threads 2] [--table]
 
 OC's experiment (dynamics of the authors' code; the goal moves after 1,000 of 2,000 episodes) with policies that are not saturated when
 the goal moves: softmax at temperature 1, no weight γ^t. All that is learned, the policy over options included, is learned by local
@@ -25,6 +25,7 @@ from optioncoagent.experiments.problems import fewest_steps, four_rooms
 from optioncoagent.simulate.intra_option import Learner, train_option_critic
 
 ROWS = Path(__file__).with_suffix(".csv")
+PICTURE = Path(__file__).parent / "figures" / "transfer_four_rooms.png"
 EPISODES, RUNS, SEEDS = 1000, 35, 10
 WINDOW, FACTOR = 20, 2.0
 SOFT = Learner(policy_over_options="learned", temperature=1.0, discounted=False)
@@ -125,10 +126,37 @@ def table() -> None:
         cells = []
         for name in FIELDS[3:-1]:
             x = np.array([row[name] for row in rows if (row["options"], row["kind"]) == (options, kind)])
+            if np.isinf(x).any():
+                cells.append("∞")
+                continue
             half = stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
             cells.append(f"{x.mean():,.0f} ± {half:,.0f}" if name == "steps_to_recover" else f"{x.mean():.1f} ± {half:.1f}")
         never = np.mean([row["not_recovered"] for row in rows if (row["options"], row["kind"]) == (options, kind)])
         print(f"| {'flat' if options == 1 else options} | {kind} | {' | '.join(cells)} | {never:.0%} |")
+
+
+def draw(threads: int) -> None:
+    """Steps of each episode around the move, means of 350 runs."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes, mdps = figure.subplots(), four_rooms("code")
+    shown = [
+        (1, "goes on", "C0-"),
+        (1, "anew", "C0:"),
+        (4, "goes on", "C1-"),
+        (4, "anew", "C1:"),
+        (4, "options kept", "C1--"),
+        (8, "options kept", "C2--"),
+    ]
+    for options, kind, style in shown:
+        before, after = steps_after(mdps, kind, learner(options, TUNED[options]), 350, 200, threads)
+        steps = np.concatenate([before[:, -100:], after], axis=1).mean(axis=0).reshape(-1, 10).mean(axis=1)
+        axes.plot(np.arange(-100, EPISODES, 10) + 5, steps, style, label=f"{'flat' if options == 1 else f'{options} options'}, {kind}")
+    axes.set(yscale="log", xlabel="episodes since the goal moved", ylabel="steps to the goal, mean of 350 runs")
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
+    axes.grid(alpha=0.3)
+    figure.savefig(PICTURE, dpi=120)
 
 
 @dataclass(frozen=True)
@@ -137,6 +165,8 @@ class Benchmark:
     """Search the grid of step sizes."""
     threads: int = 2
     """Threads; the results do not depend on them."""
+    plot: bool = False
+    """Draw the steps around the move."""
     table: bool = False
     """Only print the table of the rows that there are."""
 
@@ -144,6 +174,9 @@ class Benchmark:
 def main(command: Benchmark) -> None:
     if command.tune:
         tune(command.threads)
+        return
+    if command.plot:
+        draw(command.threads)
         return
     if not command.table:
         fill(command.threads)
