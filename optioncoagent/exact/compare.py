@@ -55,8 +55,8 @@ class Comparison(NamedTuple):
     cosine; norm_ratio: |form| / |exact|; sign_agreement: share of the exact gradient's entries that are not zero whose sign the form has;
     max_abs_difference; exact: does the form claim to be exact? Either gradient counts as zero where its norm is no more than the
     rounding of a sum like it: machine epsilon times the number of terms times the largest of them, |d_Z Q_Ω| (in any network |d W|).
-    Where the exact one is zero, cosine, norm_ratio and sign_agreement are NaN; where the form is, cosine; and everything where the form is not defined
-    ("undiscounted" where episodes may never end).
+    Where the exact one is zero, cosine, norm_ratio and sign_agreement are NaN; where the form is, cosine; and everything where the form is
+    not defined ("undiscounted" where episodes may never end).
     """
 
     coagent: str
@@ -89,7 +89,7 @@ def compare_gradients(
     if network is not None:
         if (first, deliberation_cost, initial) != ("select", 0.0, None):
             raise ValueError("first, deliberation_cost and initial describe the flat network that params imply: leave them to network")
-        return _compare_network(mdp, network, params, NETWORK_FORMS if forms is None else forms)
+        return _compare_network(mdp, network, params, forms)
     chosen = [_record(form) for form in (FORMS if forms is None else forms)]
     setting = _setting(mdp, params, first, deliberation_cost, initial)
     truth = policy_gradient(mdp, setting.network, params)
@@ -107,11 +107,11 @@ def compare_gradients(
 
 
 def _compare_network(
-    mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], forms: Iterable[str | Form | NetworkForm]
+    mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], forms: Iterable[str | Form | NetworkForm] | None
 ) -> list[Comparison]:
-    chosen = [_network_record(form) for form in forms]
+    chosen = [_network_record(form) for form in (NETWORK_FORMS if forms is None else forms)]
     for form in chosen:
-        if not any(form.applies(network, name) for name in network.names):
+        if forms is not None and not any(form.applies(network, name) for name in network.names):
             raise ValueError(f"form {form.name!r} is for {form.to}, of which the network has none")
     setting = NetworkSetting(mdp, network, params)
     made = setting.made
