@@ -385,7 +385,7 @@ NETWORK_FORMS: dict[str, NetworkForm] = {
             _remembers,
             "The expected form at (S_t, U_t), after the decisions of the step, in place of (S_t, U_{t-1}).",
             False,
-            "When decisions change nothing that is remembered, and at first steps too.",
+            "When decisions change nothing that is remembered, and first steps are like others.",
             _post_decision_pair,
         ),
         NetworkForm(
@@ -394,7 +394,7 @@ NETWORK_FORMS: dict[str, NetworkForm] = {
             _remembers,
             "The same without the first step: the state arrived at, with what may have been switched to there.",
             False,
-            "When nothing that is remembered changes after the first step.",
+            "When nothing that is remembered changes after the first step, at which it does not execute.",
             _post_switch_option,
         ),
         NetworkForm(
