@@ -19,15 +19,24 @@ import numpy as np
 
 from optioncoagent.exact.chain import Chain, chain
 from optioncoagent.exact.forms import MARGIN, NotDefined, undiscounted_mdp
+from optioncoagent.exact.large import is_large
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork, FloatArray
 
 
 class NetworkSetting:
-    """What forms are evaluated on: a network with these params on an MDP. made: its chain; the others where a form asks for them."""
+    """What forms are evaluated on: a network with these params on an MDP. made: its chain; the others where a form asks for them.
+
+    Raises ValueError, before anything is built, for a network that remembers so much that its gradient is taken without a matrix.
+    """
 
     def __init__(self, mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]):
         self.mdp, self.network, self.params = mdp.unrolled, network, params
+        if is_large(self.mdp, network):
+            raise ValueError(
+                f"the network remembers {len(network.memory)} outputs, {network.memory}, and its forms are taken from the matrix of its "
+                "chain, which would be too large: policy_gradient gives its gradient alone"
+            )
         self.made = chain(self.mdp, network, params)
 
     def at(self, coagent: str) -> Place:

@@ -409,6 +409,15 @@ def test_without_a_network_params_are_flat_option_critics():
     assert [row.form for row in compare_gradients(mdp, params)] == list(FORMS)
 
 
+def test_a_network_that_remembers_too_much_is_refused_before_anything_is_built():
+    first = [Coagent(f"a{i}", 2, executes=0.5) for i in range(7)]
+    second = [Coagent(f"b{i}", 2, observes=False, upstream=("a0", "a1"), executes=0.5) for i in range(7)]
+    network = CoagentNetwork([*first, *second, Coagent("action", 2, observes=False, upstream=tuple(c.name for c in first + second))])
+    mdp = random_mdp()
+    with pytest.raises(ValueError, match="remembers 14 outputs.*policy_gradient gives its gradient alone"):
+        compare_gradients(mdp, {}, network=network)
+
+
 def test_what_is_refused():
     mdp, network, params = two_levels()
     with pytest.raises(ValueError, match="unknown form 'q_beta' of a network: choose from"):
