@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,28 +20,32 @@ import tyro
 import optioncoagent as oc
 
 ROWS = Path(__file__).with_suffix(".csv")
-FIELDS = ("task", "form", "seed", "frames", "return_mean", "option_length", "seconds")
+FIELDS = ("task", "options", "form", "seed", "frames", "return_mean", "option_length", "seconds")
 TASKS = ("DoorKey-5x5-v0", "Unlock-v0", "SimpleCrossingS9N1-v0")
 TARGET, LIMIT = 0.9, 300_000
 FORMS: dict[str, dict[str, str]] = {
     "plain": {},
-    "marginal": dict.fromkeys(("termination", "option", "action"), "marginal"),
-    "marginal option": {"option": "marginal"},
-    "marginal action": {"action": "marginal"},
+    "marginal": {"": "marginal"},
+    "marginal, action plain": {"": "marginal", "action": "score"},
+    "marginal, shared rest": {"": "marginal", "action": "marginal_shared"},
+    "multi-update": {"action": "multi_update"},
 }
 
 
 @dataclass(frozen=True)
 class Run:
     task: str
+    options: str
     form: str
     seed: int
 
 
 def train(run: Run) -> dict[str, float]:
     began = time.perf_counter()
-    agent = oc.OptionCritic(f"MiniGrid-{run.task}", seed=run.seed)
-    agent.forms |= FORMS[run.form]
+    sizes = tuple(int(n) for n in run.options.split("x"))
+    agent = oc.OptionCritic(f"MiniGrid-{run.task}", num_options=sizes, seed=run.seed)
+    chosen = FORMS[run.form]
+    agent.forms |= {name: chosen.get(name, chosen.get("", form)) for name, form in agent.forms.items()}
     frames, row = float("inf"), {"return_mean": float("nan")}
     while agent.num_timesteps < LIMIT and frames == float("inf"):
         row = agent.update()
@@ -49,7 +53,12 @@ def train(run: Run) -> dict[str, float]:
             frames = agent.num_timesteps
     agent.env.close()
     seconds = round(time.perf_counter() - began, 1)
-    return dict(frames=frames, return_mean=round(row["return_mean"], 4), option_length=round(row["option_length"], 2), seconds=seconds)
+    return dict(
+        frames=frames,
+        return_mean=round(row["return_mean"], 4),
+        option_length=round(row.get("option_length", row.get("option_1_length", 0.0)), 2),
+        seconds=seconds,
+    )
 
 
 def read() -> dict[Run, dict[str, float]]:
@@ -57,7 +66,9 @@ def read() -> dict[Run, dict[str, float]]:
         return {}
     with ROWS.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    return {Run(row["task"], row["form"], int(row["seed"])): {name: float(row[name]) for name in FIELDS[3:]} for row in rows}
+    return {
+        Run(row["task"], row["options"], row["form"], int(row["seed"])): {name: float(row[name]) for name in FIELDS[4:]} for row in rows
+    }
 
 
 def write(run: Run, result: dict[str, float]) -> None:
@@ -70,25 +81,29 @@ def write(run: Run, result: dict[str, float]) -> None:
 
 
 def table(rows: dict[Run, dict[str, float]]) -> None:
-    for form in dict.fromkeys(run.form for run in rows):
+    kinds = dict.fromkeys((run.options, run.form) for run in rows)
+    for options, form in kinds:
         for task in dict.fromkeys(run.task for run in rows):
-            mine = sorted((run for run in rows if run.form == form and run.task == task), key=lambda run: run.seed)
-            print(f"{form:18}{task:24}", "  ".join(f"{rows[run]['frames'] / 1000:.0f}k" for run in mine))
-    print(f"\n{'form':18}frames over the plain form's and 95 % interval, pairs, unsolved, mean option length")
-    for form in dict.fromkeys(run.form for run in rows):
-        pairs = [(rows[run]["frames"], rows[Run(run.task, "plain", run.seed)]["frames"]) for run in rows
-                 if run.form == form and Run(run.task, "plain", run.seed) in rows]  # fmt: skip
+            mine = sorted((run for run in rows if (run.options, run.form, run.task) == (options, form, task)), key=lambda run: run.seed)
+            print(f"{options:6}{form:24}{task:24}", "  ".join(f"{rows[run]['frames'] / 1000:.0f}k" for run in mine))
+    print(f"\n{'':30}frames over the plain forms' and 95 % interval, pairs, unsolved, mean option length")
+    for options, form in kinds:
+        mine = {run: row for run, row in rows.items() if (run.options, run.form) == (options, form)}
+        pairs = [
+            (row["frames"], rows[replace(run, form="plain")]["frames"]) for run, row in mine.items() if replace(run, form="plain") in rows
+        ]
         ratios = np.log([min(a, LIMIT) / min(b, LIMIT) for a, b in pairs])
         drawn = np.random.default_rng(0).choice(ratios, (2000, ratios.size)).mean(axis=1)
         low, high = np.exp(np.quantile(drawn, [0.025, 0.975]))
-        mine = [row for run, row in rows.items() if run.form == form]
-        unsolved, length = sum(np.isinf(row["frames"]) for row in mine), np.mean([row["option_length"] for row in mine])
-        print(f"{form:18}{np.exp(ratios.mean()):.2f} [{low:.2f}, {high:.2f}]{ratios.size:5}{unsolved:4}  {length:.1f}")
+        unsolved, length = (f([row[key] for row in mine.values()]) for f, key in ((np.isinf, "frames"), (np.mean, "option_length")))
+        print(f"{options:6}{form:24}{np.exp(ratios.mean()):.2f} [{low:.2f}, {high:.2f}]{ratios.size:5}{unsolved.sum():4}  {length:.1f}")
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    forms: tuple[str, ...] = ("plain", "marginal")
+    options: tuple[str, ...] = ("4", "16", "4x4")
+    """Number of options, or of each level, with an x between them."""
+    forms: tuple[str, ...] = tuple(FORMS)
     """Names of FORMS."""
     only: tuple[str, ...] = TASKS
     """Tasks."""
@@ -100,7 +115,13 @@ class Benchmark:
 
 def main(command: Benchmark) -> None:
     there = read()
-    runs = [Run(task, form, seed) for seed in range(command.seeds) for task in command.only for form in command.forms]
+    runs = [
+        Run(task, options, form, seed)
+        for seed in range(command.seeds)
+        for options in command.options
+        for task in command.only
+        for form in command.forms
+    ]
     for run in [] if command.table else runs:
         if run not in there:
             result = train(run)

@@ -492,7 +492,7 @@ def _forms(network: CoagentNetwork, chosen: Mapping[str, str]) -> dict[str, str]
         fault = why_not(network, name) if form == "marginal" else None
         if fault is not None:
             raise ValueError(f"coagent {name!r}: {fault}, so it cannot have the form marginal: leave it the form score")
-        if only_score and form not in ("score", "marginal"):
+        if only_score and form not in ("score", "marginal", "marginal_shared", "multi_update"):
             raise ValueError(
                 f"coagent {name!r}: the critic does not know its output, so its gradient form is score or marginal, not {form}"
             )

@@ -84,6 +84,21 @@ def given_action(
     return read(network, k, advantage), read(network, k, executed.unsqueeze(-2).expand(*turn.live_sizes, 1, -1))[:, 0]
 
 
+def multi_update(
+    network: CoagentNetwork, executed: Tensor, policy: OnAxes, outputs: Mapping[str, Tensor], advantage: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Pr(x) π(A|x)/π(A|X) times the advantage of what was drawn, for every x."""
+    k = len(network.names) - 1
+    turn = network.plan(network.critic_inputs)[k]
+    chance = select(policy.along((*turn.live, turn.name)), len(turn.live), outputs[turn.name]).squeeze(-2)
+    drawn = chance
+    for axis, name in enumerate(turn.live):
+        drawn = select(drawn, axis, outputs[name])
+    weighed = executed * chance / drawn * advantage
+    one_hot = F.one_hot(outputs[turn.name].long(), turn.num_outputs).T.to(advantage.dtype)
+    return read(network, k, weighed.unsqueeze(-2) * one_hot), executed
+
+
 def read(network: CoagentNetwork, k: int, values: Tensor) -> Tensor:
     """Values with axes (*live, outputs, n), summed over the outputs that coagent k does not read, (configurations, outputs, n): its
     upstream in C order of the description."""

@@ -20,7 +20,7 @@ from optioncoagent.agents.settings import Settings
 from optioncoagent.agents.sweep import OnAxes, at_outputs, configuration, critic_on_axes, joint_index, policy_on_axes, sweep
 from optioncoagent.network import CoagentNetwork
 
-FORMS = ("expected", "difference", "score", "marginal")
+FORMS = ("expected", "difference", "score", "marginal", "marginal_shared", "multi_update")
 # the fields of a rollout that have the axes (num_steps, num_envs)
 STEPS = ("observation", "start", "valid", "age", "previous", "outputs", "executed", "reward", "terminated", "truncated")
 
@@ -91,7 +91,11 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
     if settings.normalize_advantages:
         weight = weight / (advantage[flat.valid].std(correction=0) + 1e-8)
     target = None
-    if any(form == "marginal" and name not in network.critic_inputs for name, form in forms.items() if name in network.action):
+    if any(
+        form in ("marginal", "marginal_shared", "multi_update") and name not in network.critic_inputs
+        for name, form in forms.items()
+        if name in network.action
+    ):
         target = one_step_targets(module, spec, heads, rollout, at, settings.gamma)
     parts = gradient_forms(network, flat, forms, at, q, advantage, target)
     policies = tuple(k for k, part in enumerate(parts) for _ in range(len(part.configurations)))
@@ -198,11 +202,15 @@ def gradient_forms(
 ) -> list[Part]:
     """For each coagent the advantage of every output in its gradient form. target: `one_step_targets`, where a form needs them."""
     made = []
-    laws = marginal.laws(network, at.policies, flat.start, at.state, flat.previous) if "marginal" in forms.values() else []
+    laws = (
+        marginal.laws(network, at.policies, flat.start, at.state, flat.previous)
+        if {*forms.values()} & {"marginal", "marginal_shared", "multi_update"}
+        else []
+    )
     for k, coagent in enumerate(network.coagents):
         name = coagent.name
-        if forms[name] == "marginal":
-            made.append(marginal_form(network, k, flat, at, laws[k][1], q, advantage, target))
+        if forms[name] in ("marginal", "marginal_shared", "multi_update"):
+            made.append(marginal_form(network, k, flat, at, laws[k][1], q, advantage, target, forms[name]))
             continue
         before = {earlier: flat.outputs[earlier] for earlier in network.names[:k]}
         old = at_outputs(at.policies[name], before)
@@ -229,6 +237,7 @@ def marginal_form(
     q: Tensor,
     advantage: Tensor,
     target: OnAxes | None,
+    kind: str = "marginal",
 ) -> Part:
     """Coagent k in its marginal form, for every configuration of the outputs that it reads at this step, the one that it did read first."""
     coagent = network.coagents[k]
@@ -238,7 +247,11 @@ def marginal_form(
         form, chance = marginal.expected(network, k, executed, at.policies[name], at.values[k + 1])
     else:
         assert target is not None
-        form, chance = marginal.given_action(network, executed, at.policies[name], at.values[-1], flat.outputs[name], target)
+        rest = advantage - (at_outputs(target, flat.outputs)[0] - q)
+        shared = OnAxes(target.names, target.values + rest) if kind == "marginal_shared" else target
+        form, chance = marginal.given_action(network, executed, at.policies[name], at.values[-1], flat.outputs[name], shared)
+        if kind == "multi_update":
+            form, _ = marginal.multi_update(network, executed, at.policies[name], flat.outputs, advantage)
     # in the order own, own + 1, …
     now = joint_index(network, coagent.upstream, flat.outputs)
     before = joint_index(network, coagent.previous, flat.previous)
@@ -246,7 +259,7 @@ def marginal_form(
     order = torch.arange(count, device=q.device)[:, None] + (torch.zeros_like(flat.age) if now is None else now)
     order = order % count
     form, chance = form.gather(0, order[:, None].expand_as(form)), chance.gather(0, order)
-    if not known and target is not None:
+    if not known and target is not None and kind == "marginal":
         # what is left of the λ-return, which belongs to what was drawn: A_t − δ_t, δ_t = R_t + γ W_0(S_{t+1}) − Q(S_t, K_t)
         rest = advantage - (at_outputs(target, flat.outputs)[0] - q)
         form[0] += losses.score(flat.outputs[name], rest, coagent.num_outputs)
