@@ -86,6 +86,23 @@ def test_an_expectation_given_less_has_no_more_variance(case):
         assert square["given_action"] <= square["multi_update"] + slack
 
 
+def test_forms_printed_here():
+    """One step, one coagent that executes half the time and else keeps output 0; output 1 earns 1 and π = (1/2, 1/2).
+
+    Expected: 1/4 where it executes, π(0) π(1) (1 - 0), nothing where not: its square is 1/32 in the mean. Marginal: 1/8 always, 1/64.
+    One step: (±1/2) (±1/2 of what was earned less 1/2) where it executes, 1/4 again, which is 1/32. With π = (1/4, 3/4) the slope is 3/16;
+    one step gives 1/16 for output 1 with probability 3/4, and 9/16 for output 0: 1/2 (3/4 · 1/256 + 1/4 · 81/256) = 21/512.
+    """
+    mdp = MDP(np.ones((1, 2, 1)), [[0.0, 1.0]], [1.0], 0.0)
+    network = CoagentNetwork([Coagent("action", 2, executes=0.5, initial=0)])
+    for odds, squares in ((1.0, (1 / 32, 1 / 32, 1 / 64)), (3.0, (21 / 512, 9 / 512, 9 / 1024))):
+        params = {"action": np.log([[1.0, odds]])}
+        for form, square in zip(("one_step", "expected", "marginal"), squares, strict=True):
+            mean, second = in_expectation(mdp, network, params, form)
+            assert mean["action"][0, 1] == pytest.approx(odds / (1 + odds) ** 2 / 2)
+            assert second[1] == pytest.approx(square), form
+
+
 @pytest.mark.parametrize("sizes", [2, 3, (2, 2)])
 def test_multi_updates_with_running_values_have_the_bias_of_the_exact_form(sizes):
     mdp = ending_mdp()
