@@ -24,13 +24,12 @@ from optioncoagent.agents import checkpoint, losses, metrics, progress
 from optioncoagent.agents.environments import Interface, make_vector_env
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
 from optioncoagent.agents.exploration import CountBonus, default_coef, uncountable
-from optioncoagent.agents.marginal import why_not
 from optioncoagent.agents.minibatches import by_environment, by_step
 from optioncoagent.agents.modules import Encoder, derive_seed, make_module, torch_threads
 from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, collect, reset, tick
 from optioncoagent.agents.scale import ReturnScale, Schedule
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings
-from optioncoagent.agents.targets import FORMS, Batch, layout, make_batch
+from optioncoagent.agents.targets import FORMS, Batch, make_batch
 from optioncoagent.network import CoagentNetwork
 
 Row = dict[str, float]
@@ -59,10 +58,10 @@ class CoagentActorCritic:
     env: an environment id, a Gymnasium Env or VectorEnv. env_kwargs: what an id is made with. network: any `CoagentNetwork`, or a function
     from the number of actions (a tuple of them for a MultiDiscrete space, which takes as many action coagents) to one. encoder: a torch
     module from observations (a tensor, or a dict of tensors for a Dict or Tuple space) to (n, features), in place of the default one.
-    forms: {coagent: "expected" | "difference" | "score" | "marginal"}, its gradient form (see `losses`, `marginal`); by default expected
-    wherever the critic knows the coagent's output, and score otherwise. Where observations hide the state and recurrent_size is 0, the
-    critic cannot tell what a coagent of the network remembers: give such a coagent the form score, with gae_lambda=1 and sampled_returns.
-    summary: a function from the metrics of an update to further ones, which the progress bar shows.
+    forms: {coagent: "expected" | "difference" | "score"}, its gradient form; by default expected wherever the critic knows the coagent's
+    output, and score otherwise. Where observations hide the state and recurrent_size is 0, the critic cannot tell what a coagent of the
+    network remembers: give such a coagent the form score, with gae_lambda=1 and sampled_returns. summary: a function from the metrics of an
+    update to further ones, which the progress bar shows.
     settings: the fields of `Settings`.
 
     Raises ValueError, before anything is trained, for what cannot be: an unsupported space, another number of actions, a setting out
@@ -230,9 +229,8 @@ class CoagentActorCritic:
         read = self.module.readout(features).gather(0, batch.rows.T.contiguous())
         learned = batch.learned.permute(1, 2, 0).contiguous()
         coefs = losses.Coefs(settings.clip_coef, settings.ent_coef, settings.vf_coef)
-        sizes, part, coagent = layout(batch.policies, self.network.num_outputs, read.device)
-        parts: Tensor = losses.Losses.apply(read, part, learned, batch.target, batch.valid, sizes, coefs)
-        return parts if coagent is None else parts.new_zeros(len(self.loss_names)).index_add(0, coagent, parts)
+        parts: Tensor = losses.Losses.apply(read, self.module.part, learned, batch.target, batch.valid, self.network.num_outputs, coefs)
+        return parts
 
     # Acting
 
@@ -489,13 +487,8 @@ def _forms(network: CoagentNetwork, chosen: Mapping[str, str]) -> dict[str, str]
         forms[name] = form = chosen.get(name, "score" if only_score else "expected")
         if form not in FORMS:
             raise ValueError(f"coagent {name!r}: gradient form {form!r}, choose one of {FORMS}")
-        fault = why_not(network, name) if form == "marginal" else None
-        if fault is not None:
-            raise ValueError(f"coagent {name!r}: {fault}, so it cannot have the form marginal: leave it the form score")
-        if only_score and form not in ("score", "marginal", "marginal_shared", "multi_update"):
-            raise ValueError(
-                f"coagent {name!r}: the critic does not know its output, so its gradient form is score or marginal, not {form}"
-            )
+        if only_score and form != "score":
+            raise ValueError(f"coagent {name!r}: the critic does not know its output, so its gradient form is score, not {form}")
         if form == "difference" and network[name].num_outputs != 2:
             raise ValueError(f"coagent {name!r}: the form difference is for two outputs, it has {network[name].num_outputs}")
     unknown = set(chosen) - set(network.names)

@@ -27,9 +27,7 @@ def coagents(network: CoagentNetwork, rollout: Rollout, batch: Batch) -> dict[st
     row: dict[str, Tensor] = {}
     valid = rollout.valid.flatten()
     outputs = {name: rollout.outputs[name].flatten() for name in network.names}
-    policies = batch.learned[:, 0].T.split(tuple(network.num_outputs[k] for k in batch.policies))
-    for k, coagent in enumerate(network.coagents):
-        log_old = policies[batch.policies.index(k)]
+    for coagent, log_old in zip(network.coagents, batch.learned[:, 0].T.split(network.num_outputs), strict=True):
         name, executed = coagent.name, rollout.executed[coagent.name].flatten() & valid
         entropies, probabilities = entropy(log_old), _mean(log_old.exp(), executed)
         row[f"{name}/executed"] = _mean(executed, valid)

@@ -122,6 +122,8 @@ class CoagentModule(nn.Module):
     Raises ValueError naming the coagent whose head would have more than `MAX_LOGITS` logits, or whose values would be as many.
     """
 
+    part: Tensor
+
     def __init__(
         self, network: CoagentNetwork, inputs: nn.Module, encoder: nn.Module, recurrence: Memoryless | Recurrence, seed: int, common: bool
     ):
@@ -151,6 +153,9 @@ class CoagentModule(nn.Module):
         first_row = dict(zip(owned, ends, strict=False))  # of each head's logits in a readout
         self.first_row = {name: first_row[network[name].owner] for name in network.names}
         self.critic_row = ends[-1]
+        # which coagent each of all outputs is of, one after the other, and then the critic
+        part = torch.arange(len(network.names) + 1).repeat_interleave(torch.tensor([*network.num_outputs, 1]))
+        self.register_buffer("part", part, persistent=False)
 
     def features(self, state: Any, start: Tensor | None = None, hidden: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
         """Features (n, f) of observations, and the hidden state after them: see `encode`."""
@@ -193,9 +198,9 @@ class CoagentModule(nn.Module):
         return readout[self.critic_row :]
 
     def rows_of(self, name: str, configuration: Tensor) -> Tensor:
-        """Which rows of a readout are a coagent's logits in configurations (…, n), (…, outputs, n)."""
+        """Which rows of a readout are a coagent's logits in the configurations (n,) that it is in, (outputs, n)."""
         outputs = self.shapes[name][-1]
-        return self.first_row[name] + outputs * configuration.unsqueeze(-2) + torch.arange(outputs, device=configuration.device)[:, None]
+        return self.first_row[name] + outputs * configuration + torch.arange(outputs, device=configuration.device)[:, None]
 
 
 def check_sizes(network: CoagentNetwork, shapes: Mapping[str, tuple[int, ...]], critic_shape: tuple[int, ...]) -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from math import prod
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from optioncoagent.agents import losses, marginal
+from optioncoagent.agents import losses
 from optioncoagent.agents.modules import CoagentModule, Linear
 from optioncoagent.agents.observations import ObservationSpec, Tensors
 from optioncoagent.agents.returns import lambda_advantages
@@ -20,26 +18,23 @@ from optioncoagent.agents.settings import Settings
 from optioncoagent.agents.sweep import OnAxes, at_outputs, configuration, critic_on_axes, joint_index, policy_on_axes, sweep
 from optioncoagent.network import CoagentNetwork
 
-FORMS = ("expected", "difference", "score", "marginal", "marginal_shared", "multi_update")
+FORMS = ("expected", "difference", "score")
 # the fields of a rollout that have the axes (num_steps, num_envs)
 STEPS = ("observation", "start", "valid", "age", "previous", "outputs", "executed", "reward", "terminated", "truncated")
 
 
 @dataclass(frozen=True)
 class Batch:
-    """B steps to learn from, the first axis; the outputs of all policies that learn, U in number, lie side by side.
+    """B steps to learn from, the first axis; the outputs of all coagents, U in number, lie side by side in the order of the network.
 
-    policies: which coagent each of these policies is of, in the order of the network: one for each coagent, in the configuration that it
-    read, or, where its form is marginal, one for each configuration that it might have read at this step, the one that it did first.
     inputs: what the encoder takes; start: where an episode begins; hidden: the hidden states (n, ...) before the first steps of the n
     sequences that the steps then are, time-major, or None for a network without recurrence. rows: (B, U + 1),
-    which of the readout's rows the step is about: the logits of every policy, and Q(S_t, K_t). learned:
+    which of the readout's rows the step is about: every coagent's logits in the configuration that it read, and Q(S_t, K_t). learned:
     (B, 3, U), of every output ln π_old; its advantage in its coagent's gradient form, with everything that the gradient is weighted with,
-    so zero where the coagent did not execute; and 1 where it did, else 0 (marginal: how likely it was to). target: (B,), λ-return for
-    Q(S_t, K_t). valid: (B,), 1 where there is something to learn from, else 0; so then is what is learned but for ln π_old.
+    so zero where the coagent did not execute; and 1 where it did, else 0. target: (B,), λ-return for Q(S_t, K_t). valid: (B,), 1 where
+    there is something to learn from, else 0; so then is what is learned but for ln π_old.
     """
 
-    policies: tuple[int, ...]
     inputs: Any
     start: Tensor
     hidden: Tensor | None
@@ -61,10 +56,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class Values:
-    """What the parameters that acted say of n steps: the readout (rows, n), {name: π on axes}, W_0 … W_m; and the observations."""
+    """What the parameters that acted say of n steps: the readout (rows, n), {name: π on axes}, W_0 … W_m."""
 
     readout: Tensor
-    state: Any
     policies: dict[str, OnAxes]
     values: list[OnAxes]
 
@@ -90,56 +84,26 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
     weight = settings.gamma ** flat.age.to(q.dtype) if settings.discount_weighting else torch.ones_like(q)
     if settings.normalize_advantages:
         weight = weight / (advantage[flat.valid].std(correction=0) + 1e-8)
-    target = None
-    if any(
-        form in ("marginal", "marginal_shared", "multi_update") and name not in network.critic_inputs
-        for name, form in forms.items()
-        if name in network.action
-    ):
-        target = one_step_targets(module, spec, heads, rollout, at, settings.gamma)
-    parts = gradient_forms(network, flat, forms, at, q, advantage, target)
-    policies = tuple(k for k, part in enumerate(parts) for _ in range(len(part.configurations)))
-    advantage_of = torch.cat([part.advantage.flatten(0, 1) for part in parts])
-    executed = torch.cat([part.executed.repeat_interleave(part.advantage.shape[1], dim=0) for part in parts]) * flat.valid
-    rows = learned_rows(module, flat, parts)
-    log_old = losses.log_policies(at.readout.gather(0, rows[:-1]), tuple(network.num_outputs[k] for k in policies))
+    advantage_of = torch.cat(gradient_forms(network, flat, forms, at, q, advantage))
+    executed = torch.cat([(flat.executed[c.name] & flat.valid).expand(c.num_outputs, -1) for c in network.coagents]).to(q.dtype)
+    rows = learned_rows(module, flat)
+    log_old = losses.log_policies(at.readout.gather(0, rows[:-1]), network.num_outputs)
     return Batch(
-        policies=policies,
         inputs=inputs,
         start=flat.start,
         hidden=hidden,
         rows=rows.T.contiguous(),
-        learned=torch.stack([log_old, weight * flat.valid * advantage_of, executed]).permute(2, 0, 1).contiguous(),
+        learned=torch.stack([log_old, weight * executed * advantage_of, executed]).permute(2, 0, 1).contiguous(),
         target=q + advantage,
         valid=flat.valid.to(q.dtype),
     )
 
 
-@lru_cache(maxsize=64)
-def layout(policies: tuple[int, ...], num_outputs: tuple[int, ...], device: torch.device) -> tuple[tuple[int, ...], Tensor, Tensor | None]:
-    """Of a batch's policies: how many outputs each has; which of them each output is of, the critic's row last; which coagent each of them
-    is of, the critic last, or None where there is one for each coagent."""
-    sizes = tuple(num_outputs[k] for k in policies)
-    part = torch.arange(len(sizes) + 1).repeat_interleave(torch.tensor([*sizes, 1])).to(device)
-    plain = len(policies) == len(num_outputs)
-    return sizes, part, None if plain else torch.tensor([*policies, len(num_outputs)], device=device)
-
-
-class Part(NamedTuple):
-    """What is learned about one coagent, for c configurations of what its policy reads.
-
-    configurations (c, B) int; advantage (c, outputs, B), zero where it did not execute; executed (c, B): did it, or how likely was it to.
-    """
-
-    configurations: Tensor
-    advantage: Tensor
-    executed: Tensor
-
-
-def learned_rows(module: CoagentModule, flat: Rollout, parts: list[Part]) -> Tensor:
+def learned_rows(module: CoagentModule, flat: Rollout) -> Tensor:
     """The rows of the readout that each step is about, (U + 1, B): see `Batch`."""
     network, nothing = module.network, torch.zeros_like(flat.age)
-    rows = [module.rows_of(name, part.configurations).flatten(0, 1) for name, part in zip(network.names, parts, strict=True)]
+    configurations = {name: configuration(network, name, flat.outputs, flat.previous) for name in network.names}
+    rows = [module.rows_of(name, nothing if index is None else index) for name, index in configurations.items()]
     known = joint_index(network, network.critic_inputs, flat.outputs)
     return torch.cat([*rows, (module.critic_row + (nothing if known is None else known))[None]])
 
@@ -169,103 +133,22 @@ def advantages(network: CoagentNetwork, rollout: Rollout, settings: Settings, q:
     return lambda_advantages(delta, trace)
 
 
-def one_step_targets(module: CoagentModule, spec: ObservationSpec, heads: Linear, rollout: Rollout, at: Values, gamma: float) -> OnAxes:
-    """R_t + γ W_0(S_{t+1}) for every joint value of memory with which S_{t+1} could be arrived at, on axes, (…, B)."""
-    network, steps = module.network, rollout.start.shape
-
-    def arrivals(readout: Tensor, observation: Tensors) -> Tensor:
-        tables = policy_tables(module, readout)
-        return marginal.arrivals(network, tables, module.q(readout), spec.state(observation), rollout.scale).values
-
-    def new(observation: Tensors, hidden: Tensor | None) -> Tensor:
-        start = torch.zeros(len(next(iter(observation.values()))), dtype=torch.bool, device=rollout.start.device)
-        return arrivals(module.readout(module.features(spec.state(observation), start, hidden)[0], heads), observation)
-
-    now = arrivals(at.readout, _map(rollout.observation, lambda x: x.flatten(0, 1))).unflatten(-1, steps)
-    last = new(rollout.last, _map(rollout.hidden, lambda x: x[-1]))
-    following = torch.cat([now[..., 1:, :], last.unsqueeze(-2)], dim=-2)
-    if rollout.final_observation is not None:
-        t, i = rollout.final_index.T
-        following[..., t, i] = new(rollout.final_observation, _map(rollout.hidden, lambda x: x[t + 1, i]))
-    target = rollout.reward.to(now.dtype) + gamma * torch.where(rollout.terminated, 0.0, following)
-    return OnAxes(network.memory, target.flatten(-2))
-
-
 def gradient_forms(
-    network: CoagentNetwork,
-    flat: Rollout,
-    forms: Mapping[str, str],
-    at: Values,
-    q: Tensor,
-    advantage: Tensor,
-    target: OnAxes | None = None,
-) -> list[Part]:
-    """For each coagent the advantage of every output in its gradient form. target: `one_step_targets`, where a form needs them."""
+    network: CoagentNetwork, flat: Rollout, forms: Mapping[str, str], at: Values, q: Tensor, advantage: Tensor
+) -> list[Tensor]:
+    """For each coagent the advantage of every output, (outputs, B), in its gradient form."""
     made = []
-    laws = (
-        marginal.laws(network, at.policies, flat.start, at.state, flat.previous)
-        if {*forms.values()} & {"marginal", "marginal_shared", "multi_update"}
-        else []
-    )
     for k, coagent in enumerate(network.coagents):
-        name = coagent.name
-        if forms[name] in ("marginal", "marginal_shared", "multi_update"):
-            made.append(marginal_form(network, k, flat, at, laws[k][1], q, advantage, target, forms[name]))
-            continue
-        before = {earlier: flat.outputs[earlier] for earlier in network.names[:k]}
+        name, before = coagent.name, {earlier: flat.outputs[earlier] for earlier in network.names[:k]}
         old = at_outputs(at.policies[name], before)
         w = at_outputs(at.values[k + 1], before).expand_as(old)  # one value for all outputs where nothing depends on this one
-        executed = flat.executed[name].to(q.dtype)
         if forms[name] == "score":
             # return from this coagent's decision on, less its baseline Σ_u π(u) W_k(u)
             later = sum((charged(network, other, flat, q.dtype) for other in network.names[k + 1 :]), torch.zeros_like(q))
-            form = losses.score(flat.outputs[name], q + advantage - later - (old * w).sum(dim=0), coagent.num_outputs)
+            made.append(losses.score(flat.outputs[name], q + advantage - later - (old * w).sum(dim=0), coagent.num_outputs))
         else:
-            form = (losses.expected if forms[name] == "expected" else losses.difference)(old, w)
-        index = configuration(network, name, flat.outputs, flat.previous)
-        own = torch.zeros_like(flat.age) if index is None else index
-        made.append(Part(own[None], (form * executed)[None], executed[None]))
+            made.append((losses.expected if forms[name] == "expected" else losses.difference)(old, w))
     return made
-
-
-def marginal_form(
-    network: CoagentNetwork,
-    k: int,
-    flat: Rollout,
-    at: Values,
-    executed: Tensor,
-    q: Tensor,
-    advantage: Tensor,
-    target: OnAxes | None,
-    kind: str = "marginal",
-) -> Part:
-    """Coagent k in its marginal form, for every configuration of the outputs that it reads at this step, the one that it did read first."""
-    coagent = network.coagents[k]
-    name = coagent.name
-    known = name not in network.action or name in network.critic_inputs
-    if known:
-        form, chance = marginal.expected(network, k, executed, at.policies[name], at.values[k + 1])
-    else:
-        assert target is not None
-        rest = advantage - (at_outputs(target, flat.outputs)[0] - q)
-        shared = OnAxes(target.names, target.values + rest) if kind == "marginal_shared" else target
-        form, chance = marginal.given_action(network, executed, at.policies[name], at.values[-1], flat.outputs[name], shared)
-        if kind == "multi_update":
-            form, _ = marginal.multi_update(network, executed, at.policies[name], flat.outputs, advantage)
-    # in the order own, own + 1, …
-    now = joint_index(network, coagent.upstream, flat.outputs)
-    before = joint_index(network, coagent.previous, flat.previous)
-    count = marginal.num_configurations(network, name)
-    order = torch.arange(count, device=q.device)[:, None] + (torch.zeros_like(flat.age) if now is None else now)
-    order = order % count
-    form, chance = form.gather(0, order[:, None].expand_as(form)), chance.gather(0, order)
-    if not known and target is not None and kind == "marginal":
-        # what is left of the λ-return, which belongs to what was drawn: A_t − δ_t, δ_t = R_t + γ W_0(S_{t+1}) − Q(S_t, K_t)
-        rest = advantage - (at_outputs(target, flat.outputs)[0] - q)
-        form[0] += losses.score(flat.outputs[name], rest, coagent.num_outputs)
-    if before is not None:
-        order = order * prod(network[other].num_outputs for other in coagent.previous) + before
-    return Part(order, form, chance)
 
 
 def charged(network: CoagentNetwork, name: str, rollout: Rollout, dtype: torch.dtype) -> Tensor:
@@ -291,20 +174,14 @@ def arrival_value(
 def evaluate(module: CoagentModule, heads: Linear, features: Tensor, state: Any, start: Tensor, previous: Outputs, scale: float) -> Values:
     """Policies and values of steps with these features (n, f)."""
     network, readout = module.network, module.readout(features, heads)
-    policies = {name: policy_on_axes(network, name, table, previous) for name, table in policy_tables(module, readout).items()}
-    values = sweep(network, policies, critic_on_axes(network, module.q(readout)), start, state, previous, scale)
-    return Values(readout, state, policies, values)
-
-
-def policy_tables(module: CoagentModule, readout: Tensor) -> dict[str, Tensor]:
-    """{name: policy in every configuration that it may read, (configurations, outputs, n)}."""
-    return {name: module.logits(name, readout).softmax(dim=1) for name in module.network.names}
+    policies = {name: policy_on_axes(network, name, module.logits(name, readout).softmax(dim=1), previous) for name in network.names}
+    return Values(readout, policies, sweep(network, policies, critic_on_axes(network, module.q(readout)), start, state, previous, scale))
 
 
 def _map(x: Any, f: Any) -> Any:
     """Apply f to every tensor of a dict or record."""
-    if x is None or isinstance(x, Tensor | tuple):
-        return f(x) if isinstance(x, Tensor) else x
+    if x is None or isinstance(x, Tensor):
+        return x if x is None else f(x)
     if isinstance(x, dict):
         return {key: _map(part, f) for key, part in x.items()}
     return type(x)(**{key: _map(part, f) for key, part in vars(x).items()})

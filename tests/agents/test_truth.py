@@ -217,14 +217,6 @@ def test_every_coagent_in_one_form(form):
     assert episodes >= 20_000 and agrees(z), worst(z)
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
-def test_the_marginal_form(kind):
-    """All coagents, the action among them: every configuration that it might have read learns."""
-    network = NETWORKS[kind](2)
-    z, episodes = estimate(kind, random_mdp(), 100, num_steps=25, forms=dict.fromkeys(network.names, "marginal"))
-    assert episodes >= 20_000 and agrees(z), worst(z)
-
-
 BROKEN = [
     ("gate dropped", "option-critic"),
     ("gate dropped", "appendix D"),
