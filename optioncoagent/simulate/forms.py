@@ -5,12 +5,13 @@ All start from one sample, the score of each output that was drawn against the v
     g_t = Σ_i E_t^i ∂ln π_i(X_t^i, U_t^i) (R_t + γ W_0(S_{t+1}, memory) - c_t^i - b_i(X_t^i)),
 
 W_0 the value upon arrival, c^i the costs of coagents after i at this step, b_i(x) the mean of what stands before it where i executes in x.
-Its expectation is the gradient where the critic is exact, and every other form is its expectation given something, so that it has the same
-mean and at each step no more variance. See `FORMS`.
+Its expectation is the gradient where the critic is exact. Forms that are its expectation given something have the same mean and at each
+step no more variance. So has "given_action" beside multi-updates, of which it is the expectation too: Σ_x Pr(x|n,u) μ(u|n)/π(u|x) = 1.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -68,61 +69,67 @@ def _critic(mdp: MDP, network: CoagentNetwork, critic: Any, form: str) -> FloatA
     return q
 
 
+@dataclass(frozen=True)
+class _Law:
+    """The law of transitions at each node, and expectations given a group of them, numbered from 0."""
+
+    probability: FloatArray
+
+    def mean(self, group: IntArray, numbers: FloatArray) -> FloatArray:
+        """E[numbers | group], of each transition."""
+        return (np.bincount(group, weights=self.probability * numbers) / self.mass(group))[group]
+
+    def given(self, group: IntArray, rows: sp.csr_array) -> sp.csr_array:
+        """E[rows | group], a row for each group."""
+        law = sp.csr_array((self.probability / self.mass(group)[group], (group, np.arange(group.size))))
+        return sp.csr_array(law @ rows)
+
+    def mass(self, group: IntArray) -> FloatArray:
+        return np.bincount(group, weights=self.probability).astype(np.float64, copy=False)
+
+
 def _weights(
     mdp: MDP, network: CoagentNetwork, policies: FloatArray, wiring: Wiring, steps: Steps, form: str, q: FloatArray
 ) -> tuple[IntArray, sp.csr_array]:
     """Which visit each transition makes, and of every visit the weight of each score, (visits, num_parameters)."""
     nodes, ticks, moves = steps
-    m, j, probability = len(network.names), np.arange(steps.transitions.node.size), moves.probability
-    outputs, executed = ticks.variables[2 : 2 + m], ticks.visits != wiring.num_parameters
-    target, charged = _targets(mdp, network, wiring, steps, q), wiring.costs[:, None] * executed * (ticks.variables[0] == 0)
-
-    def mean(group: IntArray, numbers: FloatArray) -> FloatArray:
-        """E[numbers | group], of each transition."""
-        mass = np.bincount(group, weights=probability)
-        return (np.bincount(group, weights=probability * numbers) / mass)[group]
-
-    def given(group: IntArray, numbers: sp.csr_array) -> sp.csr_array:
-        """E[numbers | group], (groups, num_parameters)."""
-        law = sp.csr_array((probability / np.bincount(group, weights=probability)[group], (group, j)))
-        return sp.csr_array(law @ numbers)
-
-    visit, total = {"expected": moves.tick, "marginal": moves.node}.get(form, j), None
-    led_to = np.append(nodes.state, mdp.num_states)[moves.successor]
-    action = _numbered(moves.node, wiring.action_strides @ outputs[:, moves.tick], led_to)
-    if form == "given_action":
-        visit = action
-    prefix = moves.node  # (node, U^pre)
+    m, law = len(network.names), _Law(moves.probability)
+    outputs, executed = (x[:, moves.tick] for x in (ticks.variables[2 : 2 + m], ticks.visits != wiring.num_parameters))
+    target, charged = _targets(mdp, network, wiring, steps, q), wiring.costs[:, None] * executed * (ticks.variables[0, moves.tick] == 0)
+    # (node, A, S_{t+1}): what is seen of a step from outside
+    action = _numbered(moves.node, wiring.action_strides @ outputs, np.append(nodes.state, mdp.num_states)[moves.successor])
+    visit = {"expected": moves.tick, "marginal": moves.node, "given_action": action}.get(form, np.arange(moves.node.size))
+    terms, prefix = [], moves.node  # (node, U^pre)
     for i in range(m):
-        decided = _numbered(prefix, executed[i][moves.tick])
-        prefix = _numbered(prefix, outputs[i][moves.tick])
-        entry, drawn = ticks.visits[i][moves.tick], executed[i][moves.tick]
-        value = target - charged[i + 1 :].sum(axis=0)[moves.tick]
-        advantage = value - mean(decided, value)
-        size = (j.size, wiring.num_parameters)
-        sample = sp.csr_array((advantage[drawn], (j[drawn], entry[drawn])), shape=size)
+        decided, prefix = _numbered(prefix, executed[i]), _numbered(prefix, outputs[i])
+        entry, value = ticks.visits[i][moves.tick], target - charged[i + 1 :].sum(axis=0)
+        advantage = value - law.mean(decided, value)
+        sample = _rows(advantage * executed[i], entry, wiring.num_parameters)
         if form == "expected":
             # E[g | node, U^pre, E_i], on each tick
-            of_tick = sp.csr_array((np.ones(j.size), (moves.tick, decided)))
-            of_tick.data[:] = 1.0
-            term = of_tick @ given(decided, sample)
+            _, one_of = np.unique(moves.tick, return_index=True)
+            terms.append(law.given(decided, sample)[decided[one_of]])
         elif form in ("marginal", "given_action"):
             # E[g | node], E[g | node, A, S_{t+1}]
-            term = given(visit, sample)
+            terms.append(law.given(visit, sample))
         elif form.startswith("multi_update") and i == m - 1:
             # Pr(x'|n) π(u|x') / π(u|x) = Pr(x' | n, u) μ(u|n) / π(u|x), μ(u|n) = Σ_x Pr(x|n) π(u|x)
-            chosen = _numbered(moves.node, outputs[i][moves.tick])
-            mass = np.bincount(chosen, weights=probability)[chosen] / np.bincount(moves.node, weights=probability)[moves.node]
-            ratio = mass / policies[entry]
+            chosen = _numbered(moves.node, outputs[i])
+            ratio = law.mass(chosen)[chosen] / law.mass(moves.node)[moves.node] / policies[entry]
             if form == "multi_update":
-                of_each, scale = given(action, sample), ratio
+                terms.append(sp.diags_array(ratio) @ law.given(action, sample)[action])
             else:
-                of_each, scale = given(action, sp.csr_array((np.ones(j.size), (j, entry)), shape=size)), ratio * advantage
-            term = sp.csr_array((scale, (j, action)), shape=(j.size, of_each.shape[0])) @ of_each
+                drawn = law.given(action, _rows(np.ones(entry.size), entry, wiring.num_parameters))
+                terms.append(sp.diags_array(ratio * advantage) @ drawn[action])
         else:
-            term = sample
-        total = term if total is None else total + term
-    return visit, sp.csr_array(total)
+            terms.append(sample)
+    return visit, sp.csr_array(sum(terms[1:], start=terms[0]))
+
+
+def _rows(numbers: FloatArray, entry: IntArray, num_parameters: int) -> sp.csr_array:
+    """One number in each row, at an entry; none where the entry is that of nobody."""
+    kept = np.flatnonzero(entry < num_parameters)
+    return sp.csr_array((numbers[kept], (kept, entry[kept])), shape=(entry.size, num_parameters))
 
 
 def _targets(mdp: MDP, network: CoagentNetwork, wiring: Wiring, steps: Steps, q: FloatArray) -> FloatArray:
