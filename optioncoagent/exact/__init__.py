@@ -11,7 +11,8 @@
     critic                Q(s, K), the critic of any network
     comdp, synchronous    the CoMDP of one coagent; the reduction to a synchronous network
     option_values         option-critic's values and occupancies
-    forms, compare        the gradient forms of option-critic as records; how they differ from the gradient
+    forms, network_forms  the gradient forms of option-critic, and of any network, as records
+    compare               how they differ from the gradient
 
 Sources: ACN is Kostas, Nota, Thomas, "Asynchronous Coagent Networks" (ICML 2020), appendices A to E; OC is Bacon, Harb, Precup, "The
 Option-Critic Architecture" (AAAI 2017). Where each numbered statement is, as a function and as a test (tests/exact):
@@ -48,18 +49,21 @@ Option-Critic Architecture" (AAAI 2017). Where each numbered statement is, as a 
 
 from optioncoagent.exact.ascent import ascend
 from optioncoagent.exact.comdp import CoMDP, comdp
-from optioncoagent.exact.compare import Comparison, compare_gradients, form_gradient, termination_gradient
+from optioncoagent.exact.compare import Comparison, compare_gradients, form_gradient, network_form_gradient, termination_gradient
 from optioncoagent.exact.critic import critic_values
 from optioncoagent.exact.forms import FORMS, Form
 from optioncoagent.exact.gradients import expected_return, finite_difference, local_gradient, policy_gradient
+from optioncoagent.exact.network_forms import NETWORK_FORMS, NetworkForm
 from optioncoagent.exact.option_values import OptionValues, option_values
 from optioncoagent.exact.synchronous import SynchronousMDP, synchronous
 
 __all__ = [
     "FORMS",
+    "NETWORK_FORMS",
     "CoMDP",
     "Comparison",
     "Form",
+    "NetworkForm",
     "OptionValues",
     "SynchronousMDP",
     "ascend",
@@ -70,6 +74,7 @@ __all__ = [
     "finite_difference",
     "form_gradient",
     "local_gradient",
+    "network_form_gradient",
     "option_values",
     "policy_gradient",
     "synchronous",

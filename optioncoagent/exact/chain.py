@@ -6,7 +6,7 @@ and kept as long as they live.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -74,6 +74,10 @@ class Chain:
     @cached_property
     def swept(self) -> tuple[list[FloatArray], list[FloatArray], FloatArray]:
         """Values of every coagent's outputs at the nodes, their means, and the value of each node (see `Tick.backward`)."""
+        return self.sweep()
+
+    def sweep(self, greedy: Collection[str] = ()) -> tuple[list[FloatArray], list[FloatArray], FloatArray]:
+        """The same with the best output of some coagents in place of their mean, in this step alone."""
         s, layout = self.structure, self.structure.layout
         ahead = np.zeros(layout.S * layout.M)
         ahead[s.keys] = self.value
@@ -81,7 +85,7 @@ class Chain:
         expected = layout.P @ ahead.reshape(layout.S, layout.M)
         after = layout.reward[:, :, None] + self.gamma * expected.reshape(layout.S, layout.A, layout.M)
         by_state = after[:, layout.action, np.arange(layout.M)[:, None]]
-        return s.tick.backward(self.gathered, layout.unarrange(by_state[s.states]))
+        return s.tick.backward(self.gathered, layout.unarrange(by_state[s.states]), greedy)
 
     def local_gradient(self, name: str) -> FloatArray:
         """Δ_i of coagent `name`, like its logits."""

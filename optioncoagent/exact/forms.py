@@ -73,13 +73,17 @@ class Setting:
 
     def undiscounted_d_beta(self) -> FloatArray:
         """Σ_t Pr(S_t = s, ω_{t-1} = ω), (S, O). Raises NotDefined where an episode may never end."""
-        mdp = self.mdp
-        if mdp not in _UNDISCOUNTED:
-            _UNDISCOUNTED[mdp] = MDP(mdp.P, mdp.R, mdp.d0, 1.0, mdp.terminal, mdp.observation)
         try:
-            return option_values(_UNDISCOUNTED[mdp], self.params, self.first, self.deliberation_cost, self.initial).d_beta
+            return option_values(undiscounted_mdp(self.mdp), self.params, self.first, self.deliberation_cost, self.initial).d_beta
         except ValueError as error:
             raise NotDefined(f"the undiscounted occupancy is not defined: {error}") from error
+
+
+def undiscounted_mdp(mdp: MDP) -> MDP:
+    """The same MDP with γ = 1, made once."""
+    if mdp not in _UNDISCOUNTED:
+        _UNDISCOUNTED[mdp] = MDP(mdp.P, mdp.R, mdp.d0, 1.0, mdp.terminal, mdp.observation)
+    return _UNDISCOUNTED[mdp]
 
 
 @dataclass(frozen=True)

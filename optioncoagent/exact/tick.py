@@ -7,7 +7,7 @@ nodes on axis 0 (length 1 where nothing depends on the node) and the live output
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from math import prod
 
@@ -102,11 +102,13 @@ class Tick:
                 law = law.sum(axis=step.dropped)
         return laws, np.broadcast_to(law, (self.num_nodes, *law.shape[1:])), cost
 
-    def backward(self, gathered: list[FloatArray], values: FloatArray) -> tuple[list[FloatArray], list[FloatArray], FloatArray]:
+    def backward(
+        self, gathered: list[FloatArray], values: FloatArray, greedy: Collection[str] = ()
+    ) -> tuple[list[FloatArray], list[FloatArray], FloatArray]:
         """Sweep the values of the final outputs (N, *final) back through the tick.
 
         Returns for each coagent W_i, the value of the live outputs with its own (N or 1, *live, u), its mean under the policy (the
-        same, without u), and the value upon arrival W_0 (N,).
+        same, without u), and the value upon arrival W_0 (N,). greedy: coagents that count as if they gave their best output.
         """
         after: list[FloatArray] = []
         means: list[FloatArray] = []
@@ -117,6 +119,8 @@ class Tick:
             if not step.turn.kept:
                 value = value[..., None]
             mean = (policy * value).sum(axis=-1) if step.turn.kept else value[..., 0]
+            if step.turn.name in greedy:
+                mean = value.max(axis=-1)
             after.append(value)
             means.append(mean)
             # W_{i-1} = β [ Σ_u π W_i - c ] + (1 - β) W_i(u_{t-1})
@@ -139,16 +143,21 @@ class Tick:
             return np.zeros_like(policy)
         # d_i(x) = Σ_t γ^t Pr(X_t^i = x, E_t^i = 1)
         executed = occupancy.reshape(-1, *(1,) * len(step.turn.live)) * law * step.beta
-        advantage = executed[..., None] * (value - mean[..., None])
-        if step.unread:
-            advantage = advantage.sum(axis=step.unread)
-        if step.scatter is None:
-            by_row = advantage.sum(axis=0)
-        else:
-            by_row = step.scatter @ advantage.reshape(self.num_nodes, prod(advantage.shape[1:]))
         # ∂π_u/∂θ_v = π_u (1{u = v} - π_v), and Σ_u π_u (Q_u - b) = 0
-        arranged = policy.transpose(step.axes)
-        return (arranged * by_row.reshape(arranged.shape)).transpose(np.argsort(step.axes))
+        return policy * self.add_up(index, policy.shape, executed[..., None] * (value - mean[..., None]))
+
+    def add_up(self, index: int, shape: tuple[int, ...], numbers: FloatArray) -> FloatArray:
+        """Numbers (N, *live, u), summed over all that coagent i's policy does not read: a table like its own, of this shape but for the
+        last axis, which is that of the numbers. What is summed already has length 1."""
+        step = self.steps[index]
+        if step.unread:
+            numbers = numbers.sum(axis=step.unread)
+        if step.scatter is None:
+            by_row = numbers.sum(axis=0)
+        else:
+            by_row = step.scatter @ numbers.reshape(self.num_nodes, prod(numbers.shape[1:]))
+        arranged = (*(shape[axis] for axis in step.axes[:-1]), numbers.shape[-1])
+        return by_row.reshape(arranged).transpose(np.argsort(step.axes))
 
 
 def _compile(network: CoagentNetwork, nodes: Nodes, num_observations: int, turn: CoagentPlan) -> _Step:

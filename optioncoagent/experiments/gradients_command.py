@@ -1,4 +1,4 @@
-"""`optioncoagent gradients`: every gradient form of option-critic against the exact gradient, on one finite environment."""
+"""`optioncoagent gradients`: every gradient form of option-critic, flat or with levels, against the exact gradient, on one finite MDP."""
 
 from __future__ import annotations
 
@@ -32,8 +32,9 @@ class Gradients:
 
     env_id: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[ENV_ID]")] = GRIDWORLD
     """OptionCoagent/FourRooms-v0, a toy_text id such as FrozenLake-v1, or a MiniGrid id whose level can be enumerated."""
-    num_options: int = 4
-    """Number of options, at least 2: with one, nothing depends on terminations and their gradient is zero."""
+    num_options: int | tuple[int, ...] = 4
+    """Number of options, at least 2: with one, nothing depends on terminations and their gradient is zero. Several numbers: those of the
+    levels of a hierarchy, top level first; its forms are those of any network, coagent by coagent."""
     gamma: float = 0.99
     """Discount."""
     first: Literal["select", "terminate"] = "select"
@@ -63,7 +64,10 @@ class Gradients:
 
     def check(self) -> None:
         """Raise ValueError or FileNotFoundError that names a value out of range, or a file that cannot be written."""
-        for name, least in (("num_options", 2), ("steps", 0), ("seed", 0), ("level_seed", 0), ("scale", 0)):
+        least_options = self.num_options if isinstance(self.num_options, int) else max(self.num_options, default=0)
+        if least_options < 2 or (isinstance(self.num_options, tuple) and min(self.num_options) < 1):
+            raise ValueError(f"num_options={self.num_options}: it must be at least 2 (of a hierarchy, on one level)")
+        for name, least in (("steps", 0), ("seed", 0), ("level_seed", 0), ("scale", 0)):
             if not getattr(self, name) >= least:
                 raise ValueError(f"{name}={getattr(self, name)}: it must be at least {least}")
         if not self.step_size > 0:
@@ -98,15 +102,18 @@ def main(command: Gradients) -> None:
     mdp = make_mdp(command)
     same: dict[str, Any] = {"first": command.first, "deliberation_cost": command.deliberation_cost}
     network = option_critic(command.num_options, mdp.num_actions, **same)
+    levels = isinstance(command.num_options, tuple)
+    compared: dict[str, Any] = {"network": network} if levels else same
     start = network.init_params(mdp.num_observations, command.seed, command.scale)
     every = max(1, command.steps // NUM_POINTS)
 
     along: list[tuple[int, list[Comparison]]] = []
     for step, params in enumerate(ascend(start, gradient_along(mdp, network), of_length(command.step_size), command.steps)):  # noqa: B007
         if step == command.steps or (command.plot is not None and step % every == 0):
-            along.append((step, compare_gradients(mdp, params, **same)))
+            along.append((step, compare_gradients(mdp, params, **compared)))
     rows = along[-1][1]
-    heading = f"{command.env_id}, {mdp}, {command.num_options} options, J = {expected_return(mdp, network, params):.6g}"
+    options = " x ".join(str(n) for n in command.num_options) if isinstance(command.num_options, tuple) else str(command.num_options)
+    heading = f"{command.env_id}, {mdp}, {options} options, J = {expected_return(mdp, network, params):.6g}"
     heading += f" after {command.steps} exact-gradient steps" if command.steps else ""
     text = {"text": lambda: as_text(heading, rows), "csv": lambda: as_csv(rows), "json": lambda: as_json(rows)}[_format(command)]()
     if command.out is None:
@@ -149,13 +156,17 @@ def make_mdp(command: Gradients) -> MDP:
 
 def as_text(heading: str, rows: Sequence[Comparison]) -> str:
     """A table to read, and below it what each form computes."""
-    from optioncoagent.exact import FORMS
+    from optioncoagent.exact import FORMS, NETWORK_FORMS, Form, NetworkForm
 
-    lines = [f"{'gradient of':<12} {'form':<19} {'cosine':>8} {'norm ratio':>11} {'signs agree':>12} {'largest difference':>19}  exact"]
+    width = max(len("gradient of"), *(len(r.coagent) for r in rows)) + 1
+    lines = [
+        f"{'gradient of':<{width}} {'form':<20} {'cosine':>8} {'norm ratio':>11} {'signs agree':>12} {'largest difference':>19}  exact"
+    ]
     for r in rows:
         measured = f"{r.cosine:8.4f} {r.norm_ratio:11.5g} {r.sign_agreement:12.1%} {r.max_abs_difference:19.2e}"
-        lines.append(f"{r.coagent:<12} {r.form:<19} {measured}  {'yes' if r.exact else 'no'}")
-    known = [FORMS[r.form] for r in rows if r.form in FORMS]
+        lines.append(f"{r.coagent:<{width}} {r.form:<20} {measured}  {'yes' if r.exact else 'no'}")
+    records: dict[str, Form | NetworkForm] = {**NETWORK_FORMS} if "marginal" in {r.form for r in rows} else {**FORMS}
+    known = [records[name] for name in dict.fromkeys(r.form for r in rows) if name in records]
     meanings = [f"{form.name}: {form.computes}" + ("" if form.exact else f" Exact: {_lower(form.exact_when)}") for form in known]
     return "\n".join([heading, "", *lines, "", *meanings]) + "\n"
 

@@ -50,8 +50,9 @@ def _lines(axes: Axes, along: Sequence[tuple[int, list[Comparison]]], colors: li
     """Cosine of each form that deviates, against the exact-gradient steps taken."""
     for i, row in enumerate(along[-1][1]):
         if not row.exact:
-            style = "-" if row.coagent == "termination" else "--"
-            axes.plot([step for step, _ in along], [rows[i].cosine for _, rows in along], style, color=colors[i], label=row.form)
+            style = "-" if row.coagent.startswith("termination") else "--"
+            label = f"{row.form} ({row.coagent})" if "_" in row.coagent else row.form
+            axes.plot([step for step, _ in along], [rows[i].cosine for _, rows in along], style, color=colors[i], label=label)
     axes.axhline(1.0, color="0.6", linewidth=0.8)
     axes.set(xlabel="exact-gradient steps", ylabel="cosine to the exact gradient")
     axes.grid(alpha=0.25)

@@ -2,6 +2,7 @@
 
 wiring          a network and an MDP as flat arrays
 tables          the joint law of a whole tick at every node (ticks, alias), so that a step is one draw
+forms           gradient forms with a critic, as tables of what a step adds
 kernels         the loops over ticks; episodes, rng: how long episodes last, and their random numbers
 estimators      returns, local gradients and finite differences, with standard errors
 actor_critic    tabular actor-critic with eligibility traces, any network

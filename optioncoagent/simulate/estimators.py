@@ -16,7 +16,8 @@ import numpy as np
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork, FloatArray
 from optioncoagent.simulate.episodes import PATIENCE, check_counts, check_patience, horizon, run_blocks
-from optioncoagent.simulate.kernels import Sample, draw_episodes, walk_episodes
+from optioncoagent.simulate.forms import FORMS, form_table
+from optioncoagent.simulate.kernels import Contributions, Sample, add_contributions, draw_episodes, walk_episodes
 from optioncoagent.simulate.rng import key_of
 from optioncoagent.simulate.tables import walk_table
 from optioncoagent.simulate.waiting import compile_once
@@ -91,13 +92,28 @@ def estimate_gradient(
     threads: int = 1,
     baseline: Any = None,
     gated: bool = True,
+    form: str = "score",
+    critic: Any = None,
 ) -> GradientEstimate:
     """∇J by ACPGT (ACN, Theorem 1): the mean over episodes of Σ_t γ^t E_t^i (G_t - b(S_t)) ∂ ln π_i(X_t^i, U_t^i) / ∂θ_i.
 
     baseline: (S,), b(s); any values leave the mean as it is. gated: False drops E_t^i, a mistake whose size can so be measured.
-    Episodes end, and errors are raised, as in `estimate_return`.
+    form: "score" is that; the others of `forms.FORMS` weigh steps with values in place of returns, for which they need critic: Q(s, K),
+    (S, *sizes of `network.critic_inputs`), as `exact.critic_values` gives it. Their mean is the gradient where the critic is exact, but for
+    "multi_update_running", and theirs is less variance.
+    Episodes end, and errors are raised, as in `estimate_return`; ValueError also for a form with a baseline or without the gate, and where
+    `forms.form_table` does.
     """
-    samples = _sample(mdp, network, params, episodes, seed, max_steps, threads, gradients=True, gated=gated, baseline=baseline)
+    if form not in FORMS:
+        raise ValueError(f"form={form!r}: choose one of {tuple(FORMS)}")
+    if form != "score" and (baseline is not None or not gated):
+        raise ValueError(
+            f"form={form!r} has its own baselines, and steps weighed by who executed: baseline and gated are for the form score"
+        )
+    if form == "score" and critic is not None:
+        raise ValueError("form='score' weighs steps with returns, and needs no critic")
+    given = None if form == "score" else (form, critic)
+    samples = _sample(mdp, network, params, episodes, seed, max_steps, threads, True, gated, baseline, given)
     mean = samples.scores[0] / episodes
     error = _standard_error(samples.scores[1] - episodes * mean**2, episodes)
     layout = network.parameters(mdp.num_observations)
@@ -154,6 +170,7 @@ def _sample(
     gradients: bool = False,
     gated: bool = True,
     baseline: Any = None,
+    form: tuple[str, Any] | None = None,
 ) -> _Samples:
     """Run all episodes, block by block."""
     check_counts(episodes=episodes, threads=threads, max_steps=1 if max_steps is None else max_steps)
@@ -167,7 +184,11 @@ def _sample(
     num_blocks = int(min(episodes, np.clip((1 << 22) // size, 16, 64)))  # a function of the problem, not of the threads
     bounds = np.linspace(0, episodes, num_blocks + 1).astype(np.int64)
     returns, sums = np.zeros((num_blocks, 5)), np.zeros((num_blocks, 2, size))
-    run = _runner(mdp, network, params, b, limit, gradients, gated, must_end=max_steps is None and limit == PATIENCE)
+    must_end = max_steps is None and limit == PATIENCE
+    if form is None:
+        run = _runner(mdp, network, params, b, limit, gradients, gated, must_end)
+    else:
+        run = _form_runner(mdp, network, params, form, limit, must_end)
     key = key_of(seed)
 
     def block(i: int) -> None:
@@ -201,6 +222,29 @@ def _runner(
         if table is not None:
             return table, baseline[table.state], wiring.row_first, wiring.row_of, with_nobody, mdp.gamma, returns, sums, limit
         return wiring, moves, Sample(with_nobody, cumulative, baseline, gradients * (1 if gated else 2), returns, sums), None, limit
+
+    compile_once(kernel, *problem(np.zeros(5), np.zeros((2, policies.size + 1))), np.uint64(0), np.int64(0), np.int64(0))
+
+    def run(key: Any, first: Any, count: Any, returns: FloatArray, sums: FloatArray) -> None:
+        kernel(*problem(returns, sums), key, first, count)
+
+    return run
+
+
+def _form_runner(
+    mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], form: tuple[str, Any], limit: int, must_end: bool
+) -> Callable[..., None]:
+    """The same, with what a form adds at each step."""
+    wiring, moves = wire(network, mdp.num_observations), dynamics(mdp)
+    policies = policy_table(network, params, mdp.num_observations)
+    if must_end:
+        walk_table(mdp, network, policies, wiring, moves, must_end=True)
+    table, added = form_table(mdp, network, policies, wiring, *form)
+    first, parameter = added.indptr.astype(np.int64), added.indices.astype(np.int64)
+    kernel: Any = add_contributions
+
+    def problem(returns: FloatArray, sums: FloatArray) -> tuple[Any, ...]:
+        return table, Contributions(first, parameter, added.data, sums), mdp.gamma, returns, limit
 
     compile_once(kernel, *problem(np.zeros(5), np.zeros((2, policies.size + 1))), np.uint64(0), np.int64(0), np.int64(0))
 

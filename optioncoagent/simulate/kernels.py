@@ -63,6 +63,55 @@ def walk_episodes(table, baseline, row_first, row_of, policy, gamma, returns, su
             _add_scores(sums, tally, touched[:num_touched], row_first, policy, earned)
 
 
+class Contributions(NamedTuple):
+    """What a step adds to the estimate of the gradient, times γ^t: numbers first[v] … first[v + 1] at these parameters, v being the visit
+    that a `tables.WalkTable` has for its entry. sums: what is added to.
+    """
+
+    first: IntArray
+    parameter: IntArray
+    number: FloatArray
+    sums: FloatArray
+
+
+@njit(cache=True, nogil=True)
+def add_contributions(table, contributions, gamma, returns, max_steps, key, begin, count):
+    """Episodes by the joint law of the tick, g = Σ_t γ^t (what step t adds), as a table has it, in place of a score times a return."""
+    width, threshold, alias, visits = table.width, table.threshold, table.alias, table.visits
+    first, parameter, number, sums = contributions.first, contributions.parameter, contributions.number, contributions.sums
+    end, size = table.state.size, sums.shape[1] - 1
+    g, stamp, touched = np.zeros(size), np.full(size, -1), np.empty(size + 1, dtype=np.int64)
+    for episode in range(begin, begin + count):
+        a, b, c, d = seeded(key, episode)
+        u, a, b, c, d = uniform(a, b, c, d)
+        u *= table.first_node.size
+        k = np.int64(u)
+        node = np.int64(table.first_node[k if u - k < table.first_threshold[k] else table.first_alias[k]])
+        earned, discount, steps, num_touched = 0.0, 1.0, 0, 0
+        while node != end and steps < max_steps:
+            u, a, b, c, d = uniform(a, b, c, d)
+            u *= width
+            k = np.int64(u)
+            entry, other = node * width + k, np.int64(alias[node * width + k])
+            entry = entry if u - k < threshold[entry] else other
+            v = visits[entry, 0]
+            for j in range(first[v], first[v + 1]):
+                p = parameter[j]
+                g[p] += discount * number[j]
+                touched[num_touched] = p
+                num_touched += stamp[p] != episode
+                stamp[p] = episode
+            earned += discount * table.reward[entry]
+            discount *= gamma
+            node = np.int64(table.successor[entry])
+            steps += 1
+        _add_return(returns, earned, steps, node != end)
+        for p in touched[:num_touched]:
+            sums[0, p] += g[p]
+            sums[1, p] += g[p] * g[p]
+            g[p] = 0.0
+
+
 class Sample(NamedTuple):
     """What estimates are made of. policy (num_parameters + 1,), cumulative (num_parameters,): each softmax row and its running sums.
     baseline (S,). scores: 0 returns only, 1 gradients, 2 gradients without the execution gate. returns, sums: what is added to.

@@ -64,16 +64,33 @@ class _Nodes:
 
 @dataclass(frozen=True)
 class _Transitions:
-    """Ways out of nodes, as columns; visits (transitions, K)."""
+    """Ways out of nodes, as columns; tick: the way that the network's tick goes; visits (transitions, K)."""
 
     node: IntArray
+    tick: IntArray
     probability: FloatArray
     successor: IntArray
     reward: FloatArray
     visits: IntArray
 
     def take(self, index: Any, probability: FloatArray) -> _Transitions:
-        return _Transitions(self.node[index], probability, self.successor[index], self.reward[index], self.visits[index])
+        return replace(
+            self,
+            probability=probability,
+            **{name: getattr(self, name)[index] for name in ("node", "tick", "successor", "reward", "visits")},
+        )
+
+    def with_visits(self, visit: IntArray) -> _Transitions:
+        """One visit each, (transitions,), in place of the entries drawn from."""
+        return replace(self, visits=visit[:, None])
+
+
+class Steps(NamedTuple):
+    """Everything that can happen in one step, at every node: see `_Nodes`, `ticks.Ticks`, `_Transitions`."""
+
+    nodes: _Nodes
+    ticks: Ticks
+    transitions: _Transitions
 
 
 def walk_table(
@@ -91,17 +108,30 @@ def walk_table(
     policies: (num_parameters,) probabilities. gradients: keep who executed and what was drawn. gated: False records an output whether or
     not its coagent executed, which is what the estimate that drops E_t^i sums. must_end: raise the ValueError of `check_ends`.
     """
-    limit = min(MAX_ENTRIES, MAX_OUTPUTS // len(network.names))
-    nodes = _lay_out(mdp, network, wiring, gated, limit)
-    ticks = None if nodes is None else tick_law(policies, wiring, nodes.variables, gated, limit)
-    transitions = None if nodes is None or ticks is None else _with_moves(mdp, moves, wiring, nodes, ticks, limit)
-    if nodes is None or transitions is None:
+    steps = enumerate_steps(mdp, network, policies, wiring, moves, gated)
+    if steps is None:
         return None
+    nodes, _, transitions = steps
     if must_end:
         check_ends(transitions.node, transitions.successor, nodes.first_node, nodes.state)
     if not gradients:
         transitions = _merged(transitions)
-    return _alias_rows(nodes, transitions, wiring.num_parameters, limit)
+    return alias_rows(nodes, transitions, wiring.num_parameters, _limit(network))
+
+
+def _limit(network: CoagentNetwork) -> int:
+    return min(MAX_ENTRIES, MAX_OUTPUTS // len(network.names))
+
+
+def enumerate_steps(
+    mdp: MDP, network: CoagentNetwork, policies: FloatArray, wiring: Wiring, moves: Dynamics, gated: bool = True
+) -> Steps | None:
+    """Everything that can happen in one step at every node; None if that is too much, as `walk_table` has it."""
+    limit = _limit(network)
+    nodes = _lay_out(mdp, network, wiring, gated, limit)
+    ticks = None if nodes is None else tick_law(policies, wiring, nodes.variables, gated, limit)
+    transitions = None if nodes is None or ticks is None else _with_moves(mdp, moves, wiring, nodes, ticks, limit)
+    return None if nodes is None or ticks is None or transitions is None else Steps(nodes, ticks, transitions)
 
 
 def check_ends(node: IntArray, successor: IntArray, first_node: IntArray, state: IntArray) -> None:
@@ -179,6 +209,7 @@ def _with_moves(mdp: MDP, moves: Dynamics, wiring: Wiring, nodes: _Nodes, ticks:
     landing, memory = nodes.landing[moves.successor[move]], nodes.memory_strides @ outputs
     return _Transitions(
         node=ticks.node[tick],
+        tick=tick,
         probability=ticks.probability[tick] * moves.probability[move],
         successor=np.where(landing >= 0, landing + memory[tick], end),
         reward=moves.reward[move] - ticks.cost[tick],
@@ -199,8 +230,9 @@ def _merged(transitions: _Transitions) -> _Transitions:
     return replace(merged, visits=merged.visits[:, :0])
 
 
-def _alias_rows(nodes: _Nodes, transitions: _Transitions, nobody: int, limit: int) -> WalkTable | None:
-    """Scatter transitions into rows of equal width and build each row's alias table; None if there is too much to fill up."""
+def alias_rows(nodes: _Nodes, transitions: _Transitions, nobody: int, limit: int = MAX_ENTRIES) -> WalkTable | None:
+    """Scatter transitions into rows of equal width and build each row's alias table; None if there is too much to fill up. nobody: what
+    stands for visits where there is nothing."""
     end = nodes.state.size
     order = np.argsort(transitions.node, kind="stable")
     counts = np.bincount(transitions.node, minlength=end)

@@ -12,7 +12,7 @@ import pytest
 import tyro
 
 import optioncoagent as oc
-from optioncoagent.exact import FORMS, form_gradient
+from optioncoagent.exact import FORMS, NETWORK_FORMS, form_gradient
 from optioncoagent.experiments import gradient_forms
 from optioncoagent.experiments.ascent import ascend, constant, gradient_along, of_length
 from optioncoagent.experiments.gradients_command import Gradients, as_json, main, make_mdp
@@ -51,6 +51,22 @@ def test_the_default_is_the_gridworld(capsys):
         assert line.split()[-1] == ("yes" if form.exact else "no")
 
 
+def test_the_table_of_a_hierarchy_is_that_of_its_network(capsys):
+    text = printed(capsys, num_options=(2, 3), seed=5, first="terminate", deliberation_cost=0.1)
+    mdp = make_mdp(Gradients())
+    network = oc.option_critic((2, 3), mdp.num_actions, "terminate", 0.1)
+    params = network.init_params(mdp.num_observations, seed=5)
+    expected = oc.compare_gradients(mdp, params, network=network)
+    lines = text.splitlines()
+    assert "2 x 3 options" in lines[0] and f"J = {oc.expected_return(mdp, network, params):.6g}" in lines[0]
+    table, meanings = lines[3 : 3 + len(expected)], lines[4 + len(expected) :]
+    for line, row in zip(table, expected, strict=True):
+        assert line.split()[:2] == [row.coagent, row.form] and line.split()[-1] == ("yes" if row.exact else "no")
+        assert float(line.split()[2]) == pytest.approx(row.cosine, abs=1e-4, nan_ok=True)
+    for line, name in zip(meanings, dict.fromkeys(row.form for row in expected), strict=True):
+        assert line.startswith(f"{name}: {NETWORK_FORMS[name].computes}")
+
+
 def test_json_has_the_same_rows(capsys):
     rows = json.loads(printed(capsys, format="json"))
     from_csv = list(csv.DictReader(io.StringIO(printed(capsys, format="csv"))))
@@ -79,11 +95,13 @@ def test_steps_follow_the_exact_gradient(capsys):
     assert before.splitlines()[3:14] != after.splitlines()[3:14]
 
 
-@pytest.mark.parametrize("settings", [{}, {"steps": 5}, {"num_options": 2}, {"env_id": "FrozenLake-v1", "gamma": 1.0}])
+@pytest.mark.parametrize(
+    "settings", [{}, {"steps": 5}, {"num_options": 2}, {"env_id": "FrozenLake-v1", "gamma": 1.0}, {"num_options": (2, 2), "steps": 2}]
+)
 def test_the_picture_is_written(tmp_path, capsys, settings):
     main(Gradients(plot=tmp_path / "forms.png", out=tmp_path / "forms.txt", **settings))
     assert (tmp_path / "forms.png").read_bytes().startswith(b"\x89PNG")
-    assert "q_beta" in (tmp_path / "forms.txt").read_text()
+    assert "post_decision_pair" in (tmp_path / "forms.txt").read_text()
     assert capsys.readouterr().out == f"wrote {tmp_path / 'forms.txt'}\n"
 
 
@@ -91,6 +109,7 @@ def test_every_setting_matters(capsys):
     base = Gradients("MiniGrid-MultiRoom-N2-S4-v0", num_options=2, gamma=0.9, format="csv", steps=2)
     changes = [
         {"num_options": 3},
+        {"num_options": (2, 2)},
         {"gamma": 0.8},
         {"first": "terminate"},
         {"deliberation_cost": 0.1},
@@ -121,6 +140,8 @@ def test_every_setting_matters(capsys):
         ({"env_id": "FrozenLake-v1", "horizon": True}, "horizon=True is for MiniGrid levels, and FrozenLake-v1 is none"),
         ({"env_id": "CliffWalking-v1", "gamma": 1.5}, "gamma=1.5"),
         ({"num_options": 1}, "num_options=1: it must be at least 2"),
+        ({"num_options": (1, 1)}, r"num_options=\(1, 1\): it must be at least 2"),
+        ({"num_options": (2, 0)}, r"num_options=\(2, 0\): it must be at least 2"),
         ({"steps": -1}, "steps=-1"),
         ({"step_size": 0.0}, "step_size=0.0"),
     ],
@@ -141,6 +162,7 @@ def test_arguments():
     command = tyro.cli(Gradients, args=["Taxi-v4", "--num-options", "2", "--format", "json", "--plot", "forms.svg"])
     assert (command.env_id, command.num_options, command.format, str(command.plot)) == ("Taxi-v4", 2, "json", "forms.svg")
     assert tyro.cli(Gradients, args=[]) == Gradients()
+    assert tyro.cli(Gradients, args=["--num-options", "2", "3"]).num_options == (2, 3)
 
 
 # Ascent
