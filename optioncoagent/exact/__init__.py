@@ -11,6 +11,7 @@
     critic                Q(s, K), the critic of any network
     comdp, synchronous    the CoMDP of one coagent; the reduction to a synchronous network
     option_values         option-critic's values and occupancies
+    degeneracy            how far options are from being options
     forms, compare        the gradient forms of option-critic as records; how they differ from the gradient
 
 Sources: ACN is Kostas, Nota, Thomas, "Asynchronous Coagent Networks" (ICML 2020), appendices A to E; OC is Bacon, Harb, Precup, "The
@@ -50,6 +51,7 @@ from optioncoagent.exact.ascent import ascend
 from optioncoagent.exact.comdp import CoMDP, comdp
 from optioncoagent.exact.compare import Comparison, compare_gradients, form_gradient, termination_gradient
 from optioncoagent.exact.critic import critic_values
+from optioncoagent.exact.degeneracy import degeneracy
 from optioncoagent.exact.forms import FORMS, Form
 from optioncoagent.exact.gradients import expected_return, finite_difference, local_gradient, policy_gradient
 from optioncoagent.exact.option_values import OptionValues, option_values
@@ -66,6 +68,7 @@ __all__ = [
     "comdp",
     "compare_gradients",
     "critic_values",
+    "degeneracy",
     "expected_return",
     "finite_difference",
     "form_gradient",
