@@ -11,7 +11,16 @@ import optioncoagent as oc
 from optioncoagent import gallery
 from optioncoagent.exact import degeneracy
 
-KINDS = ("option-critic", "deliberation cost", "two levels", "random length", "double actor-critic", "memory", "gate on the action", "appendix D")
+KINDS = (
+    "option-critic",
+    "deliberation cost",
+    "two levels",
+    "random length",
+    "double actor-critic",
+    "memory",
+    "gate on the action",
+    "appendix D",
+)
 
 
 def visits(mdp, network, params, steps):
@@ -77,7 +86,9 @@ def test_options_that_act_alike_say_nothing():
 
 def test_what_never_executes_has_no_figures():
     mdp = random_mdp()
-    network = oc.CoagentNetwork([oc.Coagent("bit", 2), oc.Coagent("action", 2, upstream=("bit",), executes=lambda x: x.upstream["bit"] > 1)])
+    network = oc.CoagentNetwork(
+        [oc.Coagent("bit", 2), oc.Coagent("action", 2, upstream=("bit",), executes=lambda x: x.upstream["bit"] > 1)]
+    )
     found = degeneracy(mdp, network, network.init_params(mdp.num_observations))
     assert found["action/length"] == np.inf and np.isnan(found["action/information"])
     assert found["bit/usage_entropy"] > 0 and 0 <= found["bit/sure_0"] <= 1
