@@ -1,0 +1,287 @@
+"""Claim: the default agent's action follows the exact gradient all along training; its terminations and its policy over options follow
+their critic's noise, since what is to be gained by another option is less than the returns of a few rollouts can tell.
+
+Agents are trained on MiniGrid-DoorKey-5x5-v0 and audited on its level 0 (see `optioncoagent audit`) at MOMENTS. Rows go to audit.csv beside
+this file and the picture of the default agent to figures/audit.png. With --frames, frames to a mean return of 0.9 of each agent, rows in
+audit_frames.csv: what a critic that tells options apart with less noise is worth. Runs whose rows are there are not run again.
+
+    python benchmarks/audit.py [--agents default …] [--seeds 3] [--table]
+    python benchmarks/audit.py --frames [--agents default "critic residual 1/16" …] [--seeds 5] [--table]
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import tyro
+
+import optioncoagent as oc
+from optioncoagent.agents import modules
+from optioncoagent.agents.minibatches import by_step
+from optioncoagent.auditing import examine
+from optioncoagent.auditing.command import discounted_successes, one_level
+
+HERE = Path(__file__)
+ROWS, FRAMES, PICTURE = HERE.with_suffix(".csv"), HERE.with_name("audit_frames.csv"), HERE.parent / "figures" / "audit.png"
+ENV, LEVEL, MAX_STEPS = "MiniGrid-DoorKey-5x5-v0", 0, 250
+MOMENTS = tuple(2048 * n for n in (4, 8, 12, 16, 24, 32, 40, 49))
+TASKS, TARGET, LIMIT = ("MiniGrid-DoorKey-5x5-v0", "MiniGrid-DoorKey-6x6-v0"), 0.9, 300_000
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Critic:
+    """residual: scale of what the critic learns of one option alone. epochs: passes more in which only the critic's heads learn."""
+
+    residual: float = modules.RESIDUAL
+    epochs: int = 0
+
+
+AGENTS = {
+    "default": Critic(),
+    "critic residual 1": Critic(residual=1.0),
+    "critic residual 1/16": Critic(residual=1 / 16),
+    "critic residual 1/64": Critic(residual=1 / 64),
+    "8 epochs more": Critic(epochs=8),
+}
+
+
+class Module(modules.CoagentModule):
+    """With a scale of its own for the critic's residuals."""
+
+    residual = modules.RESIDUAL
+
+    def _linear(self, name: str, head: Any) -> modules.Linear:
+        if name != "critic":
+            return super()._linear(name, head)
+        common: Any = self.common[name]
+        pairs = zip(common.linear(), head.linear(), strict=True)
+        weight, bias = (torch.add(c, r.unflatten(0, (-1, 1)), alpha=self.residual).flatten(0, 1) for c, r in pairs)
+        return weight, bias
+
+
+class Agent(oc.OptionCritic):
+    """With further epochs for the critic's heads."""
+
+    critic_epochs = 0
+
+    def _epoch(self, rollout: Any, batch: Any) -> list[torch.Tensor]:
+        parts = super()._epoch(rollout, batch)
+        self.passes = getattr(self, "passes", 0) + 1
+        if self.passes % self.settings.update_epochs == 0:
+            for _ in range(self.critic_epochs):
+                self._critic_epoch(rollout, batch)
+        return parts
+
+    def _critic_epoch(self, rollout: Any, batch: Any) -> None:
+        heads = [*self.module.critic.parameters(), *self.module.common["critic"].parameters()]
+        if not hasattr(self, "critic_optimizer"):
+            self.critic_optimizer = torch.optim.Adam(heads, lr=self.settings.learning_rate, eps=1e-5)
+        for steps in by_step(rollout.valid, self.settings.num_minibatches, self.shuffle):
+            slopes = torch.autograd.grad(self.losses(batch.at(steps))[-1], heads)
+            for head, slope in zip(heads, slopes, strict=True):
+                head.grad = slope
+            self.critic_optimizer.step()
+
+
+def make(name: str, seed: int, env_id: str = ENV) -> Agent:
+    agent = Agent(env_id, seed=seed)
+    agent.module.__class__, agent.module.residual, agent.critic_epochs = Module, AGENTS[name].residual, AGENTS[name].epochs
+    return agent
+
+
+def audited(name: str, seed: int) -> Iterable[Row]:
+    """The rows of `examine` at each moment, each with what is said of the moment."""
+    agent = make(name, seed)
+    mdp = oc.MDP.from_minigrid(ENV, agent.settings.gamma, LEVEL, view="egocentric")
+    for moment in MOMENTS:
+        agent.learn(moment - agent.num_timesteps)
+        found = examine(agent, mdp, rollouts=32, seed=0, max_steps=MAX_STEPS)
+        episodes = agent.evaluate(100, seed=0, env=one_level(ENV, LEVEL, agent.settings.num_envs))
+        returns = discounted_successes(episodes.returns, episodes.lengths, mdp.gamma)
+        shared = {"agent": name, "seed": seed, "timesteps": agent.num_timesteps, "J": found.expected_return}
+        shared |= {"J_episodes": returns.mean(), "J_error": returns.std(ddof=1) / 10}
+        errors = {error.critic: error._asdict() for error in found.critic}
+        shared |= {f"critic_{key}": x for key, x in errors["own"].items() if key != "critic"}
+        for row in found.rows:
+            yield shared | row._asdict()
+
+
+def frames(name: str, seed: int, env_id: str) -> Row:
+    agent, reached, row = make(name, seed, env_id), float("inf"), {}
+    while agent.num_timesteps < LIMIT and reached == float("inf"):
+        row = agent.update()
+        if len(agent.recent) == 100 and row["return_mean"] >= TARGET:
+            reached = agent.num_timesteps
+    return {"agent": name, "seed": seed, "task": env_id, "frames": reached, "return_mean": row["return_mean"]}
+
+
+def read(path: Path) -> list[Row]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return [{key: _number(x) for key, x in row.items()} for row in csv.DictReader(file)]
+
+
+def write(path: Path, rows: Iterable[Row]) -> None:
+    rows = [{key: f"{x:.5g}" if isinstance(x, float) else x for key, x in row.items()} for row in rows]
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerows(rows)
+
+
+def _number(x: str) -> Any:
+    try:
+        return float(x)
+    except ValueError:
+        return x == "True" if x in ("True", "False") else x
+
+
+def own_form(row: Mapping[str, Any]) -> bool:
+    """Is it in the form that the agent learns with?"""
+    return row["form"] == ("score" if row["coagent"] == "action" else "expected")
+
+
+def medians(rows: list[Row], keys: tuple[str, ...], columns: tuple[str, ...]) -> dict[tuple[Any, ...], dict[str, float]]:
+    """Medians over those seeds that were not lost, and how many were."""
+    groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[tuple(row[key] for key in keys)].append(row)
+    found = {}
+    for group, part in groups.items():
+        kept = [row for row in part if not row["lost"]]
+        found[group] = {c: float(np.median([row[c] for row in kept])) if kept else np.nan for c in columns}
+        found[group]["lost"] = sum(row["lost"] for row in part)
+    return found
+
+
+def table(rows: list[Row]) -> None:
+    columns = ("cosine", "norm_ratio", "noise", "exact_norm")
+    for name in dict.fromkeys(row["agent"] for row in rows):
+        mine = [row for row in rows if row["agent"] == name]
+        print(f"\n{name}: medians over {len({row['seed'] for row in mine})} seeds\n")
+        print("| steps | J exact | J of episodes | critic's error | between options: critic | exact | correlation |")
+        print("|---|---|---|---|---|---|---|")
+        shared = ("J", "J_episodes", "critic_rmse", "critic_apart", "critic_apart_exact", "critic_correlation")
+        for (moment,), x in medians(
+            [row for row in mine if row["coagent"] == "action" and row["critic"] == "exact"], ("timesteps",), shared
+        ).items():
+            print(f"| {moment:,.0f} | " + " | ".join(f"{x[key]:.3g}" for key in shared) + " |")
+        ours = [row for row in mine if own_form(row) and not row["deviation"]]
+        print("\n| steps | coagent | critic | cosine | norm ratio | noise | exact | lost |\n|---|---|---|---|---|---|---|---|")
+        for (moment, coagent, critic), x in medians(ours, ("timesteps", "coagent", "critic"), columns).items():
+            print(f"| {moment:,.0f} | {coagent} | {critic} | " + " | ".join(f"{x[key]:.3g}" for key in columns) + f" | {x['lost']:.0f} |")
+        print("\n| coagent | form | critic | with | cosine | norm ratio | noise | lost |\n|---|---|---|---|---|---|---|---|")
+        for (coagent, form, critic, what), x in medians(mine, ("coagent", "form", "critic", "deviation"), columns).items():
+            shown = " | ".join(f"{x[key]:.3g}" for key in columns[:3])
+            print(f"| {coagent} | {form} | {critic} | {what or 'nothing'} | {shown} | {x['lost']:.0f} |")
+
+
+def draw(rows: list[Row], path: Path) -> None:
+    """Cosine and norm ratio of each coagent over training; J; what is told apart; the length of the exact gradient."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
+
+    coagents = ("termination", "option", "action")
+    figure = Figure(figsize=(10, 8.5), layout="constrained", dpi=120)
+    panels = figure.subplots(3, 3, sharex=True)
+    seeds = sorted({row["seed"] for row in rows})
+    plain = [row for row in rows if own_form(row) and not row["deviation"]]
+    colors = {"own": "C3", "exact": "C0", "best of observations": "C2"}
+    for j, coagent in enumerate(coagents):
+        for critic, color in colors.items():
+            for seed in seeds:
+                part = [r for r in plain if (r["coagent"], r["critic"], r["seed"]) == (coagent, critic, seed)]
+                columns = ("timesteps", "cosine", "cosine_error", "norm_ratio", "lost")
+                x, cosine, error, ratio, lost = (np.array([r[key] for r in part]) for key in columns)
+                cosine, error, ratio = (np.where(lost.astype(bool), np.nan, y) for y in (cosine, error, ratio))
+                label = f"{critic} critic" if part and seed == seeds[0] else None
+                panels[0, j].plot(x, cosine, "o-", color=color, markersize=3, linewidth=1, label=label)
+                panels[0, j].fill_between(x, cosine - 2 * error, cosine + 2 * error, color=color, alpha=0.2, linewidth=0)
+                panels[0, j].plot(x[lost.astype(bool)], np.zeros(int(lost.sum())), "x", color=color)
+                panels[1, j].plot(x, ratio, "o-", color=color, markersize=3, linewidth=1)
+        panels[0, j].set(title=coagent, ylim=(-1.05, 1.05))
+        panels[1, j].set_yscale("log")
+        panels[1, j].axhline(1, color="gray", linewidth=0.8)
+        panels[0, j].axhline(0, color="gray", linewidth=0.8)
+    panels[0, 0].set_ylabel("cosine to the exact gradient\n(band: ± 2 standard errors)")
+    panels[1, 0].set_ylabel("norm over that of\nthe exact gradient")
+    panels[0, 2].legend(fontsize=8, frameon=False, loc="lower right")
+    for i, seed in enumerate(seeds):
+        part = [r for r in plain if r["seed"] == seed and r["critic"] == "exact"]
+        of_moment = [r for r in part if r["coagent"] == "action"]
+        x, J, mean, error, ours, theirs = (
+            np.array([r[key] for r in of_moment])
+            for key in ("timesteps", "J", "J_episodes", "J_error", "critic_apart", "critic_apart_exact")
+        )
+        panels[2, 0].plot(x, J, color="C0", linewidth=1, label=None if i else "exact")
+        panels[2, 0].errorbar(x, mean, 2 * error, fmt="k.", markersize=4, linewidth=1, label=None if i else "100 episodes")
+        panels[2, 1].plot(x, ours, "o-", color="C3", markersize=3, linewidth=1, label=None if i else "critic")
+        panels[2, 1].plot(x, theirs, "o-", color="C0", markersize=3, linewidth=1, label=None if i else "exact")
+        for coagent, style in zip(coagents, (":", "--", "-"), strict=True):
+            norm = [r["exact_norm"] for r in part if r["coagent"] == coagent]
+            panels[2, 2].plot(x, norm, style, color="C0", linewidth=1, label=None if i else coagent)
+    for axes, title in zip(panels[2], ("J on level 0", "Q told apart between options", "norm of the exact gradient"), strict=True):
+        axes.set(xlabel="environment steps")
+        axes.set_ylabel(title)
+        axes.legend(fontsize=8, frameon=False)
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    panels[2, 1].set_yscale("log")
+    panels[2, 2].set_yscale("log")
+    for axes in panels.flat:
+        axes.grid(alpha=0.25)
+    figure.savefig(path)
+
+
+def frames_table(rows: list[Row]) -> None:
+    print("| task | agent | frames to 0.9 of each seed | median |\n|---|---|---|---|")
+    groups: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: row["seed"]):
+        groups[row["task"], row["agent"]].append(row["frames"])
+    for (task, agent), found in groups.items():
+        shown = ", ".join(f"{x / 1000:.0f}k" for x in found)
+        print(f"| {task} | {agent} | {shown} | {float(np.quantile(found, 0.5, method='higher')) / 1000:.0f}k |")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    agents: tuple[str, ...] = ("default",)
+    """Names of AGENTS."""
+    seeds: int = 3
+    """Run seeds below this."""
+    frames: bool = False
+    """Frames to the target return, in place of audits."""
+    table: bool = False
+    """Only print and draw what there is."""
+
+
+def main(command: Benchmark) -> None:
+    path = FRAMES if command.frames else ROWS
+    done = {(row["agent"], row["seed"], row.get("task")) for row in read(path)}
+    tasks = TASKS if command.frames else (None,)
+    for seed in () if command.table else range(command.seeds):
+        for task in tasks:
+            for name in command.agents:
+                if (name, seed, task) not in done:
+                    write(path, [frames(name, seed, task)] if task else audited(name, seed))
+                    print(name, seed, task or "", flush=True)
+    if command.frames:
+        frames_table(read(path))
+    else:
+        rows = read(path)
+        table(rows)
+        draw([row for row in rows if row["agent"] == "default"], PICTURE)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Benchmark))
