@@ -179,7 +179,7 @@ def table(rows: list[Row]) -> None:
             print(f"| {moment:,.0f} | " + " | ".join(f"{x[key]:.3g}" for key in shared) + " |")
         ours = [row for row in mine if own_form(row) and not row["deviation"]]
         print("\n| steps | coagent | critic | cosine | norm ratio | noise | exact | lost |\n|---|---|---|---|---|---|---|---|")
-        for (moment, coagent, critic), x in medians(ours, ("timesteps", "coagent", "critic"), columns).items():
+        for (moment, coagent, critic), x in sorted(medians(ours, ("timesteps", "coagent", "critic"), columns).items()):
             print(f"| {moment:,.0f} | {coagent} | {critic} | " + " | ".join(f"{x[key]:.3g}" for key in columns) + f" | {x['lost']:.0f} |")
         print("\n| coagent | form | critic | with | cosine | norm ratio | noise | lost |\n|---|---|---|---|---|---|---|---|")
         for (coagent, form, critic, what), x in medians(mine, ("coagent", "form", "critic", "deviation"), columns).items():
@@ -188,7 +188,8 @@ def table(rows: list[Row]) -> None:
 
 
 def draw(rows: list[Row], path: Path) -> None:
-    """Cosine and norm ratio of each coagent over training; J; what is told apart; the length of the exact gradient."""
+    """Cosine and norm ratio of each coagent over training, a line for each seed, a cross where the estimate is lost in its noise; J; what
+    is told apart; the length of the exact gradient."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
 
@@ -201,14 +202,15 @@ def draw(rows: list[Row], path: Path) -> None:
     for j, coagent in enumerate(coagents):
         for critic, color in colors.items():
             for seed in seeds:
-                part = [r for r in plain if (r["coagent"], r["critic"], r["seed"]) == (coagent, critic, seed)]
-                columns = ("timesteps", "cosine", "cosine_error", "norm_ratio", "lost")
-                x, cosine, error, ratio, lost = (np.array([r[key] for r in part]) for key in columns)
-                cosine, error, ratio = (np.where(lost.astype(bool), np.nan, y) for y in (cosine, error, ratio))
-                label = f"{critic} critic" if part and seed == seeds[0] else None
+                of_moment = {r["timesteps"]: r for r in plain if (r["coagent"], r["critic"], r["seed"]) == (coagent, critic, seed)}
+                columns = ("cosine", "cosine_error", "norm_ratio", "lost")
+                cosine, error, ratio, lost = (np.array([of_moment.get(t, {}).get(key, np.nan) for t in MOMENTS]) for key in columns)
+                cosine, error, ratio = (np.where(lost == 0, y, np.nan) for y in (cosine, error, ratio))
+                x = np.array(MOMENTS)
+                label = f"{critic} critic" if seed == seeds[0] else None
                 panels[0, j].plot(x, cosine, "o-", color=color, markersize=3, linewidth=1, label=label)
                 panels[0, j].fill_between(x, cosine - 2 * error, cosine + 2 * error, color=color, alpha=0.2, linewidth=0)
-                panels[0, j].plot(x[lost.astype(bool)], np.zeros(int(lost.sum())), "x", color=color)
+                panels[0, j].plot(x[lost == 1], np.zeros((lost == 1).sum()), "x", color=color)
                 panels[1, j].plot(x, ratio, "o-", color=color, markersize=3, linewidth=1)
         panels[0, j].set(title=coagent, ylim=(-1.05, 1.05))
         panels[1, j].set_yscale("log")
