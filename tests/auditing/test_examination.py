@@ -29,10 +29,11 @@ def agent_on(mdp, network, **settings):
     agent = oc.CoagentActorCritic(env, network, **{**SETTINGS, **settings})
     if agent.settings.hidden_sizes == ():
         agent.set_params(mdp, agent.network.init_params(mdp.num_observations, seed=4))
-    else:
-        with torch.no_grad():  # heads whose configurations differ, as they do not at first
-            for parameter in agent.module.policies.parameters():
-                parameter.normal_(0.0, 2.0, generator=torch.Generator().manual_seed(4))
+    else:  # a fresh agent's options are alike, and then it does not matter which of them runs
+        noise = torch.Generator().manual_seed(4)
+        with torch.no_grad():
+            for parameter in agent.module.parameters():
+                parameter.normal_(generator=noise)
     return agent
 
 
