@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 import tyro
 
 import optioncoagent as oc
@@ -38,10 +39,20 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Critic:
-    """residual: scale of what the critic learns of one option alone. epochs: passes more in which only the critic's heads learn."""
+    """residual: scale of what the critic learns of one option alone. epochs: passes more in which only the critic's heads learn.
+
+    centred: what an option adds is learned from which option the network drew, 1{ω} less the probability that it had given the
+    observation and the option before, so that nothing that depends on these alone can be taken for a difference between options; with V
+    for the common part and r for what an option adds,
+
+        (V(s) − G)² + (V(s) + r(s, ω) − Σ_ω' μ(ω') r(s, ω') − G)², V held fixed in the second        Q(s, ω) = V(s) + r(s, ω) − mean r(s, ·)
+
+    as Robinson's regression has it ("Root-N-Consistent Semiparametric Regression", 1988).
+    """
 
     residual: float = modules.RESIDUAL
     epochs: int = 0
+    centred: bool = False
 
 
 AGENTS = {
@@ -50,33 +61,53 @@ AGENTS = {
     "critic residual 1/16": Critic(residual=1 / 16),
     "critic residual 1/64": Critic(residual=1 / 64),
     "8 epochs more": Critic(epochs=8),
+    "centred": Critic(centred=True),
+    "centred, residual 1": Critic(centred=True, residual=1.0),
 }
 
 
 class Module(modules.CoagentModule):
-    """With a scale of its own for the critic's residuals."""
+    """With a scale of its own for the critic's residuals, which may be less their mean."""
 
-    residual = modules.RESIDUAL
+    chosen = Critic()
 
     def _linear(self, name: str, head: Any) -> modules.Linear:
         if name != "critic":
             return super()._linear(name, head)
         common: Any = self.common[name]
-        pairs = zip(common.linear(), head.linear(), strict=True)
-        weight, bias = (torch.add(c, r.unflatten(0, (-1, 1)), alpha=self.residual).flatten(0, 1) for c, r in pairs)
+        residuals = (r - r.mean(dim=0) if self.chosen.centred else r for r in head.linear())
+        weight, bias = (c + self.chosen.residual * r for c, r in zip(common.linear(), residuals, strict=True))
         return weight, bias
 
 
 class Agent(oc.OptionCritic):
-    """With further epochs for the critic's heads."""
+    """With further epochs for the critic's heads, or another loss for it."""
 
-    critic_epochs = 0
+    chosen = Critic()
+
+    def losses(self, batch: Any) -> torch.Tensor:
+        parts = super().losses(batch)
+        if not self.chosen.centred or not hasattr(self.module, "chosen"):  # the audit's twin has no heads
+            return parts
+        module, options = self.module, self.network["option"].num_outputs
+        features, _ = module.encode(batch.inputs, batch.start, batch.hidden)
+        value = F.linear(features, *module.common["critic"].linear())[:, 0]
+        residual = self.chosen.residual * F.linear(features, *module.critic.linear())
+        # Pr(ω | s, ω before) = b π(ω) + (1 − b) 1{ω = ω before}, and π(ω) at a first step
+        old = batch.learned[:, 0].exp()
+        end, choice = old[:, oc.TERMINATE, None], old[:, 2 : 2 + options]
+        before = F.one_hot((batch.rows[:, 0] - module.first_row["termination"]) // 2, options)
+        law = torch.where(batch.start[:, None], choice, end * choice + (1 - end) * before)
+        drawn = F.one_hot(batch.rows[:, -1] - module.critic_row, options)
+        told = ((drawn - law) * residual).sum(dim=1)
+        errors = (value - batch.target) ** 2 + (value.detach() + told - batch.target) ** 2
+        return torch.cat([parts[:-1], self.settings.vf_coef * (batch.valid * errors).mean()[None]])
 
     def _epoch(self, rollout: Any, batch: Any) -> list[torch.Tensor]:
         parts = super()._epoch(rollout, batch)
         self.passes = getattr(self, "passes", 0) + 1
         if self.passes % self.settings.update_epochs == 0:
-            for _ in range(self.critic_epochs):
+            for _ in range(self.chosen.epochs):
                 self._critic_epoch(rollout, batch)
         return parts
 
@@ -93,7 +124,7 @@ class Agent(oc.OptionCritic):
 
 def make(name: str, seed: int, env_id: str = ENV) -> Agent:
     agent = Agent(env_id, seed=seed)
-    agent.module.__class__, agent.module.residual, agent.critic_epochs = Module, AGENTS[name].residual, AGENTS[name].epochs
+    agent.module.__class__, agent.module.chosen, agent.chosen = Module, AGENTS[name], AGENTS[name]
     return agent
 
 
