@@ -3,9 +3,11 @@ their critic's noise, since what is to be gained by another option is less than 
 
 Agents are trained on MiniGrid-DoorKey-5x5-v0 and audited on its level 0 (see `optioncoagent audit`) at MOMENTS. Rows go to audit.csv beside
 this file and the picture of the default agent to figures/audit.png. With --frames, frames to a mean return of 0.9 of each agent, rows in
-audit_frames.csv: what a critic that tells options apart with less noise is worth. Runs whose rows are there are not run again.
+audit_frames.csv: what a critic that tells options apart with less error is worth. Runs whose rows are there are not run again. With
+--frozen, critics are fitted twice, to other rollouts of one agent that does not change: where they agree, their error is not noise.
 
     python benchmarks/audit.py [--agents default …] [--seeds 3] [--table]
+    python benchmarks/audit.py --frozen [--agents default centred]
     python benchmarks/audit.py --frames [--agents default "critic residual 1/16" …] [--seeds 5] [--table]
 """
 
@@ -14,7 +16,7 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ from optioncoagent.agents import modules
 from optioncoagent.agents.minibatches import by_step
 from optioncoagent.auditing import examine
 from optioncoagent.auditing.command import discounted_successes, one_level
+from optioncoagent.auditing.gradient import logit_tables
+from optioncoagent.exact import critic_values, option_values
 
 HERE = Path(__file__)
 ROWS, FRAMES, PICTURE = HERE.with_suffix(".csv"), HERE.with_name("audit_frames.csv"), HERE.parent / "figures" / "audit.png"
@@ -87,7 +91,7 @@ class Agent(oc.OptionCritic):
 
     def losses(self, batch: Any) -> torch.Tensor:
         parts = super().losses(batch)
-        if not self.chosen.centred or not hasattr(self.module, "chosen"):  # the audit's twin has no heads
+        if not self.chosen.centred:
             return parts
         module, options = self.module, self.network["option"].num_outputs
         features, _ = module.encode(batch.inputs, batch.start, batch.hidden)
@@ -152,6 +156,48 @@ def frames(name: str, seed: int, env_id: str) -> Row:
         if len(agent.recent) == 100 and row["return_mean"] >= TARGET:
             reached = agent.num_timesteps
     return {"agent": name, "seed": seed, "task": env_id, "frames": reached, "return_mean": row["return_mean"]}
+
+
+def told_apart(agent: Agent, mdp: oc.MDP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Q̂ and Q less their means over options at each state, and the share of time in each (state, option)."""
+    params = agent.params(mdp)
+    share = option_values(mdp, params).d_z / option_values(mdp, params).d_z.sum()
+    table = logit_tables(agent, mdp)[1]
+    own = np.pad(table, ((0, mdp.num_observations - len(table)), (0, 0)))[mdp.observation]
+    weight = share / np.maximum(share.sum(axis=1, keepdims=True), 1e-300)
+    own, exact = (x - (weight * x).sum(axis=1, keepdims=True) for x in (own, critic_values(mdp, agent.network, params)))
+    return own, exact, share
+
+
+def frozen(names: tuple[str, ...], steps: int = 12 * 2048) -> None:
+    """What is told apart by critics' heads fitted to so many rollouts of one agent, twice."""
+    agent = make("default", 0).learn(steps)
+    mdp = oc.MDP.from_minigrid(ENV, agent.settings.gamma, LEVEL, view="egocentric")
+    print("| critic | rollouts | of the fits | exact | correlation of the fits | with the exact |\n|---|---|---|---|---|---|")
+    for name in names:
+        for rollouts in (16, 64):
+            one, other = (fitted(name, seed, agent, rollouts, mdp) for seed in (101, 102))
+            exact, share = one[1], one[2]
+            size = [np.sqrt((share * x**2).sum()) for x in (one[0], other[0], exact)]
+            inner = [(share * x * y).sum() for x, y in ((one[0], other[0]), (one[0], exact), (other[0], exact))]
+            with_exact = f"{inner[1] / size[0] / size[2]:+.2f}, {inner[2] / size[1] / size[2]:+.2f}"
+            sizes = f"{size[0]:.4f}, {size[1]:.4f} | {size[2]:.4f}"
+            print(f"| {name} | {rollouts} | {sizes} | {inner[0] / size[0] / size[1]:+.2f} | {with_exact} |", flush=True)
+
+
+def fitted(name: str, seed: int, agent: Agent, rollouts: int, mdp: oc.MDP) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`told_apart` by a critic whose heads alone learn, from nothing."""
+    copy = make(name, seed)
+    copy.module.load_state_dict(agent.module.state_dict())
+    copy.scale, copy.rewards, copy.settings = None, {}, replace(copy.settings, max_grad_norm=1e9)
+    heads = [*copy.module.critic.parameters(), *copy.module.common["critic"].parameters()]
+    with torch.no_grad():
+        for part in copy.module.critic.parameters():
+            part.zero_()
+    for rate in (1e-3, 1e-4):
+        copy.optimizer = torch.optim.Adam(heads, lr=rate)
+        copy.learn(rollouts // 2 * copy.settings.num_envs * copy.settings.num_steps)
+    return told_apart(copy, mdp)
 
 
 def read(path: Path) -> list[Row]:
@@ -294,11 +340,15 @@ class Benchmark:
     """Run seeds below this."""
     frames: bool = False
     """Frames to the target return, in place of audits."""
+    frozen: bool = False
+    """Critics fitted to an agent that does not change."""
     table: bool = False
     """Only print and draw what there is."""
 
 
 def main(command: Benchmark) -> None:
+    if command.frozen:
+        return frozen(command.agents)
     path = FRAMES if command.frames else ROWS
     done = {(row["agent"], row["seed"], row.get("task")) for row in read(path)}
     tasks = TASKS if command.frames else (None,)
