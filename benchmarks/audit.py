@@ -1,5 +1,6 @@
 """Claim: the default agent's action follows the exact gradient all along training; its terminations and its policy over options follow
-their critic's noise, since what is to be gained by another option is less than the returns of a few rollouts can tell.
+their critic's error: each option's part of the critic also fits what the common part misses where that option is in force, and what there
+is to be told apart is less than that.
 
 Agents are trained on MiniGrid-DoorKey-5x5-v0 and audited on its level 0 (see `optioncoagent audit`) at MOMENTS. Rows go to audit.csv beside
 this file and the picture of the default agent to figures/audit.png. With --frames, frames to a mean return of 0.9 of each agent, rows in
