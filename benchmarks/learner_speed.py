@@ -2,7 +2,8 @@
 
 CPU time of learning from one rollout with default settings (sweep, λ-returns, gradient forms, eight epochs of minibatches, metrics) against
 forward, backward, clipping and Adam of a network of the same widths on as many minibatches; CPU time of acting for 16 environments
-(`collect` less the environments) against the forward passes of that network. Least of several updates, on one thread.
+(`collect` less the environments) against the forward passes of that network; and what the figures of what options say of actions take of
+all that. Least of several updates, on one thread.
 
     python benchmarks/learner_speed.py [--env-id MiniGrid-DoorKey-5x5-v0] [--minibatches 256 1024] [--num-options 4]
 """
@@ -17,7 +18,7 @@ import tyro
 from torch import nn
 
 import optioncoagent as oc
-from optioncoagent.agents import learner, rollout
+from optioncoagent.agents import degeneracy, learner, rollout
 
 NUM_ENVS, NUM_MINIBATCHES, EPOCHS = 16, 8, 8
 
@@ -65,10 +66,18 @@ def acting(network: nn.Sequential, num_steps: int) -> float:
     return time.process_time() - began
 
 
+def figures(agent: oc.OptionCritic) -> float:
+    """CPU seconds of one estimate of what options say of actions."""
+    seen = rollout.collect(agent.module, agent.sampler, agent.spec, agent.running, agent.settings.num_steps)
+    began = time.process_time()
+    degeneracy.informations(agent.module, agent.spec, seen)
+    return time.process_time() - began
+
+
 def main(command: Benchmark) -> None:
     torch.set_num_threads(1)
     learner.perf_counter = rollout.perf_counter = time.process_time  # what the agent's own clocks show
-    print("| minibatch | learning, bare | agent | ratio | acting, bare | agent | ratio |\n|---|---|---|---|---|---|---|")
+    print("| minibatch | learning, bare | agent | ratio | acting, bare | agent | ratio | figures |\n|---|---|---|---|---|---|---|---|")
     for size in command.minibatches:
         num_steps = size * NUM_MINIBATCHES // NUM_ENVS
         agent = oc.OptionCritic(
@@ -79,11 +88,13 @@ def main(command: Benchmark) -> None:
         network, times = bare(agent), []
         for _ in range(command.updates):
             row = agent.update()
-            times.append((learning(network, size), row["seconds_learning"], acting(network, num_steps), row["seconds_acting"]))
+            seconds = learning(network, size), row["seconds_learning"], acting(network, num_steps), row["seconds_acting"], figures(agent)
+            times.append(seconds)
         least = [min(part) for part in zip(*times, strict=True)]
         frames = num_steps * NUM_ENVS
         shown = [f"{1e6 * seconds / frames:.2f} µs a frame" for seconds in least]
-        print(f"| {size} | {shown[0]} | {shown[1]} | {least[1] / least[0]:.2f} | {shown[2]} | {shown[3]} | {least[3] / least[2]:.2f} |")
+        ratios = f"{least[1] / least[0]:.2f}", f"{least[3] / least[2]:.2f}", f"{least[4] / (least[1] + least[3]):.1%}"
+        print(f"| {size} | {shown[0]} | {shown[1]} | {ratios[0]} | {shown[2]} | {shown[3]} | {ratios[1]} | {ratios[2]} |")
 
 
 if __name__ == "__main__":

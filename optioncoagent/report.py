@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -89,7 +90,7 @@ def _task(runs: Sequence[Summary], level: int) -> str:
     learning = _picture(curves.plot(curves.read_curves(run.folder for run in runs)), "learning curves")
     maps = "\n".join(_maps(run, runs, level) for run in first_of_each(runs))
     films = "\n".join(_films(run) for run in runs)
-    return f"{runs_table(runs)}\n<h3>Learning</h3>\n{learning}\n{maps}\n{films}"
+    return f"{runs_table(runs)}\n{options_table(runs)}\n<h3>Learning</h3>\n{learning}\n{maps}\n{films}"
 
 
 def summarise(folder: Path) -> Summary:
@@ -135,6 +136,26 @@ def runs_table(runs: Sequence[Summary]) -> str:
         cells = "".join(f"<td>{escape(word)}</td>" for word in words) + "".join(f'<td class="number">{figure}</td>' for figure in figures)
         lines.append(f"<tr>{cells}</tr>")
     note = "Returns are means: over the last 100 episodes of training, and over the final evaluation, with standard error and (episodes)."
+    return f'<div class="wide"><table>{"".join(lines)}</table></div>\n<p class="note">{note}</p>'
+
+
+FIGURES = r"option(_\d+)?/(length|usage_entropy)|action/(information|divergence)|termination(_\d+)?/sure_[01]"
+
+
+def options_table(runs: Sequence[Summary]) -> str:
+    """A row for each run: what its options were like in the last update; nothing where no run has such columns."""
+    names = list(dict.fromkeys(name for run in runs for name in run.last if re.fullmatch(FIGURES, name)))
+    if not names:
+        return ""
+    lines = ["<tr><th>folder</th>" + "".join(f'<th class="number">{escape(name)}</th>' for name in names) + "</tr>"]
+    for run in runs:
+        figures = (f"{run.last[name]:.3g}" if name in run.last else "" for name in names)
+        lines.append(f"<tr><td>{escape(str(run.folder))}</td>" + "".join(f'<td class="number">{x}</td>' for x in figures) + "</tr>")
+    note = (
+        "Options in the last update: steps from one choice to the next; entropy of how often each was in force, in nats; what the option "
+        "tells of the action given the observation and the option before (information), and with options as often as they come "
+        "(divergence), in nats; share of terminations with a probability above 0.95 (sure_0) and below 0.05 (sure_1)."
+    )
     return f'<div class="wide"><table>{"".join(lines)}</table></div>\n<p class="note">{note}</p>'
 
 

@@ -51,6 +51,17 @@ def test_the_table_says_what_sets_runs_apart_and_what_they_came_to(tmp_path):
     assert second == [str(folders[1]), "0.9", "1", "1,280", "0.250", "not finished", ""]
 
 
+def test_a_table_says_what_options_are_like(tmp_path):
+    """Of runs of another version nothing, and nothing at all where no run says it."""
+    old, new = run(tmp_path / "old"), run(tmp_path / "new", 1)
+    columns = ("option/length", "option/usage_entropy", "action/information", "action/divergence", "termination/sure_0", "action/entropy")
+    (new / "metrics.csv").write_text(f"timesteps,return_mean,episodes,{','.join(columns)}\n64.0,0.0,0.0,2.5,1.25,0.125,0.5,0.75,9\n")
+    head, first, second = Cells(report.options_table([report.summarise(folder) for folder in (old, new)])).rows
+    assert head == ["folder", *columns[:-1]]
+    assert first == [str(old), "", "", "", "", ""] and second == [str(new), "2.5", "1.25", "0.125", "0.5", "0.75"]
+    assert report.options_table([report.summarise(old)]) == ""
+
+
 def test_maps_are_of_one_run_of_each_setting(tmp_path):
     runs = [report.summarise(run(tmp_path / name, seed, gamma=gamma)) for name, seed, gamma in (("a", 0, 1), ("b", 1, 1), ("c", 0, 0.5))]
     assert [one.folder.name for one in report.first_of_each(runs)] == ["a", "c"]
@@ -88,5 +99,6 @@ def test_the_page_needs_nothing_else(tmp_path, monkeypatch, capsys):
     assert "page.html" in capsys.readouterr().out
     sources = re.findall(r'(?:src|href)="([^"]*)"', page)
     assert [source.partition(";")[0] for source in sources] == ["data:image/png", "data:image/png", "data:image/gif", "data:image/png"]
+    assert page.count("Options in the last update") == 2
     assert "<h2>OptionCoagent/Gridworld-v0</h2>" in page and "No maps: CartPole-v1 has no floor plan" in page
     assert "url(" not in page and "@import" not in page and "<script" not in page

@@ -7,7 +7,8 @@ learner.py reads downwards and holds the fixed order of one update; the pieces i
     rollout                                         the network runs, the environment steps
     exploration, counts                             a bonus for what was seldom met
     sweep, returns, losses                          one critic to every baseline, λ-returns, gradient forms
-    metrics, evaluation, checkpoint, progress       what is reported, what is kept
+    metrics, degeneracy, evaluation                 what is reported
+    checkpoint, progress                            what is kept
     options                                         the learner with option-critic's network and vocabulary
 """
 

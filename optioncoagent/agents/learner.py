@@ -20,7 +20,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
-from optioncoagent.agents import checkpoint, losses, metrics, progress
+from optioncoagent.agents import checkpoint, degeneracy, losses, metrics, progress
 from optioncoagent.agents.environments import Interface, make_vector_env
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
 from optioncoagent.agents.exploration import CountBonus, default_coef, uncountable
@@ -193,12 +193,13 @@ class CoagentActorCritic:
 
         # sweep, returns, forms
         batch = make_batch(self.module, self.spec, rollout, settings, self.forms)
+        informations = degeneracy.informations(self.module, self.spec, rollout)  # of the policies that acted
 
         # epochs
         parts = [part for _ in range(settings.update_epochs) for part in self._epoch(rollout, batch)]
 
         row |= dict(zip(self.loss_names, torch.stack(parts).mean(dim=0).tolist(), strict=True))
-        row |= metrics.coagents(self.network, rollout, batch)
+        row |= metrics.coagents(self.network, rollout, batch) | {name: float(x) for name, x in informations.items()}
         acting = collected - began - self.running.seconds
         learning = perf_counter() - collected
         seconds = {"seconds_environment": self.running.seconds, "seconds_acting": acting, "seconds_learning": learning}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -12,6 +13,7 @@ from optioncoagent.agents.losses import entropy
 from optioncoagent.agents.rollout import Rollout
 from optioncoagent.agents.targets import Batch
 from optioncoagent.network import CoagentNetwork
+from optioncoagent.network.roles import SURE, gating, held, read
 
 
 def episodes(recent: Iterable[tuple[float, int]]) -> dict[str, float]:
@@ -23,10 +25,16 @@ def episodes(recent: Iterable[tuple[float, int]]) -> dict[str, float]:
 
 def coagents(network: CoagentNetwork, rollout: Rollout, batch: Batch) -> dict[str, float]:
     """For each coagent: how often it executed; the entropy and, for each output, the mean probability of its policy where it executed;
-    how often each output was in force; and its entropy for each output of the coagents that it reads (NaN where a case did not occur)."""
+    how often each output was in force; and its entropy for each output of the coagents that it reads (NaN where a case did not occur).
+
+    Of those whose output is held, the mean length, steps from one execution to the next; of those that policies read, the entropy of how
+    often each output was in force, usage_entropy; of those that execution functions look at, for each output the share of the executions
+    at which it was nearly certain, sure_0, sure_1, … (probability above `SURE`).
+    """
     row: dict[str, Tensor] = {}
     valid = rollout.valid.flatten()
     outputs = {name: rollout.outputs[name].flatten() for name in network.names}
+    is_held, is_read, is_gating = held(network), read(network), gating(network)
     for coagent, log_old in zip(network.coagents, batch.learned[:, 0].T.split(network.num_outputs), strict=True):
         name, executed = coagent.name, rollout.executed[coagent.name].flatten() & valid
         entropies, probabilities = entropy(log_old), _mean(log_old.exp(), executed)
@@ -38,6 +46,14 @@ def coagents(network: CoagentNetwork, rollout: Rollout, batch: Batch) -> dict[st
         for other in coagent.upstream:
             for u in range(network[other].num_outputs):
                 row[f"{name}/entropy_{other}_{u}"] = _mean(entropies, executed & (outputs[other] == u))
+        if name in is_held:
+            row[f"{name}/length"] = 1 / row[f"{name}/executed"]
+        if name in is_read:
+            usage = torch.stack([row[f"{name}/usage_{u}"] for u in range(coagent.num_outputs)])
+            row[f"{name}/usage_entropy"] = torch.special.entr(usage).sum()
+        if name in is_gating:
+            sure = _mean(log_old > math.log(SURE), executed)
+            row |= {f"{name}/sure_{u}": sure[u] for u in range(coagent.num_outputs)}
     return dict(zip(row, torch.stack(list(row.values())).tolist(), strict=True))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -85,15 +84,13 @@ class OptionCritic(CoagentActorCritic):
 
 
 def option_metrics(row: Row) -> Row:
-    """Mean option length and termination probability of every level, from the coagents' metrics.
-
-    An option lasts from one execution of its coagent to the next; its length is one over the rate at which the coagent executes.
-    """
+    """Mean option length, from one execution of its coagent to the next, and termination probability of every level, from the coagents'
+    metrics."""
     named = {}
     for key, value in row.items():
         name, _, metric = key.partition("/")
-        if metric == "executed" and name.startswith("option"):
-            named[f"{name}_length"] = 1 / value if value else math.inf
+        if metric == "length" and name.startswith("option"):
+            named[f"{name}_length"] = value
         if metric == f"probability_{TERMINATE}" and name.startswith("termination"):
             named[f"{name}_probability"] = value
     return named

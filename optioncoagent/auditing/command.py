@@ -144,6 +144,9 @@ def table(found: Examination) -> str:
     lines = [f"{found.steps:,} steps, {found.episodes:,} episodes"]
     for e in found.critic:
         lines.append(f"critic, {e.critic}: error {e.rmse:.4g} (of which mean {e.mean:+.4g}), Q itself varies by {e.spread:.4g}")
+        if e.apart_exact > 0:
+            apart = f"varies by {e.apart:.3g}, Q itself by {e.apart_exact:.3g}, correlation {e.correlation:+.2f}"
+            lines.append(f"    between outputs at one state it {apart}")
     lines.append(f"{'coagent':<14}{'form':<12}{'critic':<22}{'with':<24}{'cosine':>8}{'±':>7}{'norm ratio':>12}{'noise':>9}{'|exact|':>11}")
     for row in found.rows:
         left = f"{row.coagent:<14}{row.form:<12}{row.critic:<22}{row.deviation:<24}"

@@ -61,13 +61,18 @@ class AuditRow(NamedTuple):
 class CriticError(NamedTuple):
     """Q̂ − Q over the pairs (s, K) as often as they were visited. critic: "own" or "best of observations" (see `AuditRow`).
 
-    rmse: root of the mean square. mean: the mean, the part that no baseline sees. spread: standard deviation of Q itself.
+    rmse: root of the mean square. mean: the mean, the part that no baseline sees. spread: standard deviation of Q itself. Of what is told
+    apart at one state, Q(s, K) less its mean over K there, all that coagents whose output is known to the critic learn from: apart, the
+    standard deviation of Q̂'s; apart_exact, of Q's; correlation of the two (NaN where nothing is told apart).
     """
 
     critic: str
     rmse: float
     mean: float
     spread: float
+    apart: float
+    apart_exact: float
+    correlation: float
 
 
 @dataclass(frozen=True)
@@ -204,13 +209,27 @@ def _critics(twin: Twin, mdp: MDP, q: FloatArray, visits: FloatArray) -> tuple[d
     if np.abs((best - q) * (visits > 0)).max() > 1e-9 * np.abs(q).max():
         critics[BEST] = best
     share = visits / visits.sum()
-    mean = (share * q).sum()
-    spread = float(np.sqrt((share * (q - mean) ** 2).sum()))
-    errors = []
-    for name, values in critics.items():
-        if name != EXACT:
-            errors.append(CriticError(name, float(np.sqrt((share * (values - q) ** 2).sum())), float((share * (values - q)).sum()), spread))
-    return critics, errors
+    return critics, [_error(name, values, q, share) for name, values in critics.items() if name != EXACT]
+
+
+def _error(critic: str, values: FloatArray, q: FloatArray, share: FloatArray) -> CriticError:
+    """Of Q̂ against Q, both (S, …), weighted with the share of each."""
+    values, q, share = (x.reshape(len(x), -1) for x in (values, q, share))
+    mean, error = (share * q).sum(), values - q
+    of_state = np.where(share.sum(axis=1, keepdims=True) > 0, share.sum(axis=1, keepdims=True), 1.0)
+    ours, theirs = (x - (share * x).sum(axis=1, keepdims=True) / of_state for x in (values, q))
+    apart, apart_exact = (float(np.sqrt((share * x**2).sum())) for x in (ours, theirs))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        correlation = float((share * ours * theirs).sum() / np.float64(apart * apart_exact))
+    return CriticError(
+        critic,
+        rmse=float(np.sqrt((share * error**2).sum())),
+        mean=float((share * error).sum()),
+        spread=float(np.sqrt((share * (q - mean) ** 2).sum())),
+        apart=apart,
+        apart_exact=apart_exact,
+        correlation=correlation,
+    )
 
 
 def _visits(network: CoagentNetwork, seen: list[Rollout], num_states: int) -> FloatArray:

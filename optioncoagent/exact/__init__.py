@@ -11,6 +11,7 @@
     critic                Q(s, K), the critic of any network
     comdp, synchronous    the CoMDP of one coagent; the reduction to a synchronous network
     option_values         option-critic's values and occupancies
+    degeneracy            how far options are from being options
     forms, network_forms  the gradient forms of option-critic, and of any network, as records
     compare               how they differ from the gradient
 
@@ -51,6 +52,7 @@ from optioncoagent.exact.ascent import ascend
 from optioncoagent.exact.comdp import CoMDP, comdp
 from optioncoagent.exact.compare import Comparison, compare_gradients, form_gradient, network_form_gradient, termination_gradient
 from optioncoagent.exact.critic import critic_values
+from optioncoagent.exact.degeneracy import degeneracy
 from optioncoagent.exact.forms import FORMS, Form
 from optioncoagent.exact.gradients import expected_return, finite_difference, local_gradient, policy_gradient
 from optioncoagent.exact.network_forms import NETWORK_FORMS, NetworkForm
@@ -70,6 +72,7 @@ __all__ = [
     "comdp",
     "compare_gradients",
     "critic_values",
+    "degeneracy",
     "expected_return",
     "finite_difference",
     "form_gradient",

@@ -5,6 +5,7 @@ execution       execution functions: traced, tabulated, evaluated
 plan            how a tick runs: what is live, read, retained, dropped, charged for, coagent by coagent
 parameters      where parameters lie: owner, shape, slice; softmax
 description     CoagentNetwork: order, what each coagent reads, memory, K, parameters
+roles           which coagents are what options and terminations are in option-critic
 """
 
 from optioncoagent.network.coagent import Coagent, FloatArray, IntArray, LocalState

@@ -1,4 +1,4 @@
-"""What runs went through: learning curves with intervals over seeds, option lengths, terminations, usage. Figures are drawn from files.
+"""What runs went through: learning curves with intervals over seeds, and what options were like. Figures are drawn from files.
 
 Runs of one task and one setting that differ in their seed make one curve: their mean, and the bootstrap interval of it.
 """
@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from optioncoagent.agents import files
-from optioncoagent.runs import checkpoints, folder
+from optioncoagent.runs import checkpoints, folder, statistics
 from optioncoagent.runs.rows import read_rows
 
 if TYPE_CHECKING:
@@ -24,11 +25,17 @@ if TYPE_CHECKING:
 
 POINTS = 200  # of a curve
 NO_SETTING = ("env_id", "seed", "total_timesteps", "eval_episodes", "checkpoint_seconds", "track", "wandb_project_name")
-PANELS = (
-    ("return", r"return_mean"),
-    ("option length", r"option(_\d+)?_length"),
-    ("termination probability", r"termination(_\d+)?_probability"),
+LINES, DOTS = ("-", "--"), (":", "-.")  # of the last level, of upper ones
+PANELS: tuple[tuple[str, Mapping[str, tuple[str, str]]], ...] = (
+    ("return", {r"return_mean": LINES}),
+    ("option length", {r"option(_\d+)?_length": LINES}),
+    ("termination probability", {r"termination(_\d+)?_probability": LINES}),
+    ("share of terminations\n< 0.05 (dotted: > 0.95)", {r"termination(_\d+)?/sure_1": LINES, r"termination(_\d+)?/sure_0": DOTS}),
+    ("usage entropy, nats", {r"option(_\d+)?/usage_entropy": LINES}),
+    ("information, nats\n(dotted: divergence)", {r"action/information": LINES, r"action/divergence": DOTS}),
 )
+LETTER = 0.06  # width in inches of a letter in a legend, about
+LINE = 0.14  # height in inches of a line there
 
 
 @dataclass(frozen=True)
@@ -71,24 +78,18 @@ def group(curves: Iterable[Curve]) -> Groups:
     return groups
 
 
-def interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean over runs and the ends of its bootstrap interval (percentile), each (points,), of values (runs, points).
+def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over runs and the ends of its 95 % bootstrap interval, each (points,), of values (runs, points).
 
     NaN, where a run does not reach or has no such number, is left out; a point of one run has no interval.
     """
-    from scipy.stats import bootstrap
-
     known = np.isfinite(values)
-    mean, low, high = (np.full(values.shape[1], np.nan) for _ in range(3))
+    found = np.full((3, values.shape[1]), np.nan)
     for pattern in np.unique(known, axis=1).T:
-        points = (known == pattern[:, None]).all(axis=0)
-        here = values[pattern][:, points]
-        if len(here):
-            mean[points] = here.mean(axis=0)
-        if len(here) > 1:
-            ends = bootstrap((here,), np.mean, axis=0, confidence_level=level, method="percentile", rng=np.random.default_rng(0))
-            low[points], high[points] = ends.confidence_interval
-    return mean, low, high
+        if pattern.any():
+            points = (known == pattern[:, None]).all(axis=0)
+            found[:, points] = statistics.interval([values[pattern][:, points]], estimate=np.mean)
+    return found[0], found[1], found[2]
 
 
 def on_grid(runs: Sequence[Curve], name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -118,46 +119,76 @@ def usage(runs: Sequence[Curve], coagent: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def plot(curves: Iterable[Curve]) -> Figure:
-    """Return, option length, termination probability and option usage against steps: a column for each task, a colour for each setting."""
+    """Return, what options are like (see `agents.metrics`) and their usage against steps: a column for each task, a colour for each
+    setting. What no run has a column of is left out."""
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
     from matplotlib.ticker import EngFormatter
 
     groups = group(curves)
+    everything = [run for settings in groups.values() for runs in settings.values() for run in runs]
+    shown = [(title, lines) for title, lines in PANELS if any(_columns(everything, pattern) for pattern in lines)]
     usages = {task: _usages(settings) for task, settings in groups.items()}
-    num_rows = len(PANELS) + max(map(len, usages.values()))
-    figure = Figure(figsize=(1.5 + 4.5 * len(groups), 0.5 + 2.1 * num_rows), layout="constrained", dpi=120)
+    labels = list(dict.fromkeys(label for settings in groups.values() for label in settings))
+    colors = {label: f"C{i}" for i, label in enumerate(labels)}
+    num_rows, width = len(shown) + max(map(len, usages.values())), 1.5 + 4.5 * len(groups)
+    legend = Legend.of(groups, width)
+    figure = Figure(figsize=(width, 0.5 + 1.8 * num_rows + legend.height), layout="constrained", dpi=120)
     panels = figure.subplots(num_rows, len(groups), squeeze=False, sharex="col")
-    colors = {label: f"C{i}" for i, label in enumerate(dict.fromkeys(label for settings in groups.values() for label in settings))}
     for j, (task, settings) in enumerate(groups.items()):
-        for i, (title, pattern) in enumerate(PANELS):
-            _curves(panels[i, j], settings, pattern, colors)
-            levels = max(len(_columns(runs, pattern)) for runs in settings.values())
-            panels[i, j].set_ylabel(title + ("\n(upper levels dashed)" if levels > 1 else "") if j == 0 else "")
+        for axes, (title, lines) in zip(panels[:, j], shown, strict=False):
+            for pattern, styles in lines.items():
+                _curves(axes, settings, pattern, colors, styles)
+            levels = max(len(_columns(runs, pattern)) for runs in settings.values() for pattern in lines)
+            axes.set_ylabel(title + ("\n(upper levels dashed)" if levels > 1 else "") if j == 0 else "", fontsize=8)
+            if title.startswith("option length"):
+                _plain_log(axes)
+            if "termination" in title:
+                axes.set_ylim(-0.02, 1.02)
         panels[0, j].set_title(task, fontsize=10)
         panels[-1, j].xaxis.set_major_formatter(EngFormatter(sep=""))
-        _plain_log(panels[1, j])
-        panels[2, j].set_ylim(-0.02, 1.02)
-        for axes, (label, coagent) in zip(panels[len(PANELS) :, j], usages[task], strict=False):
+        for axes, (label, coagent) in zip(panels[len(shown) :, j], usages[task], strict=False):
             _stack(axes, settings[label], coagent, label)
-        for axes in panels[len(PANELS) + len(usages[task]) :, j]:
+        for axes in panels[len(shown) + len(usages[task]) :, j]:
             axes.set_axis_off()
-        panels[len(PANELS) + len(usages[task]) - 1, j].set_xlabel("environment steps")
-        panels[len(PANELS) + len(usages[task]) - 1, j].tick_params(labelbottom=True)
-    panels[0, 0].legend(fontsize=7, frameon=False)
+        panels[len(shown) + len(usages[task]) - 1, j].set_xlabel("environment steps")
+        panels[len(shown) + len(usages[task]) - 1, j].tick_params(labelbottom=True)
+    handles = [Line2D([], [], color=colors[label], linewidth=1.4) for label in labels]
+    figure.legend(handles, legend.labels, loc="outside lower center", ncols=legend.columns, fontsize=7, frameon=False)
     return figure
 
 
-def _curves(axes: Axes, settings: Mapping[str, Sequence[Curve]], pattern: str, colors: Mapping[str, str]) -> None:
-    """Mean and interval of every setting; of several levels, the upper ones dashed."""
+class Legend(NamedTuple):
+    """What stands under a picture: labels, broken into lines where they are long, in so many columns; its height in inches."""
+
+    labels: list[str]
+    columns: int
+    height: float
+
+    @classmethod
+    def of(cls, groups: Groups, width: float) -> Legend:
+        """The settings and how many seeds they have, in so many inches."""
+        numbers: dict[str, set[int]] = {}
+        for settings in groups.values():
+            for label, runs in settings.items():
+                numbers.setdefault(label, set()).add(len(runs))
+        letters, labels = int(width / LETTER), []
+        for label, found in numbers.items():
+            seeds = "–".join(map(str, sorted({min(found), max(found)}))) + " seed" + "s" * (max(found) > 1)
+            labels.append(textwrap.fill(f"{label} ({seeds})" if label else seeds, letters - 8))
+        lines = [line for label in labels for line in label.split("\n")]
+        columns = min(max(letters // (max(map(len, lines)) + 8), 1), len(labels))
+        return cls(labels, columns, LINE * -(-len(lines) // columns))
+
+
+def _curves(axes: Axes, settings: Mapping[str, Sequence[Curve]], pattern: str, colors: Mapping[str, str], styles: tuple[str, str]) -> None:
+    """Mean and interval of every setting; styles: of the last of several levels, of the upper ones."""
     for label, runs in settings.items():
         names = _columns(runs, pattern)
         for level, name in enumerate(names):
             steps, values = on_grid(runs, name)
-            mean, low, high = interval(values)
-            seeds = f"{len(runs)} seed" + "s" * (len(runs) > 1)
-            named = f"{label} ({seeds})" if label else seeds
-            style = "-" if level == len(names) - 1 else "--"
-            axes.plot(steps, mean, style, color=colors[label], linewidth=1.4, label=named if level == len(names) - 1 else None)
+            mean, low, high = band(values)
+            axes.plot(steps, mean, styles[level < len(names) - 1], color=colors[label], linewidth=1.4)
             axes.fill_between(steps, low, high, color=colors[label], alpha=0.2, linewidth=0)
     axes.grid(alpha=0.25)
 
@@ -177,8 +208,9 @@ def _stack(axes: Axes, runs: Sequence[Curve], coagent: str, label: str) -> None:
     steps, shares = usage(runs, coagent)
     grays = [str(x) for x in np.linspace(0.25, 0.92, len(shares))]
     axes.stackplot(steps, shares, colors=grays, linewidth=0)
-    axes.set(ylim=(0, 1), ylabel=f"{coagent} usage")
-    axes.set_title(label, fontsize=8)
+    axes.set_ylim(0, 1)
+    axes.set_ylabel(f"{coagent} usage", fontsize=8)
+    axes.set_title(textwrap.fill(label, int(4.5 / LETTER)), fontsize=7)
 
 
 def _usages(settings: Mapping[str, Sequence[Curve]]) -> list[tuple[str, str]]:

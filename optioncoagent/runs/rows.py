@@ -87,9 +87,9 @@ def read_rows(folder: Path, ends: Ends | None = None) -> dict[str, np.ndarray]:
 class Rows:
     """Writes rows to metrics.csv and to TensorBoard, each as soon as it is there.
 
-    Columns are those of the first row, in their order. Columns that start with "seconds" hold times; all others are the same for the
-    same seed. ends: what `ends` gave when a checkpoint was written: both files are cut back to there and go on ({}: to nothing). Without
-    it, FileExistsError if the folder has rows.
+    Columns are those of the first row, in their order; what a later version adds to the rows of a run that goes on is left out. Columns
+    that start with "seconds" hold times; all others are the same for the same seed. ends: what `ends` gave when a checkpoint was written:
+    both files are cut back to there and go on ({}: to nothing). Without it, FileExistsError if the folder has rows.
     """
 
     def __init__(self, folder: Path, ends: Ends | None = None):
@@ -112,7 +112,7 @@ class Rows:
         if not self.columns:
             self.columns = list(row)
             csv.writer(line).writerow(self.columns)
-        csv.DictWriter(line, self.columns).writerow(row)
+        csv.DictWriter(line, self.columns, restval="nan", extrasaction="ignore").writerow(row)
         self.metrics.write(line.getvalue().encode())
         values = [{"tag": name, "simple_value": value} for name, value in row.items()]
         self._event(step=int(row["timesteps"]), summary={"value": values})

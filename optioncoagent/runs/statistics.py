@@ -22,7 +22,7 @@ EPISODES = 100  # a mean return over fewer does not count as having reached a th
 
 
 class Interval(NamedTuple):
-    """An estimate and the ends of its interval."""
+    """An estimate (by default the interquartile mean) and the ends of its interval."""
 
     iqm: Any
     low: Any
@@ -34,16 +34,17 @@ def iqm(values: Any, axis: int = 0) -> Any:
     return stats.trim_mean(values, TRIM, axis=axis)
 
 
-def interval(strata: Sequence[Any], confidence: float = 0.95, seed: int = 0) -> Interval:
-    """Interquartile mean over all values, and its bootstrap interval (percentiles), each stratum resampled by itself.
+def interval(strata: Sequence[Any], confidence: float = 0.95, seed: int = 0, estimate: Any = iqm) -> Interval:
+    """An estimate from all values, and its bootstrap interval (percentiles), each stratum resampled by itself.
 
     strata: one array for each task, of one final number for each seed, (seeds,), or of one curve for each seed, (seeds, points); the
-    answer is a number or (points,). The ends are NaN where a stratum has one seed: one run does not say how much runs differ.
+    answer is a number or (points,). The ends are NaN where a stratum has one seed: one run does not say how much runs differ. estimate: a
+    function like np.mean of values and the axis that goes, by default the interquartile mean.
     """
     samples = [np.asarray(sample, dtype=np.float64) for sample in strata]
 
     def pooled(*parts: FloatArray, axis: int) -> Any:
-        return iqm(np.concatenate(parts, axis=axis), axis=axis)
+        return estimate(np.concatenate(parts, axis=axis), axis=axis)
 
     centre = pooled(*samples, axis=0)
     if min(len(sample) for sample in samples) < 2:

@@ -74,12 +74,14 @@ def test_a_wrong_critic_shows_and_a_right_one_does_not():
     right = examine(agent, mdp)
     assert [(e.critic, round(e.rmse, 9), round(e.mean, 9)) for e in right.critic] == [(OWN, 0.25, 0.25)]
     assert right.critic[0].spread > 0.1
+    assert right.critic[0].apart == pytest.approx(right.critic[0].apart_exact) and right.critic[0].correlation == pytest.approx(1)
     assert all(row.cosine > 0.99 for row in rows_of(right.rows, critic=OWN, form="expected", deviation=""))
     with torch.no_grad():
         weight.copy_(torch.from_numpy(-q.T))  # the order of the options upside down
     wrong = examine(agent, mdp)
     for row in rows_of(wrong.rows, critic=OWN, form="expected", deviation=""):
         assert row.cosine == pytest.approx(-1, abs=0.01) and row.norm_ratio == pytest.approx(1, abs=0.1)
+    assert wrong.critic[0].apart == pytest.approx(right.critic[0].apart) and wrong.critic[0].correlation == pytest.approx(-1)
     assert right.expected_return == wrong.expected_return == oc.expected_return(mdp, agent.network, agent.params(mdp))
 
 
@@ -128,6 +130,18 @@ def test_the_same_seed_gives_the_same_rows_and_the_agent_is_left_alone():
     first, second, other = (oc.audit(agent, mdp, rollouts=16, seed=seed) for seed in (0, 0, 1))
     assert repr(first) == repr(second) != repr(other)
     assert all(torch.equal(x, before[name]) for name, x in agent.module.state_dict().items()) and agent.running is None
+
+
+def test_the_critic_s_error_by_hand():
+    """Two states, visited three and one times in four; in the first the options are visited alike, in the second only one is."""
+    q, share = np.array([[1.0, 3.0], [0.0, 9.0]]), np.array([[0.375, 0.375], [0.25, 0.0]])
+    error = examination._error("own", np.array([[2.0, 1.0], [4.0, 7.0]]), q, share)
+    assert error.mean == pytest.approx(0.375 * 1 - 0.375 * 2 + 0.25 * 4)
+    assert error.rmse == pytest.approx(np.sqrt(0.375 * 1 + 0.375 * 4 + 0.25 * 16))
+    # a mean of 3/2: deviations -1/2, 3/2 and -3/2
+    assert error.spread == pytest.approx(np.sqrt(0.375 * 0.25 + 0.375 * 2.25 + 0.25 * 2.25))
+    assert (error.apart, error.apart_exact) == pytest.approx((np.sqrt(0.75) / 2, np.sqrt(0.75)))
+    assert error.correlation == pytest.approx(-1)
 
 
 def test_measures_of_a_known_distribution():

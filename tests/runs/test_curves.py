@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from run_folders import RUN, started
 
 from optioncoagent.cli import main
-from optioncoagent.runs.curves import POINTS, Curve, group, interval, on_grid, plot, read_curves, usage
+from optioncoagent.runs.curves import POINTS, Curve, band, group, on_grid, plot, read_curves, usage
 
 NAN = float("nan")
 
@@ -19,18 +20,19 @@ def curve(returns, steps=None, env_id="A-v0", **settings):
     return Curve(env_id, settings, columns)
 
 
-def test_interval_is_the_bootstrap_s():
+def test_a_band_is_the_bootstrap_s():
     """Two runs: a mean of two draws is low, middle or high with probability 1/4, 1/2, 1/4, so the 95 % interval ends at the runs."""
-    mean, low, high = interval(np.array([[1.0, 4.0, NAN, NAN], [3.0, 4.0, 5.0, NAN]]))
+    mean, low, high = band(np.array([[1.0, 4.0, NAN, NAN], [3.0, 4.0, 5.0, NAN]]))
     np.testing.assert_array_equal(mean, [2.0, 4.0, 5.0, NAN])
     np.testing.assert_array_equal(low, [1.0, 4.0, NAN, NAN])
     np.testing.assert_array_equal(high, [3.0, 4.0, NAN, NAN])
 
 
-def test_interval_narrows_with_runs():
+def test_a_band_narrows_with_runs():
     """Of many runs it is the mean ± 1.96 standard errors."""
     values = np.random.default_rng(0).normal(size=(400, 3))
-    mean, low, high = interval(values)
+    mean, low, high = band(values)
+    np.testing.assert_allclose(mean, values.mean(axis=0))
     error = 1.96 * values.std(axis=0) / 20
     np.testing.assert_allclose(high - mean, error, rtol=0.08)
     np.testing.assert_allclose(mean - low, error, rtol=0.08)
@@ -81,16 +83,19 @@ def folders(tmp_path_factory):
 def test_plot(folders, tmp_path, monkeypatch, capsys):
     figure = plot(read_curves(folders))
     panels = [axes for axes in figure.axes if axes.axison]
-    # return, length, termination; usage of the one level, and of the two
+    # return and what options are like; usage of the one level, and of the two
     assert [axes.get_ylabel().partition("\n")[0] for axes in panels] == [
         "return",
         "option length",
         "termination probability",
+        "share of terminations",
+        "usage entropy, nats",
+        "information, nats",
         "option usage",
         "option_1 usage",
         "option_2 usage",
     ]
-    assert [text.get_text() for text in panels[0].get_legend().get_texts()] == ["num_options=2 (2 seeds)", "num_options=2,3 (2 seeds)"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["num_options=2 (2 seeds)", "num_options=2,3 (2 seeds)"]
     assert [(to_hex(line.get_color()), line.get_linestyle()) for line in panels[2].lines] == [
         (to_hex("C0"), "-"),
         (to_hex("C1"), "--"),
@@ -98,11 +103,40 @@ def test_plot(folders, tmp_path, monkeypatch, capsys):
     ]
     column = np.mean([run.columns["termination_probability"] for run in read_curves(folders[:2])], axis=0)
     np.testing.assert_allclose(panels[2].lines[0].get_ydata()[[0, -1]], column[[0, -1]])
-    assert len(panels[5].collections) == 3
+    sure = [line.get_linestyle() for line in panels[3].lines]  # of one level and of two; near 0, then near 1
+    assert sure == ["-", "--", "-", ":", "-.", ":"]
+    assert [line.get_linestyle() for line in panels[5].lines] == ["-", "-", ":", ":"]
+    column = np.mean([run.columns["action/divergence"] for run in read_curves(folders[:2])], axis=0)
+    np.testing.assert_allclose(panels[5].lines[2].get_ydata()[[0, -1]], column[[0, -1]])
+    assert len(panels[8].collections) == 3
 
     monkeypatch.setattr(sys, "argv", ["optioncoagent", "plot", *map(str, folders), "--out", str(tmp_path / "all.png")])
     main()
     assert (tmp_path / "all.png").read_bytes().startswith(b"\x89PNG") and capsys.readouterr().out == f"{tmp_path / 'all.png'}\n"
+
+
+@pytest.mark.parametrize("num_tasks, num_flags", [(1, 1), (1, 14), (2, 14), (3, 3)])
+def test_the_legend_stays_in_the_picture(num_tasks, num_flags):
+    """However many flags differ, and beside no curve."""
+    runs = [
+        curve([0.0, 1.0], env_id=f"Task-v{task}", **{f"some_setting_{i}": str(value + i) for i in range(num_flags)})
+        for task in range(num_tasks)
+        for value in range(3)
+    ]
+    figure = plot(runs)
+    FigureCanvasAgg(figure).draw()
+    legend, picture = figure.legends[0].get_window_extent(), figure.bbox
+    assert legend.x0 >= picture.x0 and legend.x1 <= picture.x1 and legend.y0 >= picture.y0
+    assert legend.y1 < min(axes.get_tightbbox().y0 for axes in figure.axes if axes.axison)
+    assert min(axes.get_window_extent().height for axes in figure.axes if axes.axison) > 0.5 * figure.dpi
+    assert [text.get_text().replace("\n", " ").count("some_setting") for text in figure.legends[0].get_texts()] == [num_flags] * 3
+
+
+def test_what_no_run_has_is_not_drawn():
+    """Runs of an earlier version."""
+    figure = plot([curve([0.0, 1.0])])
+    assert [axes.get_ylabel() for axes in figure.axes] == ["return"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1 seed"]
 
 
 def test_runs_that_cannot_be_drawn_are_named(folders, tmp_path):
