@@ -110,7 +110,7 @@ def _environment(agent: Any, env: Any, num_envs: int, seed: int) -> VectorEnv:
                 "leave env out, and one is made where it can be"
             )
     theirs = Interface.of(made, None, None, agent.settings.observation_kinds)
-    for what in ("spec", "num_actions", "first_action"):
+    for what in ("spec", "actions"):
         given, needed = getattr(theirs, what), getattr(agent.interface, what)
         if given != needed:
             raise ValueError(f"the environment's {what} is not what the agent was made for: {given}, not {needed}")

@@ -1,6 +1,7 @@
 """Networks of coagents as data. numpy only.
 
 coagent         the records: Coagent, LocalState
+gaussian        the record of outputs that are real numbers, and what they may be
 execution       execution functions: traced, tabulated, evaluated
 plan            how a tick runs: what is live, read, retained, dropped, charged for, coagent by coagent
 parameters      where parameters lie: owner, shape, slice; softmax
@@ -10,6 +11,7 @@ description     CoagentNetwork: order, what each coagent reads, memory, K, param
 from optioncoagent.network.coagent import Coagent, FloatArray, IntArray, LocalState
 from optioncoagent.network.description import CoagentNetwork
 from optioncoagent.network.execution import Touched, check_probability, execution_probability
+from optioncoagent.network.gaussian import Gaussian
 from optioncoagent.network.parameters import ParameterBlock, ParameterLayout, softmax
 from optioncoagent.network.plan import CoagentPlan
 
@@ -18,6 +20,7 @@ __all__ = [
     "CoagentNetwork",
     "CoagentPlan",
     "FloatArray",
+    "Gaussian",
     "IntArray",
     "LocalState",
     "ParameterBlock",
