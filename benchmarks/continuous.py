@@ -8,7 +8,7 @@ seconds are those of the processor.
 Episodes of MountainCarContinuous-v0 last up to 999 steps and pay at the end, beyond what the default discount sees: hence a third agent.
 PPO is run with Stable-Baselines3's own defaults, and with what its zoo recommends for the task, which was searched for on the task.
 
-    python benchmarks/continuous.py [--agents options flat "options, gamma 0.999" ppo "ppo, zoo"] [--tasks Pendulum-v1 …] [--seeds 5] [--table]
+    python benchmarks/continuous.py [--agents options flat ppo "ppo, zoo" …] [--tasks Pendulum-v1 …] [--seeds 5] [--table]
 """
 
 from __future__ import annotations

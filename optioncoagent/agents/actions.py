@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import gymnasium as gym
@@ -91,9 +91,7 @@ class Actions:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Actions:
-        """From what `to_json` gave, other keys aside."""
-        names = [f.name for f in fields(cls) if f.name in content]
-        plain: dict[str, Any] = {name: tuple(content[name]) if isinstance(content[name], list) else content[name] for name in names}
+        plain: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in content.items()}
         if isinstance(plain["num_actions"], dict):
             bounds = {name: tuple(map(float, plain["num_actions"][name])) for name in ("low", "high")}
             plain["num_actions"] = Gaussian(**{**plain["num_actions"], **bounds})

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import Any
 
@@ -127,8 +127,9 @@ class Interface:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Interface:
-        spec, actions = ObservationSpec.from_json(content["spec"]), Actions.from_json(content)
-        return cls(content["env_id"], spec, actions, content.get("env_kwargs", {}))
+        actions = {f.name: content[f.name] for f in fields(Actions) if f.name in content}
+        others = {name: x for name, x in content.items() if name not in actions and name != "spec"}
+        return cls(**others, spec=ObservationSpec.from_json(content["spec"]), actions=Actions.from_json(actions))
 
     def to_json(self) -> dict[str, Any]:
         return {"env_id": self.env_id, "spec": self.spec.to_json(), **self.actions.to_json(), "env_kwargs": self.env_kwargs}

@@ -431,8 +431,7 @@ class CoagentActorCritic:
 
     def restore(self, folder: Path, saved: checkpoint.Saved) -> Self:
         """Take over what a folder holds: weights, optimiser, counters. ValueError if it was saved for another kind of environment."""
-        for what in ("spec", "actions"):
-            ours, theirs = getattr(self.interface, what), getattr(saved.interface, what)
+        for ours, theirs in zip(*((x.spec, x.actions.num_actions) for x in (self.interface, saved.interface)), strict=True):
             if ours != theirs:
                 raise ValueError(f"{folder} was trained on {saved.interface.env_id} with {theirs}; this environment has {ours}")
         checkpoint.restore(folder, saved, self.module, self.optimizer)
