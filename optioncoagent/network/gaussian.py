@@ -70,13 +70,14 @@ def check_gaussians(coagents: tuple[Any, ...], action: Iterable[str]) -> None:
     gaussian = {c.name for c in coagents if c.gaussian is not None}
     if not gaussian:
         return
-    for position, c in enumerate(coagents):
+    for c in coagents:
         for field in ("upstream", "previous"):
             for name in gaussian.intersection(getattr(c, field)):
                 raise ValueError(
                     f"coagent {c.name!r}: {field} reads {name!r}, whose output is Gaussian, and a policy has parameters for each of "
                     "finitely many outputs that it reads: let it read a coagent whose outputs are counted"
                 )
+    for position, c in enumerate(coagents):
         if c.name not in gaussian:
             continue
         for wrong, what, remedy in (
