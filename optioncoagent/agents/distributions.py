@@ -56,8 +56,8 @@ def which(coagent: Coagent, output: Tensor) -> Tensor:
 
 def numbers(network: CoagentNetwork, outputs: Mapping[str, Tensor]) -> Tensor:
     """The outputs of all Gaussians side by side, (n, numbers)."""
-    drawn = [outputs[name] for name in network.gaussians]
-    return torch.cat(drawn, dim=-1) if drawn else torch.zeros(len(next(iter(outputs.values()))), 0)
+    drawn, any_output = [outputs[name] for name in network.gaussians], next(iter(outputs.values()))
+    return torch.cat(drawn, dim=-1) if drawn else any_output.new_zeros(len(any_output), 0)
 
 
 def log_probabilities(network: CoagentNetwork, read: Tensor, drawn: Tensor) -> Tensor:

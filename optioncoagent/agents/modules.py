@@ -280,7 +280,7 @@ class _GaussianHead(nn.Module):
 
     def linear(self) -> Linear:
         pairs = zip(self.mean.linear(), self.log_scale.linear(), strict=True)
-        # side by side in each configuration
+        # side by side in each configuration: means, and then logarithms of scales
         weight, bias = (torch.cat([x.unflatten(0, (-1, self.size)) for x in pair], dim=1).flatten(0, 1) for pair in pairs)
         return weight, bias
 
@@ -289,11 +289,8 @@ def _make_head(coagent: Coagent, num_features: int, configurations: int, residua
     """A head with a coagent's parameters in so many configurations; residual: all of them 0 at first."""
 
     def part(size: int, observes: bool) -> _Head | _Table:
-        return (
-            _Head(num_features, configurations * size, 0.0 if residual else 0.01)
-            if observes
-            else _Table(num_features, configurations * size)
-        )
+        number = configurations * size
+        return _Head(num_features, number, 0.0 if residual else 0.01) if observes else _Table(num_features, number)
 
     gaussian = coagent.gaussian
     if gaussian is None:

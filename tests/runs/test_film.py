@@ -76,7 +76,7 @@ def test_options_that_never_end_run_on():
 
 def test_actions_may_be_vectors_of_real_numbers():
     class Arm(Toy):
-        metadata = {"render_modes": ["rgb_array"]}
+        metadata = {"render_modes": ["rgb_array"], "render_fps": 8}
 
         def __init__(self, render_mode=None):
             super().__init__(actions=gym.spaces.Box(-1, 1, (2,)))
