@@ -156,6 +156,18 @@ def test_several_gaussians_make_one_action():
         assert {own.split(".")[1] for own in reached if not own.startswith("encoder")} == {f"policy_{name}"}
 
 
+def test_gaussians_that_share_have_one_head():
+    half = oc.Gaussian(1, -1.0, 1.0)
+    twins = [oc.Coagent("left", half, upstream=("option",)), oc.Coagent("right", half, upstream=("option",), shares="left")]
+    network = oc.CoagentNetwork([oc.Coagent("option", 2), *twins], action=("left", "right"))
+    agent = oc.CoagentActorCritic(Toy(actions=spaces.Box(-1, 1, (2,))), network, num_steps=16, num_minibatches=2).learn(64)
+    assert set(agent.module.policies) == {"policy_option", "policy_left"}
+    policies = agent.probabilities(np.ones(3, np.float32))
+    np.testing.assert_array_equal(policies["left"], policies["right"])
+    agent.predict(np.ones((8, 3), np.float32))
+    assert bool((agent.acted[0]["left"] != agent.acted[0]["right"]).all())  # each draws for itself
+
+
 @pytest.mark.parametrize(
     "describe", [lambda a: random_length(3, a, 4), lambda a: stochastic_layers((2, 2), a), lambda a: oc.option_critic((2, 2), a)]
 )
