@@ -6,7 +6,9 @@ file; runs whose row is there are not run again. Printed are mean and standard d
 seconds are those of the processor.
 
 Episodes of MountainCarContinuous-v0 last up to 999 steps and pay at the end, beyond what the default discount sees: hence a third agent.
-PPO is run with Stable-Baselines3's own defaults, and with what its zoo recommends for the task, which was searched for on the task.
+PPO is run with Stable-Baselines3's own defaults, and with what its zoo recommends for the task, which was searched for on the task. There
+it explores with noise that depends on the state and stays the same while an agent is asked for actions (gSDE): its sampled returns are
+those of one draw of that noise.
 
     python benchmarks/continuous.py [--agents options flat ppo "ppo, zoo" …] [--tasks Pendulum-v1 …] [--seeds 5] [--table]
 """
