@@ -20,7 +20,7 @@ import importlib
 from typing import Any
 
 _MODULES = {
-    "optioncoagent.network": ("Coagent", "CoagentNetwork", "LocalState"),
+    "optioncoagent.network": ("Coagent", "CoagentNetwork", "Gaussian", "LocalState"),
     "optioncoagent.gallery": ("CONTINUE", "TERMINATE", "option_critic"),
     "optioncoagent.mdp": ("MDP",),
     "optioncoagent.exact": (

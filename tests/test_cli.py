@@ -114,7 +114,6 @@ def test_runs_are_numbered_by_default(monkeypatch, tmp_path):
         (["train", "CartPole-v1", "--num-options", "0"], "num_options"),
         (["train", "NoSuchTask-v0"], "NoSuchTask"),
         (["train", "MiniGrid-Nowhere-v0"], "MiniGrid-Nowhere"),
-        (["train", "MountainCarContinuous-v0"], "only Discrete actions"),
         (["train", "nowhere:There-v0"], "nowhere"),
         (["evaluate", "no-such-folder"], "holds no agent"),
         (["gradients", "--num-options", "1"], "num_options=1: it must be at least 2"),

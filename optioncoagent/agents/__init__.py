@@ -2,8 +2,9 @@
 
 learner.py reads downwards and holds the fixed order of one update; the pieces it calls are pure functions in files of their own:
 
-    settings, environments                          what is trained, on what
+    settings, environments, actions                 what is trained, on what
     observations, images, recurrent, modules        what is seen and remembered, the parameters
+    distributions                                   what outputs are drawn from: softmax policies and Gaussians
     rollout                                         the network runs, the environment steps
     exploration, counts                             a bonus for what was seldom met
     sweep, returns, losses                          one critic to every baseline, λ-returns, gradient forms

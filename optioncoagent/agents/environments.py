@@ -6,18 +6,17 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
+from optioncoagent.agents.actions import Actions
 from optioncoagent.agents.observations import ObservationSpec, is_mission
-from optioncoagent.network import CoagentNetwork
 
 OURS = ("gymnasium", "minigrid", "optioncoagent_envs")  # modules that an id may name and that are imported anyway
 
@@ -101,15 +100,11 @@ def autoreset_mode(env: VectorEnv) -> AutoresetMode | None:
 
 @dataclass(frozen=True)
 class Interface:
-    """What an agent knows of its environment: its id (None if it was given as an object) and what it was made with, observations, actions.
-
-    num_actions, first_action: ints of a Discrete space; tuples, an entry for each component, of MultiDiscrete and MultiBinary.
-    """
+    """What an agent knows of its environment: its id (None if it was given as an object), what it was made with, observations, actions."""
 
     env_id: str | None
     spec: ObservationSpec
-    num_actions: int | tuple[int, ...]
-    first_action: int | tuple[int, ...]
+    actions: Actions
     env_kwargs: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -128,15 +123,16 @@ class Interface:
             raise ValueError(
                 f"env_kwargs={env_kwargs}: {error}; make the environment with these yourself and give it as an object"
             ) from error
-        return cls(env_id, spec, *action_numbers(env.single_action_space), env_kwargs)
+        return cls(env_id, spec, Actions.of(env.single_action_space), env_kwargs)
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Interface:
-        plain: dict[str, Any] = {name: tuple(x) if isinstance(x, list) else x for name, x in content.items()}
-        return cls(**{**plain, "spec": ObservationSpec.from_json(content["spec"])})
+        actions = {f.name: content[f.name] for f in fields(Actions) if f.name in content}
+        others = {name: x for name, x in content.items() if name not in actions and name != "spec"}
+        return cls(**others, spec=ObservationSpec.from_json(content["spec"]), actions=Actions.from_json(actions))
 
     def to_json(self) -> dict[str, Any]:
-        return {**vars(self), "spec": self.spec.to_json()}
+        return {"env_id": self.env_id, "spec": self.spec.to_json(), **self.actions.to_json(), "env_kwargs": self.env_kwargs}
 
     def check_makeable(self) -> None:
         """Raise ValueError if there is no id, or naming the module that the caller has to import before an environment is made from it.
@@ -151,45 +147,6 @@ class Interface:
                 f"this agent was trained on {self.env_id}: import {module} before, or give env=; what a saved folder names is not imported "
                 "unasked"
             )
-
-    def check_actions(self, network: CoagentNetwork) -> None:
-        """Raise ValueError unless the environment takes exactly the network's actions."""
-        sizes = tuple(network[name].num_outputs for name in network.action)
-        if isinstance(self.num_actions, tuple):
-            if sizes != self.num_actions:
-                raise ValueError(
-                    f"the environment takes {len(self.num_actions)} actions at once, of sizes {self.num_actions}; the network's action "
-                    f"coagents {network.action} have sizes {sizes}: make them the same"
-                )
-        elif network.num_actions != self.num_actions:
-            raise ValueError(
-                f"the environment takes {self.num_actions} actions, the network's action coagents give {network.num_actions}: make them "
-                "the same"
-            )
-
-    def action(self, network: CoagentNetwork, outputs: Mapping[str, Any]) -> np.ndarray:
-        """The environment's form of the action coagents' outputs (n,): (n,) of a Discrete space, otherwise (n, components)."""
-        return action_of(network, outputs, self.first_action)
-
-
-def action_numbers(space: gym.Space[Any]) -> tuple[Any, Any]:
-    """(num_actions, first_action) of `Interface`. Raises ValueError for a space that is not discrete."""
-    if isinstance(space, gym.spaces.Discrete):
-        return int(space.n), int(space.start)
-    if isinstance(space, gym.spaces.MultiDiscrete) and len(space.shape) == 1:
-        return tuple(map(int, space.nvec)), tuple(map(int, space.start))
-    if isinstance(space, gym.spaces.MultiBinary) and len(space.shape) == 1:
-        return (2,) * space.shape[0], (0,) * space.shape[0]
-    raise ValueError(
-        f"the action space is {space}: only Discrete actions are supported, and MultiDiscrete and MultiBinary ones with one axis"
-    )
-
-
-def action_of(network: CoagentNetwork, outputs: Mapping[str, Any], first: int | tuple[int, ...]) -> np.ndarray:
-    """See `Interface.action`; first: the space's first value, or that of each component."""
-    if isinstance(first, tuple):
-        return torch.stack([outputs[name] for name in network.action], dim=-1).cpu().numpy() + np.array(first)
-    return network.joint_action(outputs).cpu().numpy() + first
 
 
 def layers(env: Any) -> Iterator[Any]:

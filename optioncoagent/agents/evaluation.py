@@ -103,16 +103,16 @@ def _environment(agent: Any, env: Any, num_envs: int, seed: int) -> VectorEnv:
             made = make_vector_env(agent.interface.env_id, num_envs, seed, agent.interface.env_kwargs)
     else:
         made = make_vector_env(env, num_envs, seed)
-        ours = {id(layer) for layer in layers(agent._env)} if agent.running is not None else set()
-        if any(id(layer) in ours for layer in layers(made)):
+        training = {id(layer) for layer in layers(agent._env)} if agent.running is not None else set()
+        if any(id(layer) in training for layer in layers(made)):
             raise ValueError(
                 "the agent trains on this environment, and evaluating would reset it in the middle of its episodes: give another one, or "
                 "leave env out, and one is made where it can be"
             )
     theirs = Interface.of(made, None, None, agent.settings.observation_kinds)
-    for what in ("spec", "num_actions", "first_action"):
-        given, needed = getattr(theirs, what), getattr(agent.interface, what)
-        if given != needed:
+    ours = {"spec": agent.interface.spec, **vars(agent.interface.actions)}
+    for what, given in {"spec": theirs.spec, **vars(theirs.actions)}.items():
+        if given != (needed := ours[what]):
             raise ValueError(f"the environment's {what} is not what the agent was made for: {given}, not {needed}")
     return made
 

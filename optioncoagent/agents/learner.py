@@ -1,4 +1,4 @@
-"""CoagentActorCritic: trains any coagent network with discrete outputs from its local gradients, from the description alone.
+"""CoagentActorCritic: trains any coagent network from its local gradients, from the description alone.
 
 Every coagent has a head of its own and a local gradient of its own, gated by whether it executed (ACN, the asynchronous coagent policy
 gradient theorem); one critic Q(s, K) gives every baseline and every expected form. The order of one update is: collect, rewards,
@@ -20,7 +20,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
-from optioncoagent.agents import checkpoint, degeneracy, losses, metrics, progress
+from optioncoagent.agents import checkpoint, degeneracy, distributions, losses, metrics, progress
 from optioncoagent.agents.environments import Interface, make_vector_env
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
 from optioncoagent.agents.exploration import CountBonus, default_coef, uncountable
@@ -56,8 +56,9 @@ class CoagentActorCritic:
     """An agent that trains `network` on `env`.
 
     env: an environment id, a Gymnasium Env or VectorEnv. env_kwargs: what an id is made with. network: any `CoagentNetwork`, or a function
-    from the number of actions (a tuple of them for a MultiDiscrete space, which takes as many action coagents) to one. encoder: a torch
-    module from observations (a tensor, or a dict of tensors for a Dict or Tuple space) to (n, features), in place of the default one.
+    from the number of actions (a tuple of them for a MultiDiscrete space, which takes as many action coagents; for a Box a `Gaussian`,
+    which the action coagent gets in place of a number) to one. encoder: a torch module from observations (a tensor, or a dict of tensors
+    for a Dict or Tuple space) to (n, features), in place of the default one.
     forms: {coagent: "expected" | "difference" | "score"}, its gradient form; by default expected wherever the critic knows the coagent's
     output, and score otherwise. Where observations hide the state and recurrent_size is 0, the critic cannot tell what a coagent of the
     network remembers: give such a coagent the form score, with gae_lambda=1 and sampled_returns. summary: a function from the metrics of an
@@ -92,8 +93,8 @@ class CoagentActorCritic:
         self.spec = self.interface.spec
         if self.settings.int_coef is None:
             self.settings = replace(self.settings, int_coef=default_coef(self.spec, self.env.single_observation_space))
-        self.network = network = network if isinstance(network, CoagentNetwork) else network(self.interface.num_actions)
-        self.interface.check_actions(network)
+        self.network = network = network if isinstance(network, CoagentNetwork) else network(self.interface.actions.num_actions)
+        self.interface.actions.check(network)
         self.forms = _forms(network, forms or {})
         self.summary = summary or (lambda row: {})
         self.description: dict[str, Any] = {}  # saved with the agent: what a subclass needs to make the network again
@@ -228,10 +229,8 @@ class CoagentActorCritic:
         settings = self.settings
         features, _ = self.module.encode(batch.inputs, batch.start, batch.hidden)
         read = self.module.readout(features).gather(0, batch.rows.T.contiguous())
-        learned = batch.learned.permute(1, 2, 0).contiguous()
         coefs = losses.Coefs(settings.clip_coef, settings.ent_coef, settings.vf_coef)
-        parts: Tensor = losses.Losses.apply(read, self.module.part, learned, batch.target, batch.valid, self.network.num_outputs, coefs)
-        return parts
+        return losses.of_network(self.network, self.module.part, read, batch, coefs)
 
     # Acting
 
@@ -265,7 +264,7 @@ class CoagentActorCritic:
                 self.module, features, self.module.heads(), uniforms, self.spec.state(tensors), start, previous, deterministic
             )
         self.acted = outputs, executed
-        action = self.interface.action(self.network, outputs)
+        action = self.interface.actions.taken(self.network, outputs)
         memory = (
             np.stack([outputs[name].cpu().numpy() for name in self.network.memory], axis=-1)
             if self.network.memory
@@ -317,8 +316,9 @@ class CoagentActorCritic:
         """Every coagent's policy for these observations: {name: array}.
 
         Shapes as `network.init_params` has them, with the batch of observations (if it is one) as first axis of the coagents that
-        observe. See `params` for the exact solver. state: what `predict` returned before, on which a recurrent agent's policies depend;
-        ValueError where it is missing.
+        observe. A Gaussian has (…, 2, size) in place of probabilities: mean and standard deviation of each number, in the units of the
+        action, before what is drawn is brought within the bounds. See `params` for the exact solver. state: what `predict` returned
+        before, on which a recurrent agent's policies depend; ValueError where it is missing.
         """
         if state is None:
             self.check_tables()
@@ -329,9 +329,10 @@ class CoagentActorCritic:
             start = torch.zeros(len(next(iter(tensors.values()))), dtype=torch.bool, device=self.settings.device)
             hidden = self._checked_state(state, len(start))[1] if self.settings.recurrent_size else None
             readout = self.module.readout(self.module.features(self.spec.state(tensors), start, hidden)[0])
-            for name, shape in self.module.shapes.items():
-                table = self.module.logits(name, readout).softmax(dim=1).permute(2, 0, 1).reshape(-1, *shape).cpu().numpy()
-                tables[name] = table if batched and self.network[name].observes else table[0]
+            for c in self.network.coagents:
+                shape = distributions.table_shape(c, self.network.configuration_shape(c.name))
+                table = distributions.table(c, self.module.logits(c.name, readout)).reshape(-1, *shape).cpu().numpy()
+                tables[c.name] = table if batched and c.observes else table[0]
         return tables
 
     def check_tables(self) -> None:
@@ -348,6 +349,7 @@ class CoagentActorCritic:
         Observations are `mdp.observations` (a MiniGrid level), or 0, 1, … of a Discrete space; those that only the absorbing end has, which
         the environment never shows, get a row of zeros.
         """
+        self.network.check_counted("tables of probabilities")
         tables, (observations, seen) = {}, self.observations(mdp)
         for name, table in self.probabilities(observations).items():
             if self.network[name].shares is not None:  # the owner has them
@@ -432,8 +434,7 @@ class CoagentActorCritic:
 
     def restore(self, folder: Path, saved: checkpoint.Saved) -> Self:
         """Take over what a folder holds: weights, optimiser, counters. ValueError if it was saved for another kind of environment."""
-        for what in ("spec", "num_actions"):
-            ours, theirs = getattr(self.interface, what), getattr(saved.interface, what)
+        for ours, theirs in zip(*((x.spec, x.actions.num_actions) for x in (self.interface, saved.interface)), strict=True):
             if ours != theirs:
                 raise ValueError(f"{folder} was trained on {saved.interface.env_id} with {theirs}; this environment has {ours}")
         checkpoint.restore(folder, saved, self.module, self.optimizer)
@@ -474,7 +475,7 @@ class CoagentActorCritic:
         observation = reset(self.env, self.spec, self.settings.seed)
         start = torch.ones(n, dtype=torch.bool, device=device)
         age = torch.zeros(n, dtype=torch.long, device=device)
-        outputs = {name: torch.zeros(n, dtype=torch.long, device=device) for name in self.network.names}  # nobody reads them: all start
+        outputs = {name: torch.zeros(n, dtype=torch.long, device=device) for name in self.sampler.laws}  # nobody reads them: all start
         hidden = self.module.recurrence.initial(n)
         running = Running(self.env, self.spec.tensors(observation, device), start, start.clone(), age, outputs, np.zeros(n), hidden)
         if self._stopped_at:

@@ -6,11 +6,13 @@ gradient at one step. The objective Σ_u min(ρ_u a_u, clip(ρ_u) a_u) has that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from optioncoagent.agents.distributions import gaussian_entropy, log_density, log_policies, of_gaussians
+from optioncoagent.network import CoagentNetwork
 
 MAX_LOG_RATIO = 20.0  # far beyond any clip_coef; infinity times an advantage of 0 would be NaN
 
@@ -42,14 +44,15 @@ def score(output: Tensor, advantage: Tensor, num_outputs: int) -> Tensor:
     )
 
 
-def log_policies(logits: Tensor, num_outputs: Sequence[int]) -> Tensor:
-    """ln π of policies with so many outputs, whose logits lie side by side, (U, n)."""
-    return torch.cat([part.log_softmax(dim=0) for part in logits.split(tuple(num_outputs))])
+def gaussian(given: Tensor, drawn: Tensor, learned: Tensor, coefs: Coefs) -> Tensor:
+    """The loss of a coagent with a Gaussian, a mean over steps: that of `Losses` for what was drawn, with the density in place of π.
 
-
-def entropy(log_policy: Tensor) -> Tensor:
-    """−Σ_u π ln π over the first axis."""
-    return -(log_policy.exp() * log_policy).sum(dim=0)
+    given (2 size, n): means and logarithms of scales. drawn (size, n). learned (3, n): ln π_old of what was drawn, a and e.
+    """
+    log_old, advantage, executed = learned
+    ratio = (log_density(given, drawn) - log_old).clamp(max=MAX_LOG_RATIO).exp()
+    objective = torch.minimum(ratio * advantage, ratio.clamp(1 - coefs.clip, 1 + coefs.clip) * advantage)
+    return -(objective + coefs.ent * executed * gaussian_entropy(given)).mean()
 
 
 class Losses(torch.autograd.Function):
@@ -85,3 +88,17 @@ class Losses(torch.autograd.Function):
     def backward(ctx: Any, *upstream: Any) -> Any:
         scale = upstream[0].index_select(0, ctx.part) / ctx.gradient.shape[-1]
         return scale[:, None] * ctx.gradient, None, None, None, None, None, None
+
+
+def of_network(network: CoagentNetwork, part: Tensor, read: Tensor, batch: Any, coefs: Coefs) -> Tensor:
+    """The losses of all coagents in order, and of the critic, (coagents + 1,).
+
+    part: see `Losses`. read (R, n): the rows of the readout that `batch`, a `targets.Batch`, is about.
+    """
+    counted, learned = len(part) - 1, batch.learned.permute(1, 2, 0).contiguous()
+    sizes = tuple(c.num_outputs for c in network.counted)
+    parts: Tensor = Losses.apply(read[: counted + 1], part, learned[:, :counted], batch.target, batch.valid, sizes, coefs)
+    if not network.gaussians:
+        return parts
+    pairs = zip(of_gaussians(network, read, batch.drawn.T), learned[:, counted:].unbind(dim=1), strict=True)
+    return torch.cat([parts[:-1], torch.stack([gaussian(*pair, row, coefs) for pair, row in pairs]), parts[-1:]])

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optioncoagent.agents.losses import entropy
+from optioncoagent.agents.distributions import entropy, scale_of
 from optioncoagent.agents.rollout import Rollout
 from optioncoagent.agents.targets import Batch
 from optioncoagent.network import CoagentNetwork
@@ -29,20 +29,25 @@ def coagents(network: CoagentNetwork, rollout: Rollout, batch: Batch) -> dict[st
 
     Of those whose output is held, the mean length, steps from one execution to the next; of those that policies read, the entropy of how
     often each output was in force, usage_entropy; of those that execution functions look at, for each output the share of the executions
-    at which it was nearly certain, sure_0, sure_1, … (probability above `SURE`).
+    at which it was nearly certain, sure_0, sure_1, … (probability above `SURE`). Of a Gaussian the entropy is the mean of −ln π over what
+    was drawn, and the scale is that of one of its numbers with this entropy.
     """
     row: dict[str, Tensor] = {}
     valid = rollout.valid.flatten()
-    outputs = {name: rollout.outputs[name].flatten() for name in network.names}
+    outputs = {c.name: rollout.outputs[c.name].flatten() for c in network.counted}
     is_held, is_read, is_gating = held(network), read(network), gating(network)
     for coagent, log_old in zip(network.coagents, batch.learned[:, 0].T.split(network.num_outputs), strict=True):
         name, executed = coagent.name, rollout.executed[coagent.name].flatten() & valid
-        entropies, probabilities = entropy(log_old), _mean(log_old.exp(), executed)
+        entropies = entropy(log_old) if coagent.gaussian is None else -log_old[0]
         row[f"{name}/executed"] = _mean(executed, valid)
         row[f"{name}/entropy"] = _mean(entropies, executed)
-        for u in range(coagent.num_outputs):
-            row[f"{name}/probability_{u}"] = probabilities[u]
-            row[f"{name}/usage_{u}"] = _mean(outputs[name] == u, valid)
+        if coagent.gaussian is None:
+            probabilities = _mean(log_old.exp(), executed)
+            for u in range(coagent.num_outputs):
+                row[f"{name}/probability_{u}"] = probabilities[u]
+                row[f"{name}/usage_{u}"] = _mean(outputs[name] == u, valid)
+        else:
+            row[f"{name}/scale"] = scale_of(row[f"{name}/entropy"], coagent.gaussian.size)
         for other in coagent.upstream:
             for u in range(network[other].num_outputs):
                 row[f"{name}/entropy_{other}_{u}"] = _mean(entropies, executed & (outputs[other] == u))

@@ -17,7 +17,7 @@ from optioncoagent.agents.images import Convolutions
 from optioncoagent.agents.observations import Leaf, ObservationSpec, Tensors, image_axes
 from optioncoagent.agents.recurrent import Memoryless, Recurrence
 from optioncoagent.agents.settings import Settings
-from optioncoagent.network import CoagentNetwork
+from optioncoagent.network import Coagent, CoagentNetwork
 
 SCALE = {"grid": 1 / 10, "pixels": 1 / 255}  # bytes to about [0, 1]; MiniGrid's codes end at 10
 Linear = tuple[Tensor, Tensor]  # weights (rows, f), biases (rows,)
@@ -112,8 +112,8 @@ class CoagentModule(nn.Module):
     """The parameters: an encoder, recurrent units if there are any, a policy head for each coagent, the critic Q(s, K).
 
     inputs: from observations to what the encoder takes, without parameters, so that it is computed once for a whole rollout. A head gives
-    logits for every configuration of the discrete outputs its policy reads; a coagent that does not observe has a plain table. common: a
-    head with several configurations c, and so the critic with several K, is
+    logits (of a Gaussian means, and logarithms of scales) for every configuration of the discrete outputs its policy reads; a coagent that
+    does not observe has a plain table. common: a head with several configurations c, and so the critic with several K, is
 
         logits(s, c) = common(s) + RESIDUAL residual(s, c)        residual = 0 at first
 
@@ -129,7 +129,7 @@ class CoagentModule(nn.Module):
     ):
         super().__init__()
         self.network, num_features = network, recurrence.num_features
-        self.shapes = {name: (*network.configuration_shape(name), network[name].num_outputs) for name in network.names}
+        self.shapes = {name: (*network.configuration_shape(name), network[name].num_parameters) for name in network.names}
         self.critic_shape = tuple(network[name].num_outputs for name in network.critic_inputs)
         check_sizes(network, self.shapes, self.critic_shape)
         self.inputs, self.encoder, self.recurrence = inputs, encoder, recurrence
@@ -137,24 +137,26 @@ class CoagentModule(nn.Module):
         owned = {name: shape for name, shape in self.shapes.items() if network[name].owner == name}
         shared: dict[str, nn.Module] = {}
 
-        def head(name: str, key: str, shape: tuple[int, ...]) -> _Head:
+        def head(name: str, key: str, coagent: Coagent, configurations: int) -> Any:
             with seeded(seed, name):  # a head starts the same whatever other heads there are
-                if not common or math.prod(shape[:-1]) == 1:
-                    return _Head(num_features, math.prod(shape), 0.01)
-                shared[key] = _Head(num_features, shape[-1], 0.01)
-                return _Head(num_features, math.prod(shape), 0.0)
+                if not common or configurations == 1 or not coagent.observes:
+                    return _make_head(coagent, num_features, configurations)
+                shared[key] = _make_head(coagent, num_features, 1)
+                return _make_head(coagent, num_features, configurations, residual=True)
 
         for name, shape in owned.items():
             key = f"policy_{name}"
-            self.policies[key] = head(name, key, shape) if network[name].observes else _Table(num_features, math.prod(shape))
-        self.critic = head("critic", "critic", (*self.critic_shape, 1))  # about 0: a made-up value misleads every coagent
+            self.policies[key] = head(name, key, network[name], math.prod(shape[:-1]))
+        # about 0: a made-up value misleads every coagent
+        self.critic = head("critic", "critic", Coagent("critic", 1), math.prod(self.critic_shape))
         self.common = nn.ModuleDict(shared)
         ends = list(accumulate((math.prod(shape) for shape in owned.values()), initial=0))
         first_row = dict(zip(owned, ends, strict=False))  # of each head's logits in a readout
         self.first_row = {name: first_row[network[name].owner] for name in network.names}
         self.critic_row = ends[-1]
-        # which coagent each of all outputs is of, one after the other, and then the critic
-        part = torch.arange(len(network.names) + 1).repeat_interleave(torch.tensor([*network.num_outputs, 1]))
+        # which coagent each of the outputs that are counted is of, one after the other, and then the critic
+        outputs = torch.tensor([*(c.num_outputs for c in network.counted), 1])
+        part = torch.arange(len(outputs)).repeat_interleave(outputs)
         self.register_buffer("part", part, persistent=False)
 
     def features(self, state: Any, start: Tensor | None = None, hidden: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
@@ -189,7 +191,8 @@ class CoagentModule(nn.Module):
         return torch.addmm(bias[:, None], weight, features.T)
 
     def logits(self, name: str, readout: Tensor) -> Tensor:
-        """Logits of a coagent for every configuration it may read, (configurations, outputs, n)."""
+        """Logits of a coagent for every configuration it may read, (configurations, outputs, n); of one with a Gaussian means and then
+        logarithms of scales."""
         shape, first = self.shapes[name], self.first_row[name]
         return readout[first : first + math.prod(shape)].reshape(-1, shape[-1], readout.shape[-1])
 
@@ -265,6 +268,35 @@ class _Head(nn.Linear):
 
     def linear(self) -> Linear:
         return self.weight, self.bias
+
+
+class _GaussianHead(nn.Module):
+    """Means, and logarithms of scales, of a Gaussian's numbers in each configuration: a head or table for each of the two."""
+
+    def __init__(self, size: int, mean: _Head | _Table, log_scale: _Head | _Table, start: float):
+        super().__init__()
+        self.size, self.mean, self.log_scale = size, mean, log_scale
+        nn.init.constant_(log_scale.bias if isinstance(log_scale, _Head) else log_scale.logits, start)
+
+    def linear(self) -> Linear:
+        pairs = zip(self.mean.linear(), self.log_scale.linear(), strict=True)
+        # side by side in each configuration: means, and then logarithms of scales
+        weight, bias = (torch.cat([x.unflatten(0, (-1, self.size)) for x in pair], dim=1).flatten(0, 1) for pair in pairs)
+        return weight, bias
+
+
+def _make_head(coagent: Coagent, num_features: int, configurations: int, residual: bool = False) -> _Head | _Table | _GaussianHead:
+    """A head with a coagent's parameters in so many configurations; residual: all of them 0 at first."""
+
+    def part(size: int, observes: bool) -> _Head | _Table:
+        number = configurations * size
+        return _Head(num_features, number, 0.0 if residual else 0.01) if observes else _Table(num_features, number)
+
+    gaussian = coagent.gaussian
+    if gaussian is None:
+        return part(coagent.num_outputs, coagent.observes)
+    mean, log_scale = part(gaussian.size, coagent.observes), part(gaussian.size, coagent.observes and gaussian.scale_observes)
+    return _GaussianHead(gaussian.size, mean, log_scale, 0.0 if residual else math.log(gaussian.scale))
 
 
 def _added(common: Tensor, residual: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import nn
 from optioncoagent.agents import checkpoint
 from optioncoagent.agents.learner import CoagentActorCritic, Row
 from optioncoagent.gallery import TERMINATE, option_critic
-from optioncoagent.network import CoagentNetwork
+from optioncoagent.network import CoagentNetwork, Gaussian
 
 GradientForm = Literal["q_beta", "advantage", "score"]
 FORM_OF: dict[str, str] = {"q_beta": "expected", "advantage": "difference", "score": "score"}
@@ -22,9 +22,10 @@ class OptionCritic(CoagentActorCritic):
     """Option-critic on a Gymnasium environment.
 
     env: an environment id (MiniGrid's among them), made with env_kwargs, an Env or a VectorEnv; a MultiDiscrete action space has a
-    coagent "action_0", "action_1", … for each component, all of which read the option. num_options: how many options, or a tuple of
-    them, top level first. gradient_form: of the terminations: "q_beta" (ACN, E.2), "advantage" (OC, Theorem 2; the same gradient) or
-    "score" (sampled). deliberation_cost, first, initial: see `optioncoagent.option_critic`. settings: the fields of `Settings`.
+    coagent "action_0", "action_1", … for each component, all of which read the option, and a Box one coagent "action" with a `Gaussian`,
+    of which each option has a mean and a scale. num_options: how many options, or a tuple of them, top level first. gradient_form: of the
+    terminations: "q_beta" (ACN, E.2), "advantage" (OC, Theorem 2; the same gradient) or "score" (sampled). deliberation_cost, first,
+    initial: see `optioncoagent.option_critic`. settings: the fields of `Settings`.
     """
 
     def __init__(
@@ -43,8 +44,8 @@ class OptionCritic(CoagentActorCritic):
         if gradient_form not in FORM_OF:
             raise ValueError(f"gradient_form={gradient_form!r}: choose one of {tuple(FORM_OF)}")
 
-        def network(num_actions: int | tuple[int, ...]) -> CoagentNetwork:
-            if isinstance(num_actions, int):
+        def network(num_actions: int | tuple[int, ...] | Gaussian) -> CoagentNetwork:
+            if not isinstance(num_actions, tuple):
                 return option_critic(num_options, num_actions, first, deliberation_cost, initial)
             *others, action = option_critic(num_options, 2, first, deliberation_cost, initial).coagents
             actions = [replace(action, name=f"action_{i}", num_outputs=n) for i, n in enumerate(num_actions)]

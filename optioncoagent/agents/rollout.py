@@ -18,13 +18,15 @@ import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
 from torch import Tensor
 
-from optioncoagent.agents.environments import action_numbers, action_of, autoreset_mode
+from optioncoagent.agents.actions import Actions
+from optioncoagent.agents.distributions import draw, sample
+from optioncoagent.agents.environments import autoreset_mode
 from optioncoagent.agents.modules import CoagentModule, Linear, derive_seed
 from optioncoagent.agents.observations import ObservationSpec, Tensors, fault_of
 from optioncoagent.agents.sweep import at_configuration, configuration, gate
 from optioncoagent.network import CoagentNetwork, LocalState
 
-Outputs = dict[str, Tensor]  # {coagent: (n,) int}
+Outputs = dict[str, Tensor]  # {coagent: (n,) int, or (n, size) numbers of a Gaussian}
 
 
 @dataclass
@@ -83,22 +85,25 @@ class Sampler:
         self.network = network
         self.device = device
         self.generators = {name: torch.Generator(device).manual_seed(derive_seed(seed, name)) for name in network.names}
-        self.laws = {name: torch.as_tensor(network.initial(name), device=device)[:, None] for name in network.names}
+        self.laws = {c.name: torch.as_tensor(network.initial(c.name), device=device)[:, None] for c in network.counted}
+        self.normals = {name: gaussian.size for name, gaussian in network.gaussians.items()}
 
     def uniforms(self, num_steps: int, n: int) -> Tensor:
-        """All that so many steps of n environments need, (num_steps, coagents, 3, n): for an output, for whether the coagent executes,
-        and for its output before a first step."""
+        """All that so many steps of n environments need, (num_steps, coagents, 3 + size, n): for an output, for whether the coagent
+        executes, and for its output before a first step; then standard normals, as many as the largest Gaussian has numbers."""
         parts = [torch.rand(num_steps, 3, n, generator=generator, device=self.device) for generator in self.generators.values()]
-        return torch.stack(parts, dim=1)
+        uniforms, size = torch.stack(parts, dim=1), max(self.normals.values(), default=0)
+        if not size:
+            return uniforms
+        normals = torch.zeros(num_steps, len(parts), size, n, device=self.device)
+        for k, (name, generator) in enumerate(self.generators.items()):
+            if name in self.normals:
+                normals[:, k, : self.normals[name]].normal_(generator=generator)
+        return torch.cat([uniforms, normals], dim=2)
 
     def initial(self, uniforms: Tensor) -> Outputs:
-        """Outputs before the first step, drawn from h_0 with the uniforms (coagents, 3, n) of one step."""
-        return {name: draw(law, uniform[2]) for (name, law), uniform in zip(self.laws.items(), uniforms, strict=True)}
-
-
-def draw(probabilities: Tensor, uniform: Tensor) -> Tensor:
-    """Sample from probabilities (outputs, n) or (outputs, 1) by inversion, (n,) int."""
-    return (probabilities.cumsum(dim=0)[:-1] <= uniform).sum(dim=0)
+        """Outputs before the first step that anybody can see, drawn from h_0 with the uniforms (coagents, …, n) of one step."""
+        return {name: draw(law, uniform[2]) for (name, law), uniform in zip(self.laws.items(), uniforms, strict=False)}
 
 
 def tick(
@@ -113,8 +118,8 @@ def tick(
 ) -> tuple[Outputs, Outputs]:
     """Run the coagents once, in order: {name: outputs (n,)}, {name: executed (n,) bool}.
 
-    features (n, f) of the observations `state`; heads: `module.heads()`; uniforms (coagents, 3, n) of `Sampler`. deterministic: argmax of
-    each policy; gates are still sampled.
+    features (n, f) of the observations `state`; heads: `module.heads()`; uniforms (coagents, …, n) of `Sampler`. deterministic: the most
+    likely output of each policy; gates are still sampled.
     """
     network = module.network
     readout = module.readout(features, heads)
@@ -122,7 +127,7 @@ def tick(
     executed: Outputs = {}
     for k, (name, uniform) in enumerate(zip(network.names, uniforms, strict=True)):
         logits = at_configuration(module.logits(name, readout), configuration(network, name, outputs, previous))
-        output = logits.argmax(dim=0) if deterministic else draw(logits.softmax(dim=0), uniform[0])
+        output = sample(network.coagents[k], logits, uniform, deterministic)
         beta = gate(network, k, LocalState(start, state, outputs, previous), logits.dtype)
         if isinstance(beta, float) and beta == 1.0:
             executes = torch.ones_like(start)
@@ -144,7 +149,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
     same_step = autoreset_mode(env) == AutoresetMode.SAME_STEP
     device = running.start.device
     uniforms, heads, hidden = sampler.uniforms(num_steps, n), module.heads(), [running.hidden]
-    first_action = action_numbers(env.single_action_space)[1]
+    actions = Actions.of(env.single_action_space)
     steps: list[dict[str, Any]] = []
     final_index: list[tuple[int, int]] = []
     final_observations: list[Tensors] = []
@@ -156,13 +161,13 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         previous, state = running.outputs, spec.state(running.observation)
         if bool(running.start.any()):
             initial = sampler.initial(uniforms[t])
-            previous = {name: torch.where(running.start, initial[name], previous[name]) for name in network.names}
+            previous = {name: torch.where(running.start, drawn, previous[name]) for name, drawn in initial.items()}
         features, after = module.features(state, running.start, running.hidden)
         outputs, executed = tick(module, features, heads, uniforms[t], state, running.start, previous)
         hidden.append(after)
 
         # the environment steps
-        action = action_of(network, outputs, first_action)
+        action = actions.taken(network, outputs)
         running.broken = True  # until all of this step is noted
         began = perf_counter()
         observation, reward, terminated, truncated, info = step(env, action, spec)
@@ -196,7 +201,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         running.start = ended_now if same_step else ~running.valid
         running.valid = torch.ones_like(ended_now) if same_step else ~ended_now
         running.age = torch.where(running.start, 0, running.age + 1)
-        running.outputs, running.hidden = outputs, after
+        running.outputs, running.hidden = {name: outputs[name] for name in sampler.laws}, after
         running.observation = spec.tensors(observation, device)
         running.broken = False
     stacked = {key: _stack([step[key] for step in steps], device) for key in steps[0]}

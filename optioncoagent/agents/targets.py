@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from optioncoagent.agents import losses
+from optioncoagent.agents import distributions, losses
 from optioncoagent.agents.modules import CoagentModule, Linear
 from optioncoagent.agents.observations import ObservationSpec, Tensors
 from optioncoagent.agents.returns import lambda_advantages
@@ -25,11 +25,13 @@ STEPS = ("observation", "start", "valid", "age", "previous", "outputs", "execute
 
 @dataclass(frozen=True)
 class Batch:
-    """B steps to learn from, the first axis; the outputs of all coagents, U in number, lie side by side in the order of the network.
+    """B steps to learn from, the first axis; the outputs of all coagents, U in number, lie side by side in the order of the network, a
+    Gaussian's as one.
 
     inputs: what the encoder takes; start: where an episode begins; hidden: the hidden states (n, ...) before the first steps of the n
-    sequences that the steps then are, time-major, or None for a network without recurrence. rows: (B, U + 1),
-    which of the readout's rows the step is about: every coagent's logits in the configuration that it read, and Q(S_t, K_t). learned:
+    sequences that the steps then are, time-major, or None for a network without recurrence. rows: (B, R),
+    which of the readout's rows the step is about: every coagent's parameters in the configuration that it read, with Q(S_t, K_t) between
+    the logits and what is a Gaussian's. drawn: (B, numbers), what the Gaussians gave. learned:
     (B, 3, U), of every output ln π_old; its advantage in its coagent's gradient form, with everything that the gradient is weighted with,
     so zero where the coagent did not execute; and 1 where it did, else 0. target: (B,), λ-return for Q(S_t, K_t). valid: (B,), 1 where
     there is something to learn from, else 0; so then is what is learned but for ln π_old.
@@ -39,6 +41,7 @@ class Batch:
     start: Tensor
     hidden: Tensor | None
     rows: Tensor
+    drawn: Tensor
     learned: Tensor
     target: Tensor
     valid: Tensor
@@ -87,12 +90,14 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
     advantage_of = torch.cat(gradient_forms(network, flat, forms, at, q, advantage))
     executed = torch.cat([(flat.executed[c.name] & flat.valid).expand(c.num_outputs, -1) for c in network.coagents]).to(q.dtype)
     rows = learned_rows(module, flat)
-    log_old = losses.log_policies(at.readout.gather(0, rows[:-1]), network.num_outputs)
+    drawn = distributions.numbers(network, flat.outputs)
+    log_old = distributions.log_probabilities(network, at.readout.gather(0, rows), drawn.T)
     return Batch(
         inputs=inputs,
         start=flat.start,
         hidden=hidden,
         rows=rows.T.contiguous(),
+        drawn=drawn,
         learned=torch.stack([log_old, weight * executed * advantage_of, executed]).permute(2, 0, 1).contiguous(),
         target=q + advantage,
         valid=flat.valid.to(q.dtype),
@@ -100,12 +105,13 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
 
 
 def learned_rows(module: CoagentModule, flat: Rollout) -> Tensor:
-    """The rows of the readout that each step is about, (U + 1, B): see `Batch`."""
+    """The rows of the readout that each step is about, (R, B): see `Batch`."""
     network, nothing = module.network, torch.zeros_like(flat.age)
     configurations = {name: configuration(network, name, flat.outputs, flat.previous) for name in network.names}
     rows = [module.rows_of(name, nothing if index is None else index) for name, index in configurations.items()]
     known = joint_index(network, network.critic_inputs, flat.outputs)
-    return torch.cat([*rows, (module.critic_row + (nothing if known is None else known))[None]])
+    rows.insert(len(network.counted), (module.critic_row + (nothing if known is None else known))[None])
+    return torch.cat(rows)
 
 
 def following_values(module: CoagentModule, spec: ObservationSpec, heads: Linear, rollout: Rollout, arrival: Tensor) -> Tensor:
@@ -145,7 +151,8 @@ def gradient_forms(
         if forms[name] == "score":
             # return from this coagent's decision on, less its baseline Σ_u π(u) W_k(u)
             later = sum((charged(network, other, flat, q.dtype) for other in network.names[k + 1 :]), torch.zeros_like(q))
-            made.append(losses.score(flat.outputs[name], q + advantage - later - (old * w).sum(dim=0), coagent.num_outputs))
+            taken = distributions.which(coagent, flat.outputs[name])
+            made.append(losses.score(taken, q + advantage - later - (old * w).sum(dim=0), coagent.num_outputs))
         else:
             made.append((losses.expected if forms[name] == "expected" else losses.difference)(old, w))
     return made
@@ -166,7 +173,8 @@ def arrival_value(
     scale: float,
 ) -> Tensor:
     """W_0 on arriving at observations (n, ...) in mid-episode with these outputs of the step before, (n,)."""
-    start = torch.zeros_like(next(iter(previous.values())), dtype=torch.bool)
+    first = next(iter(previous.values()))
+    start = torch.zeros(len(first), dtype=torch.bool, device=first.device)
     features, _ = module.features(spec.state(observation), start, hidden)
     return evaluate(module, heads, features, spec.state(observation), start, previous, scale).values[0].values
 
@@ -174,7 +182,8 @@ def arrival_value(
 def evaluate(module: CoagentModule, heads: Linear, features: Tensor, state: Any, start: Tensor, previous: Outputs, scale: float) -> Values:
     """Policies and values of steps with these features (n, f)."""
     network, readout = module.network, module.readout(features, heads)
-    policies = {name: policy_on_axes(network, name, module.logits(name, readout).softmax(dim=1), previous) for name in network.names}
+    given = {c.name: distributions.probabilities(c, module.logits(c.name, readout)) for c in network.coagents}
+    policies = {name: policy_on_axes(network, name, table, previous) for name, table in given.items()}
     return Values(readout, policies, sweep(network, policies, critic_on_axes(network, module.q(readout)), start, state, previous, scale))
 
 

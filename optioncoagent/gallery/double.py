@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from optioncoagent.gallery.options import CONTINUE, TERMINATE
-from optioncoagent.network import Coagent, CoagentNetwork, FloatArray, softmax
+from optioncoagent.network import Coagent, CoagentNetwork, FloatArray, Gaussian, softmax
 
 
-def double_actor_critic(num_options: int, num_actions: int, initial: Any = None) -> CoagentNetwork:
+def double_actor_critic(num_options: int, num_actions: int | Gaussian, initial: Any = None) -> CoagentNetwork:
     """The option is drawn anew at every step, by a policy that knows the option before: staying is one of its choices.
 
              ω_{t-1} ──► option ──► action            all execute at every step

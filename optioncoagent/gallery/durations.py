@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from optioncoagent.network import Coagent, CoagentNetwork, FloatArray, LocalState
+from optioncoagent.network import Coagent, CoagentNetwork, FloatArray, Gaussian, LocalState
 
 
-def always_terminating(num_options: int, num_actions: int) -> CoagentNetwork:
+def always_terminating(num_options: int, num_actions: int | Gaussian) -> CoagentNetwork:
     """A manager that decides at every step, and a worker that acts on its decision.
 
         S_t ──► option ──► action            all execute at every step
@@ -21,7 +21,7 @@ def always_terminating(num_options: int, num_actions: int) -> CoagentNetwork:
     return CoagentNetwork([Coagent("option", num_options), Coagent("action", num_actions, upstream=("option",))])
 
 
-def random_length(num_options: int, num_actions: int, mean_length: float) -> CoagentNetwork:
+def random_length(num_options: int, num_actions: int | Gaussian, mean_length: float) -> CoagentNetwork:
     """Options that end by a coin: lengths are geometric with this mean, at least 1, wherever the agent is.
 
         S_t ──► option ──► action            option executes at the first step, then with probability 1 / mean_length
@@ -41,7 +41,7 @@ def random_length(num_options: int, num_actions: int, mean_length: float) -> Coa
     return CoagentNetwork([option, Coagent("action", num_actions, upstream=("option",))])
 
 
-def clocked_options(num_options: int, num_actions: int, num_phases: int) -> CoagentNetwork:
+def clocked_options(num_options: int, num_actions: int | Gaussian, num_phases: int) -> CoagentNetwork:
     """Options that a clock ends: the option is chosen anew whenever the clock shows 0, as it does at the first step.
 
             clock_{t-1} ──► clock            executes at every step but the first

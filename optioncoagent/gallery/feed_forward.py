@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from optioncoagent.gallery.options import option_critic
-from optioncoagent.network import Coagent, CoagentNetwork
+from optioncoagent.network import Coagent, CoagentNetwork, Gaussian
 
 
-def feed_forward_options(num_options: Sequence[int], num_actions: int, shared: bool = False) -> CoagentNetwork:
+def feed_forward_options(num_options: Sequence[int], num_actions: int | Gaussian, shared: bool = False) -> CoagentNetwork:
     """The feed-forward option network: an option is a node of its layer, whichever node of the layer above has chosen it.
 
         S_t ──► option_1 ──► option_2 ──► action         each reads S_t and the node above; option_ℓ executes iff all

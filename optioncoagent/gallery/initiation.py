@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 from optioncoagent.gallery.options import option_critic
-from optioncoagent.network import Coagent, CoagentNetwork
+from optioncoagent.network import Coagent, CoagentNetwork, Gaussian
 
 UNAVAILABLE = 0
 AVAILABLE = 1
 
 
-def initiation_sets(num_options: int, num_actions: int) -> CoagentNetwork:
+def initiation_sets(num_options: int, num_actions: int | Gaussian) -> CoagentNetwork:
     """Option-critic with a coagent for each option that says whether the option is available here; the choice knows which are.
 
         S_t ──► initiation_0 … initiation_{O-1} ──► option ──► action      option executes iff termination says TERMINATE

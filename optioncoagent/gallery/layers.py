@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optioncoagent.network import Coagent, CoagentNetwork
+from optioncoagent.network import Coagent, CoagentNetwork, Gaussian
 
 
-def stochastic_layers(sizes: Sequence[int], num_actions: int) -> CoagentNetwork:
+def stochastic_layers(sizes: Sequence[int], num_actions: int | Gaussian) -> CoagentNetwork:
     """A feed-forward network whose every unit is a coagent with one bit for output, and the action its last unit.
 
               ┌► unit_1_0 ─┬► unit_2_0 ─┐

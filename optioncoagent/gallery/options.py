@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from optioncoagent.network import Coagent, CoagentNetwork, LocalState
+from optioncoagent.network import Coagent, CoagentNetwork, Gaussian, LocalState
 
 TERMINATE = 0
 CONTINUE = 1
@@ -17,7 +17,7 @@ CONTINUE = 1
 
 def option_critic(
     num_options: int | Sequence[int],
-    num_actions: int,
+    num_actions: int | Gaussian,
     first: str = "select",
     deliberation_cost: float = 0.0,
     initial: Any = None,

@@ -1,6 +1,7 @@
 """Networks of coagents as data. numpy only.
 
 coagent         the records: Coagent, LocalState
+gaussian        the record of outputs that are real numbers, and what they may be
 execution       execution functions: traced, tabulated, evaluated
 plan            how a tick runs: what is live, read, retained, dropped, charged for, coagent by coagent
 parameters      where parameters lie: owner, shape, slice; softmax
@@ -11,6 +12,7 @@ roles           which coagents are what options and terminations are in option-c
 from optioncoagent.network.coagent import Coagent, FloatArray, IntArray, LocalState
 from optioncoagent.network.description import CoagentNetwork
 from optioncoagent.network.execution import Touched, check_probability, execution_probability
+from optioncoagent.network.gaussian import Gaussian
 from optioncoagent.network.parameters import ParameterBlock, ParameterLayout, softmax
 from optioncoagent.network.plan import CoagentPlan
 
@@ -19,6 +21,7 @@ __all__ = [
     "CoagentNetwork",
     "CoagentPlan",
     "FloatArray",
+    "Gaussian",
     "IntArray",
     "LocalState",
     "ParameterBlock",

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from optioncoagent.network.gaussian import Gaussian, check_gaussians
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
@@ -32,7 +34,8 @@ class LocalState:
 class Coagent:
     """One small stochastic policy, and when it executes.
 
-    name: unique in the network. num_outputs: its output is one of 0 … num_outputs-1.
+    name: unique in the network. num_outputs: its output is one of 0 … num_outputs-1; or a `Gaussian`, for real numbers, which is then
+    found under `gaussian`, and num_outputs is 1, since nothing in the network may depend on which numbers they are.
     observes, upstream, previous: what the *policy* reads: the state's observation, outputs of earlier coagents at this step, outputs of any
     coagents at the last step. They alone shape its parameters (see `CoagentNetwork.parameter_shape`).
     executes: the execution function β: a probability, or a function of `LocalState` to a probability or a bool. It may touch anything; all
@@ -43,7 +46,7 @@ class Coagent:
     """
 
     name: str
-    num_outputs: int
+    num_outputs: int | Any  # given as an int or a Gaussian, found as an int
     observes: bool = True
     upstream: tuple[str, ...] = ()
     previous: tuple[str, ...] = ()
@@ -51,11 +54,22 @@ class Coagent:
     initial: int | Iterable[float] | None = None
     cost: float = 0.0
     shares: str | None = None
+    gaussian: Gaussian | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.num_outputs, Gaussian):
+            object.__setattr__(self, "gaussian", self.num_outputs)
+            object.__setattr__(self, "num_outputs", 1)
 
     @property
     def owner(self) -> str:
         """The coagent whose parameters it has."""
         return self.name if self.shares is None else self.shares
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers determine its policy in each configuration: logits, or means and logarithms of scales."""
+        return self.num_outputs if self.gaussian is None else 2 * self.gaussian.size
 
 
 def check_wiring(coagents: tuple[Coagent, ...], action: tuple[str, ...]) -> None:
@@ -92,13 +106,14 @@ def check_wiring(coagents: tuple[Coagent, ...], action: tuple[str, ...]) -> None
             raise ValueError(f"action names {name!r}, but the coagents are {names}: name the action coagent in action=")
     if len(set(action)) < len(action):
         raise ValueError(f"action={action!r} names a coagent twice")
+    check_gaussians(coagents, action)
 
 
 def _check_sharing(coagents: tuple[Coagent, ...]) -> None:
     by_name = {c.name: c for c in coagents}
 
-    def shape(c: Coagent) -> tuple[bool, tuple[int, ...], int]:
-        return c.observes, tuple(by_name[n].num_outputs for n in (*c.upstream, *c.previous)), c.num_outputs
+    def shape(c: Coagent) -> tuple[bool, tuple[int, ...], int | Gaussian]:
+        return c.observes, tuple(by_name[n].num_outputs for n in (*c.upstream, *c.previous)), c.gaussian or c.num_outputs
 
     for c in coagents:
         if c.shares is None:

@@ -18,6 +18,7 @@ import numpy as np
 
 from optioncoagent.network.coagent import Coagent, FloatArray, check_wiring, initial_law
 from optioncoagent.network.execution import tabulate, trace
+from optioncoagent.network.gaussian import check_untouched
 from optioncoagent.network.parameters import ParameterLayout, softmax
 from optioncoagent.network.plan import CoagentPlan, plan
 
@@ -30,6 +31,7 @@ class CoagentNetwork:
 
     Attributes, all derived from the description:
         names, num_outputs: tuples in order.
+        counted, gaussians: the coagents whose output is one of finitely many, which come first, and {name: Gaussian} of the others.
         touched: {name: Touched}, what each execution function looks at.
         memory: outputs that the next step can see: named in a `previous`, touched through `x.previous`, or read by somebody and perhaps
             retained. Only these need to be carried from step to step.
@@ -46,11 +48,14 @@ class CoagentNetwork:
         self.names = tuple(c.name for c in self.coagents)
         self.num_outputs = tuple(c.num_outputs for c in self.coagents)
         check_wiring(self.coagents, self.action)
+        self.counted = tuple(c for c in self.coagents if c.gaussian is None)
+        self.gaussians = {c.name: c.gaussian for c in self.coagents if c.gaussian is not None}
         self._by_name = dict(zip(self.names, self.coagents, strict=True))
         self._layouts: dict[int | None, ParameterLayout] = {}
         self._plans: dict[frozenset[str], tuple[CoagentPlan, ...]] = {}
         self._initial = {c.name: initial_law(c) for c in self.coagents}
         self.touched = {c.name: trace(c, self.names) for c in self.coagents}
+        check_untouched(self.coagents, self.touched)
         self._may_retain = {c.name: self._find_retention(c) for c in self.coagents}
         self.memory = self._find_memory()
         self.carried = self._find_carried()
@@ -60,7 +65,8 @@ class CoagentNetwork:
         return self._by_name[name]
 
     def __repr__(self) -> str:
-        return f"CoagentNetwork({', '.join(f'{c.name}:{c.num_outputs}' for c in self.coagents)}; action={self.action})"
+        outputs = [f"{c.name}:{c.num_outputs if c.gaussian is None else f'{c.gaussian.size} numbers'}" for c in self.coagents]
+        return f"CoagentNetwork({', '.join(outputs)}; action={self.action})"
 
     @property
     def num_actions(self) -> int:
@@ -112,8 +118,9 @@ class CoagentNetwork:
 
     def parameters(self, num_observations: int | None) -> ParameterLayout:
         """Where the parameters lie: owners, shapes and slices. None leaves the observation's axis out, which makes the shapes those of a
-        head's outputs at one observation.
+        head's outputs at one observation. ValueError naming a coagent with a `Gaussian`, which is no table of logits.
         """
+        self.check_counted("tables of logits")
         if num_observations not in self._layouts:
             shapes = {
                 name: (*self.configuration_shape(name), self[name].num_outputs)
@@ -138,8 +145,17 @@ class CoagentNetwork:
 
     def check_actions(self, num_actions: int) -> None:
         """ValueError unless an MDP with this many actions takes the network's joint actions."""
+        self.check_counted("an MDP with finitely many actions")
         if num_actions != self.num_actions:
             raise ValueError(f"the MDP has {num_actions} actions, the network's action {self.action} has {self.num_actions} joint outputs")
+
+    def check_counted(self, what: str) -> None:
+        """ValueError naming a coagent with a `Gaussian`, where there can only be finitely many outputs."""
+        for name in self.gaussians:
+            raise ValueError(
+                f"coagent {name!r}: its output is Gaussian, and the exact solver and the simulator are for finitely many outputs "
+                f"({what}): train the network with CoagentActorCritic, or give the coagent num_outputs of which each stands for an action"
+            )
 
     # Execution functions
 

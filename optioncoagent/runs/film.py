@@ -55,7 +55,7 @@ def play(agent: Any, num_episodes: int = 3, seed: int = 0, deterministic: bool =
         while not episode.ended and len(episode.steps) < max_steps:
             tables = agent.probabilities(observation, state) if episode.steps else {}
             action, state = agent.predict(observation, state, np.array([not episode.steps]), deterministic)
-            now, ran = ({name: x[0].item() for name, x in part.items()} for part in agent.acted)
+            now, ran = ({name: x[0].tolist() for name, x in part.items()} for part in agent.acted)
             episode.steps.append(
                 Step(
                     env.render()[0],

@@ -12,16 +12,16 @@ from optioncoagent.agents.rollout import collect
 
 
 def test_unsupported_spaces_are_refused_by_name():
-    class Continuous(gym.Env):
+    class Nested(gym.Env):
         observation_space = gym.spaces.Box(-1, 1, (2,))
-        action_space = gym.spaces.Box(-1, 1, (1,))
+        action_space = gym.spaces.Dict(a=gym.spaces.Box(-1, 1, (1,)))
 
     class Sequences(gym.Env):
         observation_space = gym.spaces.Dict(a=gym.spaces.Discrete(2), b=gym.spaces.Sequence(gym.spaces.Discrete(2)))
         action_space = gym.spaces.Discrete(2)
 
-    with pytest.raises(ValueError, match="action space is Box"):
-        oc.OptionCritic(Continuous())
+    with pytest.raises(ValueError, match="action space is Dict"):
+        oc.OptionCritic(Nested())
     with pytest.raises(ValueError, match=r"observation\['b'\] is Sequence"):
         oc.OptionCritic(Sequences())
     with pytest.raises(TypeError, match="neither an environment id"):

@@ -2,11 +2,13 @@
 
 import sys
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from run_folders import started
+from toys import Toy
 
 import optioncoagent as oc
 from optioncoagent.cli import main
@@ -70,6 +72,25 @@ def test_the_probability_is_that_of_the_hidden_state():
 def test_options_that_never_end_run_on():
     (episode,) = play(agent_with(termination=[-50.0, 50.0]), 1, max_steps=30)
     assert len({step.options for step in episode.steps}) == 1 and not any(step.terminated[0] for step in episode.steps)
+
+
+def test_actions_may_be_vectors_of_real_numbers():
+    class Arm(Toy):
+        metadata = {"render_modes": ["rgb_array"], "render_fps": 8}
+
+        def __init__(self, render_mode=None):
+            super().__init__(actions=gym.spaces.Box(-1, 1, (2,)))
+            self.render_mode = render_mode
+
+        def render(self):
+            return np.zeros((8, 8, 3), np.uint8)
+
+    gym.register("Arm-v0", Arm)
+    try:
+        (episode,) = play(agent_with(env_id="Arm-v0"), 1)
+    finally:
+        del gym.registry["Arm-v0"]
+    assert len(episode.steps) == 3 and episode.ended and episode.steps[0].image.shape == (8, 8, 3)
 
 
 def test_levels_top_first():

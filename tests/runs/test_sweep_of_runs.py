@@ -67,7 +67,6 @@ def command_line(monkeypatch, *arguments):
         ({"tasks": [TASK, TASK]}, "'CartPole-v1' is there twice"),
         ({"tasks": [TASK, "MiniGrid-DoorKey-5x5-v7"]}, "'MiniGrid-DoorKey-5x5-v7' cannot be trained on"),
         ({"tasks": ["CartPol-v1"]}, "did you mean 'CartPole-v1'"),
-        ({"tasks": ["MountainCarContinuous-v0"]}, "only Discrete actions"),
         ({"seeds": 0}, "seeds = 0"),
         ({"seeds": [0, -1]}, "at least 0"),
         ({"seeds": [1, 1]}, "seeds: 1 is there twice"),

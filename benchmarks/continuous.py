@@ -1,0 +1,151 @@
+"""Claim: with continuous actions option-critic, with its default settings, learns as much from as many frames as Stable-Baselines3's PPO.
+
+For each task, agent and seed: the mean return of the last 100 episodes of training after half and after all of the frames, and of 50 new
+episodes afterwards, with the most likely action at every step and with actions that are sampled. Rows go to continuous.csv beside this
+file; runs whose row is there are not run again. Printed are mean and standard deviation over seeds. Everything runs in one thread;
+seconds are those of the processor.
+
+Episodes of MountainCarContinuous-v0 last up to 999 steps and pay at the end, beyond what the default discount sees: hence a third agent.
+PPO is run with Stable-Baselines3's own defaults, and with what its zoo recommends for the task, which was searched for on the task. There
+it explores with noise that depends on the state and stays the same while an agent is asked for actions (gSDE): its sampled returns are
+those of one draw of that noise.
+
+    python benchmarks/continuous.py [--agents options flat ppo "ppo, zoo" …] [--tasks Pendulum-v1 …] [--seeds 5] [--table]
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+import tyro
+
+import optioncoagent as oc
+
+ROWS = Path(__file__).with_suffix(".csv")
+FRAMES = {"Pendulum-v1": 100_000, "MountainCarContinuous-v0": 100_000}
+EPISODES, SEED = 50, 1_000_000
+FIELDS = ("task", "agent", "seed", "frames", "half", "training", "deterministic", "sampled", "seconds")
+
+OURS: dict[str, dict[str, Any]] = {"options": {}, "flat": {"num_options": 1}, "options, gamma 0.999": {"gamma": 0.999}}
+# rl-baselines3-zoo, hyperparams/ppo.yml
+ZOO: dict[str, dict[str, Any]] = {
+    "Pendulum-v1": dict(
+        num_envs=4, n_steps=1024, gae_lambda=0.95, gamma=0.9, n_epochs=10, ent_coef=0.0, learning_rate=1e-3, clip_range=0.2, use_sde=True,
+        sde_sample_freq=4,
+    ),
+    "MountainCarContinuous-v0": dict(
+        num_envs=1, normalize=True, n_steps=8, batch_size=256, gae_lambda=0.9, gamma=0.9999, n_epochs=10, ent_coef=0.00429,
+        learning_rate=7.77e-05, clip_range=0.1, max_grad_norm=5, vf_coef=0.19, use_sde=True,
+        policy_kwargs=dict(log_std_init=-3.29, ortho_init=False),
+    ),
+}  # fmt: skip
+THEIRS = ("ppo", "ppo, zoo")
+
+
+@dataclass(frozen=True)
+class Run:
+    task: str
+    agent: str
+    seed: int
+
+
+def train_ours(run: Run) -> dict[str, float]:
+    agent = oc.OptionCritic(run.task, seed=run.seed, **OURS[run.agent])
+    half = []
+
+    def note(agent: Any, row: dict[str, float]) -> None:
+        if agent.num_timesteps >= FRAMES[run.task] / 2 and not half:
+            half.append(row["return_mean"])
+
+    agent.learn(FRAMES[run.task], callback=note)
+    after = [float(agent.evaluate(EPISODES, deterministic=d).returns.mean()) for d in (True, False)]
+    return dict(half=half[0], training=mean_return(agent.recent), deterministic=after[0], sampled=after[1])
+
+
+def train_theirs(run: Run) -> dict[str, float]:
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.callbacks import BaseCallback
+    from stable_baselines3.common.env_util import make_vec_env
+    from stable_baselines3.common.vec_env import VecNormalize
+
+    settings = dict(ZOO[run.task]) if run.agent == "ppo, zoo" else {}
+    num_envs, normalize = settings.pop("num_envs", 1), settings.pop("normalize", False)
+    env: Any = make_vec_env(run.task, num_envs, seed=run.seed)
+    if normalize:
+        env = VecNormalize(env, gamma=settings["gamma"])
+    model = PPO("MlpPolicy", env, seed=run.seed, device="cpu", verbose=0, **settings)
+    half = []
+
+    class Note(BaseCallback):
+        def _on_step(self) -> bool:
+            if self.num_timesteps >= FRAMES[run.task] / 2 and not half:
+                half.append(mean_return((e["r"], e["l"]) for e in self.model.ep_info_buffer))
+            return True
+
+    model.learn(FRAMES[run.task], callback=Note())
+    after = []
+    for deterministic in (True, False):
+        envs = gym.make_vec(run.task, EPISODES, vectorization_mode="sync")
+        shown, _ = envs.reset(seed=SEED)
+        returns, going = np.zeros(EPISODES), np.ones(EPISODES, bool)
+        while going.any():
+            action, _ = model.predict(env.normalize_obs(shown) if normalize else shown, deterministic=deterministic)
+            shown, reward, terminated, truncated, _ = envs.step(action)
+            returns += np.where(going, reward, 0.0)
+            going &= ~(terminated | truncated)
+        after.append(float(returns.mean()))
+    training = mean_return((e["r"], e["l"]) for e in model.ep_info_buffer)
+    return dict(half=half[0], training=training, deterministic=after[0], sampled=after[1])
+
+
+def mean_return(episodes: Any) -> float:
+    returns = [r for r, _ in episodes]
+    return float(np.mean(returns)) if returns else float("nan")
+
+
+def read() -> dict[Run, dict[str, float]]:
+    if not ROWS.exists():
+        return {}
+    with ROWS.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {Run(row["task"], row["agent"], int(row["seed"])): {name: float(row[name]) for name in FIELDS[3:]} for row in rows}
+
+
+def write(run: Run, result: dict[str, float]) -> None:
+    new = not ROWS.exists()
+    with ROWS.open("a", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(asdict(run) | {name: round(value, 2) for name, value in result.items()})
+
+
+def main(agents: tuple[str, ...] = (*OURS, *THEIRS), tasks: tuple[str, ...] = tuple(FRAMES), seeds: int = 5, table: bool = False) -> None:
+    torch.set_num_threads(1)
+    for run in [Run(task, agent, seed) for task in tasks for seed in range(seeds) for agent in agents]:
+        if table or run in read():
+            continue
+        began = time.process_time()
+        result = (train_ours if run.agent in OURS else train_theirs)(run)
+        result = {"frames": FRAMES[run.task], **result, "seconds": time.process_time() - began}
+        write(run, result)
+        print(run, result, flush=True)
+    rows = read()
+    for task in tasks:
+        for agent in agents:
+            found = [row for run, row in rows.items() if run.task == task and run.agent == agent]
+            if found:
+                values = {name: np.array([row[name] for row in found]) for name in FIELDS[4:]}
+                shown = ", ".join(f"{name} {x.mean():.1f} ± {x.std():.1f}" for name, x in values.items())
+                print(f"{task}, {agent} ({len(found)} seeds): {shown}")
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
