@@ -146,7 +146,7 @@ def _termination_strip(axes: Axes, steps: Sequence[Step], level: int) -> None:
     t = np.arange(len(steps))
     probability = np.array([step.probability[level] for step in steps])
     terminated = np.array([step.terminated[level] for step in steps])
-    axes.bar(t, np.nan_to_num(probability), width=1.0, color="0.75")
+    axes.stairs(np.nan_to_num(probability), np.arange(len(steps) + 1) - 0.5, fill=True, color="0.75")
     axes.plot(t[terminated], np.full(terminated.sum(), 1.0), "v", color="black", markersize=4, clip_on=False)
     axes.set(xlim=(-0.5, len(steps) - 0.5), ylim=(0, 1), yticks=[0, 1])
     axes.tick_params(labelsize=7)

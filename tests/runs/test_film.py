@@ -143,7 +143,7 @@ def test_frames_show_options_and_ends():
         "episode 5, step 2, option 1 (option 0 ended)\nreturn 0.50",
     ]
     assert borders[0] == borders[1] != borders[2] and cursors == [0, 1, 2]
-    assert [bar.get_height() for bar in ends.patches] == [0, 0.25, 0.25] and ends.lines[0].get_xdata().tolist() == [2]
+    assert ends.patches[0].get_data().values.tolist() == [0, 0.25, 0.25] and ends.lines[0].get_xdata().tolist() == [2]
 
 
 def test_a_gif_has_a_frame_for_each_step(tmp_path):
