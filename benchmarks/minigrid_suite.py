@@ -191,14 +191,14 @@ def draw(rows: list[Row]) -> None:
             x = np.where(np.isfinite(frames), frames, edge)
             label = {"options": "four options", "flat": "flat"}[agent] if y == 0 else None
             axes.plot(x, np.full(len(x), y + shift), "o", color=colour, markersize=4, alpha=0.7, label=label)
-            axes.plot([np.median(x)] * 2, [y + shift - 0.15, y + shift + 0.15], color=colour, linewidth=2)
+            axes.plot([median(x)] * 2, [y + shift - 0.15, y + shift + 0.15], color=colour, linewidth=2)
     axes.axvline(edge / 1.25, color="0.8", linewidth=1)
     axes.set_xscale("log")
     axes.set_xlim(right=edge * 1.3)
     axes.set_yticks(range(len(tasks)), [f"{task} ({thresholds[task]:.2f})" for task in tasks])
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
-    axes.set_xlabel("frames until the task is learned (return in brackets); right of the line: not within the budget")
+    axes.set_xlabel("frames until learned (return in brackets); right of the line: not within the budget")
     axes.legend(loc="lower left", fontsize=8)
     figure.savefig(PICTURE, dpi=130)
 
