@@ -151,8 +151,8 @@ class Watch:
 
     run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
     """Folder of a run."""
-    out: Path = Path("film.gif")
-    """Film to write: .gif, or .mp4 where ffmpeg is installed."""
+    out: Path | None = None
+    """Film to write: .gif, or .mp4 where ffmpeg is installed; by default RUN_DIR/film.gif, which `report` shows."""
     num_episodes: int = 3
     """Episodes to film."""
     deterministic: bool = False
@@ -173,13 +173,14 @@ class Watch:
         for name in ("num_episodes", "max_steps", "fps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: it must be at least 1")
-        _check_out(self.out)
+        out = self.out or self.run_dir / "film.gif"
         imports.import_named(self.module)
         agent = OptionCritic.load(self.run_dir)
+        _check_out(out)
         imports.import_own(agent.interface.env_id, self.run_dir)
         episodes = list(play(agent, self.num_episodes, self.seed, self.deterministic, self.max_steps))
-        film(episodes, self.out, self.fps)
-        print(f"{self.out}: " + ", ".join(f"return {e.episode_return:.2f} in {len(e.steps)} steps" for e in episodes))
+        film(episodes, out, self.fps, progress_bar=True)
+        print(f"{out}: " + ", ".join(f"return {e.episode_return:.2f} in {len(e.steps)} steps" for e in episodes))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 POINTS = 200  # of a curve
+EPISODES = 10  # a mean return over fewer is not drawn
 NO_SETTING = ("env_id", "seed", "total_timesteps", "eval_episodes", "checkpoint_seconds", "track", "wandb_project_name")
 LINES, DOTS = ("-", "--"), (":", "-.")  # of the last level, of upper ones
 PANELS: tuple[tuple[str, Mapping[str, tuple[str, str]]], ...] = (
@@ -61,6 +62,8 @@ def read_curves(folders: Iterable[str | Path]) -> list[Curve]:
         columns = read_rows(path, _ends(path))
         if not len(columns.get("timesteps", ())):
             raise ValueError(f"{path} has no rows yet")
+        few = columns["episodes"] < EPISODES  # those that end first are short, and say little of the others
+        columns["return_mean"] = np.where(few, np.nan, columns["return_mean"])
         settings = {name: json.dumps(value) for name, value in flat.items() if name not in ("settings", *NO_SETTING)}
         curves.append(Curve(command["env_id"], settings, columns))
     return curves

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tqdm import tqdm
 
 from optioncoagent.gallery import TERMINATE
 
@@ -73,7 +75,7 @@ def play(agent: Any, num_episodes: int = 3, seed: int = 0, deterministic: bool =
             observation, _ = env.reset(seed=seed + number + 1)
 
 
-def film(episodes: Sequence[Episode], out: str | Path, fps: int = 8) -> None:
+def film(episodes: Sequence[Episode], out: str | Path, fps: int = 8, progress_bar: bool = False) -> None:
     """Write episodes as a GIF, or an MP4 where ffmpeg is installed. Raises ValueError for another ending, or without it."""
     from matplotlib.animation import writers
 
@@ -85,14 +87,16 @@ def film(episodes: Sequence[Episode], out: str | Path, fps: int = 8) -> None:
         raise ValueError(f"out={out}: this needs {name}, which is not installed; .gif needs nothing")
     writer = writers[name](fps=fps)
     drawn: Figure | None = None
-    for number, episode in enumerate(episodes):
-        for t, figure in enumerate(draw(episode, number)):
-            if drawn is None:
-                writer.setup(figure, str(out), dpi=100)
-            writer.fig = drawn = figure
-            for _ in range(HOLD if t == len(episode.steps) - 1 else 1):
-                writer.grab_frame()
-    writer.finish()
+    with tqdm(total=sum(len(episode.steps) for episode in episodes), unit="frame", disable=not progress_bar) as bar:
+        for number, episode in enumerate(episodes):
+            for t, figure in enumerate(draw(episode, number)):
+                if drawn is None:
+                    writer.setup(figure, str(out), dpi=100)
+                writer.fig = drawn = figure
+                for _ in range(HOLD if t == len(episode.steps) - 1 else 1):
+                    writer.grab_frame()
+                bar.update()
+        writer.finish()
 
 
 def draw(episode: Episode, number: int = 0) -> Iterator[Figure]:
@@ -193,6 +197,7 @@ def _rendering(agent: Any, seed: int) -> Any:
     from optioncoagent.agents.environments import make_vector_env
 
     agent.interface.check_makeable()
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")  # pygame, which draws some environments, looks for no screen then
     env_id = agent.interface.env_id
     kwargs = {**agent.interface.env_kwargs, "render_mode": "rgb_array"}
     try:

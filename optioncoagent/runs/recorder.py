@@ -5,10 +5,13 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
+from optioncoagent.agents import files
 from optioncoagent.runs import checkpoints
+from optioncoagent.runs.folder import CONFIG, versions
 from optioncoagent.runs.rows import Ends, Rows
 
 
@@ -18,9 +21,9 @@ class Recorder:
         with Recorder("runs/mine") as record:
             agent.learn(200_000, callback=record)
 
-    `OptionCritic.load` takes the folder. ends: where the files of a run that goes on stood (see `Rows`); without it the folder may hold no
-    rows yet. A block that ends with an exception, in which an update may be half done, writes no further checkpoint. Raises OSError
-    that says what to do when the disk is full.
+    `OptionCritic.load` takes the folder, and so do the commands that look at runs; `load` and `learn` go on with it. ends: where the
+    files of a run that goes on stood (see `Rows`); without it the folder may hold no rows yet. A block that ends with an exception, in
+    which an update may be half done, writes no further checkpoint. Raises OSError that says what to do when the disk is full.
     """
 
     def __init__(self, folder: str | Path, checkpoint_seconds: float = 60.0, ends: Ends | None = None):
@@ -32,6 +35,8 @@ class Recorder:
 
     def __call__(self, agent: Any, row: Mapping[str, float]) -> None:
         try:
+            if not (self.folder / CONFIG).exists():
+                files.write_file(self.folder / CONFIG, files.seal(_config(agent)))
             self.rows(row)
             self.unwritten = agent, row
             if time.monotonic() - self.written_at >= self.checkpoint_seconds:
@@ -57,6 +62,13 @@ class Recorder:
             raise _explained(error, self.folder) from error
         finally:
             self.rows.close()
+
+
+def _config(agent: Any) -> dict[str, Any]:
+    """What config.json says of a training from Python."""
+    interface, network = agent.interface, {name: agent.network[name].num_outputs for name in agent.network.names}
+    command = {"env_id": interface.env_id or "an environment", "env_kwargs": interface.env_kwargs, "network": network}
+    return {"command": command | {"settings": asdict(agent.settings)}, "versions": versions(), "began": time.time()}
 
 
 def _explained(error: OSError, folder: Path) -> OSError:

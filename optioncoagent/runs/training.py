@@ -107,8 +107,11 @@ def resume(path: Path, profile: bool = False) -> bool:
 
 def read_run(path: Path) -> Run:
     """The settings of the run in a folder. Raises FileNotFoundError if it is no run's, ValueError if config.json is damaged."""
+    command = folder.read_config(path).get("command", {})
+    if "network" in command:
+        raise ValueError(f"{path} is a training from Python: load it there, and call learn")
     try:
-        return Run.from_json(folder.read_config(path)["command"])
+        return Run.from_json(command)
     except (KeyError, TypeError, ValueError) as error:
         if str(path / folder.CONFIG) in str(error):
             raise

@@ -13,6 +13,7 @@ import optioncoagent as oc
 from optioncoagent import runs
 from optioncoagent.agents.files import digest
 from optioncoagent.runs import training
+from optioncoagent.runs.curves import read_curves
 
 
 def rows(*returns, episodes=100):
@@ -88,6 +89,10 @@ def test_a_recorder_writes_from_python_what_the_command_line_writes(tmp_path):
     assert oc.OptionCritic.load(tmp_path / "mine").num_timesteps == RUN.total_timesteps
     with pytest.raises(FileExistsError, match="never overwritten"):
         runs.Recorder(tmp_path / "mine")
+    (curve,) = read_curves([tmp_path / "mine"])
+    assert curve.env_id == RUN.env_id and len(curve.columns["return_mean"]) == len(rows_of(whole)["return_mean"])
+    with pytest.raises(ValueError, match="training from Python: load it there"):
+        training.resume(tmp_path / "mine")
 
 
 def test_a_recorder_keeps_the_last_good_checkpoint(tmp_path):
