@@ -228,7 +228,7 @@ class CoagentActorCritic:
         critic."""
         settings = self.settings
         features, _ = self.module.encode(batch.inputs, batch.start, batch.hidden)
-        read = self.module.readout(features).gather(0, batch.rows.T.contiguous())
+        read = self.module.read(self.module.readout(features), batch.rows.T.contiguous(), batch.indicators)
         coefs = losses.Coefs(settings.clip_coef, settings.ent_coef, settings.vf_coef)
         return losses.of_network(self.network, self.module.part, read, batch, coefs)
 
@@ -487,12 +487,12 @@ def _forms(network: CoagentNetwork, chosen: Mapping[str, str]) -> dict[str, str]
     """The gradient form of every coagent. Raises ValueError naming the coagent whose choice cannot be."""
     forms = {}
     for name in network.names:
-        only_score = name in network.action and name not in network.critic_inputs
+        only_score = name in network.unseen or network[name].additive
         forms[name] = form = chosen.get(name, "score" if only_score else "expected")
         if form not in FORMS:
             raise ValueError(f"coagent {name!r}: gradient form {form!r}, choose one of {FORMS}")
         if only_score and form != "score":
-            raise ValueError(f"coagent {name!r}: the critic does not know its output, so its gradient form is score, not {form}")
+            raise ValueError(f"coagent {name!r}: the critic does not know all that its output does, so its gradient form is score, not {form}")
         if form == "difference" and network[name].num_outputs != 2:
             raise ValueError(f"coagent {name!r}: the form difference is for two outputs, it has {network[name].num_outputs}")
     unknown = set(chosen) - set(network.names)

@@ -31,7 +31,8 @@ class Batch:
     inputs: what the encoder takes; start: where an episode begins; hidden: the hidden states (n, ...) before the first steps of the n
     sequences that the steps then are, time-major, or None for a network without recurrence. rows: (B, R),
     which of the readout's rows the step is about: every coagent's parameters in the configuration that it read, with Q(S_t, K_t) between
-    the logits and what is a Gaussian's. drawn: (B, numbers), what the Gaussians gave. learned:
+    the logits and what is a Gaussian's. indicators: (B, Σ sizes), of the outputs that additive policies read. drawn: (B, numbers), what the
+    Gaussians gave. learned:
     (B, 3, U), of every output ln π_old; its advantage in its coagent's gradient form, with everything that the gradient is weighted with,
     so zero where the coagent did not execute; and 1 where it did, else 0. target: (B,), λ-return for Q(S_t, K_t). valid: (B,), 1 where
     there is something to learn from, else 0; so then is what is learned but for ln π_old.
@@ -41,6 +42,7 @@ class Batch:
     start: Tensor
     hidden: Tensor | None
     rows: Tensor
+    indicators: Tensor
     drawn: Tensor
     learned: Tensor
     target: Tensor
@@ -89,14 +91,15 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
         weight = weight / (advantage[flat.valid].std(correction=0) + 1e-8)
     advantage_of = torch.cat(gradient_forms(network, flat, forms, at, q, advantage))
     executed = torch.cat([(flat.executed[c.name] & flat.valid).expand(c.num_outputs, -1) for c in network.coagents]).to(q.dtype)
-    rows = learned_rows(module, flat)
+    rows, indicators = learned_rows(module, flat), module.terms.indicators(flat.outputs, flat.previous).T.contiguous()
     drawn = distributions.numbers(network, flat.outputs)
-    log_old = distributions.log_probabilities(network, at.readout.gather(0, rows), drawn.T)
+    log_old = distributions.log_probabilities(network, module.read(at.readout, rows, indicators), drawn.T)
     return Batch(
         inputs=inputs,
         start=flat.start,
         hidden=hidden,
         rows=rows.T.contiguous(),
+        indicators=indicators,
         drawn=drawn,
         learned=torch.stack([log_old, weight * executed * advantage_of, executed]).permute(2, 0, 1).contiguous(),
         target=q + advantage,
@@ -146,15 +149,16 @@ def gradient_forms(
     made = []
     for k, coagent in enumerate(network.coagents):
         name, before = coagent.name, {earlier: flat.outputs[earlier] for earlier in network.names[:k]}
-        old = at_outputs(at.policies[name], before)
-        w = at_outputs(at.values[k + 1], before).expand_as(old)  # one value for all outputs where nothing depends on this one
+        w = at_outputs(at.values[k + 1], before)  # one value for all outputs where nothing depends on this one
         if forms[name] == "score":
             # return from this coagent's decision on, less its baseline Σ_u π(u) W_k(u)
+            baseline = w[0] if len(w) == 1 else (at_outputs(at.policies[name], before) * w).sum(dim=0)
             later = sum((charged(network, other, flat, q.dtype) for other in network.names[k + 1 :]), torch.zeros_like(q))
             taken = distributions.which(coagent, flat.outputs[name])
-            made.append(losses.score(taken, q + advantage - later - (old * w).sum(dim=0), coagent.num_outputs))
+            made.append(losses.score(taken, q + advantage - later - baseline, coagent.num_outputs))
         else:
-            made.append((losses.expected if forms[name] == "expected" else losses.difference)(old, w))
+            old = at_outputs(at.policies[name], before)
+            made.append((losses.expected if forms[name] == "expected" else losses.difference)(old, w.expand_as(old)))
     return made
 
 
@@ -180,9 +184,9 @@ def arrival_value(
 
 
 def evaluate(module: CoagentModule, heads: Linear, features: Tensor, state: Any, start: Tensor, previous: Outputs, scale: float) -> Values:
-    """Policies and values of steps with these features (n, f)."""
+    """Policies and values of steps with these features (n, f); no policies of additive coagents, on whose outputs no value depends."""
     network, readout = module.network, module.readout(features, heads)
-    given = {c.name: distributions.probabilities(c, module.logits(c.name, readout)) for c in network.coagents}
+    given = {c.name: distributions.probabilities(c, module.logits(c.name, readout)) for c in network.coagents if not c.additive}
     policies = {name: policy_on_axes(network, name, table, previous) for name, table in given.items()}
     return Values(readout, policies, sweep(network, policies, critic_on_axes(network, module.q(readout)), start, state, previous, scale))
 
