@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from optioncoagent.network import CoagentNetwork
+from optioncoagent.network.additive import indicators
 
 Read = tuple[str, bool]  # an output's name, and whether it is that of the step before
 
@@ -57,6 +58,15 @@ class Terms(nn.Module):
         if not self.read.get(name):
             return logits
         return torch.addmm(logits, self.of(name), self._indicators(self.read[name], outputs, previous))
+
+    def tabulated(self, name: str, logits: Tensor) -> Tensor:
+        """A coagent's logits with its terms, if it has any, for all joint outputs that it reads: from (1, logits, n), (configurations,
+        logits, n). ValueError where these are too many."""
+        if not self.read.get(name):
+            return logits
+        sizes = tuple(self.network[read].num_outputs for read, _ in self.read[name])
+        which = torch.as_tensor(indicators(name, sizes)).to(logits)
+        return logits + (which @ self.of(name).T)[..., None]
 
     def indicators(self, outputs: Mapping[str, Tensor], previous: Mapping[str, Tensor]) -> Tensor:
         """Indicators of all outputs that some additive coagent reads, (Σ sizes, n)."""

@@ -330,8 +330,8 @@ class CoagentActorCritic:
             hidden = self._checked_state(state, len(start))[1] if self.settings.recurrent_size else None
             readout = self.module.readout(self.module.features(self.spec.state(tensors), start, hidden)[0])
             for c in self.network.coagents:
-                shape = distributions.table_shape(c, self.network.configuration_shape(c.name))
-                table = distributions.table(c, self.module.logits(c.name, readout)).reshape(-1, *shape).cpu().numpy()
+                shape = distributions.table_shape(c, self.network.tabulated().configuration_shape(c.name))
+                table = distributions.table(c, self.module.terms.tabulated(c.name, self.module.logits(c.name, readout))).reshape(-1, *shape).cpu().numpy()
                 tables[c.name] = table if batched and c.observes else table[0]
         return tables
 

@@ -26,10 +26,10 @@ def sizes(network: CoagentNetwork, name: str, num_observations: int) -> tuple[in
     return (num_observations if coagent.observes else 1, *(network[n].num_outputs for n in (*coagent.upstream, *coagent.previous)))
 
 
-def indicators(rows: tuple[int, ...]) -> FloatArray:
-    """Which row of each term belongs to each row of a table over all of them, 0 or 1, (Π rows, Σ rows). ValueError above MAX_ENTRIES."""
+def indicators(name: str, rows: tuple[int, ...]) -> FloatArray:
+    """Which row of each term of a coagent belongs to each row of the table, 0 or 1, (Π rows, Σ rows). ValueError above MAX_ENTRIES."""
     if prod(rows) * sum(rows) > MAX_ENTRIES:
-        raise ValueError(f"a table over {rows} has {prod(rows):,} rows, too many: let the additive coagent read fewer outputs")
+        raise ValueError(f"coagent {name!r}: a table over the {len(rows)} things that its policy adds up would have {prod(rows):,} rows")
     index = np.indices(rows).reshape(len(rows), -1)
     return np.concatenate([np.eye(size)[of_term] for size, of_term in zip(rows, index, strict=True)], axis=1)
 
@@ -41,7 +41,7 @@ def expanded(network: CoagentNetwork, params: Mapping[str, Any], num_observation
         tables[name] = np.asarray(given, dtype=np.float64)
         if network[name].additive:
             rows = sizes(network, name, num_observations)
-            tables[name] = (indicators(rows) @ tables[name]).reshape(*(rows if network[name].observes else rows[1:]), -1)
+            tables[name] = (indicators(name, rows) @ tables[name]).reshape(*(rows if network[name].observes else rows[1:]), -1)
     return tables
 
 
@@ -50,5 +50,5 @@ def collected(network: CoagentNetwork, gradient: Mapping[str, FloatArray], num_o
     terms = {}
     for name, table in gradient.items():
         rows = sizes(network, name, num_observations)
-        terms[name] = indicators(rows).T @ table.reshape(prod(rows), -1) if network[name].additive else table
+        terms[name] = indicators(name, rows).T @ table.reshape(prod(rows), -1) if network[name].additive else table
     return terms

@@ -198,24 +198,22 @@ class CoagentNetwork:
         return self.may_retain(name, start) and (name in self.action or bool(self.readers(name)))
 
     def _find_critic_inputs(self) -> tuple[str, ...]:
-        inputs = set(self.memory)
-        for name in self.action:
-            if name not in self.memory:
-                inputs.update(self[name].tabled[0])
-                if self[name].previous or self.may_retain(name, start=True):
-                    inputs.add(name)
+        inputs, acting = set(self.memory), set(self.action).difference(self.memory)
+        for c in reversed(self.coagents):  # what the action depends on, as far as K does not tell it
+            if c.name in acting:
+                if c.name in self.action:
+                    inputs.update(c.tabled[0])
+                if c.previous or self.may_retain(c.name, start=True):
+                    inputs.add(c.name)
+                acting.update(set(c.upstream).difference(inputs))
         return tuple(name for name in self.names if name in inputs)
 
     def _find_unseen(self) -> tuple[str, ...]:
         unseen = set(self.action).difference(self.critic_inputs)
-
-        def read(c: Coagent) -> set[str]:
-            return {*c.upstream, *(self.touched[c.name].upstream if any(self._may_retain[c.name]) else ())}
-
         for c in reversed(self.coagents):  # what the action depends on
             if c.name in unseen:
-                unseen |= read(c).difference(self.critic_inputs)
+                unseen |= {*c.upstream}.difference(self.critic_inputs)
         for c in self.coagents:  # what depends on that
-            if read(c) & unseen:
+            if unseen.intersection((*c.upstream, *self.touched[c.name].upstream)):
                 unseen.add(c.name)
         return tuple(name for name in self.names if name in unseen)
