@@ -8,6 +8,7 @@ from itertools import accumulate
 import torch
 from torch import Tensor, nn
 
+from optioncoagent.agents.distributions import log_probability
 from optioncoagent.network import CoagentNetwork
 from optioncoagent.network.additive import indicators
 
@@ -38,13 +39,14 @@ class Terms(nn.Module):
         first = dict(zip(self.read_by_any, self._ends(self.read_by_any), strict=False))
         width = self._ends(self.read_by_any)[-1]
         # logits of all coagents as `Batch.rows` has them: the critic lies between those that are counted and Gaussians
-        starts = dict(zip(network.names, accumulate((c.num_parameters for c in network.coagents), initial=0), strict=False))
+        ends = accumulate((c.num_parameters for c in network.coagents), initial=0)
+        self.starts = {c.name: end + (c.gaussian is not None) for c, end in zip(network.coagents, ends, strict=False)}
         rows, where = list[int](), list[int]()
         for c in additive:
             columns = [first[read] + u for read in self.read[c.name] for u in range(network[read[0]].num_outputs)]
             for u in range(c.num_parameters):
                 where += [len(rows) * width + column for column in columns]
-                rows.append(starts[c.name] + u + (c.gaussian is not None))
+                rows.append(self.starts[c.name] + u)
         self.register_buffer("where", torch.tensor(where, dtype=torch.long), persistent=False)
         self.register_buffer("rows", torch.tensor(rows, dtype=torch.long), persistent=False)
 
@@ -58,6 +60,21 @@ class Terms(nn.Module):
         if not self.read.get(name):
             return logits
         return torch.addmm(logits, self.of(name), self._indicators(self.read[name], outputs, previous))
+
+    def likelihoods(self, name: str, read: Tensor, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """ln π of what a coagent gave, had one output that it reads been another, {read at this step: (outputs, n)}.
+
+        read (R, n): as `forward` gives it.
+        """
+        coagent, table = self.network[name], self.of(name).T[..., None]
+        logits = read[self.starts[name] : self.starts[name] + coagent.num_parameters]
+        sizes = [self.network[read].num_outputs for read, _ in self.read[name]]
+        found = {}
+        for (other, before), terms in zip(self.read[name], table.split(sizes), strict=True):
+            if not before:
+                had = logits + terms - terms[outputs[other], :, 0].T
+                found[other] = log_probability(coagent, had, outputs[name])
+        return found
 
     def tabulated(self, name: str, logits: Tensor) -> Tensor:
         """A coagent's logits with its terms, if it has any, for all joint outputs that it reads: from (1, logits, n), (configurations,

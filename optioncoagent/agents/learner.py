@@ -59,8 +59,9 @@ class CoagentActorCritic:
     from the number of actions (a tuple of them for a MultiDiscrete space, which takes as many action coagents; for a Box a `Gaussian`,
     which the action coagent gets in place of a number) to one. encoder: a torch module from observations (a tensor, or a dict of tensors
     for a Dict or Tuple space) to (n, features), in place of the default one.
-    forms: {coagent: "expected" | "difference" | "score"}, its gradient form; by default expected wherever the critic knows the coagent's
-    output, and score otherwise. Where observations hide the state and recurrent_size is 0, the critic cannot tell what a coagent of the
+    forms: {coagent: "expected" | "difference" | "score" | "posterior"}, its gradient form; by default expected wherever the critic knows the
+    coagent's output, and score otherwise. posterior, for outputs that additive coagents alone read, is score averaged over what the output
+    may have been, given what these gave. Where observations hide the state and recurrent_size is 0, the critic cannot tell what a coagent of the
     network remembers: give such a coagent the form score, with gae_lambda=1 and sampled_returns. summary: a function from the metrics of an
     update to further ones, which the progress bar shows.
     settings: the fields of `Settings`.
@@ -331,7 +332,12 @@ class CoagentActorCritic:
             readout = self.module.readout(self.module.features(self.spec.state(tensors), start, hidden)[0])
             for c in self.network.coagents:
                 shape = distributions.table_shape(c, self.network.tabulated().configuration_shape(c.name))
-                table = distributions.table(c, self.module.terms.tabulated(c.name, self.module.logits(c.name, readout))).reshape(-1, *shape).cpu().numpy()
+                table = (
+                    distributions.table(c, self.module.terms.tabulated(c.name, self.module.logits(c.name, readout)))
+                    .reshape(-1, *shape)
+                    .cpu()
+                    .numpy()
+                )
                 tables[c.name] = table if batched and c.observes else table[0]
         return tables
 
@@ -491,8 +497,19 @@ def _forms(network: CoagentNetwork, chosen: Mapping[str, str]) -> dict[str, str]
         forms[name] = form = chosen.get(name, "score" if only_score else "expected")
         if form not in FORMS:
             raise ValueError(f"coagent {name!r}: gradient form {form!r}, choose one of {FORMS}")
-        if only_score and form != "score":
-            raise ValueError(f"coagent {name!r}: the critic does not know all that its output does, so its gradient form is score, not {form}")
+        if only_score and form not in ("score", "posterior"):
+            raise ValueError(
+                f"coagent {name!r}: the critic does not know all that its output does, so its gradient form is score, not {form}"
+            )
+        readers = network.readers(name)
+        seen_otherwise = name in network.action or name in network.memory
+        if form == "posterior" and (
+            seen_otherwise or not all(network[r].additive and name not in network.touched[r].upstream for r in readers)
+        ):
+            raise ValueError(
+                f"coagent {name!r}: the form posterior is for an output that nothing but the policies of additive coagents of the same step "
+                f"read, and {'it is action or memory' if seen_otherwise else f'{readers} read it'}"
+            )
         if form == "difference" and network[name].num_outputs != 2:
             raise ValueError(f"coagent {name!r}: the form difference is for two outputs, it has {network[name].num_outputs}")
     unknown = set(chosen) - set(network.names)

@@ -18,7 +18,7 @@ from optioncoagent.agents.settings import Settings
 from optioncoagent.agents.sweep import OnAxes, at_outputs, configuration, critic_on_axes, joint_index, policy_on_axes, sweep
 from optioncoagent.network import CoagentNetwork
 
-FORMS = ("expected", "difference", "score")
+FORMS = ("expected", "difference", "score", "posterior")
 # the fields of a rollout that have the axes (num_steps, num_envs)
 STEPS = ("observation", "start", "valid", "age", "previous", "outputs", "executed", "reward", "terminated", "truncated")
 
@@ -89,11 +89,13 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
     weight = settings.gamma ** flat.age.to(q.dtype) if settings.discount_weighting else torch.ones_like(q)
     if settings.normalize_advantages:
         weight = weight / (advantage[flat.valid].std(correction=0) + 1e-8)
-    advantage_of = torch.cat(gradient_forms(network, flat, forms, at, q, advantage))
     executed = torch.cat([(flat.executed[c.name] & flat.valid).expand(c.num_outputs, -1) for c in network.coagents]).to(q.dtype)
     rows, indicators = learned_rows(module, flat), module.terms.indicators(flat.outputs, flat.previous).T.contiguous()
     drawn = distributions.numbers(network, flat.outputs)
-    log_old = distributions.log_probabilities(network, module.read(at.readout, rows, indicators), drawn.T)
+    read = module.read(at.readout, rows, indicators)
+    log_old = distributions.log_probabilities(network, read, drawn.T)
+    posteriors = log_posteriors(module, flat, forms, read, log_old)
+    advantage_of = torch.cat(gradient_forms(network, flat, forms, at, q, advantage, posteriors))
     return Batch(
         inputs=inputs,
         start=flat.start,
@@ -142,20 +144,45 @@ def advantages(network: CoagentNetwork, rollout: Rollout, settings: Settings, q:
     return lambda_advantages(delta, trace)
 
 
+def log_posteriors(module: CoagentModule, flat: Rollout, forms: Mapping[str, str], read: Tensor, log_old: Tensor) -> dict[str, Tensor]:
+    """ln π(u) Π_j π_j(U_j | u), the product over what read it, for every output of the coagents whose form is posterior, (outputs, B).
+
+    read (R, B): rows of the readout with terms; log_old (U, B): see `Batch`.
+    """
+    network = module.network
+    logs = dict(zip(network.names, log_old.split(network.num_outputs), strict=True))
+    found = {name: logs[name] for name, form in forms.items() if form == "posterior"}
+    for c in network.coagents:
+        if c.additive and found.keys() & set(c.upstream):
+            for name, likelihood in module.terms.likelihoods(c.name, read, flat.outputs).items():
+                if name in found:
+                    found[name] = found[name] + likelihood
+    return found
+
+
 def gradient_forms(
-    network: CoagentNetwork, flat: Rollout, forms: Mapping[str, str], at: Values, q: Tensor, advantage: Tensor
+    network: CoagentNetwork,
+    flat: Rollout,
+    forms: Mapping[str, str],
+    at: Values,
+    q: Tensor,
+    advantage: Tensor,
+    posteriors: Mapping[str, Tensor],
 ) -> list[Tensor]:
     """For each coagent the advantage of every output, (outputs, B), in its gradient form."""
     made = []
     for k, coagent in enumerate(network.coagents):
         name, before = coagent.name, {earlier: flat.outputs[earlier] for earlier in network.names[:k]}
         w = at_outputs(at.values[k + 1], before)  # one value for all outputs where nothing depends on this one
-        if forms[name] == "score":
+        if forms[name] in ("score", "posterior"):
             # return from this coagent's decision on, less its baseline Σ_u π(u) W_k(u)
             baseline = w[0] if len(w) == 1 else (at_outputs(at.policies[name], before) * w).sum(dim=0)
             later = sum((charged(network, other, flat, q.dtype) for other in network.names[k + 1 :]), torch.zeros_like(q))
-            taken = distributions.which(coagent, flat.outputs[name])
-            made.append(losses.score(taken, q + advantage - later - baseline, coagent.num_outputs))
+            gained = q + advantage - later - baseline
+            if forms[name] == "posterior":
+                made.append(losses.posterior(posteriors[name], gained))
+            else:
+                made.append(losses.score(distributions.which(coagent, flat.outputs[name]), gained, coagent.num_outputs))
         else:
             old = at_outputs(at.policies[name], before)
             made.append((losses.expected if forms[name] == "expected" else losses.difference)(old, w.expand_as(old)))

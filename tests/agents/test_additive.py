@@ -31,7 +31,9 @@ def with_options(num_actions):
 def sharing(num_actions):
     """Two bits of a layer have the same terms."""
     first = [oc.Coagent(f"first_{i}", 2) for i in range(2)]
-    second = [oc.Coagent(f"second_{i}", 2, False, ("first_0", "first_1"), shares=s, additive=True) for i, s in enumerate((None, "second_0"))]
+    second = [
+        oc.Coagent(f"second_{i}", 2, False, ("first_0", "first_1"), shares=s, additive=True) for i, s in enumerate((None, "second_0"))
+    ]
     return oc.CoagentNetwork([*first, *second, oc.Coagent("action", num_actions, False, ("second_0", "second_1"), additive=True)])
 
 
@@ -104,14 +106,22 @@ def test_the_exact_gradient_of_terms_is_central_differences():
             assert exact[name][index] == pytest.approx((sides[0] - sides[1]) / 2e-5, abs=1e-8), (name, index)
 
 
+POSTERIOR = {
+    "layers": [f"unit_{k}_{i}" for k in (1, 2) for i in range(k + 1)],
+    "options": ["bit_0", "bit_1"],
+    "shared": ["second_0", "second_1"],
+}
+
+
+@pytest.mark.parametrize("form", ["score", "posterior"])
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_the_learners_gradient_is_the_exact_one(kind):
+def test_the_learners_gradient_is_the_exact_one(kind, form):
     """As in test_truth: the mean torch gradient over many episodes, with the exact Q(s, K), and the exact gradient of the tables."""
     mdp = random_mdp()
     network = NETWORKS[kind](mdp.num_actions)
     n, params = mdp.num_observations, terms(network, mdp.num_observations)
     truth = collected(network, oc.policy_gradient(mdp, network.tabulated(), expanded(network, params, n)), n)
-    agent = make_agent(network, mdp, params, TabularVectorEnv(mdp, 64), num_steps=25)
+    agent = make_agent(network, mdp, params, TabularVectorEnv(mdp, 64), num_steps=25, forms=dict.fromkeys(POSTERIOR[kind], form))
     agent.running = agent._start()
     samples = {name: [] for name in truth}
     for _ in range(200):
@@ -207,8 +217,12 @@ def test_what_cannot_be_is_refused():
         with pytest.raises(ValueError, match="'unit_1_0'.*does not know all"):
             oc.CoagentActorCritic(env, network, forms={"unit_1_0": form})
     read_by_table = oc.CoagentNetwork([oc.Coagent("bit", 2, additive=True), oc.Coagent("action", mdp.num_actions, upstream=("bit",))])
-    retained = oc.CoagentNetwork([oc.Coagent("bit", 2, executes=0.5, additive=True), oc.Coagent("action", 2, False, ("bit",), additive=True)])
-    before = oc.CoagentNetwork([oc.Coagent("bit", 2, True, (), ("bit",), additive=True), oc.Coagent("action", 2, False, ("bit",), additive=True)])
+    retained = oc.CoagentNetwork(
+        [oc.Coagent("bit", 2, executes=0.5, additive=True), oc.Coagent("action", 2, False, ("bit",), additive=True)]
+    )
+    before = oc.CoagentNetwork(
+        [oc.Coagent("bit", 2, True, (), ("bit",), additive=True), oc.Coagent("action", 2, False, ("bit",), additive=True)]
+    )
     for wrong in (read_by_table, retained, before):
         with pytest.raises(ValueError, match="'bit'.*additive.*let only additive coagents read it"):
             oc.CoagentActorCritic(env, wrong)
