@@ -16,7 +16,7 @@ Read = tuple[str, bool]  # an output's name, and whether it is that of the step 
 
 
 class Terms(nn.Module):
-    """The terms of all additive policies, {coagent: (logits, Σ sizes of the outputs that it reads)}, side by side in the order it reads them.
+    """The terms of all additive policies, {coagent: (logits, Σ sizes of the outputs that it reads)}, in the order in which it reads them.
 
     A sum of terms is a product with indicators of the outputs read. Acting, each coagent has its own; learning, when all outputs are
     known, all coagents have one product, with weights that are zero where an output is not read. A head gives the term of the observation.

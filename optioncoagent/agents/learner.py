@@ -29,7 +29,7 @@ from optioncoagent.agents.modules import Encoder, derive_seed, make_module, torc
 from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, collect, reset, tick
 from optioncoagent.agents.scale import ReturnScale, Schedule
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings
-from optioncoagent.agents.targets import FORMS, Batch, make_batch
+from optioncoagent.agents.targets import FORMS, Batch, make_batch, only_read_in_sums
 from optioncoagent.network import CoagentNetwork
 
 Row = dict[str, float]
@@ -59,11 +59,11 @@ class CoagentActorCritic:
     from the number of actions (a tuple of them for a MultiDiscrete space, which takes as many action coagents; for a Box a `Gaussian`,
     which the action coagent gets in place of a number) to one. encoder: a torch module from observations (a tensor, or a dict of tensors
     for a Dict or Tuple space) to (n, features), in place of the default one.
-    forms: {coagent: "expected" | "difference" | "score" | "posterior"}, its gradient form; by default expected wherever the critic knows the
-    coagent's output, and score otherwise. posterior, for outputs that additive coagents alone read, is score averaged over what the output
-    may have been, given what these gave. Where observations hide the state and recurrent_size is 0, the critic cannot tell what a coagent of the
-    network remembers: give such a coagent the form score, with gae_lambda=1 and sampled_returns. summary: a function from the metrics of an
-    update to further ones, which the progress bar shows.
+    forms: {coagent: "expected" | "difference" | "score" | "posterior"}, its gradient form; by default expected wherever the critic knows
+    all that its output does, and score otherwise. posterior, for outputs that additive coagents alone read, is score averaged over what the
+    output may have been, given what these gave. Where observations hide the state and recurrent_size is 0, the critic cannot tell what a
+    coagent of the network remembers: give such a coagent the form score, with gae_lambda=1 and sampled_returns. summary: a function from
+    the metrics of an update to further ones, which the progress bar shows.
     settings: the fields of `Settings`.
 
     Raises ValueError, before anything is trained, for what cannot be: an unsupported space, another number of actions, a setting out
@@ -501,14 +501,10 @@ def _forms(network: CoagentNetwork, chosen: Mapping[str, str]) -> dict[str, str]
             raise ValueError(
                 f"coagent {name!r}: the critic does not know all that its output does, so its gradient form is score, not {form}"
             )
-        readers = network.readers(name)
-        seen_otherwise = name in network.action or name in network.memory
-        if form == "posterior" and (
-            seen_otherwise or not all(network[r].additive and name not in network.touched[r].upstream for r in readers)
-        ):
+        if form == "posterior" and not only_read_in_sums(network, name):
             raise ValueError(
-                f"coagent {name!r}: the form posterior is for an output that nothing but the policies of additive coagents of the same step "
-                f"read, and {'it is action or memory' if seen_otherwise else f'{readers} read it'}"
+                f"coagent {name!r}: the form posterior is for an output that is neither action nor memory, and that nothing but the "
+                f"policies of additive coagents read; {network.readers(name)} read it"
             )
         if form == "difference" and network[name].num_outputs != 2:
             raise ValueError(f"coagent {name!r}: the form difference is for two outputs, it has {network[name].num_outputs}")

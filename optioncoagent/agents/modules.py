@@ -224,9 +224,9 @@ def check_sizes(network: CoagentNetwork, shapes: Mapping[str, tuple[int, ...]], 
     for turn in network.plan(network.critic_inputs):
         if network[turn.name].additive and turn.kept:
             raise ValueError(
-                f"coagent {turn.name!r}: its policy is additive, and an average over its output, which the critic or the table of another "
-                "coagent depends on, would need a table: let only additive coagents read it, in the same step, let it always execute and read nothing "
-                "of the step before"
+                f"coagent {turn.name!r}: its policy is additive, and an average over its output, on which the critic or the table of "
+                "another coagent depends, would need a table: let only additive coagents read it, in the same step, let it always execute "
+                "and read nothing of the step before"
             )
         if turn.num_values > MAX_LOGITS:
             raise ValueError(

@@ -40,10 +40,11 @@ def sweep(
 ) -> list[OnAxes]:
     """Values W_0, …, W_m, each on axes: W_k is the expected return once coagents 1 … k have run, given those outputs that still matter.
 
-    policies: {name: π on axes} (see `policy_on_axes`) of coagents on whose output W depends. q: Q(s, K) on axes (see `critic_on_axes`). start (n,) bool; state: the observations;
-    previous {name: (n,) int}, outputs of the step before. W_0 is the value upon arrival (U of option-critic), W_k as a function of u_k
-    the value of each output of coagent k (Q_β of option-critic's first coagent), W_m the critic. A cost is charged where its coagent
-    executes, not at the first step; scale: what rewards, and so the costs, are divided by.
+    policies: {name: π on axes} (see `policy_on_axes`), at least of the coagents whose output matters. q: Q(s, K) on axes (see
+    `critic_on_axes`). start (n,) bool; state: the observations; previous {name: (n,) int}, outputs of the step before. W_0 is the value
+    upon arrival (U of option-critic), W_k as a function of u_k the value of each output of coagent k (Q_β of option-critic's first
+    coagent), W_m the critic. A cost is charged where its coagent executes, not at the first step; scale: what rewards, and so the costs,
+    are divided by.
     """
     values = [q]
     for k, turn in reversed([*enumerate(network.plan(network.critic_inputs))]):

@@ -144,6 +144,14 @@ def advantages(network: CoagentNetwork, rollout: Rollout, settings: Settings, q:
     return lambda_advantages(delta, trace)
 
 
+def only_read_in_sums(network: CoagentNetwork, name: str) -> bool:
+    """Does what a coagent gave matter through the policies of additive coagents of the same step alone?"""
+    readers = [network[reader] for reader in network.readers(name)]
+    return name not in (*network.action, *network.memory) and all(
+        r.additive and name not in network.touched[r.name].upstream for r in readers
+    )
+
+
 def log_posteriors(module: CoagentModule, flat: Rollout, forms: Mapping[str, str], read: Tensor, log_old: Tensor) -> dict[str, Tensor]:
     """ln π(u) Π_j π_j(U_j | u), the product over what read it, for every output of the coagents whose form is posterior, (outputs, B).
 

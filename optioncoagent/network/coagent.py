@@ -136,8 +136,8 @@ def _check_sharing(coagents: tuple[Coagent, ...]) -> None:
             raise ValueError(f"coagent {c.name!r}: shares={c.shares!r}, which shares {owner.shares!r} itself: share {owner.shares!r}")
         if shape(c) != shape(owner):
             raise ValueError(
-                f"coagent {c.name!r}: shares={c.shares!r}, whose parameters have another shape: (additive, observes, sizes of the outputs read, "
-                f"outputs) is {shape(owner)} there and {shape(c)} here"
+                f"coagent {c.name!r}: shares={c.shares!r}, whose parameters have another shape: (additive, observes, sizes of the outputs "
+                f"read, outputs) is {shape(owner)} there and {shape(c)} here"
             )
 
 

@@ -165,10 +165,9 @@ def test_acting_and_learning_have_the_policies_of_the_tables(kind):
     assert np.abs(taken - log_old[-1].exp().mean(dim=1).numpy()).max() < 5 * 0.5 / len(batch) ** 0.5
 
 
-def test_one_output_read_makes_the_table():
-    """With one output and no observation the terms are a table with a row in common, whatever the coagent is for."""
-    rows = (1, 3)
-    np.testing.assert_array_equal(indicators("x", rows), np.column_stack([np.ones(3), np.eye(3)]))
+def test_which_terms_a_row_of_the_table_is_the_sum_of():
+    np.testing.assert_array_equal(indicators("x", (1, 3)), np.column_stack([np.ones(3), np.eye(3)]))
+    np.testing.assert_array_equal(indicators("x", (2, 2)), [[1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0], [0, 1, 0, 1]])
     with pytest.raises(ValueError, match="'x'.*1,099,511,627,776 rows"):
         indicators("x", (1, *(2,) * 40))
 
@@ -216,6 +215,12 @@ def test_what_cannot_be_is_refused():
     for form in ("expected", "difference"):
         with pytest.raises(ValueError, match="'unit_1_0'.*does not know all"):
             oc.CoagentActorCritic(env, network, forms={"unit_1_0": form})
+    gated = oc.Coagent("action", 2, False, executes=lambda x: x.start | (x.upstream["bit"] == 0))
+    for reader in (oc.Coagent("action", 2, upstream=("bit",)), gated):
+        with pytest.raises(ValueError, match="'bit'.*posterior.*'action'.*read it"):
+            oc.CoagentActorCritic(env, oc.CoagentNetwork([oc.Coagent("bit", 2), reader]), forms={"bit": "posterior"})
+    with pytest.raises(ValueError, match="'action'.*posterior.*neither action nor memory"):
+        oc.CoagentActorCritic(env, network, forms={"action": "posterior"})
     read_by_table = oc.CoagentNetwork([oc.Coagent("bit", 2, additive=True), oc.Coagent("action", mdp.num_actions, upstream=("bit",))])
     retained = oc.CoagentNetwork(
         [oc.Coagent("bit", 2, executes=0.5, additive=True), oc.Coagent("action", 2, False, ("bit",), additive=True)]
