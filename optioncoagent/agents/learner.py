@@ -498,9 +498,7 @@ def _forms(network: CoagentNetwork, chosen: Mapping[str, str]) -> dict[str, str]
         if form not in FORMS:
             raise ValueError(f"coagent {name!r}: gradient form {form!r}, choose one of {FORMS}")
         if only_score and form not in ("score", "posterior"):
-            raise ValueError(
-                f"coagent {name!r}: the critic does not know all that its output does, so its gradient form is score, not {form}"
-            )
+            raise ValueError(f"coagent {name!r}: the critic does not know its output, so its gradient form is score, not {form}")
         if form == "posterior" and not only_read_in_sums(network, name):
             raise ValueError(
                 f"coagent {name!r}: the form posterior is for an output that is neither action nor memory, and that nothing but the "
@@ -508,7 +506,7 @@ def _forms(network: CoagentNetwork, chosen: Mapping[str, str]) -> dict[str, str]
             )
         if form == "difference" and network[name].num_outputs != 2:
             raise ValueError(f"coagent {name!r}: the form difference is for two outputs, it has {network[name].num_outputs}")
-    unknown = set(chosen) - set(network.names)
-    if unknown:
-        raise ValueError(f"forms names {sorted(unknown)}, but the coagents are {list(network.names)}")
+    others = set(chosen) - set(network.names)
+    if others:
+        raise ValueError(f"forms names {sorted(others)}, but the coagents are {list(network.names)}")
     return forms

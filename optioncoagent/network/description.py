@@ -38,8 +38,7 @@ class CoagentNetwork:
             retained. Only these need to be carried from step to step.
         critic_inputs: K; (S_t, K_t) screens off everything earlier, so that a critic Q(s, K) is a value. Memory, and, unless the
             action is memory, what the action coagent reads in a table.
-        unseen: outputs by which the action is chosen that K does not tell, and those of coagents that read them: local gradients that
-            K's values say nothing of, or not enough.
+        unseen: outputs by which the action is chosen that K does not tell, so that K's values say nothing of their local gradients.
         carried: memory, and what a first step alone can see of the outputs before it.
 
     Raises ValueError, naming the coagent and what to change, for a description that is not a network.
@@ -62,8 +61,7 @@ class CoagentNetwork:
         self._may_retain = {c.name: self._find_retention(c) for c in self.coagents}
         self.memory = self._find_memory()
         self.carried = self._find_carried()
-        self.critic_inputs = self._find_critic_inputs()
-        self.unseen = self._find_unseen()
+        self.critic_inputs, self.unseen = self._find_critic_inputs()
 
     def __getitem__(self, name: str) -> Coagent:
         return self._by_name[name]
@@ -197,23 +195,19 @@ class CoagentNetwork:
     def _retains_what_matters(self, name: str, start: bool) -> bool:
         return self.may_retain(name, start) and (name in self.action or bool(self.readers(name)))
 
-    def _find_critic_inputs(self) -> tuple[str, ...]:
-        inputs, acting = set(self.memory), set(self.action).difference(self.memory)
-        for c in reversed(self.coagents):  # what the action depends on, as far as K does not tell it
+    def _find_critic_inputs(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """K, and the outputs by which the action is chosen that K does not tell."""
+        inputs, acting, leading = set(self.memory), set(self.action).difference(self.memory), set[str]()
+        for c in reversed(self.coagents):
             if c.name in acting:
                 if c.name in self.action:
                     inputs.update(c.tabled[0])
-                if c.previous or self.may_retain(c.name, start=True):
+                # what depends on the step before, or what another of K depends on, is not screened off unless K tells it
+                if c.previous or self.may_retain(c.name, start=True) or c.name in leading:
                     inputs.add(c.name)
-                acting.update(set(c.upstream).difference(inputs))
-        return tuple(name for name in self.names if name in inputs)
-
-    def _find_unseen(self) -> tuple[str, ...]:
-        unseen = set(self.action).difference(self.critic_inputs)
-        for c in reversed(self.coagents):  # what the action depends on
-            if c.name in unseen:
-                unseen |= {*c.upstream}.difference(self.critic_inputs)
-        for c in self.coagents:  # what depends on that
-            if unseen.intersection((*c.upstream, *self.touched[c.name].upstream)):
-                unseen.add(c.name)
-        return tuple(name for name in self.names if name in unseen)
+                if c.name not in inputs:
+                    acting.update(set(c.upstream).difference(inputs))
+            if c.name in inputs or c.name in leading:
+                leading.update(c.upstream, self.touched[c.name].upstream)
+        acting -= inputs
+        return tuple(name for name in self.names if name in inputs), tuple(name for name in self.names if name in acting)

@@ -37,7 +37,13 @@ def sharing(num_actions):
     return oc.CoagentNetwork([*first, *second, oc.Coagent("action", num_actions, False, ("second_0", "second_1"), additive=True)])
 
 
-NETWORKS = {"layers": layers, "options": with_options, "shared": sharing}
+def mixed(num_actions):
+    """An option that depends on a bit by which the action is chosen too: (s, option) alone does not tell what the bit was."""
+    option = oc.Coagent("option", 2, upstream=("bit",), executes=lambda x: x.start | (x.upstream["bit"] == 0))
+    return oc.CoagentNetwork([oc.Coagent("bit", 2), option, oc.Coagent("action", num_actions, True, ("bit", "option"), additive=True)])
+
+
+NETWORKS = {"layers": layers, "options": with_options, "shared": sharing, "mixed": mixed}
 
 
 def terms(network, num_observations, seed=1):
@@ -106,6 +112,17 @@ def test_the_exact_gradient_of_terms_is_central_differences():
             assert exact[name][index] == pytest.approx((sides[0] - sides[1]) / 2e-5, abs=1e-8), (name, index)
 
 
+def test_what_the_critic_knows_and_what_it_does_not_see():
+    for network, known, unseen in (
+        (oc.option_critic(3, 2), ("option",), ("action",)),
+        (layers(2), (), layers(2).names),
+        (layers(2).tabulated(), ("unit_2_0", "unit_2_1", "unit_2_2"), ("action",)),
+        (with_options(2), ("option", "last"), ("bit_0", "bit_1", "action")),
+        (mixed(2), ("bit", "option"), ("action",)),
+    ):
+        assert (network.critic_inputs, network.unseen) == (known, unseen)
+
+
 POSTERIOR = {
     "layers": [f"unit_{k}_{i}" for k in (1, 2) for i in range(k + 1)],
     "options": ["bit_0", "bit_1"],
@@ -113,15 +130,16 @@ POSTERIOR = {
 }
 
 
-@pytest.mark.parametrize("form", ["score", "posterior"])
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize(
+    ("kind", "form"), [(kind, "score") for kind in NETWORKS] + [(kind, "posterior") for kind in NETWORKS if kind != "mixed"]
+)
 def test_the_learners_gradient_is_the_exact_one(kind, form):
     """As in test_truth: the mean torch gradient over many episodes, with the exact Q(s, K), and the exact gradient of the tables."""
     mdp = random_mdp()
     network = NETWORKS[kind](mdp.num_actions)
     n, params = mdp.num_observations, terms(network, mdp.num_observations)
     truth = collected(network, oc.policy_gradient(mdp, network.tabulated(), expanded(network, params, n)), n)
-    agent = make_agent(network, mdp, params, TabularVectorEnv(mdp, 64), num_steps=25, forms=dict.fromkeys(POSTERIOR[kind], form))
+    agent = make_agent(network, mdp, params, TabularVectorEnv(mdp, 64), num_steps=25, forms=dict.fromkeys(POSTERIOR.get(kind, []), form))
     agent.running = agent._start()
     samples = {name: [] for name in truth}
     for _ in range(200):
@@ -213,7 +231,7 @@ def test_what_cannot_be_is_refused():
             solve(mdp, network, {}, *((10,) if solve is oc.estimate_return else ()))
     env = TabularVectorEnv(mdp, 2)
     for form in ("expected", "difference"):
-        with pytest.raises(ValueError, match="'unit_1_0'.*does not know all"):
+        with pytest.raises(ValueError, match="'unit_1_0'.*does not know its output"):
             oc.CoagentActorCritic(env, network, forms={"unit_1_0": form})
     gated = oc.Coagent("action", 2, False, executes=lambda x: x.start | (x.upstream["bit"] == 0))
     for reader in (oc.Coagent("action", 2, upstream=("bit",)), gated):
