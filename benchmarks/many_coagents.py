@@ -1,4 +1,5 @@
-"""Claim: a layer of 64 bits, each a coagent with a local gradient of its own and no backpropagation through any, learns CartPole-v1.
+"""Claim: a layer of 64 bits, each a coagent with a local gradient of its own and no backpropagation through any, learns CartPole-v1; the
+variance of the score form grows with the number of bits, that of the posterior form hardly.
 
     python benchmarks/many_coagents.py [--layers 16 64 16+16] [--learners score posterior backpropagation] [--seeds 3] [--table]
     python benchmarks/many_coagents.py --variance [--units 16 32 64 128 256]
@@ -11,8 +12,8 @@ beside this file; runs whose row is there are not run again. A row holds the mea
 frames, and the mean of 100 evaluation episodes at the end.
 
 --variance: at the parameters of an agent that has made some updates, the gradient of the bits' parameters from each of many rollouts, for
-both forms from the same rollouts: its variance, summed over these parameters, and that over the square of the mean. Rows go to
-many_coagents_variance.csv.
+both forms from the same rollouts: its variance, summed over these parameters, and the square of its mean (the same for both; less what is
+noise in it, so that it may come out negative where noise is all there is). Rows go to many_coagents_variance.csv.
 """
 
 from __future__ import annotations
@@ -129,10 +130,12 @@ def tables() -> None:
         means = " ".join(f"{np.mean([float(row[name]) for row in found]):6.0f}" for name in QUARTERS)
         evaluated = " ".join(f"{float(row['evaluation']):.0f}" for row in found)
         print(f"{layers:8}{learner:18}{means}   evaluated {evaluated}")
-    for row in read(VARIANCES):
-        noise, signal = float(row["variance"]), float(row["signal"])
+    measured = {(row["units"], row["updates"], row["form"]): row for row in read(VARIANCES)}
+    for units, updates in dict.fromkeys(key[:2] for key in measured):
+        score, posterior = (measured[units, updates, form] for form in ("score", "posterior"))
+        noise, less, mean = float(score["variance"]), float(posterior["variance"]), float(posterior["signal"])  # both have the same mean
         print(
-            f"{row['units']:>4} units, {row['updates']:>2} updates, {row['form']:10} variance {noise:.3g}, over mean² {noise / signal:.3g}"
+            f"{units:>4} units, {updates:>2} updates: score {noise:.3g}, posterior {less:.3g}, ratio {noise / less:.0f}, mean² {mean:.2g}"
         )
 
 
