@@ -60,10 +60,10 @@ class CoagentActorCritic:
     which the action coagent gets in place of a number) to one. encoder: a torch module from observations (a tensor, or a dict of tensors
     for a Dict or Tuple space) to (n, features), in place of the default one.
     forms: {coagent: "expected" | "difference" | "score" | "posterior"}, its gradient form; by default expected wherever the critic knows
-    all that its output does, and score otherwise. posterior, for outputs that additive coagents alone read, is score averaged over what the
-    output may have been, given what these gave. Where observations hide the state and recurrent_size is 0, the critic cannot tell what a
-    coagent of the network remembers: give such a coagent the form score, with gae_lambda=1 and sampled_returns. summary: a function from
-    the metrics of an update to further ones, which the progress bar shows.
+    its output, otherwise posterior if it can be, and else score. posterior, for outputs that additive coagents alone read, is score
+    averaged over what the output may have been, given what these gave. Where observations hide the state and recurrent_size is 0, the
+    critic cannot tell what a coagent of the network remembers: give such a coagent the form score, with gae_lambda=1 and sampled_returns.
+    summary: a function from the metrics of an update to further ones, which the progress bar shows.
     settings: the fields of `Settings`.
 
     Raises ValueError, before anything is trained, for what cannot be: an unsupported space, another number of actions, a setting out
@@ -494,7 +494,8 @@ def _forms(network: CoagentNetwork, chosen: Mapping[str, str]) -> dict[str, str]
     forms = {}
     for name in network.names:
         only_score = name in network.unseen or network[name].additive
-        forms[name] = form = chosen.get(name, "score" if only_score else "expected")
+        usual = "expected" if not only_score else "posterior" if only_read_in_sums(network, name) else "score"
+        forms[name] = form = chosen.get(name, usual)
         if form not in FORMS:
             raise ValueError(f"coagent {name!r}: gradient form {form!r}, choose one of {FORMS}")
         if only_score and form not in ("score", "posterior"):
