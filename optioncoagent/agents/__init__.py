@@ -5,6 +5,7 @@ learner.py reads downwards and holds the fixed order of one update; the pieces i
     settings, environments, actions                 what is trained, on what
     observations, images, recurrent, modules        what is seen and remembered, the parameters
     distributions                                   what outputs are drawn from: softmax policies and Gaussians
+    additive                                        what additive policies add to their logits for each output that they read
     rollout                                         the network runs, the environment steps
     exploration, counts                             a bonus for what was seldom met
     sweep, returns, losses                          one critic to every baseline, λ-returns, gradient forms

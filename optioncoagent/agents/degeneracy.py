@@ -36,7 +36,7 @@ def turns(network: CoagentNetwork, policies: Mapping[str, OnAxes], start: Tensor
     for k, turn in enumerate(network.plan(())):
         coagent, live = network.coagents[k], turn.live
         beta = gate_on_axes(network, k, live, start, state, previous, law.dtype)
-        if coagent.upstream and coagent.gaussian is None:
+        if coagent.tabled[0] and coagent.gaussian is None:
             others = tuple(axis for axis, name in enumerate(live) if name not in coagent.upstream)
             weight = (law * beta).sum(dim=others) if others else law * beta
             names = tuple(name for name in live if name in coagent.upstream)

@@ -87,6 +87,13 @@ def log_density(given: Tensor, drawn: Tensor) -> Tensor:
     return (-0.5 * ((drawn - mean) * (-log_scale).exp()).square() - log_scale).sum(dim=0) - 0.5 * len(drawn) * math.log(2 * math.pi)
 
 
+def log_probability(coagent: Coagent, given: Tensor, output: Tensor) -> Tensor:
+    """ln π of one output, (n,) int or (n, size), in each of several cases, (cases, parameters, n): (cases, n)."""
+    if coagent.gaussian is not None:
+        return torch.stack([log_density(case, output.T) for case in given])
+    return given.log_softmax(dim=1).gather(1, output.expand(len(given), 1, -1))[:, 0]
+
+
 def entropy(log_policy: Tensor) -> Tensor:
     """−Σ_u π ln π over the first axis."""
     return -(log_policy.exp() * log_policy).sum(dim=0)

@@ -29,7 +29,7 @@ from optioncoagent.agents.modules import Encoder, derive_seed, make_module, torc
 from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, collect, reset, tick
 from optioncoagent.agents.scale import ReturnScale, Schedule
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings
-from optioncoagent.agents.targets import FORMS, Batch, make_batch
+from optioncoagent.agents.targets import FORMS, Batch, make_batch, only_read_in_sums
 from optioncoagent.network import CoagentNetwork
 
 Row = dict[str, float]
@@ -59,10 +59,11 @@ class CoagentActorCritic:
     from the number of actions (a tuple of them for a MultiDiscrete space, which takes as many action coagents; for a Box a `Gaussian`,
     which the action coagent gets in place of a number) to one. encoder: a torch module from observations (a tensor, or a dict of tensors
     for a Dict or Tuple space) to (n, features), in place of the default one.
-    forms: {coagent: "expected" | "difference" | "score"}, its gradient form; by default expected wherever the critic knows the coagent's
-    output, and score otherwise. Where observations hide the state and recurrent_size is 0, the critic cannot tell what a coagent of the
-    network remembers: give such a coagent the form score, with gae_lambda=1 and sampled_returns. summary: a function from the metrics of an
-    update to further ones, which the progress bar shows.
+    forms: {coagent: "expected" | "difference" | "score" | "posterior"}, its gradient form; by default expected wherever the critic knows
+    its output, otherwise posterior if it can be, and else score. posterior, for outputs that additive coagents alone read, is score
+    averaged over what the output may have been, given what these gave. Where observations hide the state and recurrent_size is 0, the
+    critic cannot tell what a coagent of the network remembers: give such a coagent the form score, with gae_lambda=1 and sampled_returns.
+    summary: a function from the metrics of an update to further ones, which the progress bar shows.
     settings: the fields of `Settings`.
 
     Raises ValueError, before anything is trained, for what cannot be: an unsupported space, another number of actions, a setting out
@@ -228,7 +229,7 @@ class CoagentActorCritic:
         critic."""
         settings = self.settings
         features, _ = self.module.encode(batch.inputs, batch.start, batch.hidden)
-        read = self.module.readout(features).gather(0, batch.rows.T.contiguous())
+        read = self.module.read(self.module.readout(features), batch.rows.T.contiguous(), batch.indicators)
         coefs = losses.Coefs(settings.clip_coef, settings.ent_coef, settings.vf_coef)
         return losses.of_network(self.network, self.module.part, read, batch, coefs)
 
@@ -330,8 +331,13 @@ class CoagentActorCritic:
             hidden = self._checked_state(state, len(start))[1] if self.settings.recurrent_size else None
             readout = self.module.readout(self.module.features(self.spec.state(tensors), start, hidden)[0])
             for c in self.network.coagents:
-                shape = distributions.table_shape(c, self.network.configuration_shape(c.name))
-                table = distributions.table(c, self.module.logits(c.name, readout)).reshape(-1, *shape).cpu().numpy()
+                shape = distributions.table_shape(c, self.network.tabulated().configuration_shape(c.name))
+                table = (
+                    distributions.table(c, self.module.terms.tabulated(c.name, self.module.logits(c.name, readout)))
+                    .reshape(-1, *shape)
+                    .cpu()
+                    .numpy()
+                )
                 tables[c.name] = table if batched and c.observes else table[0]
         return tables
 
@@ -487,15 +493,21 @@ def _forms(network: CoagentNetwork, chosen: Mapping[str, str]) -> dict[str, str]
     """The gradient form of every coagent. Raises ValueError naming the coagent whose choice cannot be."""
     forms = {}
     for name in network.names:
-        only_score = name in network.action and name not in network.critic_inputs
-        forms[name] = form = chosen.get(name, "score" if only_score else "expected")
+        only_score = name in network.unseen or network[name].additive
+        usual = "expected" if not only_score else "posterior" if only_read_in_sums(network, name) else "score"
+        forms[name] = form = chosen.get(name, usual)
         if form not in FORMS:
             raise ValueError(f"coagent {name!r}: gradient form {form!r}, choose one of {FORMS}")
-        if only_score and form != "score":
+        if only_score and form not in ("score", "posterior"):
             raise ValueError(f"coagent {name!r}: the critic does not know its output, so its gradient form is score, not {form}")
+        if form == "posterior" and not only_read_in_sums(network, name):
+            raise ValueError(
+                f"coagent {name!r}: the form posterior is for an output that is neither action nor memory, and that nothing but the "
+                f"policies of additive coagents read; {network.readers(name)} read it"
+            )
         if form == "difference" and network[name].num_outputs != 2:
             raise ValueError(f"coagent {name!r}: the form difference is for two outputs, it has {network[name].num_outputs}")
-    unknown = set(chosen) - set(network.names)
-    if unknown:
-        raise ValueError(f"forms names {sorted(unknown)}, but the coagents are {list(network.names)}")
+    others = set(chosen) - set(network.names)
+    if others:
+        raise ValueError(f"forms names {sorted(others)}, but the coagents are {list(network.names)}")
     return forms

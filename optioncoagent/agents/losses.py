@@ -44,6 +44,11 @@ def score(output: Tensor, advantage: Tensor, num_outputs: int) -> Tensor:
     )
 
 
+def posterior(log_posterior: Tensor, advantage: Tensor) -> Tensor:
+    """E[ ∂ ln π(U) | what the coagents that read U gave ] A: every output as likely as it is given these, (outputs, n), up to a factor."""
+    return log_posterior.softmax(dim=0) * advantage
+
+
 def gaussian(given: Tensor, drawn: Tensor, learned: Tensor, coefs: Coefs) -> Tensor:
     """The loss of a coagent with a Gaussian, a mean over steps: that of `Losses` for what was drawn, with the density in place of π.
 

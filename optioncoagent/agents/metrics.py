@@ -48,7 +48,7 @@ def coagents(network: CoagentNetwork, rollout: Rollout, batch: Batch) -> dict[st
                 row[f"{name}/usage_{u}"] = _mean(outputs[name] == u, valid)
         else:
             row[f"{name}/scale"] = scale_of(row[f"{name}/entropy"], coagent.gaussian.size)
-        for other in coagent.upstream:
+        for other in coagent.tabled[0]:
             for u in range(network[other].num_outputs):
                 row[f"{name}/entropy_{other}_{u}"] = _mean(entropies, executed & (outputs[other] == u))
         if name in is_held:

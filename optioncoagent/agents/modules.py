@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from optioncoagent.agents.additive import Terms
 from optioncoagent.agents.images import Convolutions
 from optioncoagent.agents.observations import Leaf, ObservationSpec, Tensors, image_axes
 from optioncoagent.agents.recurrent import Memoryless, Recurrence
@@ -150,6 +151,7 @@ class CoagentModule(nn.Module):
         # about 0: a made-up value misleads every coagent
         self.critic = head("critic", "critic", Coagent("critic", 1), math.prod(self.critic_shape))
         self.common = nn.ModuleDict(shared)
+        self.terms = Terms(network, torch.Generator().manual_seed(derive_seed(seed, "terms")))
         ends = list(accumulate((math.prod(shape) for shape in owned.values()), initial=0))
         first_row = dict(zip(owned, ends, strict=False))  # of each head's logits in a readout
         self.first_row = {name: first_row[network[name].owner] for name in network.names}
@@ -196,6 +198,11 @@ class CoagentModule(nn.Module):
         shape, first = self.shapes[name], self.first_row[name]
         return readout[first : first + math.prod(shape)].reshape(-1, shape[-1], readout.shape[-1])
 
+    def read(self, readout: Tensor, rows: Tensor, indicators: Tensor) -> Tensor:
+        """These rows of a readout, (R, n) of `Batch.rows`, with the terms of additive policies; indicators: (n, Σ sizes) of `Terms`."""
+        read: Tensor = self.terms(readout.gather(0, rows), indicators)
+        return read
+
     def q(self, readout: Tensor) -> Tensor:
         """Q(s, K) for every K, (number of configurations of K, n)."""
         return readout[self.critic_row :]
@@ -215,6 +222,12 @@ def check_sizes(network: CoagentNetwork, shapes: Mapping[str, tuple[int, ...]], 
                 f"(at most {MAX_LOGITS:,})"
             )
     for turn in network.plan(network.critic_inputs):
+        if network[turn.name].additive and turn.kept:
+            raise ValueError(
+                f"coagent {turn.name!r}: its policy is additive, and an average over its output, on which the critic or the table of "
+                "another coagent depends, would need a table: let only additive coagents read it, in the same step, let it always execute "
+                "and read nothing of the step before"
+            )
         if turn.num_values > MAX_LOGITS:
             raise ValueError(
                 f"coagent {turn.name!r}: {len(turn.live)} outputs of coagents before it still matter when it runs, {turn.live}, and there "

@@ -127,6 +127,7 @@ def tick(
     executed: Outputs = {}
     for k, (name, uniform) in enumerate(zip(network.names, uniforms, strict=True)):
         logits = at_configuration(module.logits(name, readout), configuration(network, name, outputs, previous))
+        logits = module.terms.added(name, logits, outputs, previous)
         output = sample(network.coagents[k], logits, uniform, deterministic)
         beta = gate(network, k, LocalState(start, state, outputs, previous), logits.dtype)
         if isinstance(beta, float) and beta == 1.0:

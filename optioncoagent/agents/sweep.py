@@ -40,16 +40,17 @@ def sweep(
 ) -> list[OnAxes]:
     """Values W_0, …, W_m, each on axes: W_k is the expected return once coagents 1 … k have run, given those outputs that still matter.
 
-    policies: {name: π on axes} (see `policy_on_axes`). q: Q(s, K) on axes (see `critic_on_axes`). start (n,) bool; state: the observations;
-    previous {name: (n,) int}, outputs of the step before. W_0 is the value upon arrival (U of option-critic), W_k as a function of u_k
-    the value of each output of coagent k (Q_β of option-critic's first coagent), W_m the critic. A cost is charged where its coagent
-    executes, not at the first step; scale: what rewards, and so the costs, are divided by.
+    policies: {name: π on axes} (see `policy_on_axes`), at least of the coagents whose output matters. q: Q(s, K) on axes (see
+    `critic_on_axes`). start (n,) bool; state: the observations; previous {name: (n,) int}, outputs of the step before. W_0 is the value
+    upon arrival (U of option-critic), W_k as a function of u_k the value of each output of coagent k (Q_β of option-critic's first
+    coagent), W_m the critic. A cost is charged where its coagent executes, not at the first step; scale: what rewards, and so the costs,
+    are divided by.
     """
     values = [q]
     for k, turn in reversed([*enumerate(network.plan(network.critic_inputs))]):
         w = values[0].along((*turn.live, turn.name))
         # W_{k-1} = β_k [ Σ_u π_k(u) W_k(u) − c_k ] + (1 − β_k) W_k(previous u)
-        value = (policies[turn.name].along((*turn.live, turn.name)) * w).sum(dim=-2)
+        value = (policies[turn.name].along((*turn.live, turn.name)) * w).sum(dim=-2) if turn.kept else w.squeeze(-2)
         if turn.cost:
             value = value - turn.cost / scale * (~start).to(w.dtype)
         beta = gate_on_axes(network, k, turn.live, start, state, previous, w.dtype)
@@ -135,9 +136,9 @@ def at_configuration(table: Tensor, index: Tensor | None) -> Tensor:
 
 
 def configuration(network: CoagentNetwork, name: str, outputs: Mapping[str, Tensor], previous: Mapping[str, Tensor]) -> Tensor | None:
-    """Which configuration of the outputs that its policy reads a coagent is in, (n,) int; None if it reads none."""
+    """Which row of its policy's table over outputs a coagent is in, (n,) int; None if there is only one."""
     coagent = network[name]
-    now, before = joint_index(network, coagent.upstream, outputs), joint_index(network, coagent.previous, previous)
+    now, before = (joint_index(network, read, given) for read, given in zip(coagent.tabled, (outputs, previous), strict=True))
     if now is None or before is None:
         return before if now is None else now
     return now * math.prod(network[other].num_outputs for other in coagent.previous) + before

@@ -18,7 +18,7 @@ from optioncoagent.agents.settings import Settings
 from optioncoagent.agents.sweep import OnAxes, at_outputs, configuration, critic_on_axes, joint_index, policy_on_axes, sweep
 from optioncoagent.network import CoagentNetwork
 
-FORMS = ("expected", "difference", "score")
+FORMS = ("expected", "difference", "score", "posterior")
 # the fields of a rollout that have the axes (num_steps, num_envs)
 STEPS = ("observation", "start", "valid", "age", "previous", "outputs", "executed", "reward", "terminated", "truncated")
 
@@ -31,7 +31,8 @@ class Batch:
     inputs: what the encoder takes; start: where an episode begins; hidden: the hidden states (n, ...) before the first steps of the n
     sequences that the steps then are, time-major, or None for a network without recurrence. rows: (B, R),
     which of the readout's rows the step is about: every coagent's parameters in the configuration that it read, with Q(S_t, K_t) between
-    the logits and what is a Gaussian's. drawn: (B, numbers), what the Gaussians gave. learned:
+    the logits and what is a Gaussian's. indicators: (B, Σ sizes), of the outputs that additive policies read. drawn: (B, numbers), what the
+    Gaussians gave. learned:
     (B, 3, U), of every output ln π_old; its advantage in its coagent's gradient form, with everything that the gradient is weighted with,
     so zero where the coagent did not execute; and 1 where it did, else 0. target: (B,), λ-return for Q(S_t, K_t). valid: (B,), 1 where
     there is something to learn from, else 0; so then is what is learned but for ln π_old.
@@ -41,6 +42,7 @@ class Batch:
     start: Tensor
     hidden: Tensor | None
     rows: Tensor
+    indicators: Tensor
     drawn: Tensor
     learned: Tensor
     target: Tensor
@@ -87,16 +89,19 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
     weight = settings.gamma ** flat.age.to(q.dtype) if settings.discount_weighting else torch.ones_like(q)
     if settings.normalize_advantages:
         weight = weight / (advantage[flat.valid].std(correction=0) + 1e-8)
-    advantage_of = torch.cat(gradient_forms(network, flat, forms, at, q, advantage))
     executed = torch.cat([(flat.executed[c.name] & flat.valid).expand(c.num_outputs, -1) for c in network.coagents]).to(q.dtype)
-    rows = learned_rows(module, flat)
+    rows, indicators = learned_rows(module, flat), module.terms.indicators(flat.outputs, flat.previous).T.contiguous()
     drawn = distributions.numbers(network, flat.outputs)
-    log_old = distributions.log_probabilities(network, at.readout.gather(0, rows), drawn.T)
+    read = module.read(at.readout, rows, indicators)
+    log_old = distributions.log_probabilities(network, read, drawn.T)
+    posteriors = log_posteriors(module, flat, forms, read, log_old)
+    advantage_of = torch.cat(gradient_forms(network, flat, forms, at, q, advantage, posteriors))
     return Batch(
         inputs=inputs,
         start=flat.start,
         hidden=hidden,
         rows=rows.T.contiguous(),
+        indicators=indicators,
         drawn=drawn,
         learned=torch.stack([log_old, weight * executed * advantage_of, executed]).permute(2, 0, 1).contiguous(),
         target=q + advantage,
@@ -139,22 +144,56 @@ def advantages(network: CoagentNetwork, rollout: Rollout, settings: Settings, q:
     return lambda_advantages(delta, trace)
 
 
+def only_read_in_sums(network: CoagentNetwork, name: str) -> bool:
+    """Does what a coagent gave matter through the policies of additive coagents of the same step alone?"""
+    readers = [network[reader] for reader in network.readers(name)]
+    return name not in (*network.action, *network.memory) and all(
+        r.additive and name not in network.touched[r.name].upstream for r in readers
+    )
+
+
+def log_posteriors(module: CoagentModule, flat: Rollout, forms: Mapping[str, str], read: Tensor, log_old: Tensor) -> dict[str, Tensor]:
+    """ln π(u) Π_j π_j(U_j | u), the product over what read it, for every output of the coagents whose form is posterior, (outputs, B).
+
+    read (R, B): rows of the readout with terms; log_old (U, B): see `Batch`.
+    """
+    network = module.network
+    logs = dict(zip(network.names, log_old.split(network.num_outputs), strict=True))
+    found = {name: logs[name] for name, form in forms.items() if form == "posterior"}
+    for c in network.coagents:
+        if c.additive and found.keys() & set(c.upstream):
+            for name, likelihood in module.terms.likelihoods(c.name, read, flat.outputs).items():
+                if name in found:
+                    found[name] = found[name] + likelihood
+    return found
+
+
 def gradient_forms(
-    network: CoagentNetwork, flat: Rollout, forms: Mapping[str, str], at: Values, q: Tensor, advantage: Tensor
+    network: CoagentNetwork,
+    flat: Rollout,
+    forms: Mapping[str, str],
+    at: Values,
+    q: Tensor,
+    advantage: Tensor,
+    posteriors: Mapping[str, Tensor],
 ) -> list[Tensor]:
     """For each coagent the advantage of every output, (outputs, B), in its gradient form."""
     made = []
     for k, coagent in enumerate(network.coagents):
         name, before = coagent.name, {earlier: flat.outputs[earlier] for earlier in network.names[:k]}
-        old = at_outputs(at.policies[name], before)
-        w = at_outputs(at.values[k + 1], before).expand_as(old)  # one value for all outputs where nothing depends on this one
-        if forms[name] == "score":
+        w = at_outputs(at.values[k + 1], before)  # one value for all outputs where nothing depends on this one
+        if forms[name] in ("score", "posterior"):
             # return from this coagent's decision on, less its baseline Σ_u π(u) W_k(u)
+            baseline = w[0] if len(w) == 1 else (at_outputs(at.policies[name], before) * w).sum(dim=0)
             later = sum((charged(network, other, flat, q.dtype) for other in network.names[k + 1 :]), torch.zeros_like(q))
-            taken = distributions.which(coagent, flat.outputs[name])
-            made.append(losses.score(taken, q + advantage - later - (old * w).sum(dim=0), coagent.num_outputs))
+            gained = q + advantage - later - baseline
+            if forms[name] == "posterior":
+                made.append(losses.posterior(posteriors[name], gained))
+            else:
+                made.append(losses.score(distributions.which(coagent, flat.outputs[name]), gained, coagent.num_outputs))
         else:
-            made.append((losses.expected if forms[name] == "expected" else losses.difference)(old, w))
+            old = at_outputs(at.policies[name], before)
+            made.append((losses.expected if forms[name] == "expected" else losses.difference)(old, w.expand_as(old)))
     return made
 
 
@@ -180,9 +219,9 @@ def arrival_value(
 
 
 def evaluate(module: CoagentModule, heads: Linear, features: Tensor, state: Any, start: Tensor, previous: Outputs, scale: float) -> Values:
-    """Policies and values of steps with these features (n, f)."""
+    """Policies and values of steps with these features (n, f); no policies of additive coagents, on whose outputs no value depends."""
     network, readout = module.network, module.readout(features, heads)
-    given = {c.name: distributions.probabilities(c, module.logits(c.name, readout)) for c in network.coagents}
+    given = {c.name: distributions.probabilities(c, module.logits(c.name, readout)) for c in network.coagents if not c.additive}
     policies = {name: policy_on_axes(network, name, table, previous) for name, table in given.items()}
     return Values(readout, policies, sweep(network, policies, critic_on_axes(network, module.q(readout)), start, state, previous, scale))
 

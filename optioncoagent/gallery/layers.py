@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from optioncoagent.network import Coagent, CoagentNetwork, Gaussian
 
 
-def stochastic_layers(sizes: Sequence[int], num_actions: int | Gaussian) -> CoagentNetwork:
+def stochastic_layers(sizes: Sequence[int], num_actions: int | Gaussian, additive: bool = False) -> CoagentNetwork:
     """A feed-forward network whose every unit is a coagent with one bit for output, and the action its last unit.
 
               ┌► unit_1_0 ─┬► unit_2_0 ─┐
@@ -15,12 +15,13 @@ def stochastic_layers(sizes: Sequence[int], num_actions: int | Gaussian) -> Coag
               └► unit_1_1 ─┴► unit_2_1 ─┘                  all execute at every step
 
     Kostas et al., "Coagent Networks: Generalized and Scaled" (arXiv 2305.09838): no unit is given a derivative of another. sizes: units in
-    each layer, first one first. A unit's policy is a table over what it reads, 2^n rows for n units: layers are narrow.
+    each layer, first one first. A unit's policy is a table over what it reads, 2^n rows for n units: layers are narrow. additive: it is a
+    sum of a term for each (logits linear in the bits), so that layers may have hundreds of units.
     Equal to the flat policy without layers; to `always_terminating` with two options, whose action reads its option alone, with one
     layer of one unit.
     """
     coagents, before = list[Coagent](), tuple[str, ...]()
     for layer, size in enumerate(sizes, start=1):
-        units = [Coagent(f"unit_{layer}_{i}", 2, observes=not before, upstream=before) for i in range(size)]
+        units = [Coagent(f"unit_{layer}_{i}", 2, not before, before, additive=additive and bool(before)) for i in range(size)]
         coagents, before = [*coagents, *units], tuple(unit.name for unit in units)
-    return CoagentNetwork([*coagents, Coagent("action", num_actions, observes=not before, upstream=before)])
+    return CoagentNetwork([*coagents, Coagent("action", num_actions, not before, before, additive=additive and bool(before))])

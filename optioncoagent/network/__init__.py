@@ -6,6 +6,7 @@ execution       execution functions: traced, tabulated, evaluated
 plan            how a tick runs: what is live, read, retained, dropped, charged for, coagent by coagent
 parameters      where parameters lie: owner, shape, slice; softmax
 description     CoagentNetwork: order, what each coagent reads, memory, K, parameters
+additive        policies that are sums of terms, and the tables that they add up to
 roles           which coagents are what options and terminations are in option-critic
 """
 

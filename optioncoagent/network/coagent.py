@@ -43,6 +43,8 @@ class Coagent:
     initial: law h_0 of the output before the first step: an int (point mass), an array of probabilities, or None (uniform).
     cost: subtracted from the reward at every step but the first at which the coagent executes.
     shares: the coagent whose parameters this one's policy has too, None: its own. What the two read may differ, the shape may not.
+    additive: its logits are a sum, of a term for the observation and one for each output read, in place of a table over joint outputs: it
+    may read hundreds. The learner trains it; exact solver and simulator take `CoagentNetwork.tabulated` (see `additive`).
     """
 
     name: str
@@ -54,6 +56,7 @@ class Coagent:
     initial: int | Iterable[float] | None = None
     cost: float = 0.0
     shares: str | None = None
+    additive: bool = False
     gaussian: Gaussian | None = None
 
     def __post_init__(self) -> None:
@@ -65,6 +68,11 @@ class Coagent:
     def owner(self) -> str:
         """The coagent whose parameters it has."""
         return self.name if self.shares is None else self.shares
+
+    @property
+    def tabled(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The outputs, upstream and previous, over whose joint values its policy is a table: none if it is additive."""
+        return ((), ()) if self.additive else (self.upstream, self.previous)
 
     @property
     def num_parameters(self) -> int:
@@ -112,8 +120,9 @@ def check_wiring(coagents: tuple[Coagent, ...], action: tuple[str, ...]) -> None
 def _check_sharing(coagents: tuple[Coagent, ...]) -> None:
     by_name = {c.name: c for c in coagents}
 
-    def shape(c: Coagent) -> tuple[bool, tuple[int, ...], int | Gaussian]:
-        return c.observes, tuple(by_name[n].num_outputs for n in (*c.upstream, *c.previous)), c.gaussian or c.num_outputs
+    def shape(c: Coagent) -> tuple[bool, bool, tuple[int, ...], int | Gaussian]:
+        sizes = tuple(by_name[n].num_outputs for n in (*c.upstream, *c.previous))
+        return c.additive, c.observes, sizes, c.gaussian or c.num_outputs
 
     for c in coagents:
         if c.shares is None:
@@ -127,8 +136,8 @@ def _check_sharing(coagents: tuple[Coagent, ...]) -> None:
             raise ValueError(f"coagent {c.name!r}: shares={c.shares!r}, which shares {owner.shares!r} itself: share {owner.shares!r}")
         if shape(c) != shape(owner):
             raise ValueError(
-                f"coagent {c.name!r}: shares={c.shares!r}, whose parameters have another shape: (observes, sizes of the outputs read, "
-                f"outputs) is {shape(owner)} there and {shape(c)} here"
+                f"coagent {c.name!r}: shares={c.shares!r}, whose parameters have another shape: (additive, observes, sizes of the outputs "
+                f"read, outputs) is {shape(owner)} there and {shape(c)} here"
             )
 
 

@@ -11,6 +11,7 @@ before this one at this step, `U^all_{t-1}` all outputs of the step before, `X_t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -36,7 +37,8 @@ class CoagentNetwork:
         memory: outputs that the next step can see: named in a `previous`, touched through `x.previous`, or read by somebody and perhaps
             retained. Only these need to be carried from step to step.
         critic_inputs: K; (S_t, K_t) screens off everything earlier, so that a critic Q(s, K) is a value. Memory, and, unless the
-            action is memory, what the action coagent reads.
+            action is memory, what the action coagent reads in a table.
+        unseen: outputs by which the action is chosen that K does not tell, so that K's values say nothing of their local gradients.
         carried: memory, and what a first step alone can see of the outputs before it.
 
     Raises ValueError, naming the coagent and what to change, for a description that is not a network.
@@ -59,7 +61,7 @@ class CoagentNetwork:
         self._may_retain = {c.name: self._find_retention(c) for c in self.coagents}
         self.memory = self._find_memory()
         self.carried = self._find_carried()
-        self.critic_inputs = self._find_critic_inputs()
+        self.critic_inputs, self.unseen = self._find_critic_inputs()
 
     def __getitem__(self, name: str) -> Coagent:
         return self._by_name[name]
@@ -107,9 +109,9 @@ class CoagentNetwork:
     # Parameters
 
     def configuration_shape(self, name: str) -> tuple[int, ...]:
-        """Sizes of the discrete outputs that the policy reads: upstream, then previous."""
-        coagent = self[name]
-        return tuple(self[other].num_outputs for other in (*coagent.upstream, *coagent.previous))
+        """Sizes of the discrete outputs over which the policy is a table: upstream, then previous."""
+        upstream, previous = self[name].tabled
+        return tuple(self[other].num_outputs for other in (*upstream, *previous))
 
     def parameter_shape(self, name: str, num_observations: int) -> tuple[int, ...]:
         """((num_observations,) if it observes) + upstream sizes + previous sizes + (num_outputs,)."""
@@ -118,9 +120,16 @@ class CoagentNetwork:
 
     def parameters(self, num_observations: int | None) -> ParameterLayout:
         """Where the parameters lie: owners, shapes and slices. None leaves the observation's axis out, which makes the shapes those of a
-        head's outputs at one observation. ValueError naming a coagent with a `Gaussian`, which is no table of logits.
+        head's outputs at one observation. ValueError naming a coagent with a `Gaussian`, which is no table of logits, or one
+        that is additive.
         """
         self.check_counted("tables of logits")
+        for coagent in self.coagents:
+            if coagent.additive:
+                raise ValueError(
+                    f"coagent {coagent.name!r}: its policy is additive, and the exact solver and the simulator are for tables: give them "
+                    "network.tabulated() where it reads few outputs"
+                )
         if num_observations not in self._layouts:
             shapes = {
                 name: (*self.configuration_shape(name), self[name].num_outputs)
@@ -131,6 +140,10 @@ class CoagentNetwork:
             }
             self._layouts[num_observations] = ParameterLayout(shapes, {c.name: c.owner for c in self.coagents})
         return self._layouts[num_observations]
+
+    def tabulated(self) -> CoagentNetwork:
+        """The same network with a table in place of every sum of terms: see `additive.expanded` for its parameters."""
+        return CoagentNetwork([replace(c, additive=False) for c in self.coagents], self.action)
 
     def init_params(self, num_observations: int, seed: int = 0, scale: float = 1.0) -> dict[str, FloatArray]:
         """Random logits, {owner: array of its shape}, drawn normal(0, scale)."""
@@ -182,11 +195,19 @@ class CoagentNetwork:
     def _retains_what_matters(self, name: str, start: bool) -> bool:
         return self.may_retain(name, start) and (name in self.action or bool(self.readers(name)))
 
-    def _find_critic_inputs(self) -> tuple[str, ...]:
-        inputs = set(self.memory)
-        for name in self.action:
-            if name not in self.memory:
-                inputs.update(self[name].upstream)
-                if self[name].previous or self.may_retain(name, start=True):
-                    inputs.add(name)
-        return tuple(name for name in self.names if name in inputs)
+    def _find_critic_inputs(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """K, and the outputs by which the action is chosen that K does not tell."""
+        inputs, acting, leading = set(self.memory), set(self.action).difference(self.memory), set[str]()
+        for c in reversed(self.coagents):
+            if c.name in acting:
+                if c.name in self.action:
+                    inputs.update(c.tabled[0])
+                # what depends on the step before, or what another of K depends on, is not screened off unless K tells it
+                if c.previous or self.may_retain(c.name, start=True) or c.name in leading:
+                    inputs.add(c.name)
+                if c.name not in inputs:
+                    acting.update(set(c.upstream).difference(inputs))
+            if c.name in inputs or c.name in leading:
+                leading.update(c.upstream, self.touched[c.name].upstream)
+        acting -= inputs
+        return tuple(name for name in self.names if name in inputs), tuple(name for name in self.names if name in acting)

@@ -77,20 +77,20 @@ class CoagentPlan:
 
 
 def policy_reads(coagent: Coagent) -> Touched:
-    """What a policy reads, in the terms of what a gate touches."""
-    return Touched(False, coagent.observes, coagent.upstream, coagent.previous)
+    """What a policy reads in a table, in the terms of what a gate touches."""
+    return Touched(False, coagent.observes, *coagent.tabled)
 
 
 def plan(network: Any, kept: Iterable[str]) -> tuple[CoagentPlan, ...]:
     """The turn of each coagent, in order, in a tick at whose end the outputs `kept` matter. Use `CoagentNetwork.plan`, which remembers it.
 
-    An output is live from its coagent's turn until the last one whose policy or execution function reads it, or to the end if kept.
+    An output is live from its coagent's turn until the last one whose policy's table or execution function reads it, or to the end if kept.
     """
     needed = set(kept)
     turns: list[CoagentPlan] = []
     for c in reversed(network.coagents):
         touched, after = network.touched[c.name], needed
-        needed = (needed - {c.name}).union(c.upstream, touched.upstream)
+        needed = (needed - {c.name}).union(c.tabled[0], touched.upstream)
         live = tuple(n for n in network.names if n in needed)
         turns.append(
             CoagentPlan(

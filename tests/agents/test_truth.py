@@ -31,6 +31,12 @@ def xor_network(num_actions):
     return oc.CoagentNetwork([h, option, oc.Coagent("action", 2, observes=False, upstream=("h", "option"))])
 
 
+def marked(num_actions):
+    """A coagent remembers which action was taken: of its outputs alone, Q(s, K) would mix what the action does."""
+    mark = oc.Coagent("mark", 2, observes=False, upstream=("action",))
+    return oc.CoagentNetwork([oc.Coagent("option", 2, previous=("mark",)), oc.Coagent("action", num_actions, upstream=("option",)), mark])
+
+
 NETWORKS = {
     "option-critic": lambda n: oc.option_critic(3, n),
     "option-critic, terminate first, cost": lambda n: oc.option_critic(
@@ -39,6 +45,7 @@ NETWORKS = {
     "appendix D": appendix_d,
     "two levels": lambda n: oc.option_critic((2, 2), n, deliberation_cost=0.2),
     "xor": xor_network,
+    "marked": marked,
 }
 QUICK = ("always terminating", "clock", "double actor-critic", "initiation", "layers", "gate on the action")
 

@@ -106,9 +106,9 @@ def critic(mdp, network, params):
                     mass[key], mean[key] = mass.get(key, 0.0) + p, mean.get(key, 0.0) + p * value
                 for key, p in mass.items():
                     if p > 1e-12 and (not start or _possible_at_start(network, u)):
-                        if seen[s][key]:
-                            assert abs(q[s][key] - mean[key] / p) < 1e-9, f"(S, K) does not screen off the past at {s, key}"
-                        q[s][key], seen[s][key] = mean[key] / p, True
+                        if seen[s, *key]:
+                            assert abs(q[s, *key] - mean[key] / p) < 1e-9, f"(S, K) does not screen off the past at {s, key}"
+                        q[s, *key], seen[s, *key] = mean[key] / p, True
     return q
 
 

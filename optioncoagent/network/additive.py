@@ -1,0 +1,54 @@
+"""Additive policies: logits that are sums of terms, for coagents that read too many outputs for a table over their joint values.
+
+    z(o, u_1, …, u_m) = T_0[o] + T_1[u_1] + … + T_m[u_m]
+
+(T_0 is one row if the coagent does not observe; u_1 … u_m are upstream, then previous). Terms are held one below the other, an array
+(rows, num_outputs) with Σ sizes rows where a table has their product.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from optioncoagent.network.coagent import FloatArray
+from optioncoagent.network.description import CoagentNetwork
+
+MAX_ENTRIES = 1 << 26  # of the matrix from terms to a table
+
+
+def sizes(network: CoagentNetwork, name: str, num_observations: int) -> tuple[int, ...]:
+    """How many rows each term of an additive coagent has: T_0, T_1, …."""
+    coagent = network[name]
+    return (num_observations if coagent.observes else 1, *(network[n].num_outputs for n in (*coagent.upstream, *coagent.previous)))
+
+
+def indicators(name: str, rows: tuple[int, ...]) -> FloatArray:
+    """Which row of each term of a coagent belongs to each row of the table, 0 or 1, (Π rows, Σ rows). ValueError above MAX_ENTRIES."""
+    if prod(rows) * sum(rows) > MAX_ENTRIES:
+        raise ValueError(f"coagent {name!r}: a table over the {len(rows)} things that its policy adds up would have {prod(rows):,} rows")
+    index = np.indices(rows).reshape(len(rows), -1)
+    return np.concatenate([np.eye(size)[of_term] for size, of_term in zip(rows, index, strict=True)], axis=1)
+
+
+def expanded(network: CoagentNetwork, params: Mapping[str, Any], num_observations: int) -> dict[str, FloatArray]:
+    """Parameters of `network.tabulated()`: the tables that terms add up to; what are tables already stay as they are."""
+    tables = {}
+    for name, given in params.items():
+        tables[name] = np.asarray(given, dtype=np.float64)
+        if network[name].additive:
+            rows = sizes(network, name, num_observations)
+            tables[name] = (indicators(name, rows) @ tables[name]).reshape(*(rows if network[name].observes else rows[1:]), -1)
+    return tables
+
+
+def collected(network: CoagentNetwork, gradient: Mapping[str, FloatArray], num_observations: int) -> dict[str, FloatArray]:
+    """A gradient with respect to the terms, from one with respect to the tables that they add up to: the transpose of `expanded`."""
+    terms = {}
+    for name, table in gradient.items():
+        rows = sizes(network, name, num_observations)
+        terms[name] = indicators(name, rows).T @ table.reshape(prod(rows), -1) if network[name].additive else table
+    return terms
