@@ -11,21 +11,19 @@ A row holds the mean return of 100 evaluation episodes after the frames of the b
 
 from __future__ import annotations
 
-import csv
-import multiprocessing
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rows
 import tyro
 
 import optioncoagent as oc
 from optioncoagent.gallery import with_memory
 
 ROWS = Path(__file__).with_suffix(".csv")
-FIELDS = ("task", "agent", "seed", "frames", "solved_at", "final_return", "seconds")
 TASKS = ("MemoryS7", "MemoryS11")
 FRAMES, TARGET, EPISODES = 500_000, 0.9, 100
 
@@ -64,26 +62,9 @@ def train(run: Run) -> tuple[Run, dict[str, float]]:
     return run, dict(frames=agent.num_timesteps, solved_at=solved, final_return=round(final, 4), seconds=seconds)
 
 
-def read() -> dict[Run, dict[str, float]]:
-    if not ROWS.exists():
-        return {}
-    with ROWS.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {Run(row["task"], row["agent"], int(row["seed"])): {name: float(row[name]) for name in FIELDS[3:]} for row in rows}
-
-
-def write(run: Run, result: dict[str, float]) -> None:
-    new = not ROWS.exists()
-    with ROWS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(asdict(run) | result)
-
-
-def table(rows: dict[Run, dict[str, float]]) -> None:
-    for task, agent in dict.fromkeys((run.task, run.agent) for run in rows):
-        found = [rows[run] for run in sorted(rows, key=lambda run: run.seed) if (run.task, run.agent) == (task, agent)]
+def table(results: dict[Run, dict[str, float]]) -> None:
+    for task, agent in dict.fromkeys((run.task, run.agent) for run in results):
+        found = [results[run] for run in sorted(results, key=lambda run: run.seed) if (run.task, run.agent) == (task, agent)]
         frames = " ".join(f"{row['solved_at'] / 1000:.0f}k" if np.isfinite(row["solved_at"]) else "∞" for row in found)
         returns = " ".join(f"{row['final_return']:.2f}" for row in found)
         print(f"{task:12}{agent:16}{returns:28}{frames}")
@@ -104,15 +85,10 @@ class Benchmark:
 
 
 def main(command: Benchmark) -> None:
-    there = read()
     runs = [Run(task, agent, seed) for seed in range(command.seeds) for task in command.tasks for agent in command.agents]
-    missing = [] if command.table else [run for run in runs if run not in there]
-    if missing:
-        with multiprocessing.get_context("spawn").Pool(command.workers) as pool:
-            for run, result in pool.imap_unordered(train, missing):
-                write(run, result)
-                print(run, result, flush=True)
-    table(read())
+    if not command.table:
+        rows.fill(ROWS, runs, train, command.workers)
+    table(rows.read(ROWS, Run))
 
 
 if __name__ == "__main__":

@@ -11,14 +11,13 @@ tasks and seeds.
 
 from __future__ import annotations
 
-import csv
-import multiprocessing
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rows
 import torch
 import tyro
 
@@ -26,7 +25,6 @@ import optioncoagent as oc
 from optioncoagent.agents import modules
 
 ROWS = Path(__file__).with_suffix(".csv")
-FIELDS = ("task", "agent", "seed", "frames", "return_mean", "seconds", "apart")
 TASKS = ("Unlock-v0", "SimpleCrossingS9N1-v0", "KeyCorridorS3R1-v0", "Dynamic-Obstacles-6x6-v0", "DoorKey-6x6-v0")
 TARGET, LIMIT = 0.9, 300_000
 
@@ -92,23 +90,6 @@ def distance(agent: oc.OptionCritic) -> float:
     return float((policy[:, None] - policy[None]).abs().sum(dim=2).mean(dim=-1).sum()) / 2 / pairs
 
 
-def read() -> dict[Run, dict[str, float]]:
-    if not ROWS.exists():
-        return {}
-    with ROWS.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {Run(row["task"], row["agent"], int(row["seed"])): {name: float(row[name] or "nan") for name in FIELDS[3:]} for row in rows}
-
-
-def write(run: Run, result: dict[str, float]) -> None:
-    new = not ROWS.exists()
-    with ROWS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(asdict(run) | result)
-
-
 Frames = dict[str, np.ndarray]  # {task: frames of each seed}
 
 
@@ -122,11 +103,11 @@ def ratio(frames: Frames, flat: Frames, rng: np.random.Generator | None = None) 
     return float(np.quantile(found, 0.5, method="higher")) if found else float("nan")
 
 
-def table(rows: dict[Run, dict[str, float]]) -> None:
+def table(results: dict[Run, dict[str, float]]) -> None:
     frames: dict[str, Frames] = {}
-    for run in sorted(rows, key=lambda run: run.seed):
+    for run in sorted(results, key=lambda run: run.seed):
         of_task = frames.setdefault(run.agent, {})
-        of_task[run.task] = np.append(of_task.get(run.task, []), rows[run]["frames"])
+        of_task[run.task] = np.append(of_task.get(run.task, []), results[run]["frames"])
     for agent, of_task in frames.items():
         for task in TASKS:
             print(f"{agent:34}{task:26}", "  ".join(f"{x / 1000:.0f}k" for x in of_task.get(task, [])))
@@ -136,7 +117,7 @@ def table(rows: dict[Run, dict[str, float]]) -> None:
         drawn = [ratio(of_task, frames.get("flat", {}), rng) for _ in range(2000)]
         low, high = np.quantile(drawn, [0.025, 0.975], method="nearest")
         of_runs = np.concatenate([*of_task.values()])
-        distances = np.array([row["apart"] for run, row in rows.items() if run.agent == agent])
+        distances = np.array([row["apart"] for run, row in results.items() if run.agent == agent])
         apart = f"{np.nanmean(distances):.2f}" if np.isfinite(distances).any() else "not measured"
         middle = ratio(of_task, frames.get("flat", {}))
         print(f"{agent:34}{middle:.2f} [{low:.2f}, {high:.2f}]{len(of_runs):5}{np.isinf(of_runs).sum():4}  {apart}")
@@ -157,15 +138,10 @@ class Benchmark:
 
 
 def main(command: Benchmark) -> None:
-    there = read()
     runs = [Run(task, agent, seed) for seed in range(command.seeds) for task in command.only for agent in command.agents]
-    missing = [] if command.table else [run for run in runs if run not in there]
-    if missing:
-        with multiprocessing.get_context("spawn").Pool(command.workers) as pool:
-            for run, result in pool.imap_unordered(train, missing):
-                write(run, result)
-                print(run, result, flush=True)
-    table(read())
+    if not command.table:
+        rows.fill(ROWS, runs, train, command.workers)
+    table(rows.read(ROWS, Run))
 
 
 if __name__ == "__main__":

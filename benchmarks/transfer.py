@@ -10,21 +10,19 @@ with the second task. Rows go to transfer.csv beside this file; runs whose row i
 
 from __future__ import annotations
 
-import csv
-import multiprocessing
 import tempfile
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rows
 import tyro
 
 import optioncoagent as oc
 
 ROWS = Path(__file__).with_suffix(".csv")
-FIELDS = ("change", "agent", "seed", "first_return", "frames", "return_mean", "seconds")
 # {change: (frames of the first task, limit of the second, target)}
 CHANGES = {
     "DoorKey-5x5 DoorKey-8x8": (80_000, 300_000, 0.9),
@@ -71,34 +69,17 @@ def train(run: Run) -> tuple[Run, dict[str, float]]:
     return run, dict(first_return=round(first_return, 4), frames=reached, return_mean=round(row["return_mean"], 4), seconds=seconds)
 
 
-def read() -> dict[Run, dict[str, float]]:
-    if not ROWS.exists():
-        return {}
-    with ROWS.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {Run(row["change"], row["agent"], int(row["seed"])): {name: float(row[name]) for name in FIELDS[3:]} for row in rows}
-
-
-def write(run: Run, result: dict[str, float]) -> None:
-    new = not ROWS.exists()
-    with ROWS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(asdict(run) | result)
-
-
 def median(values: np.ndarray) -> float:
     """The upper one of two in the middle, so that infinity has no mean with anything."""
     return float(np.sort(values)[len(values) // 2])
 
 
-def table(rows: dict[Run, dict[str, float]]) -> None:
+def table(results: dict[Run, dict[str, float]]) -> None:
     """Medians over seeds with their 95 % bootstrap interval (percentiles; seeds drawn anew)."""
     print("| change | agent | frames of the second task, seed by seed | median, 95 % |\n|---|---|---|---|")
     for change in CHANGES:
         for agent in AGENTS:
-            found = [rows[run] for run in sorted(rows, key=lambda run: run.seed) if (run.change, run.agent) == (change, agent)]
+            found = [results[run] for run in sorted(results, key=lambda run: run.seed) if (run.change, run.agent) == (change, agent)]
             if not found:
                 continue
             frames, rng = np.array([row["frames"] for row in found]) / 1000, np.random.default_rng(0)
@@ -123,15 +104,10 @@ class Benchmark:
 
 
 def main(command: Benchmark) -> None:
-    there = read()
     runs = [Run(change, agent, seed) for seed in range(command.seeds) for change in command.changes for agent in command.agents]
-    missing = [] if command.table else [run for run in runs if run not in there]
-    if missing:
-        with multiprocessing.get_context("spawn").Pool(command.workers) as pool:
-            for run, result in pool.imap_unordered(train, missing):
-                write(run, result)
-                print(run, result, flush=True)
-    table(read())
+    if not command.table:
+        rows.fill(ROWS, runs, train, command.workers)
+    table(rows.read(ROWS, Run))
 
 
 if __name__ == "__main__":
