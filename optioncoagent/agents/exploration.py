@@ -108,7 +108,7 @@ class CountBonus:
 
 def default_coef(spec: ObservationSpec, space: gym.Space) -> float:
     """The weight where none is chosen: DEFAULT on MiniGrid, whose episodes return at most 1 and whose hard tasks pay nothing for long."""
-    return DEFAULT if any(leaf.kind == "grid" for leaf in spec.leaves) and not uncountable(spec, space) else 0.0
+    return DEFAULT if any(leaf.kind in ("cells", "grid") for leaf in spec.leaves) and not uncountable(spec, space) else 0.0
 
 
 def uncountable(spec: ObservationSpec, space: gym.Space) -> str | None:

@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
@@ -15,43 +16,22 @@ from torch import Tensor, nn
 
 from optioncoagent.agents.additive import Terms
 from optioncoagent.agents.images import Convolutions
-from optioncoagent.agents.observations import Leaf, ObservationSpec, Tensors, image_axes
+from optioncoagent.agents.observations import CODES, Leaf, ObservationSpec, Tensors, image_axes
 from optioncoagent.agents.recurrent import Memoryless, Recurrence
 from optioncoagent.agents.settings import Settings
 from optioncoagent.network import Coagent, CoagentNetwork
 
-SCALE = {"grid": 1 / 10, "pixels": 1 / 255}  # bytes to about [0, 1]; MiniGrid's codes end at 10
+SCALE = {"cells": 0.5, "grid": 1 / 10, "pixels": 1 / 255}  # bytes to about [0, 1]; MiniGrid's codes end at 10
 Linear = tuple[Tensor, Tensor]  # weights (rows, f), biases (rows,)
 RESIDUAL = 0.25  # scale of what a head learns for one configuration alone, beside what it learns for all
 MAX_LOGITS = 100_000  # a head larger than this is a mistake in the description, not a policy
 
 
-class Numbers(nn.Module):
-    """All leaves of an observation side by side in one row of numbers, (n, size): indicators, and numbers scaled to order one."""
-
-    scale: Tensor
-
-    def __init__(self, spec: ObservationSpec, dtype: torch.dtype):
-        super().__init__()
-        self.leaves, self.dtype = spec.leaves, dtype
-        scale = torch.cat([torch.full((leaf.size,), SCALE.get(leaf.kind, 1.0), dtype=dtype) for leaf in spec.leaves])
-        self.register_buffer("scale", scale, persistent=False)
-
-    def forward(self, state: Tensor | Tensors) -> Tensor:
-        tensors = {"": state} if isinstance(state, Tensor) else state
-        rows = [_flat(leaf.kind, tensors[leaf.path], leaf.size) for leaf in self.leaves]
-        return torch.cat(rows, dim=-1).to(self.dtype).mul_(self.scale)
-
-
-def _flat(kind: str, x: Tensor, size: int) -> Tensor:
-    """One leaf as a row of numbers, (n, size), in as few bytes as it has."""
-    return F.one_hot(x, size).to(torch.uint8) if kind == "discrete" else x.flatten(1)
-
-
 class Inputs(nn.Module):
     """The leaves of an observation as an `Encoder` takes them, without parameters, so that it is done once for a whole rollout.
 
-    {"numbers": (n, size), all leaves but images side by side: indicators, and numbers scaled to order one; "image " + path: (n, …)}.
+    {"numbers": (n, size), all leaves but images side by side: indicators, and numbers, bytes if all of them are; "image " + path: (n, …)}.
+    scale: (size,), what brings them to order one, where the encoder makes numbers of them.
     """
 
     scale: Tensor
@@ -67,8 +47,7 @@ class Inputs(nn.Module):
         tensors = {"": state} if isinstance(state, Tensor) else state
         given = {f"image {leaf.path}": tensors[leaf.path] for leaf in self.images}
         if self.flat:
-            rows = torch.cat([_row(leaf, tensors[leaf.path], self.scale.dtype) for leaf in self.flat], dim=-1)
-            given["numbers"] = rows.to(self.scale.dtype).mul_(self.scale)
+            given["numbers"] = torch.cat([_row(leaf, tensors[leaf.path], self.scale.dtype) for leaf in self.flat], dim=-1)
         return given
 
 
@@ -80,8 +59,26 @@ def _row(leaf: Leaf, x: Tensor, dtype: torch.dtype) -> Tensor:
     if leaf.kind == "discrete":
         return F.one_hot(x, leaf.size).to(torch.uint8)
     x = x.reshape(len(x), -1)
+    if leaf.kind == "cells":
+        return _indicators(x, leaf.size)
     x = x if x.dtype == torch.uint8 else x.to(dtype)
     return x.to(dtype).atan() if leaf.kind == "slope" else x
+
+
+def _indicators(codes: Tensor, size: int) -> Tensor:
+    """Objects, colours and states of cells (n, cells · 3), an indicator for each value of each, (n, size) bytes."""
+    first, last = _code_columns(codes.shape[1] // len(CODES), str(codes.device))
+    columns = first + codes.minimum(last)  # what is beyond the last is refused before anything is learned from it
+    return codes.new_zeros(len(codes), size).scatter_(1, columns, 1)
+
+
+@lru_cache(maxsize=32)
+def _code_columns(num_cells: int, device: str) -> tuple[Tensor, Tensor]:
+    """For each code of each cell the column of its first value's indicator, and its last value, (cells · 3,)."""
+    first = torch.tensor(list(accumulate(CODES[:-1], initial=0)), device=device)
+    cell = sum(CODES) * torch.arange(num_cells, device=device)[:, None]
+    last = torch.tensor(CODES, dtype=torch.uint8, device=device) - 1
+    return (cell + first).flatten(), last.repeat(num_cells)
 
 
 class Encoder(nn.Module):
@@ -99,7 +96,7 @@ class Encoder(nn.Module):
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def forward(self, given: Tensors) -> Tensor:
-        parts = [given["numbers"]] if self.inputs.flat else []
+        parts = [given["numbers"] * self.inputs.scale] if self.inputs.flat else []
         for leaf, convolutions in zip(self.inputs.images, self.images.values(), strict=True):
             image = given[f"image {leaf.path}"]
             parts.append(convolutions(image.reshape(-1, *leaf.shape).to(self.inputs.scale.dtype) * SCALE["pixels"]))

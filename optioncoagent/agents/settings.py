@@ -82,7 +82,7 @@ class Settings:
     """Precision of the parameters."""
     observation_kinds: dict[str, str] = field(default_factory=dict)
     """What parts of the observation are, where it is not what they are taken for: their keys joined by "/" ("" for one without parts) and
-    box, grid, pixels or slope (see `optioncoagent.agents.observations`)."""
+    box, cells, grid, pixels or slope (see `optioncoagent.agents.observations`)."""
     device: str = "auto"
     """Where torch computes; auto: on a CUDA device if there is one, else on the CPU."""
     torch_threads: int = 1
@@ -113,8 +113,9 @@ class Settings:
             _require(isinstance(value, int) and not isinstance(value, bool) and value >= 0, name, value, "an integer of at least 0")
         _require(self.dtype in ("float32", "float64"), "dtype", self.dtype, '"float32" or "float64"')
         kinds = self.observation_kinds
-        allowed = 'a dict from parts of the observation to "box", "grid", "pixels" or "slope"'
-        _require(isinstance(kinds, dict) and {*kinds.values()} <= {"box", "grid", "pixels", "slope"}, "observation_kinds", kinds, allowed)
+        allowed = 'a dict from parts of the observation to "box", "cells", "grid", "pixels" or "slope"'
+        known = {"box", "cells", "grid", "pixels", "slope"}
+        _require(isinstance(kinds, dict) and {*kinds.values()} <= known, "observation_kinds", kinds, allowed)
         _require(all(isinstance(n, int) and n >= 1 for n in self.hidden_sizes), "hidden_sizes", self.hidden_sizes, "integers of at least 1")
 
 
