@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
 from itertools import accumulate
 from typing import Any
 
@@ -30,24 +29,37 @@ MAX_LOGITS = 100_000  # a head larger than this is a mistake in the description,
 class Inputs(nn.Module):
     """The leaves of an observation as an `Encoder` takes them, without parameters, so that it is done once for a whole rollout.
 
-    {"numbers": (n, size), all leaves but images side by side: indicators, and numbers, bytes if all of them are; "image " + path: (n, …)}.
-    scale: (size,), what brings them to order one, where the encoder makes numbers of them.
+    {"numbers": (n, size), the leaves side by side that are neither images nor cells: indicators, and numbers scaled to order one;
+    "image " + path: (n, …); "cells": (n, codes) int32, the columns of those of all cells' `indicators` (n, num_indicators) that are 1}.
     """
 
     scale: Tensor
+    first: Tensor
+    last: Tensor
 
     def __init__(self, spec: ObservationSpec):
         super().__init__()
         self.images = [leaf for leaf in spec.leaves if leaf.kind == "pixels" and image_axes(leaf.shape)]
-        self.flat = [leaf for leaf in spec.leaves if leaf not in self.images]
+        self.cells = [leaf for leaf in spec.leaves if leaf.kind == "cells"]
+        self.flat = [leaf for leaf in spec.leaves if leaf not in self.images and leaf not in self.cells]
+        self.num_indicators = sum(leaf.size for leaf in self.cells)
         scale = [torch.full((leaf.size,), SCALE.get(leaf.kind, 1.0)) for leaf in self.flat]
         self.register_buffer("scale", torch.cat([torch.zeros(0), *scale]), persistent=False)
+        # for each code of each cell the column of its first value, and its last value
+        cell = torch.arange(0, self.num_indicators, sum(CODES), dtype=torch.int32)[:, None]
+        first = cell + torch.tensor(list(accumulate(CODES[:-1], initial=0)), dtype=torch.int32)
+        self.register_buffer("first", first.flatten(), persistent=False)
+        self.register_buffer("last", (torch.tensor(CODES, dtype=torch.uint8) - 1).repeat(len(cell)), persistent=False)
 
     def forward(self, state: Tensor | Tensors) -> Tensors:
         tensors = {"": state} if isinstance(state, Tensor) else state
         given = {f"image {leaf.path}": tensors[leaf.path] for leaf in self.images}
         if self.flat:
-            given["numbers"] = torch.cat([_row(leaf, tensors[leaf.path], self.scale.dtype) for leaf in self.flat], dim=-1)
+            rows = torch.cat([_row(leaf, tensors[leaf.path], self.scale.dtype) for leaf in self.flat], dim=-1)
+            given["numbers"] = rows.to(self.scale.dtype).mul_(self.scale)
+        if self.cells:
+            codes = torch.cat([tensors[leaf.path].flatten(1) for leaf in self.cells], dim=-1)
+            given["cells"] = self.first + codes.minimum(self.last)  # an unknown code is refused before anything is learned from it
         return given
 
 
@@ -59,51 +71,64 @@ def _row(leaf: Leaf, x: Tensor, dtype: torch.dtype) -> Tensor:
     if leaf.kind == "discrete":
         return F.one_hot(x, leaf.size).to(torch.uint8)
     x = x.reshape(len(x), -1)
-    if leaf.kind == "cells":
-        return _indicators(x, leaf.size)
     x = x if x.dtype == torch.uint8 else x.to(dtype)
     return x.to(dtype).atan() if leaf.kind == "slope" else x
 
 
-def _indicators(codes: Tensor, size: int) -> Tensor:
-    """Objects, colours and states of cells (n, cells · 3), an indicator for each value of each, (n, size) bytes."""
-    first, last = _code_columns(codes.shape[1] // len(CODES), str(codes.device))
-    columns = first + codes.minimum(last)  # what is beyond the last is refused before anything is learned from it
-    return codes.new_zeros(len(codes), size).scatter_(1, columns, 1)
+class _IndicatorProduct(torch.autograd.Function):
+    """x Wᵀ (n, h) of indicators x (n, size), given as the columns (n, k) where they are 1, and W (h, size): a sum of k columns of W.
+
+    Forward it costs k / size of a matrix product; backward, ∂W = gᵀ x is one.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, columns: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(columns)
+        ctx.size = weight.shape[1]
+        return F.embedding_bag(columns, weight.T.contiguous(), mode="sum")
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        (gradient,), (columns,) = gradients, ctx.saved_tensors
+        return None, gradient.T @ indicators(columns, ctx.size, gradient.dtype)
 
 
-@lru_cache(maxsize=32)
-def _code_columns(num_cells: int, device: str) -> tuple[Tensor, Tensor]:
-    """For each code of each cell the column of its first value's indicator, and its last value, (cells · 3,)."""
-    first = torch.tensor(list(accumulate(CODES[:-1], initial=0)), device=device)
-    cell = sum(CODES) * torch.arange(num_cells, device=device)[:, None]
-    last = torch.tensor(CODES, dtype=torch.uint8, device=device) - 1
-    return (cell + first).flatten(), last.repeat(num_cells)
+def indicators(columns: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """Rows (n, size) that are 1 in these columns (n, k), else 0."""
+    return torch.zeros(len(columns), size, dtype=dtype, device=columns.device).scatter_(1, columns.long(), 1.0)
 
 
 class Encoder(nn.Module):
-    """What `Inputs` gives, numbers and convolved images side by side, through layers of `hidden_sizes` with ReLU."""
+    """What `Inputs` gives, numbers, convolved images and cells' indicators side by side, through layers of `hidden_sizes` with ReLU."""
 
     def __init__(self, spec: ObservationSpec, hidden_sizes: tuple[int, ...]):
         super().__init__()
         self.inputs = Inputs(spec)
         self.images = nn.ModuleDict({str(spec.leaves.index(leaf)): Convolutions(leaf.shape) for leaf in self.inputs.images})
-        size = len(self.inputs.scale) + sum(image.num_features for image in self.images.values())  # type: ignore[misc]
-        sizes = (size, *hidden_sizes)
+        self.num_numbers = len(self.inputs.scale) + sum(image.num_features for image in self.images.values())  # type: ignore[misc]
+        sizes = (self.num_numbers + self.inputs.num_indicators, *hidden_sizes)
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
         for layer in self.layers:
             nn.init.orthogonal_(layer.weight, math.sqrt(2))  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def forward(self, given: Tensors) -> Tensor:
-        parts = [given["numbers"] * self.inputs.scale] if self.inputs.flat else []
+        parts = [given["numbers"]] if self.inputs.flat else []
         for leaf, convolutions in zip(self.inputs.images, self.images.values(), strict=True):
             image = given[f"image {leaf.path}"]
             parts.append(convolutions(image.reshape(-1, *leaf.shape).to(self.inputs.scale.dtype) * SCALE["pixels"]))
-        x = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
-        for layer in self.layers:
-            x = F.relu(layer(x))
+        x = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1) if parts else self.inputs.scale.new_zeros(len(given["cells"]), 0)
+        if self.inputs.cells and not len(self.layers):
+            x = torch.cat([x, SCALE["cells"] * indicators(given["cells"], self.inputs.num_indicators, x.dtype)], dim=-1)
+        for number, layer in enumerate(self.layers):
+            x = F.relu(self._first(layer, x, given["cells"]) if number == 0 and self.inputs.cells else layer(x))
         return x
+
+    def _first(self, layer: Any, x: Tensor, columns: Tensor) -> Tensor:
+        """layer([x, the scaled indicators of these columns])"""
+        numbers, cells = layer.weight.tensor_split([self.num_numbers], dim=1)
+        added: Tensor = _IndicatorProduct.apply(columns, cells)
+        return F.linear(x, numbers, layer.bias).add(added, alpha=SCALE["cells"])
 
 
 class CoagentModule(nn.Module):
