@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+COUNTED = ("auto", "place", "observation")
 EVALUATION_SEED = 1_000_000  # apart from the training seeds one would choose
 EVALUATION_STEPS = 100_000  # more than the episodes of any common task have
 
@@ -61,7 +62,10 @@ class Settings:
     vf_coef: float = 0.5
     """Weight of the critic's loss."""
     int_coef: float | None = None
-    """Weight of the exploration bonus for observations that were seldom met; 0 for none. By default 0.005 on MiniGrid, else 0."""
+    """Weight of the exploration bonus for what was seldom met; 0 for none. By default 0.005 on MiniGrid, else 0."""
+    int_counts: Literal["auto", "place", "observation"] = "auto"
+    """What the bonus counts: the place of the agent with what it carries, once in an episode, or its observation, seldom ones more;
+    auto: places where the environment tells them, as MiniGrid does."""
     max_grad_norm: float = 0.5
     """The gradient is scaled down to this norm."""
     normalize_advantages: bool = True
@@ -111,6 +115,7 @@ class Settings:
         for name in ("seed", "recurrent_size"):
             value = getattr(self, name)
             _require(isinstance(value, int) and not isinstance(value, bool) and value >= 0, name, value, "an integer of at least 0")
+        _require(self.int_counts in COUNTED, "int_counts", self.int_counts, "one of " + ", ".join(COUNTED))
         _require(self.dtype in ("float32", "float64"), "dtype", self.dtype, '"float32" or "float64"')
         kinds = self.observation_kinds
         allowed = 'a dict from parts of the observation to "box", "cells", "grid", "pixels" or "slope"'
