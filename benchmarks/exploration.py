@@ -1,4 +1,4 @@
-"""Claim: with a bonus for observations that were seldom met, tasks that the learner alone does not reach are solved, and easy ones cost
+"""Claim: with a bonus for what was seldom met, tasks that the learner alone does not reach are solved, and easy ones cost
 no more frames.
 
 For each task, bonus and seed: frames until the mean return (the environment's own) of the last 100 episodes reaches the task's target,
