@@ -1,6 +1,7 @@
 """Claim: with one default setting, four options and the flat agent learn MiniGrid's tasks on a laptop; how far, and where not.
 
     python benchmarks/minigrid_suite.py [--stages easy middle hard] [--seeds 5] [--workers 1] [--folder runs/minigrid_suite] [--table]
+    python benchmarks/minigrid_suite.py --ppo [--stages …] [--seeds 5]
 
 One version of each of twenty tasks over the whole range of difficulty, each trained for the frames of its stage, without early stops. The
 runs are a sweep's run folders; a row for each goes to minigrid_suite.csv beside this file, and what has a row is not run again. A row
@@ -8,6 +9,9 @@ holds the frames and the seconds at which the mean return of the last 100 episod
 evaluation episodes. A task counts as learned at nine tenths (to the nearest twentieth) of the best final return of any run on it. Printed
 are, for each task and agent, frames and seconds until then (median over seeds; ∞ where the run ended first), how many seeds got there, and
 the interquartile mean of the final returns with its bootstrap interval; then four options' frames over flat's. The rows are drawn too.
+
+--ppo: Stable-Baselines3's PPO on some of the tasks, for the same frames, as MiniGrid's documentation trains it (`minigrid_ppo`), in place
+of the agents. It needs stable-baselines3.
 """
 
 from __future__ import annotations
@@ -45,6 +49,7 @@ STAGES = {
     ),
     "hard": (1_500_000, "KeyCorridorS3R3 MultiRoom-N6 BlockedUnlockPickup ObstructedMaze-1Dl".split()),
 }
+PPO_TASKS = "Empty-8x8 DoorKey-5x5 Unlock SimpleCrossingS9N1 Fetch-5x5-N2 DoorKey-8x8 MultiRoom-N4-S5 LavaCrossingS9N1".split()
 TASKS = [task for _, tasks in STAGES.values() for task in tasks]
 
 Row = dict[str, Any]
@@ -109,6 +114,18 @@ def fill(command: Benchmark) -> None:
                 print(f"{name} failed: {reason}")
 
 
+def fill_ppo(command: Benchmark) -> None:
+    from minigrid_ppo import train
+
+    budgets = {task: frames for stage in command.stages for frames, tasks in [STAGES[stage]] for task in tasks if task in PPO_TASKS}
+    for seed in range(command.seeds):
+        for task, frames in budgets.items():
+            if (task, "ppo", seed) not in {(row["task"], row["agent"], row["seed"]) for row in read()}:
+                row = train(task, seed, frames, LEVELS)
+                write([row])
+                print(row, flush=True)
+
+
 @dataclass(frozen=True)
 class Learned:
     """One agent on one task. frames, seconds: until the task was learned, of each seed, infinite where it was not; final: returns."""
@@ -160,7 +177,7 @@ def table(rows: list[Row]) -> None:
     thresholds, found = summarise(rows)
     print("| task | learned at | agent | frames | seconds | seeds | final return, 95 % |\n|---|---|---|---|---|---|---|")
     for task in TASKS:
-        for agent in AGENTS:
+        for agent in (*AGENTS, "ppo"):
             if (task, agent) not in found:
                 continue
             learned = found[task, agent]
@@ -183,15 +200,16 @@ def draw(rows: list[Row]) -> None:
     figure = Figure(figsize=(8, 0.33 * len(tasks) + 1.6), layout="constrained")
     axes = figure.subplots()
     edge = 1.6 * max(frames for frames, _ in STAGES.values())
-    for agent, colour, shift in (("options", "C1", -0.16), ("flat", "C0", 0.16)):
+    names = {"options": "four options", "flat": "flat", "ppo": "Stable-Baselines3's PPO, documented settings"}
+    for agent, colour, shift in (("options", "C1", -0.25), ("flat", "C0", 0.0), ("ppo", "0.5", 0.25)):
+        axes.plot([], [], "o", color=colour, markersize=4, label=names[agent])
         for y, task in enumerate(tasks):
             if (task, agent) not in found:
                 continue
             frames = found[task, agent].frames
             x = np.where(np.isfinite(frames), frames, edge)
-            label = {"options": "four options", "flat": "flat"}[agent] if y == 0 else None
-            axes.plot(x, np.full(len(x), y + shift), "o", color=colour, markersize=4, alpha=0.7, label=label)
-            axes.plot([median(x)] * 2, [y + shift - 0.15, y + shift + 0.15], color=colour, linewidth=2)
+            axes.plot(x, np.full(len(x), y + shift), "o", color=colour, markersize=4, alpha=0.7)
+            axes.plot([median(x)] * 2, [y + shift - 0.12, y + shift + 0.12], color=colour, linewidth=2)
     axes.axvline(edge / 1.25, color="0.8", linewidth=1)
     axes.set_xscale("log")
     axes.set_xlim(right=edge * 1.3)
@@ -213,13 +231,15 @@ class Benchmark:
     """Runs at a time."""
     folder: Path = Path("runs/minigrid_suite")
     """Where the run folders go."""
+    ppo: bool = False
+    """Run Stable-Baselines3's PPO, and nothing else."""
     table: bool = False
     """Only print the table of the rows that there are, and draw them."""
 
 
 def main(command: Benchmark) -> None:
     if not command.table:
-        fill(replace(command, folder=command.folder.absolute()))
+        fill_ppo(command) if command.ppo else fill(replace(command, folder=command.folder.absolute()))
     rows = read()
     table(rows)
     draw(rows)

@@ -46,7 +46,7 @@ def test_a_run_of_an_environment_with_settings(monkeypatch, tmp_path, capsys):
     run(monkeypatch, "train", "MiniGrid-Empty-5x5-v0", "--env-kwargs", "view=full", "size=7", *FEW)
     printed = capsys.readouterr().out
     assert (
-        "observation['image']: grid (7, 7, 3), MiniGrid's codes, divided by 10" in printed
+        "observation['image']: cells (7, 7, 3), MiniGrid's codes, an indicator for each value" in printed
         and "observation['direction']: discrete" in printed
     )
     assert oc.OptionCritic.load("run").interface.env_kwargs == {"view": "full", "size": 7}

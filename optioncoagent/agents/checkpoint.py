@@ -44,7 +44,10 @@ class Saved:
     def settings_for(self, env: Any) -> dict[str, Any]:
         """Its settings on this machine; where an environment is given, the default exploration bonus is that environment's."""
         settings = on_this_machine(self.settings)
-        return settings if env is None or settings["int_coef"] != DEFAULT else {**settings, "int_coef": None}
+        if env is None:
+            return settings
+        chosen = {} if settings["int_coef"] != DEFAULT else {"int_coef": None}
+        return settings | chosen | ({"int_counts": "auto"} if settings["int_counts"] == "place" else {})
 
 
 def save(folder: Path, saved: Saved, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Arrays, overwrite: bool) -> None:
@@ -126,6 +129,7 @@ def _read(folder: Path) -> Saved:
     try:
         if "checksums" not in content:  # version 0.1.0, which had none of these settings either
             content["settings"] = {"int_coef": 0.0, "normalize_rewards": False, **content["settings"]}
+        content["settings"] = {"int_counts": "observation", **content["settings"]}  # what was counted before there was a choice
         checksums = dict(content.pop("checksums", {}))
         make_settings(content["settings"])
         arrays = {name: _arrays(files.find(folder, name), checksums.get(name)) for name in (WEIGHTS, OPTIMIZER, PROGRESS)}

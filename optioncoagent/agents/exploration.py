@@ -1,4 +1,4 @@
-"""Exploration: a bonus for observations that were seldom met, added to the reward from which the agent learns.
+"""Exploration: a bonus for what was seldom met, added to the reward from which the agent learns.
 
 The bonus of step t belongs to the observation o' = o_{t+1} that it leads to, out of o = o_t:
 
@@ -8,7 +8,8 @@ N(o) is the number of episodes so far in which o was met, this one included (vis
 of an episode is met, and counted, but no step is paid for it. A step that ends an episode pays nothing: the observation after it is the
 next episode's (SAME_STEP), or one from which nothing follows (NEXT_STEP), so that both modes count alike. Nor does the step that resets.
 
-Counted are MiniGrid images, bytes, integers and Discrete parts, together; missions are not, being tasks and no places.
+Counted are MiniGrid images, bytes, integers and Discrete parts, together; missions are not, being tasks and no places. Where a form counts
+places, o is where the environment says it is (`places`), whatever that looks like.
 """
 
 from __future__ import annotations
@@ -31,16 +32,22 @@ EPISODE = 2**13  # entries of an environment's set, 128 KiB
 
 @dataclass(frozen=True)
 class Form:
-    """How counts become a reward: see the module. episodic: is only the first visit in an episode paid? power: p. difference: d."""
+    """What is counted, and how counts become a reward: see the module.
+
+    counted: "observation", or "place", the environment's own word for where it is. episodic: is only the first visit in an episode paid?
+    power: p. difference: d.
+    """
 
     episodic: bool = True
     power: float = 0.5
     difference: float = 0.0
+    counted: str = "observation"
 
 
 EPISODIC = Form(power=0.0)
 LIFETIME = Form(episodic=False)
 BOTH = Form()
+PLACES = Form(power=0.0, counted="place")
 # "BeBold: Exploration Beyond the Boundary of Explored Regions" by Zhang et al.
 NOVELTY_DIFFERENCE = Form(power=1.0, difference=1.0)
 
@@ -67,7 +74,10 @@ class CountBonus:
 
         Raises ValueError naming a part of the observations that cannot be counted.
         """
-        hashes = np.concatenate([self._hashes(rollout.observation, 2), self._hashes(rollout.last, 1)[None]])
+        if self.form.counted == "place":
+            hashes = _hashes_of_places(rollout.places)
+        else:
+            hashes = np.concatenate([self._hashes(rollout.observation, 2), self._hashes(rollout.last, 1)[None]])
         pays = rollout.valid & ~(rollout.terminated | rollout.truncated)
         bonus = np.empty(pays.shape)
         count_and_pay(
@@ -106,9 +116,16 @@ class CountBonus:
             insert(key, self.keys[i], self.stamps[i], 1, 0)
 
 
+def _hashes_of_places(places: np.ndarray | None) -> np.ndarray:
+    assert places is not None, "nobody asked for places"
+    hashes = np.zeros(places.shape[:2], dtype=np.uint64)
+    hash_rows(np.ascontiguousarray(places, dtype=np.int64).reshape(hashes.size, -1).view(np.uint8), hashes.reshape(-1))
+    return hashes
+
+
 def default_coef(spec: ObservationSpec, space: gym.Space) -> float:
     """The weight where none is chosen: DEFAULT on MiniGrid, whose episodes return at most 1 and whose hard tasks pay nothing for long."""
-    return DEFAULT if any(leaf.kind == "grid" for leaf in spec.leaves) and not uncountable(spec, space) else 0.0
+    return DEFAULT if any(leaf.kind in ("cells", "grid") for leaf in spec.leaves) and not uncountable(spec, space) else 0.0
 
 
 def uncountable(spec: ObservationSpec, space: gym.Space) -> str | None:

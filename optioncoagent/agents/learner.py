@@ -23,9 +23,10 @@ from torch import Tensor, nn
 from optioncoagent.agents import checkpoint, degeneracy, distributions, losses, metrics, progress
 from optioncoagent.agents.environments import Interface, make_vector_env
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
-from optioncoagent.agents.exploration import CountBonus, default_coef, uncountable
+from optioncoagent.agents.exploration import PLACES, CountBonus, default_coef, uncountable
 from optioncoagent.agents.minibatches import by_environment, by_step
 from optioncoagent.agents.modules import Encoder, derive_seed, make_module, torch_threads
+from optioncoagent.agents.places import places_of
 from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, collect, reset, tick
 from optioncoagent.agents.scale import ReturnScale, Schedule
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings
@@ -94,6 +95,8 @@ class CoagentActorCritic:
         self.spec = self.interface.spec
         if self.settings.int_coef is None:
             self.settings = replace(self.settings, int_coef=default_coef(self.spec, self.env.single_observation_space))
+        if self.settings.int_counts == "auto":
+            self.settings = replace(self.settings, int_counts="observation" if places_of(self.env) is None else "place")
         self.network = network = network if isinstance(network, CoagentNetwork) else network(self.interface.actions.num_actions)
         self.interface.actions.check(network)
         self.forms = _forms(network, forms or {})
@@ -472,6 +475,10 @@ class CoagentActorCritic:
         """The exploration bonus, or None. Raises ValueError where observations cannot be counted."""
         if not self.settings.int_coef:
             return None
+        if self.settings.int_counts == "place":
+            if self._env is not None and places_of(self._env) is None:
+                raise ValueError(f'int_counts="place": {self._env} does not tell places, by a method places(); choose "observation"')
+            return CountBonus(self.spec, self.settings.num_envs, self.settings.int_coef, PLACES)
         if self._env is not None and (refusal := uncountable(self.spec, self._env.single_observation_space)):
             raise ValueError(f"int_coef={self.settings.int_coef}: {refusal}")
         return CountBonus(self.spec, self.settings.num_envs, self.settings.int_coef)
@@ -484,6 +491,8 @@ class CoagentActorCritic:
         outputs = {name: torch.zeros(n, dtype=torch.long, device=device) for name in self.sampler.laws}  # nobody reads them: all start
         hidden = self.module.recurrence.initial(n)
         running = Running(self.env, self.spec.tensors(observation, device), start, start.clone(), age, outputs, np.zeros(n), hidden)
+        if self.exploration is not None and self.exploration.form.counted == "place":
+            running.places = places_of(self.env)
         if self._stopped_at:
             progress.from_arrays(self._stopped_at, self._generators, running, self.spec)
         return running

@@ -15,53 +15,41 @@ from torch import Tensor, nn
 
 from optioncoagent.agents.additive import Terms
 from optioncoagent.agents.images import Convolutions
-from optioncoagent.agents.observations import Leaf, ObservationSpec, Tensors, image_axes
+from optioncoagent.agents.observations import CODES, Leaf, ObservationSpec, Tensors, image_axes
 from optioncoagent.agents.recurrent import Memoryless, Recurrence
 from optioncoagent.agents.settings import Settings
 from optioncoagent.network import Coagent, CoagentNetwork
 
-SCALE = {"grid": 1 / 10, "pixels": 1 / 255}  # bytes to about [0, 1]; MiniGrid's codes end at 10
+SCALE = {"cells": 0.5, "grid": 1 / 10, "pixels": 1 / 255}  # bytes to about [0, 1]; MiniGrid's codes end at 10
 Linear = tuple[Tensor, Tensor]  # weights (rows, f), biases (rows,)
 RESIDUAL = 0.25  # scale of what a head learns for one configuration alone, beside what it learns for all
 MAX_LOGITS = 100_000  # a head larger than this is a mistake in the description, not a policy
 
 
-class Numbers(nn.Module):
-    """All leaves of an observation side by side in one row of numbers, (n, size): indicators, and numbers scaled to order one."""
-
-    scale: Tensor
-
-    def __init__(self, spec: ObservationSpec, dtype: torch.dtype):
-        super().__init__()
-        self.leaves, self.dtype = spec.leaves, dtype
-        scale = torch.cat([torch.full((leaf.size,), SCALE.get(leaf.kind, 1.0), dtype=dtype) for leaf in spec.leaves])
-        self.register_buffer("scale", scale, persistent=False)
-
-    def forward(self, state: Tensor | Tensors) -> Tensor:
-        tensors = {"": state} if isinstance(state, Tensor) else state
-        rows = [_flat(leaf.kind, tensors[leaf.path], leaf.size) for leaf in self.leaves]
-        return torch.cat(rows, dim=-1).to(self.dtype).mul_(self.scale)
-
-
-def _flat(kind: str, x: Tensor, size: int) -> Tensor:
-    """One leaf as a row of numbers, (n, size), in as few bytes as it has."""
-    return F.one_hot(x, size).to(torch.uint8) if kind == "discrete" else x.flatten(1)
-
-
 class Inputs(nn.Module):
     """The leaves of an observation as an `Encoder` takes them, without parameters, so that it is done once for a whole rollout.
 
-    {"numbers": (n, size), all leaves but images side by side: indicators, and numbers scaled to order one; "image " + path: (n, …)}.
+    {"numbers": (n, size), the leaves side by side that are neither images nor cells: indicators, and numbers scaled to order one;
+    "image " + path: (n, …); "cells": (n, codes) int32, the columns of those of all cells' `indicators` (n, num_indicators) that are 1}.
     """
 
     scale: Tensor
+    first: Tensor
+    last: Tensor
 
     def __init__(self, spec: ObservationSpec):
         super().__init__()
         self.images = [leaf for leaf in spec.leaves if leaf.kind == "pixels" and image_axes(leaf.shape)]
-        self.flat = [leaf for leaf in spec.leaves if leaf not in self.images]
+        self.cells = [leaf for leaf in spec.leaves if leaf.kind == "cells"]
+        self.flat = [leaf for leaf in spec.leaves if leaf not in self.images and leaf not in self.cells]
+        self.num_indicators = sum(leaf.size for leaf in self.cells)
         scale = [torch.full((leaf.size,), SCALE.get(leaf.kind, 1.0)) for leaf in self.flat]
         self.register_buffer("scale", torch.cat([torch.zeros(0), *scale]), persistent=False)
+        # for each code of each cell the column of its first value, and its last value
+        cell = torch.arange(0, self.num_indicators, sum(CODES), dtype=torch.int32)[:, None]
+        first = cell + torch.tensor(list(accumulate(CODES[:-1], initial=0)), dtype=torch.int32)
+        self.register_buffer("first", first.flatten(), persistent=False)
+        self.register_buffer("last", (torch.tensor(CODES, dtype=torch.uint8) - 1).repeat(len(cell)), persistent=False)
 
     def forward(self, state: Tensor | Tensors) -> Tensors:
         tensors = {"": state} if isinstance(state, Tensor) else state
@@ -69,6 +57,9 @@ class Inputs(nn.Module):
         if self.flat:
             rows = torch.cat([_row(leaf, tensors[leaf.path], self.scale.dtype) for leaf in self.flat], dim=-1)
             given["numbers"] = rows.to(self.scale.dtype).mul_(self.scale)
+        if self.cells:
+            codes = torch.cat([tensors[leaf.path].flatten(1) for leaf in self.cells], dim=-1)
+            given["cells"] = self.first + codes.minimum(self.last)  # an unknown code is refused before anything is learned from it
         return given
 
 
@@ -84,15 +75,38 @@ def _row(leaf: Leaf, x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype).atan() if leaf.kind == "slope" else x
 
 
+class _IndicatorProduct(torch.autograd.Function):
+    """x Wᵀ (n, h) of indicators x (n, size), given as the columns (n, k) where they are 1, and W (h, size): a sum of k columns of W.
+
+    Forward it costs k / size of a matrix product; backward, ∂W = gᵀ x is one.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, columns: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(columns)
+        ctx.size = weight.shape[1]
+        return F.embedding_bag(columns, weight.T.contiguous(), mode="sum")
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        (gradient,), (columns,) = gradients, ctx.saved_tensors
+        return None, gradient.T @ indicators(columns, ctx.size, gradient.dtype)
+
+
+def indicators(columns: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """Rows (n, size) that are 1 in these columns (n, k), else 0."""
+    return torch.zeros(len(columns), size, dtype=dtype, device=columns.device).scatter_(1, columns.long(), 1.0)
+
+
 class Encoder(nn.Module):
-    """What `Inputs` gives, numbers and convolved images side by side, through layers of `hidden_sizes` with ReLU."""
+    """What `Inputs` gives, numbers, convolved images and cells' indicators side by side, through layers of `hidden_sizes` with ReLU."""
 
     def __init__(self, spec: ObservationSpec, hidden_sizes: tuple[int, ...]):
         super().__init__()
         self.inputs = Inputs(spec)
         self.images = nn.ModuleDict({str(spec.leaves.index(leaf)): Convolutions(leaf.shape) for leaf in self.inputs.images})
-        size = len(self.inputs.scale) + sum(image.num_features for image in self.images.values())  # type: ignore[misc]
-        sizes = (size, *hidden_sizes)
+        self.num_numbers = len(self.inputs.scale) + sum(image.num_features for image in self.images.values())  # type: ignore[misc]
+        sizes = (self.num_numbers + self.inputs.num_indicators, *hidden_sizes)
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
         for layer in self.layers:
             nn.init.orthogonal_(layer.weight, math.sqrt(2))  # type: ignore[arg-type]
@@ -103,10 +117,18 @@ class Encoder(nn.Module):
         for leaf, convolutions in zip(self.inputs.images, self.images.values(), strict=True):
             image = given[f"image {leaf.path}"]
             parts.append(convolutions(image.reshape(-1, *leaf.shape).to(self.inputs.scale.dtype) * SCALE["pixels"]))
-        x = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
-        for layer in self.layers:
-            x = F.relu(layer(x))
+        x = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1) if parts else self.inputs.scale.new_zeros(len(given["cells"]), 0)
+        if self.inputs.cells and not len(self.layers):
+            x = torch.cat([x, SCALE["cells"] * indicators(given["cells"], self.inputs.num_indicators, x.dtype)], dim=-1)
+        for number, layer in enumerate(self.layers):
+            x = F.relu(self._first(layer, x, given["cells"]) if number == 0 and self.inputs.cells else layer(x))
         return x
+
+    def _first(self, layer: Any, x: Tensor, columns: Tensor) -> Tensor:
+        """layer([x, the scaled indicators of these columns])"""
+        numbers, cells = layer.weight.tensor_split([self.num_numbers], dim=1)
+        added: Tensor = _IndicatorProduct.apply(columns, cells)
+        return F.linear(x, numbers, layer.bias).add(added, alpha=SCALE["cells"])
 
 
 class CoagentModule(nn.Module):

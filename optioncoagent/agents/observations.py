@@ -4,6 +4,7 @@ A space is described by its leaves, the parts of (nested) Dict and Tuple spaces,
 
     discrete   Discrete and MultiDiscrete: an indicator for each value
     box        other numbers (Box, MultiBinary): as they are, so they should be of the order of one
+    cells      MiniGrid's codes: an indicator for each object, colour and state a cell may have
     grid       MiniGrid's codes: divided by 10
     pixels     divided by 255; an image goes through convolutions
     slope      a number that may be infinite (MiniGrid's goal_direction): its angle
@@ -18,7 +19,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -33,15 +34,17 @@ LARGEST_GRID = 32  # cells; a larger image of a MiniGrid environment shows pixel
 SMALLEST_IMAGE = 16  # pixels; fewer bytes a side are codes of a small grid
 MISSION_FEATURES = 256  # words and word pairs of a mission are hashed into this many indicators
 LARGEST_NUMBER = 1e9  # gradients go with the square of what is observed, and their norm with the fourth power: single precision ends there
+CODES = (11, 6, 4)  # values of a cell's object, colour and state, in MiniGrid
 READ_AS = {
     "discrete": "an indicator for each value",
     "box": "numbers as they are",
+    "cells": "MiniGrid's codes, an indicator for each value",
     "grid": "MiniGrid's codes, divided by 10",
     "pixels": "pixels, divided by 255",
     "slope": "slopes, as angles",
     "mission": "a mission, by its words",
 }
-CHOICES = ("box", "grid", "pixels", "slope")  # of a Box
+CHOICES = ("box", "cells", "grid", "pixels", "slope")  # of a Box
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class ObservationSpec:
     ) -> ObservationSpec:
         """Describe a single environment's observation space; minigrid: do its bytes hold MiniGrid's codes? rendered: or pictures of them?
 
-        kinds: {path: kind} of the leaves that are something else than they seem ("box", "grid", "pixels" or "slope", for a Box).
+        kinds: {path: kind} of the leaves that are something else than they seem (one of `CHOICES`, for a Box).
         Raises ValueError naming the part that is not supported, or that cannot be what `kinds` says.
         """
         leaves = tuple(_leaves(space, "", minigrid, rendered))
@@ -96,7 +99,7 @@ class ObservationSpec:
                     f"observation_kinds={dict(kinds)}: observation{_at(leaf.path)} is taken for {leaf.kind}; numbers (a Box) may be any of "
                     f"{CHOICES}, and nothing else can be chosen"
                 )
-        return ObservationSpec(tuple(replace(leaf, kind=kinds.get(leaf.path, leaf.kind)) for leaf in self.leaves))
+        return ObservationSpec(tuple(_box(x.path, kinds[x.path], x.shape) if x.path in kinds else x for x in self.leaves))
 
     @classmethod
     def from_json(cls, leaves: Sequence[Mapping[str, Any]]) -> ObservationSpec:
@@ -161,7 +164,11 @@ class ObservationSpec:
         """The first value that nothing can be learned from, as (index over the batch axes, words), or None."""
         for leaf in self.leaves:
             x = tensors[leaf.path]
-            found = fault_of(f"observation{_at(leaf.path)}", x, infinite=leaf.kind == "slope") if x.is_floating_point() else None
+            name, found = f"observation{_at(leaf.path)}", None
+            if leaf.kind == "cells":
+                found = _unknown_code(name, leaf.path, x)
+            elif x.is_floating_point():
+                found = fault_of(name, x, infinite=leaf.kind == "slope")
             if found is not None:
                 return found[0][: x.ndim - len(leaf.shape)], found[1]
         return None
@@ -188,6 +195,16 @@ def fault_of(name: str, x: Tensor, infinite: bool = False) -> tuple[tuple[int, .
     )
 
 
+def _unknown_code(name: str, path: str, x: Tensor) -> tuple[tuple[int, ...], str] | None:
+    """The first code that no cell of MiniGrid has, as `fault_of` says it: it would have no indicator."""
+    outside = x >= torch.tensor(CODES, device=x.device)
+    if not bool(outside.any()):
+        return None
+    index = tuple(outside.nonzero()[0].tolist())
+    words = f"{name} has the code {int(x[index])} for a cell's {('object', 'colour', 'state')[index[-1]]}, of which MiniGrid has {CODES}"
+    return index, f"{words}; observation_kinds={{{path!r}: 'grid'}} takes codes as numbers"
+
+
 class _ByLeaf(dict[str, Any]):
     """A batch of observations as {path of the leaf: batch of its values}."""
 
@@ -210,7 +227,7 @@ def _leaves(space: gym.Space[Any], path: str, minigrid: bool, rendered: bool) ->
         if _mission_varies(space):
             yield Leaf(path, "mission", (), MISSION_FEATURES)
     elif isinstance(space, gym.spaces.Box):
-        yield Leaf(path, _kind(space, path, minigrid, rendered), space.shape, int(np.prod(space.shape)))
+        yield _box(path, _kind(space, path, minigrid, rendered), space.shape)
     elif isinstance(space, gym.spaces.Discrete):
         yield Leaf(path, "discrete", (), int(space.n), int(space.start))
     elif isinstance(space, gym.spaces.MultiDiscrete):
@@ -225,13 +242,22 @@ def _leaves(space: gym.Space[Any], path: str, minigrid: bool, rendered: bool) ->
         )
 
 
+def _box(path: str, kind: str, shape: tuple[int, ...]) -> Leaf:
+    size = int(np.prod(shape))
+    if kind == "cells":
+        if shape[-1:] != (len(CODES),):
+            raise ValueError(f"observation{_at(path)} is to be cells: its shape {shape} must end with 3, for object, colour and state")
+        size = size // len(CODES) * sum(CODES)
+    return Leaf(path, kind, shape, size)
+
+
 def _kind(space: gym.spaces.Box, path: str, minigrid: bool, rendered: bool) -> str:
     """What a Box is taken for. MiniGrid's codes declare the bounds of pixels: stacked they are still a grid of (object, colour, state);
     flattened, with indicators of the mission beside them, or as indicators, numbers of the order of one."""
     if minigrid and path.endswith("goal_direction") and np.isinf(space.high).all():
         return "slope"
     if minigrid and space.dtype == np.uint8 and not (rendered and is_image(space)) and max(space.shape, default=0) <= LARGEST_GRID:
-        return "grid" if len(space.shape) >= 3 and space.shape[-1] == 3 else "box"
+        return "cells" if len(space.shape) >= 3 and space.shape[-1] == 3 else "box"
     return "pixels" if is_image(space) else "box"
 
 

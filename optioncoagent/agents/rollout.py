@@ -23,6 +23,7 @@ from optioncoagent.agents.distributions import draw, sample
 from optioncoagent.agents.environments import autoreset_mode
 from optioncoagent.agents.modules import CoagentModule, Linear, derive_seed
 from optioncoagent.agents.observations import ObservationSpec, Tensors, fault_of
+from optioncoagent.agents.places import Places
 from optioncoagent.agents.sweep import at_configuration, configuration, gate
 from optioncoagent.network import CoagentNetwork, LocalState
 
@@ -37,7 +38,8 @@ class Rollout:
     environment)? age: steps since the episode began. previous, outputs, executed: {coagent: tensor}. reward. terminated, truncated:
     how step t ended. last: leaves (num_envs, ...), the observations after the last step; final_index: (k, 2), the (t, i) of truncated
     steps, and final_observation their leaves (k, ...), the observations on which they ended. hidden: (num_steps + 1, num_envs, ...), the
-    hidden state before each step and after the last, None for a network without recurrence. scale: what the rewards have been divided by.
+    hidden state before each step and after the last, None for a network without recurrence. places: (num_steps + 1, num_envs, k), where
+    each environment was before each step and after the last, if somebody asked. scale: what the rewards have been divided by.
     """
 
     observation: Tensors
@@ -54,6 +56,7 @@ class Rollout:
     final_index: Tensor
     final_observation: Tensors | None
     hidden: Tensor | None = None
+    places: np.ndarray | None = None
     scale: float = 1.0
 
 
@@ -62,7 +65,7 @@ class Running:
     """Everything about the environments that goes on from one rollout to the next.
 
     broken: was a rollout left, by an interrupt or an error, where the environments may be a step ahead of what is noted here? The next one
-    then starts new episodes.
+    then starts new episodes. places: what tells where the environments are, if somebody wants to know.
     """
 
     env: VectorEnv
@@ -76,6 +79,7 @@ class Running:
     finished: list[tuple[float, int]] = field(default_factory=list)  # (return, length) of episodes that ended in the last rollout
     seconds: float = 0.0  # spent inside the environment in the last rollout
     broken: bool = False
+    places: Places | None = None
 
 
 class Sampler:
@@ -157,6 +161,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
     running.finished, running.seconds = [], 0.0
     if running.broken:
         _restart(running, spec)
+    places = [running.places()] if running.places else []
     for t in range(num_steps):
         # the coagents run
         previous, state = running.outputs, spec.state(running.observation)
@@ -204,12 +209,17 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         running.age = torch.where(running.start, 0, running.age + 1)
         running.outputs, running.hidden = {name: outputs[name] for name in sampler.laws}, after
         running.observation = spec.tensors(observation, device)
+        if running.places:
+            places.append(running.places())
         running.broken = False
     stacked = {key: _stack([step[key] for step in steps], device) for key in steps[0]}
     final = {path: torch.cat([part[path] for part in final_observations]) for path in final_observations[0]} if final_observations else None
     index = torch.tensor(final_index, dtype=torch.long, device=device).reshape(-1, 2)
     held = None if running.hidden is None else torch.stack([h for h in hidden if h is not None])
-    return Rollout(**stacked, last=running.observation, final_index=index, final_observation=final, hidden=held)
+    return Rollout(
+        **stacked, last=running.observation, final_index=index, final_observation=final, hidden=held,
+        places=np.stack(places) if places else None,
+    )  # fmt: skip
 
 
 def step(env: VectorEnv, action: np.ndarray, spec: ObservationSpec) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+COUNTED = ("auto", "place", "observation")
 EVALUATION_SEED = 1_000_000  # apart from the training seeds one would choose
 EVALUATION_STEPS = 100_000  # more than the episodes of any common task have
 
@@ -61,7 +62,10 @@ class Settings:
     vf_coef: float = 0.5
     """Weight of the critic's loss."""
     int_coef: float | None = None
-    """Weight of the exploration bonus for observations that were seldom met; 0 for none. By default 0.005 on MiniGrid, else 0."""
+    """Weight of the exploration bonus for what was seldom met; 0 for none. By default 0.005 on MiniGrid, else 0."""
+    int_counts: Literal["auto", "place", "observation"] = "auto"
+    """What the bonus counts: the place of the agent with what it carries, once in an episode, or its observation, seldom ones more;
+    auto: places where the environment tells them, as MiniGrid does."""
     max_grad_norm: float = 0.5
     """The gradient is scaled down to this norm."""
     normalize_advantages: bool = True
@@ -82,7 +86,7 @@ class Settings:
     """Precision of the parameters."""
     observation_kinds: dict[str, str] = field(default_factory=dict)
     """What parts of the observation are, where it is not what they are taken for: their keys joined by "/" ("" for one without parts) and
-    box, grid, pixels or slope (see `optioncoagent.agents.observations`)."""
+    box, cells, grid, pixels or slope (see `optioncoagent.agents.observations`)."""
     device: str = "auto"
     """Where torch computes; auto: on a CUDA device if there is one, else on the CPU."""
     torch_threads: int = 1
@@ -111,10 +115,12 @@ class Settings:
         for name in ("seed", "recurrent_size"):
             value = getattr(self, name)
             _require(isinstance(value, int) and not isinstance(value, bool) and value >= 0, name, value, "an integer of at least 0")
+        _require(self.int_counts in COUNTED, "int_counts", self.int_counts, "one of " + ", ".join(COUNTED))
         _require(self.dtype in ("float32", "float64"), "dtype", self.dtype, '"float32" or "float64"')
         kinds = self.observation_kinds
-        allowed = 'a dict from parts of the observation to "box", "grid", "pixels" or "slope"'
-        _require(isinstance(kinds, dict) and {*kinds.values()} <= {"box", "grid", "pixels", "slope"}, "observation_kinds", kinds, allowed)
+        allowed = 'a dict from parts of the observation to "box", "cells", "grid", "pixels" or "slope"'
+        known = {"box", "cells", "grid", "pixels", "slope"}
+        _require(isinstance(kinds, dict) and {*kinds.values()} <= known, "observation_kinds", kinds, allowed)
         _require(all(isinstance(n, int) and n >= 1 for n in self.hidden_sizes), "hidden_sizes", self.hidden_sizes, "integers of at least 1")
 
 

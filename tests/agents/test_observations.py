@@ -68,7 +68,7 @@ def test_nested_observations_and_offsets():
 @pytest.mark.parametrize("env_id", ["MiniGrid-GoToDoor-5x5-v0", "BabyAI-GoToObj-v0"])
 def test_missions_that_vary_are_seen(env_id):
     agent = oc.OptionCritic(env_id, **SMALL).learn(64)
-    assert [leaf.kind for leaf in agent.spec.leaves] == ["discrete", "grid", "mission"]
+    assert [leaf.kind for leaf in agent.spec.leaves] == ["discrete", "cells", "mission"]
     env = gym.make(env_id)
     observation, _ = env.reset(seed=0)
     features = [agent.module.features(agent.spec.state(agent.spec.tensors(agent.spec.stack([{**observation, "mission": m}]))))[0] for m in
@@ -85,7 +85,7 @@ def test_codes_and_pixels_are_told_apart():
     for wrapper in (ImgObsWrapper, RGBImgPartialObsWrapper, lambda env: ImgObsWrapper(RGBImgPartialObsWrapper(env))):
         agent = oc.OptionCritic(wrapper(gym.make("MiniGrid-Empty-5x5-v0")), **{**SMALL, "num_envs": 1}).learn(16)
         kinds |= {leaf.path or leaf.shape[0]: leaf.kind for leaf in agent.spec.leaves}
-    assert kinds == {7: "grid", "direction": "discrete", "image": "pixels", 56: "pixels"}
+    assert kinds == {7: "cells", "direction": "discrete", "image": "pixels", 56: "pixels"}
 
 
 def test_execution_functions_see_the_observations():

@@ -31,9 +31,9 @@ def kinds(env):
 @pytest.mark.parametrize(
     "names, kind",
     [
-        (["ImgObsWrapper"], "grid"),
-        (["FullyObsWrapper", "ImgObsWrapper"], "grid"),
-        (["ImgObsWrapper", "stacked"], "grid"),
+        (["ImgObsWrapper"], "cells"),
+        (["FullyObsWrapper", "ImgObsWrapper"], "cells"),
+        (["ImgObsWrapper", "stacked"], "cells"),
         (["FlatObsWrapper"], "box"),
         (["FlatObsWrapper", "stacked"], "box"),
         (["OneHotPartialObsWrapper", "ImgObsWrapper"], "box"),

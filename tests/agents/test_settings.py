@@ -51,7 +51,7 @@ OUT_OF_RANGE = dict(
 
 def test_every_setting_changes_the_first_updates():
     """No dead settings (where and with how many threads torch computes may not matter)."""
-    assert {f.name for f in fields(Settings)} == {*CHANGES, "int_coef", "device", "torch_threads"}
+    assert {f.name for f in fields(Settings)} == {*CHANGES, "int_coef", "int_counts", "device", "torch_threads"}
 
     def first_updates(env="CartPole-v1", **settings):
         agent = oc.OptionCritic(env, num_options=2, **{**SMALL, **settings})
@@ -65,6 +65,8 @@ def test_every_setting_changes_the_first_updates():
     for name, value in dict(gradient_form="score", deliberation_cost=0.5, first="terminate").items():
         assert not torch.equal(first_updates(**{name: value}), base), name
     assert not torch.equal(first_updates(GRIDWORLD, int_coef=0.1), first_updates(GRIDWORLD))  # CartPole's observations are not counted
+    places, observations = (first_updates("MiniGrid-Empty-5x5-v0", int_counts=what) for what in ("place", "observation"))
+    assert not torch.equal(places, observations)
 
 
 @pytest.mark.parametrize(("name", "value"), [*OUT_OF_RANGE.items(), ("dtype", "float16"), ("hidden_sizes", (0,))])

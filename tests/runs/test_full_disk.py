@@ -75,17 +75,18 @@ def test_a_row_that_does_not_fit(monkeypatch, tmp_path, whole):
     assert training.resume(folder) and same(rows_of(folder), rows_of(whole))
 
 
-def test_a_disk_of_a_megabyte(tmp_path, whole):
+def test_a_disk_with_room_for_two_checkpoints(tmp_path, whole):
     disk = tmp_path / "disk"
     disk.mkdir()
     try:
-        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], capture_output=True).returncode == 0
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", disk], capture_output=True).returncode == 0
     except FileNotFoundError:
         mounted = False
     if not mounted:
         pytest.skip("this process may not mount a disk")
     try:
-        (disk / "fill").write_bytes(bytes(850_000))
+        one = sum(file.stat().st_size for file in files.checkpoints(whole)[0].iterdir())
+        (disk / "fill").write_bytes(bytes(2 * 2**20 - 5 * one // 2))
         with pytest.raises(OSError, match="the disk is full"):
             training.start(RUN, disk / "run")
         last = files.checkpoints(disk / "run")[0]

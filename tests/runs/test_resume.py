@@ -116,7 +116,7 @@ def test_the_run_s_own_settings_are_used_and_no_others_taken(monkeypatch, tmp_pa
         assert f"the run's own settings: leave out {name}\n" in capsys.readouterr().err
     resume(monkeypatch, folder)
     agent = oc.OptionCritic.load(folder)
-    assert agent.settings == replace(RUN.settings, int_coef=0.005) and agent.num_timesteps == RUN.total_timesteps
+    assert agent.settings == replace(RUN.settings, int_coef=0.005, int_counts="place") and agent.num_timesteps == RUN.total_timesteps
     assert agent.description["num_options"] == [2, 3] and agent.description["deliberation_cost"] == 0.1
 
 

@@ -25,7 +25,7 @@ from optioncoagent_envs.backends.state import read_row, write_row
 from optioncoagent_envs.minigrid.engine.codes import GREY_WALL
 from optioncoagent_envs.minigrid.engine.observe import observe, view_offsets
 from optioncoagent_envs.minigrid.engine.random import stream_of
-from optioncoagent_envs.minigrid.engine.rows import AGENT_COLUMNS, LIMIT, MISSION, Row
+from optioncoagent_envs.minigrid.engine.rows import AGENT_COLUMNS, CARRIED, LIMIT, MISSION, POSITION, Row
 from optioncoagent_envs.minigrid.engine.step import are_actions, step_of
 from optioncoagent_envs.minigrid.family import Family
 
@@ -170,6 +170,12 @@ class CompiledMiniGrid(MiniGridBatch):
         return self._assemble(images, directions)
 
     # state
+
+    def places(self) -> np.ndarray:
+        """(n, 3) int64: x and y of each agent, and the code of what it carries, 0 for nothing."""
+        _, _, stride, pad = self._shape
+        y, x = np.divmod(self._agent[:, POSITION], stride)
+        return np.stack([x - pad, y - pad, self._agent[:, CARRIED]], axis=1)
 
     def get_state(self) -> dict[str, np.ndarray]:
         """A copy of everything that the future depends on, with a row for each environment.

@@ -1,0 +1,108 @@
+"""MiniGrid's codes as indicators: the first layer computed by looking up columns is the one computed with the indicators themselves."""
+
+import gymnasium as gym
+import minigrid  # noqa: F401
+import numpy as np
+import pytest
+import torch
+
+import optioncoagent as oc
+from optioncoagent.agents.modules import SCALE, Encoder, indicators
+from optioncoagent.agents.observations import CODES, ObservationSpec
+
+SPACE = gym.spaces.Dict(
+    image=gym.spaces.Box(0, 255, (3, 3, 3), np.uint8),
+    near=gym.spaces.Box(0, 255, (2, 1, 3), np.uint8),
+    direction=gym.spaces.Discrete(4),
+    speed=gym.spaces.Box(-1, 1, (2,), np.float64),
+)
+SPEC = ObservationSpec.from_space(SPACE, minigrid=True)
+
+
+def batch(n=7, seed=0):
+    rng = np.random.default_rng(seed)
+    codes = {name: rng.integers(0, CODES, (n, *SPACE[name].shape)).astype(np.uint8) for name in ("image", "near")}
+    return {**codes, "direction": rng.integers(0, 4, n), "speed": rng.normal(size=(n, 2))}
+
+
+def by_hand(observation):
+    """The numbers, and the scaled indicators cell by cell."""
+    direction = np.eye(4)[observation["direction"]]
+    rows = [direction, observation["speed"]]
+    for name in ("image", "near"):
+        cells = observation[name].reshape(len(direction), -1, 3)
+        rows.append(
+            np.concatenate([np.eye(n)[cells[..., i]] for i, n in enumerate(CODES)], axis=-1).reshape(len(direction), -1) * SCALE["cells"]
+        )
+    return torch.from_numpy(np.concatenate(rows, axis=1))
+
+
+def test_bytes_with_three_codes_a_cell_are_cells():
+    assert {leaf.path: (leaf.kind, leaf.size) for leaf in SPEC.leaves} == {
+        "direction": ("discrete", 4),
+        "image": ("cells", 9 * 21),
+        "near": ("cells", 2 * 21),
+        "speed": ("box", 2),
+    }
+
+
+def test_first_layer_and_its_gradient_are_those_of_the_indicators():
+    encoder = Encoder(SPEC, (5,)).double()
+    x, tensors = by_hand(batch()), SPEC.tensors(batch())
+    weight = encoder.layers[0].weight.detach().clone().requires_grad_()
+    given, exact = encoder(encoder.inputs(tensors)), torch.relu(x @ weight.T)
+    assert bool((exact > 0).any()) and bool((exact == 0).any())
+    torch.testing.assert_close(given, exact, rtol=1e-12, atol=1e-12)
+    direction = torch.linspace(-1, 2, 35, dtype=torch.float64).reshape(7, 5)
+    (given * direction).sum().backward()
+    (exact * direction).sum().backward()
+    torch.testing.assert_close(encoder.layers[0].weight.grad, weight.grad, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(encoder.layers[0].bias.grad, ((exact > 0) * direction).sum(0), rtol=1e-12, atol=1e-12)
+
+
+def test_without_layers_the_indicators_are_the_features():
+    encoder = Encoder(SPEC, ()).double()
+    torch.testing.assert_close(encoder(encoder.inputs(SPEC.tensors(batch()))), by_hand(batch()))
+
+
+def test_cells_alone_are_enough():
+    spec = ObservationSpec.from_space(SPACE["image"], minigrid=True)
+    encoder = Encoder(spec, (4,))
+    assert encoder(encoder.inputs(torch.from_numpy(batch()["image"]))).shape == (7, 4)
+    assert encoder.inputs(torch.from_numpy(batch()["image"]))["cells"].dtype == torch.int32
+
+
+def test_indicators_are_one_in_their_columns():
+    rows = indicators(torch.tensor([[0, 3], [1, 2]], dtype=torch.int32), 5, torch.float32)
+    np.testing.assert_array_equal(rows, [[1, 0, 0, 1, 0], [0, 1, 1, 0, 0]])
+
+
+class OtherCodes(gym.ObservationWrapper):
+    def observation(self, observation):
+        image = observation["image"].copy()
+        image[3, 3, 0] = 11
+        return observation | {"image": image}
+
+
+def test_codes_that_minigrid_does_not_have_are_named():
+    agent = oc.OptionCritic(OtherCodes(gym.make("MiniGrid-Empty-5x5-v0")), num_steps=8, num_minibatches=2)
+    remedy = r"code 11 for a cell's object, of which MiniGrid has \(11, 6, 4\); observation_kinds=\{'image': 'grid'\}"
+    with pytest.raises(ValueError, match=remedy):
+        agent.update()
+    with pytest.raises(ValueError, match=remedy):
+        agent.predict(agent.env.reset(seed=0)[0])
+    agent = oc.OptionCritic(
+        OtherCodes(gym.make("MiniGrid-Empty-5x5-v0")), num_steps=8, num_minibatches=2, observation_kinds={"image": "grid"}
+    )
+    agent.update()
+
+
+def test_cells_have_three_codes():
+    with pytest.raises(ValueError, match="must end with 3"):
+        oc.OptionCritic("CartPole-v1", observation_kinds={"": "cells"})
+
+
+def test_codes_as_numbers_by_choice():
+    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", observation_kinds={"image": "grid"})
+    assert {leaf.kind: leaf.size for leaf in agent.spec.leaves} == {"discrete": 4, "grid": 147}
+    assert agent.settings.int_coef == oc.OptionCritic("MiniGrid-Empty-5x5-v0").settings.int_coef > 0
