@@ -7,6 +7,7 @@ from small import GRIDWORLD, appendix_d, random_mdp
 from torch import nn
 
 import optioncoagent as oc
+from optioncoagent.gallery import stochastic_layers
 
 
 class Own(nn.Module):
@@ -39,6 +40,23 @@ def on_gridworld():
     return agent, oc.MDP.from_env(GRIDWORLD, 0.9)
 
 
+def with_bits(num_actions):
+    """Options that last, bits that read them, and an action that observes and adds up all of them."""
+    option = oc.Coagent("option", 2, executes=lambda x: x.start | (x.previous["last"] == 0))
+    last = oc.Coagent("last", 2, upstream=("option",))
+    bits = [oc.Coagent(f"bit_{i}", 2 + i, True, ("option", "last"), additive=True) for i in range(2)]
+    action = oc.Coagent("action", num_actions, True, ("bit_0", "option", "bit_1"), additive=True)
+    return oc.CoagentNetwork([option, last, *bits, action])
+
+
+def with_shared_terms(num_actions):
+    """The second layer's bits do not observe and have the same terms."""
+    first = [oc.Coagent(f"first_{i}", 2) for i in range(2)]
+    read = tuple(c.name for c in first)
+    second = [oc.Coagent(f"second_{i}", 2, False, read, shares=s, additive=True) for i, s in enumerate((None, "second_0"))]
+    return oc.CoagentNetwork([*first, *second, oc.Coagent("action", num_actions, False, ("second_0", "second_1"), additive=True)])
+
+
 def endless():
     rng = np.random.default_rng(1)
     return oc.MDP(rng.dirichlet(np.ones(4), (4, 2)), rng.normal(size=(4, 2)), np.eye(4)[0], 0.9)
@@ -52,6 +70,10 @@ CASES = {
     "tables": (lambda: on(random_mdp(), appendix_d, hidden_sizes=()), "discounted"),
     "minigrid": (lambda: on_minigrid("egocentric"), "discounted"),
     "an end that is never shown": (on_gridworld, "discounted"),
+    "layers of bits": (lambda: on(random_mdp(), lambda n: stochastic_layers((2, 3), n, additive=True)), "discounted"),
+    "additive, with options": (lambda: on(looking_alike(), with_bits), "discounted"),
+    "additive, shared terms": (lambda: on(random_mdp(), with_shared_terms, hidden_sizes=()), "discounted"),
+    "average reward, additive": (lambda: on(endless(), with_bits), "average"),
     "average reward": (lambda: on(endless(), lambda n: oc.option_critic(2, n)), "average"),
 }
 
@@ -62,7 +84,7 @@ def differences(agent, mdp, objective, parameter, index, eps=1e-5):
         centre = parameter[index].item()
         for step in (eps, -eps):
             parameter[index] = centre + step
-            sides.append(oc.expected_return(mdp, agent.network, agent.params(mdp), objective))
+            sides.append(oc.expected_return(mdp, agent.network.tabulated(), agent.params(mdp), objective))
         parameter[index] = centre
     return (sides[0] - sides[1]) / (2 * eps)
 
