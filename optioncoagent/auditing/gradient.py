@@ -91,12 +91,14 @@ def _given(agent: Any, mdp: MDP, name: str, table: FloatArray, first: int, reado
 
 @torch.no_grad()
 def logit_tables(agent: Any, mdp: MDP) -> tuple[dict[str, FloatArray], FloatArray]:
-    """Logits of every coagent for the observations of an MDP, {coagent: (observations, …)} shaped as `params`, and Q(o, K); of an additive
-    one what the observation gives, without the terms."""
+    """Logits of every coagent that has parameters of its own for the observations of an MDP, {coagent: (observations, …)} shaped as
+    `params`, and Q(o, K); of an additive one what the observation gives, without the terms."""
     module, network = agent.module, agent.network
     chunks = [readout for _, readout in _readouts(agent, mdp)]
     logits = {}
     for name, shape in module.shapes.items():
+        if network[name].shares is not None:
+            continue
         parts = [module.logits(name, x).flatten(0, 1).T.double().cpu().numpy().reshape(-1, *shape) for x in chunks]
         logits[name] = np.concatenate(parts) if network[name].observes else parts[0][0]
     return logits, np.concatenate([module.q(x).T.double().cpu().numpy().reshape(-1, *module.critic_shape) for x in chunks])
