@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from additive_networks import layers, sharing, with_bits, with_shared_terms
 from small import GRIDWORLD, appendix_d, random_mdp
 from torch import nn
 
@@ -40,23 +41,6 @@ def on_gridworld():
     return agent, oc.MDP.from_env(GRIDWORLD, 0.9)
 
 
-def with_bits(num_actions):
-    """Options that last, bits that read them, and an action that observes and adds up all of them."""
-    option = oc.Coagent("option", 2, executes=lambda x: x.start | (x.previous["last"] == 0))
-    last = oc.Coagent("last", 2, upstream=("option",))
-    bits = [oc.Coagent(f"bit_{i}", 2 + i, True, ("option", "last"), additive=True) for i in range(2)]
-    action = oc.Coagent("action", num_actions, True, ("bit_0", "option", "bit_1"), additive=True)
-    return oc.CoagentNetwork([option, last, *bits, action])
-
-
-def with_shared_terms(num_actions):
-    """The second layer's bits do not observe and have the same terms."""
-    first = [oc.Coagent(f"first_{i}", 2) for i in range(2)]
-    read = tuple(c.name for c in first)
-    second = [oc.Coagent(f"second_{i}", 2, False, read, shares=s, additive=True) for i, s in enumerate((None, "second_0"))]
-    return oc.CoagentNetwork([*first, *second, oc.Coagent("action", num_actions, False, ("second_0", "second_1"), additive=True)])
-
-
 def endless():
     rng = np.random.default_rng(1)
     return oc.MDP(rng.dirichlet(np.ones(4), (4, 2)), rng.normal(size=(4, 2)), np.eye(4)[0], 0.9)
@@ -70,9 +54,10 @@ CASES = {
     "tables": (lambda: on(random_mdp(), appendix_d, hidden_sizes=()), "discounted"),
     "minigrid": (lambda: on_minigrid("egocentric"), "discounted"),
     "an end that is never shown": (on_gridworld, "discounted"),
-    "layers of bits": (lambda: on(random_mdp(), lambda n: stochastic_layers((2, 3), n, additive=True)), "discounted"),
+    "layers of bits": (lambda: on(random_mdp(), layers), "discounted"),
     "additive, with options": (lambda: on(looking_alike(), with_bits), "discounted"),
     "additive, shared terms": (lambda: on(random_mdp(), with_shared_terms, hidden_sizes=()), "discounted"),
+    "shared parameters": (lambda: on(random_mdp(), sharing), "discounted"),
     "average reward, additive": (lambda: on(endless(), with_bits), "average"),
     "average reward": (lambda: on(endless(), lambda n: oc.option_critic(2, n)), "average"),
 }
@@ -133,3 +118,11 @@ def test_an_mdp_of_something_else_is_refused():
     agent = oc.OptionCritic("CartPole-v1", num_envs=1)
     with pytest.raises(ValueError, match="Discrete space, or an MDP from MDP.from_minigrid"):
         oc.agent_gradient(agent, random_mdp())
+
+
+def test_a_table_that_is_too_large_is_refused_before_anything_is_computed(monkeypatch):
+    agent, mdp = on(random_mdp(), lambda n: stochastic_layers((30,), n, additive=True), gamma=0.9)
+    monkeypatch.setattr(agent, "params", None)
+    for refusing in (oc.agent_gradient, oc.audit):
+        with pytest.raises(ValueError, match="'action'.*30 outputs.*1,073,741,824 rows of 2.*narrower layers"):
+            refusing(agent, mdp)
