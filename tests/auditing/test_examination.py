@@ -9,6 +9,7 @@ from small import appendix_d, random_mdp
 import optioncoagent as oc
 from optioncoagent.auditing import examination
 from optioncoagent.auditing.examination import BEST, EXACT, OWN, examine
+from optioncoagent.auditing.picture import draw
 from optioncoagent.exact import critic_values
 
 SETTINGS = dict(num_steps=32, num_envs=1, hidden_sizes=(), gamma=0.9, gae_lambda=1.0, dtype="float64", seed=1)
@@ -90,6 +91,11 @@ def test_of_additive_coagents_the_posterior_form_has_less_noise_than_the_score_a
             assert row.cosine > 1 - 4 * row.cosine_error - 0.02, row
             assert row.norm_ratio == pytest.approx(1, abs=0.05 + 5 * row.noise / 8), row
     assert agent.forms == {name: "score" if name == "action" else "posterior" for name in agent.network.names}
+    drawn = draw(
+        [{"timesteps": 0, "J": 1.0, "J_episodes": 1, "J_error": 0, "critic_apart": 0, "critic_apart_exact": 0} | r._asdict() for r in rows]
+    )
+    assert [axes.get_title() for axes in drawn.axes[: len(bits) + 1]] == [*(f"{bit}, posterior form" for bit in bits), "action, score form"]
+    drawn.canvas.draw()
     assert_marginal(rows)
 
 
