@@ -56,7 +56,7 @@ def test_all_checkpoints_of_a_run_as_table_and_picture(monkeypatch, tmp_path, ca
         rows = list(csv.DictReader(file))
     assert [step for step in dict.fromkeys(row["timesteps"] for row in rows)] == ["128", "256"]
     for step in ("128", "256"):
-        assert re.search(rf"^after {step} steps: J exact 0\.", printed, re.MULTILINE)
+        assert re.search(rf"^after {step} steps: J exact -", printed, re.MULTILINE)
         mine = [row for row in rows if row["timesteps"] == step and row["coagent"] == "option" and row["form"] == "expected"]
         base, exact = next(row for row in mine if row["critic"] == "own"), next(row for row in mine if row["critic"] == "exact")
         line = " +".join(
