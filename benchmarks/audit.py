@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from optioncoagent.agents.minibatches import by_step
 from optioncoagent.auditing import examine
 from optioncoagent.auditing.command import discounted_successes, one_level
 from optioncoagent.auditing.gradient import logit_tables
+from optioncoagent.auditing.picture import draw, own_forms
 from optioncoagent.exact import critic_values, option_values
 
 HERE = Path(__file__)
@@ -225,11 +226,6 @@ def _number(x: str) -> Any:
         return x == "True" if x in ("True", "False") else x
 
 
-def own_form(row: Mapping[str, Any]) -> bool:
-    """Is it in the form that the agent learns with?"""
-    return row["form"] == ("score" if row["coagent"] == "action" else "expected")
-
-
 def medians(rows: list[Row], keys: tuple[str, ...], columns: tuple[str, ...]) -> dict[tuple[Any, ...], dict[str, float]]:
     """Medians over those seeds that were not lost, and how many were."""
     groups: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
@@ -255,7 +251,8 @@ def table(rows: list[Row]) -> None:
             [row for row in mine if row["coagent"] == "action" and row["critic"] == "exact"], ("timesteps",), shared
         ).items():
             print(f"| {moment:,.0f} | " + " | ".join(f"{x[key]:.3g}" for key in shared) + " |")
-        ours = [row for row in mine if own_form(row) and not row["deviation"]]
+        forms = own_forms(mine)
+        ours = [row for row in mine if row["form"] == forms[row["coagent"]] and not row["deviation"]]
         print("\n| steps | coagent | critic | cosine | norm ratio | noise | exact | lost |\n|---|---|---|---|---|---|---|---|")
         for (moment, coagent, critic), x in sorted(medians(ours, ("timesteps", "coagent", "critic"), columns).items()):
             print(f"| {moment:,.0f} | {coagent} | {critic} | " + " | ".join(f"{x[key]:.3g}" for key in columns) + f" | {x['lost']:.0f} |")
@@ -263,64 +260,6 @@ def table(rows: list[Row]) -> None:
         for (coagent, form, critic, what), x in medians(mine, ("coagent", "form", "critic", "deviation"), columns).items():
             shown = " | ".join(f"{x[key]:.3g}" for key in columns[:3])
             print(f"| {coagent} | {form} | {critic} | {what or 'nothing'} | {shown} | {x['lost']:.0f} |")
-
-
-def draw(rows: list[Row], path: Path) -> None:
-    """Cosine and norm ratio of each coagent over training, a line for each seed, a cross where the estimate is lost in its noise; J; what
-    is told apart; the length of the exact gradient."""
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import EngFormatter
-
-    coagents = ("termination", "option", "action")
-    figure = Figure(figsize=(10, 8.5), layout="constrained", dpi=120)
-    panels = figure.subplots(3, 3, sharex=True)
-    seeds = sorted({row["seed"] for row in rows})
-    plain = [row for row in rows if own_form(row) and not row["deviation"]]
-    colors = {"own": "C3", "exact": "C0", "best of observations": "C2"}
-    for j, coagent in enumerate(coagents):
-        for critic, color in colors.items():
-            for seed in seeds:
-                of_moment = {r["timesteps"]: r for r in plain if (r["coagent"], r["critic"], r["seed"]) == (coagent, critic, seed)}
-                columns = ("cosine", "cosine_error", "norm_ratio", "lost")
-                cosine, error, ratio, lost = (np.array([of_moment.get(t, {}).get(key, np.nan) for t in MOMENTS]) for key in columns)
-                cosine, error, ratio = (np.where(lost == 0, y, np.nan) for y in (cosine, error, ratio))
-                x = np.array(MOMENTS)
-                label = f"{critic} critic" if seed == seeds[0] else None
-                panels[0, j].plot(x, cosine, "o-", color=color, markersize=3, linewidth=1, label=label)
-                panels[0, j].fill_between(x, cosine - 2 * error, cosine + 2 * error, color=color, alpha=0.2, linewidth=0)
-                panels[0, j].plot(x[lost == 1], np.zeros((lost == 1).sum()), "x", color=color)
-                panels[1, j].plot(x, ratio, "o-", color=color, markersize=3, linewidth=1)
-        panels[0, j].set(title=coagent, ylim=(-1.05, 1.05))
-        panels[1, j].set_yscale("log")
-        panels[1, j].axhline(1, color="gray", linewidth=0.8)
-        panels[0, j].axhline(0, color="gray", linewidth=0.8)
-    panels[0, 0].set_ylabel("cosine to the exact gradient\n(band: ± 2 standard errors)")
-    panels[1, 0].set_ylabel("norm over that of\nthe exact gradient")
-    panels[0, 2].legend(fontsize=8, frameon=False, loc="lower right")
-    for i, seed in enumerate(seeds):
-        part = [r for r in plain if r["seed"] == seed and r["critic"] == "exact"]
-        of_moment = [r for r in part if r["coagent"] == "action"]
-        x, J, mean, error, ours, theirs = (
-            np.array([r[key] for r in of_moment])
-            for key in ("timesteps", "J", "J_episodes", "J_error", "critic_apart", "critic_apart_exact")
-        )
-        panels[2, 0].plot(x, J, color="C0", linewidth=1, label=None if i else "exact")
-        panels[2, 0].errorbar(x, mean, 2 * error, fmt="k.", markersize=4, linewidth=1, label=None if i else "100 episodes")
-        panels[2, 1].plot(x, ours, "o-", color="C3", markersize=3, linewidth=1, label=None if i else "critic")
-        panels[2, 1].plot(x, theirs, "o-", color="C0", markersize=3, linewidth=1, label=None if i else "exact")
-        for coagent, style in zip(coagents, (":", "--", "-"), strict=True):
-            norm = [r["exact_norm"] for r in part if r["coagent"] == coagent]
-            panels[2, 2].plot(x, norm, style, color="C0", linewidth=1, label=None if i else coagent)
-    for axes, title in zip(panels[2], ("J on level 0", "Q told apart between options", "norm of the exact gradient"), strict=True):
-        axes.set(xlabel="environment steps")
-        axes.set_ylabel(title)
-        axes.legend(fontsize=8, frameon=False)
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    panels[2, 1].set_yscale("log")
-    panels[2, 2].set_yscale("log")
-    for axes in panels.flat:
-        axes.grid(alpha=0.25)
-    figure.savefig(path)
 
 
 def frames_table(rows: list[Row]) -> None:
@@ -364,7 +303,7 @@ def main(command: Benchmark) -> None:
     else:
         rows = read(path)
         table(rows)
-        draw([row for row in rows if row["agent"] == "default"], PICTURE)
+        draw([row for row in rows if row["agent"] == "default"]).savefig(PICTURE)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Theory and learner side by side: the one room that knows both. numpy, scipy, torch
+"""Theory and learner side by side: the one room that knows both. numpy, scipy, torch; matplotlib to draw
 
 gradient        the exact gradient with respect to an agent's torch parameters
 states, twin    an agent in table form, run on the states of an MDP: what its learner computes, with any critic
 examination     audit: the estimates of its learner against the exact gradient, one difference at a time
 command         optioncoagent audit
+picture         what it found along training, drawn
 """
 
 from typing import Any

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import tyro
 
@@ -18,11 +19,13 @@ class Audit:
     """Compare what a trained agent's learner computes with the exact gradient, on one enumerated level or on a toy_text environment.
 
     Prints the agent's exact return there beside that of episodes, and for each coagent how far the learner's gradient is from the true
-    one: by gradient form, by critic, and by what the agent's settings add.
+    one: by gradient form, by critic, and by what the agent's settings add. With --checkpoints, how that went along training.
     """
 
     run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
-    """Folder of a run."""
+    """Folder of a run; its newest checkpoint is audited."""
+    checkpoints: bool = False
+    """Audit all checkpoints that the run has kept: the last three and the best."""
     level: int = 0
     """Seed of the MiniGrid level."""
     horizon: bool = False
@@ -37,6 +40,8 @@ class Audit:
     """Modules to import before, which register the environment; one that the run names is only imported from the working directory."""
     csv: Path | None = None
     """Write the rows to this file too."""
+    out: Path | None = None
+    """Picture to write, against the steps trained: FILE.png, .pdf, .svg."""
 
     def run(self) -> None:
         _run(self)
@@ -45,27 +50,47 @@ class Audit:
 def _run(command: Audit) -> None:
     from optioncoagent import imports
     from optioncoagent.agents import OptionCritic
+    from optioncoagent.agents.files import checkpoints
     from optioncoagent.auditing import examine
 
     if command.num_episodes < 1:
         raise ValueError(f"num_episodes={command.num_episodes}: it must be at least 1")
+    for path in (command.csv, command.out):
+        if path is not None and not path.absolute().parent.is_dir():
+            raise ValueError(f"{path}: there is no folder {path.parent}")
     imports.import_named(command.module)
-    agent = OptionCritic.load(command.run_dir)
+    folders = checkpoints(command.run_dir)[::-1] if command.checkpoints else [command.run_dir]
+    if not folders:
+        raise ValueError(f"{command.run_dir} holds no checkpoints")
+    agents = [OptionCritic.load(folder) for folder in folders]
+    agent = agents[-1]
     imports.import_own(agent.interface.env_id, command.run_dir)
     agent.interface.check_makeable()
     agent.check_tables()
     mdp, max_steps = _enumerate(agent.interface.env_id, agent.interface.env_kwargs, agent.settings.gamma, command)
     print(mdp)
-    found = examine(agent, mdp, command.rollouts, command.seed, None if command.horizon else max_steps)
-    print(_returns(agent, mdp, command, found))
-    print(table(found))
+    rows: list[dict[str, Any]] = []
+    for agent in agents:
+        found = examine(agent, mdp, command.rollouts, command.seed, None if command.horizon else max_steps)
+        J = _returns(agent, mdp, command, found)
+        print(f"after {agent.num_timesteps:,} steps: {J}")
+        rows += [moment(agent, J, found) | row._asdict() for row in found.rows]
+        if len(agents) == 1:
+            print(table(found))
+    if len(agents) > 1:
+        print(along(rows))
     if command.csv is not None:
         import csv
 
         with command.csv.open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(found.rows[0]._fields)
-            writer.writerows(found.rows)
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)
+    if command.out is not None:
+        from optioncoagent.auditing.picture import draw
+
+        draw(rows).savefig(command.out)
+        print(command.out)
 
 
 def _enumerate(env_id: str, env_kwargs: dict[str, Any], gamma: float, command: Audit) -> tuple[MDP, int | None]:
@@ -96,8 +121,20 @@ def is_minigrid(env_id: str) -> bool:
     return env_id.rpartition(":")[2].removeprefix("OptionCoagent/").startswith(("MiniGrid-", "BabyAI-"))
 
 
-def _returns(agent: Any, mdp: MDP, command: Audit, found: Examination) -> str:
-    """The exact return beside the mean over episodes on the environment itself."""
+class Returns(NamedTuple):
+    """The exact J, and what episodes on the environment itself gave: mean and standard error where they are of the same kind, else NaN."""
+
+    exact: float
+    mean: float
+    error: float
+    words: str
+
+    def __str__(self) -> str:
+        return self.words
+
+
+def _returns(agent: Any, mdp: MDP, command: Audit, found: Examination) -> Returns:
+    """The exact return beside the mean over episodes."""
     import numpy as np
 
     env = one_level(agent.interface.env_id, command.level, agent.settings.num_envs) if is_minigrid(agent.interface.env_id) else None
@@ -112,11 +149,19 @@ def _returns(agent: Any, mdp: MDP, command: Audit, found: Examination) -> str:
         exact = expected_return(undiscounted, agent.network, agent.params(mdp))
         returns, what = episodes.returns, "the environment's own return"
     elif env is None:
-        return f"J exact {exact:.4f}, discounted; {episodes}"
+        return Returns(exact, np.nan, np.nan, f"J exact {exact:.4f}, discounted; undiscounted, {episodes}")
     else:
         note = " (episodes are cut by the time limit, of which the exact one knows nothing)"
-    error = returns.std(ddof=1) / np.sqrt(len(returns)) if len(returns) > 1 else np.nan
-    return f"J ({what}): exact {exact:.4f}, {len(returns)} episodes {returns.mean():.4f} ± {error:.4f}{note}"
+    mean, error = float(returns.mean()), float(returns.std(ddof=1) / np.sqrt(len(returns))) if len(returns) > 1 else np.nan
+    return Returns(exact, mean, error, f"J ({what}): exact {exact:.4f}, {len(returns)} episodes {mean:.4f} ± {error:.4f}{note}")
+
+
+def moment(agent: Any, J: Returns, found: Examination) -> dict[str, Any]:
+    """What is said of an agent at one moment of its training: steps, J, and the errors of its critic."""
+    own = found.critic[0]._asdict()
+    return {"timesteps": agent.num_timesteps, "J": J.exact, "J_episodes": J.mean, "J_error": J.error} | {
+        f"critic_{key}": x for key, x in own.items() if key != "critic"
+    }
 
 
 def discounted_successes(returns: Any, lengths: Any, gamma: float) -> Any:
@@ -141,17 +186,55 @@ def one_level(env_id: str, level: int, num_envs: int) -> Any:
 
 def table(found: Examination) -> str:
     """Rows as text."""
+    forms = {row.coagent: row.form for row in found.rows if row.settings}
     lines = [f"{found.steps:,} steps, {found.episodes:,} episodes"]
     for e in found.critic:
         lines.append(f"critic, {e.critic}: error {e.rmse:.4g} (of which mean {e.mean:+.4g}), Q itself varies by {e.spread:.4g}")
         if e.apart_exact > 0:
             apart = f"varies by {e.apart:.3g}, Q itself by {e.apart_exact:.3g}, correlation {e.correlation:+.2f}"
             lines.append(f"    between outputs at one state it {apart}")
-    lines.append(f"{'coagent':<14}{'form':<12}{'critic':<22}{'with':<24}{'cosine':>8}{'±':>7}{'norm ratio':>12}{'noise':>9}{'|exact|':>11}")
+    width = 2 + max(len("coagent"), *(len(row.coagent) for row in found.rows))
+    head = f"{'coagent':<{width}}{'form':<13}{'critic':<22}{'with':<24}{'cosine':>8}{'±':>7}{'norm ratio':>12}{'noise':>9}{'|exact|':>11}"
+    lines.append(head)
+    group: tuple[str, str] = ("", "")
     for row in found.rows:
-        left = f"{row.coagent:<14}{row.form:<12}{row.critic:<22}{row.deviation:<24}"
+        if (row.critic, row.deviation) != group and group != ("", ""):
+            lines.append("")
+        group = row.critic, row.deviation
+        form = row.form + "*" * (row.form == forms[row.coagent])
+        left = f"{row.coagent:<{width}}{form:<13}{row.critic:<22}{row.deviation:<24}"
         numbers = f"{'lost':>8}{'':>7}{'':>12}" if row.lost else f"{row.cosine:>8.3f}{row.cosine_error:>7.3f}{row.norm_ratio:>12.3f}"
         lines.append(f"{left}{numbers}{row.noise:>9.3g}{row.exact_norm:>11.3g}")
-    lines.append("cosine and norm ratio: of the estimate's mean to the exact gradient. noise: of one rollout, over the estimate's mean.")
-    lines.append("lost: the mean is below its own standard error.")
-    return "\n".join(lines)
+    return "\n".join([*lines, *LEGEND])
+
+
+LEGEND = (
+    "",
+    "*: the form that the agent learns with. with: what of its settings is added to the estimate that is exact given the exact critic",
+    "(nothing: every step weighed by γ^t, advantages as they are, no bonus, no clipping). The last rows are what it follows, but for an",
+    "exploration bonus.",
+    "cosine and norm ratio: of the estimate's mean to the exact gradient. noise: of one rollout, over the estimate's mean.",
+    "lost: the mean is below its own standard error; where noise is near the square root of the number of rollouts the others say little.",
+)
+
+
+def along(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of several moments as text, a line for each moment and coagent, in the form that the agent learns with."""
+    from optioncoagent.auditing.examination import EXACT, OWN
+
+    forms = {row["coagent"]: row["form"] for row in rows if row["settings"]}
+    width = 2 + max(len("coagent"), *map(len, forms))
+    titles = ("own critic", "exact critic", "own, all settings")
+    head = f"{'steps':>12}  {'coagent':<{width}}{'form':<12}" + "".join(f"{title:>26}" for title in titles) + f"{'|exact|':>11}"
+    lines = ["", head, f"{'':{26 + width}}" + f"{'cosine':>12}{'norm ratio':>14}" * 3]
+    for step in sorted({row["timesteps"] for row in rows}):
+        for coagent, form in forms.items():
+            mine = [row for row in rows if (row["timesteps"], row["coagent"], row["form"]) == (step, coagent, form)]
+            shown = (
+                next(row for row in mine if row["critic"] == OWN and not row["deviation"]),
+                next(row for row in mine if row["critic"] == EXACT),
+                [row for row in mine if row["settings"]][-1],
+            )
+            numbers = (f"{'lost':>12}{'':>14}" if row["lost"] else f"{row['cosine']:>12.3f}{row['norm_ratio']:>14.3f}" for row in shown)
+            lines.append(f"{step:>12,}  {coagent:<{width}}{form:<12}{''.join(numbers)}{shown[0]['exact_norm']:>11.3g}")
+    return "\n".join([*lines, "", *LEGEND[4:]])

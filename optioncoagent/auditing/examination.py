@@ -3,11 +3,14 @@
 Every row changes one thing. The base is the plain estimate that theory knows to be exact given the exact critic: steps weighted by γ^t,
 advantages as they are, no bonus, no clipping. Rows of the base differ in gradient form and critic; then follow, with the agent's own
 forms and critic, the things its settings add, one at a time, and all together.
+
+The learner has no marginal form; its row, with the exact critic, says what of the noise is left when at every visited state the
+expectation is taken over everything that the network may draw there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -16,13 +19,18 @@ import numpy as np
 from optioncoagent.agents.modules import torch_threads
 from optioncoagent.agents.rollout import Rollout
 from optioncoagent.agents.settings import Settings
-from optioncoagent.auditing.gradient import FloatArray, pull_back
+from optioncoagent.agents.targets import only_read_in_sums
+from optioncoagent.auditing.gradient import FloatArray, check_tables, pull_back
 from optioncoagent.auditing.twin import Twin
 from optioncoagent.exact import critic_values, expected_return, policy_gradient
+from optioncoagent.exact.large import is_large
+from optioncoagent.exact.network_forms import NetworkSetting, Place, marginal_at
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork
+from optioncoagent.network.additive import collected
 
-FORMS = ("expected", "difference", "score")
+FORMS = ("expected", "difference", "score", "posterior")
+MARGINAL = "marginal"
 OWN, EXACT, BEST = "own", "exact", "best of observations"
 BLOCKS = 16  # of rollouts, between which the noise is measured
 ROUNDING = 1e-12  # an exact gradient this much smaller than the largest coagent's is zero
@@ -34,9 +42,10 @@ Tables = dict[str, FloatArray]
 class AuditRow(NamedTuple):
     """One coagent's gradient as the learner estimates it against the exact one, with respect to the agent's torch parameters.
 
-    form: "expected" (Q_β form for a termination), "difference" (its advantage form) or "score". critic: "own"; "exact", Q(s, K); "best of
-    observations", the mean of Q(s, K) over the visited states that look alike: what a perfect critic of the agent's would say (only
-    where states share observations). deviation: what else differs from the base. settings: is it in the agent's settings?
+    form: "expected" (Q_β form for a termination), "difference" (its advantage form), "score", "posterior" or "marginal", which the learner
+    does not have (where the exact solver builds a matrix). critic: "own"; "exact", Q(s, K); "best of observations", the mean of Q(s, K)
+    over the visited states that look alike: what a perfect critic of the agent's would say (only where states share observations).
+    deviation: what else differs from the base. settings: is it in the agent's settings?
 
     cosine, norm_ratio: of the estimate's expectation to the exact gradient, |.| corrected for the sampling noise in the mean;
     cosine_error: standard error of the cosine. noise: standard deviation of the estimate from one rollout, over the norm of its
@@ -97,8 +106,7 @@ def examine(agent: Any, mdp: MDP, rollouts: int = 32, seed: int = 0, max_steps: 
     mdp: made from the agent's environment (see `agent.params`), with the agent's gamma. rollouts: how many, rounded up to a multiple of
     16. max_steps: a time limit that truncates episodes as the agent's environment does, of which J knows nothing: one deviation more, in
     every row.
-    The agent is not changed. Raises ValueError for a gamma that differs, where an episode never ends, and where `agent.params` and
-    `policy_gradient` do.
+    The agent is not changed. Raises ValueError for a gamma that differs, where an episode never ends, and where `agent_gradient` does.
     """
     if mdp.gamma != agent.settings.gamma:
         raise ValueError(
@@ -112,9 +120,11 @@ def examine(agent: Any, mdp: MDP, rollouts: int = 32, seed: int = 0, max_steps: 
 
 def _examine(agent: Any, mdp: MDP, rollouts: int, seed: int, max_steps: int | None) -> Examination:
     mdp, network = mdp.unrolled, agent.network
-    params = agent.params(mdp)
+    check_tables(network, mdp.num_observations)
+    tables, params = network.tabulated(), agent.params(mdp)
     q = critic_values(mdp, network, params)
-    exact = {name: _vector(pull_back(agent, mdp, {name: g})) for name, g in policy_gradient(mdp, network, params).items()}
+    gradient = collected(network, policy_gradient(mdp, tables, params), mdp.num_observations)
+    exact = {name: _vector(pull_back(agent, mdp, {name: g})) for name, g in gradient.items()}
     largest = max(float(np.abs(g).max()) for g in exact.values())
     exact = {name: np.where(np.abs(g).max() > ROUNDING * largest, g, 0.0) for name, g in exact.items()}
     twin = Twin(agent, mdp, seed, max_steps, copies=BLOCKS)
@@ -126,15 +136,17 @@ def _examine(agent: Any, mdp: MDP, rollouts: int, seed: int, max_steps: int | No
     visits = _visits(network, seen, mdp.num_states).reshape(q.shape)
     critics, errors = _critics(twin, mdp, q, visits)
     blocks = list(zip(*windows, strict=True))
+    marginal = [] if is_large(mdp, tables) else [_Marginal(NetworkSetting(mdp, tables, params), tuple(exact))]
     rows = []
-    for variant in _variants(agent, critics, tuple(exact)):
+    variants: list[_Variant | _Marginal] = [*_base(agent, critics, tuple(exact)), *marginal, *_added(agent, tuple(exact))]
+    for variant in variants:
         twin.set_critic(critics[variant.critic])
-        sums = [_total([variant.gradient(agent, twin, rollout) for rollout in block]) for block in blocks]
+        sums = [variant.gradient(agent, twin, block) for block in blocks]
         for name in variant.coagents:
             samples = np.stack([_vector(pull_back(agent, mdp, {name: part[name]})) for part in sums]) * (BLOCKS / episodes)
             measured = _measure(samples, exact[name], len(windows))
             rows.append(AuditRow(name, variant.forms[name], variant.critic, variant.deviation, variant.settings, *measured))
-    J = expected_return(mdp, network, params)
+    J = expected_return(mdp, tables, params)
     return Examination(rows, errors, J, steps, episodes)
 
 
@@ -150,8 +162,11 @@ class _Variant:
     learning: Settings
     clipped: bool = False
 
-    def gradient(self, agent: Any, twin: Twin, rollout: Rollout) -> Tables:
-        """Σ over the steps of a rollout of every coagent's local gradient, as tables of logits."""
+    def gradient(self, agent: Any, twin: Twin, rollouts: Iterable[Rollout]) -> Tables:
+        """Σ over the steps of rollouts of every coagent's local gradient, as tables of logits."""
+        return _total([self._of_one(agent, twin, rollout) for rollout in rollouts])
+
+    def _of_one(self, agent: Any, twin: Twin, rollout: Rollout) -> Tables:
         batch = twin.batch(rollout, self.learning, self.forms)
         if not self.clipped:
             return twin.gradient(batch, self.learning)
@@ -164,13 +179,43 @@ class _Variant:
         return {name: scale * table for name, table in tables.items()}
 
 
-def _variants(agent: Any, critics: Mapping[str, FloatArray], names: tuple[str, ...]) -> Iterator[_Variant]:
-    """Forms and critics at the base; then what the agent's settings add, with its own forms and critic. names: of the coagents that have
-    parameters of their own."""
-    ours, network = agent.settings, agent.network
-    plain: dict[str, Any] = dict(discount_weighting=True, normalize_advantages=False, ent_coef=0.0)
-    own = Settings(**{name: getattr(ours, name) for name in Twin.SETTINGS})
-    base = replace(own, **plain)
+@dataclass(frozen=True)
+class _Marginal:
+    """The marginal form with the exact critic, like a `_Variant`. coagents: see there."""
+
+    setting: NetworkSetting
+    coagents: tuple[str, ...]
+    critic: str = EXACT
+    deviation: str = ""
+    settings: bool = False
+
+    @property
+    def forms(self) -> Mapping[str, str]:
+        return dict.fromkeys(self.coagents, MARGINAL)
+
+    def gradient(self, agent: Any, twin: Twin, rollouts: Iterable[Rollout]) -> Tables:
+        """Σ over the steps of rollouts of γ^t times the expectation of the local gradient, given the state and the outputs before."""
+        made, occupancy = self.setting.made, np.zeros(len(self.setting.made.reward))
+        for rollout in rollouts:
+            previous = {name: rollout.previous[name].numpy().ravel() for name in made.structure.layout.carried}
+            nodes = made.structure.numbers(rollout.start.numpy().ravel(), rollout.observation[""].numpy().ravel(), previous)
+            weight = twin.mdp.gamma ** rollout.age.numpy() * rollout.valid.numpy()
+            occupancy += np.bincount(nodes, weight.ravel(), occupancy.size)
+        tables: Tables = {}
+        for index, coagent in enumerate(self.setting.network.coagents):
+            tables[coagent.owner] = tables.get(coagent.owner, 0.0) + marginal_at(Place(made, index, occupancy))
+        return collected(agent.network, tables, twin.mdp.num_observations)
+
+
+def _own(agent: Any) -> tuple[Settings, Settings]:
+    """The agent's settings that decide what is computed from a rollout, and those of the base."""
+    own = Settings(**{name: getattr(agent.settings, name) for name in Twin.SETTINGS})
+    return own, replace(own, discount_weighting=True, normalize_advantages=False, ent_coef=0.0)
+
+
+def _base(agent: Any, critics: Mapping[str, FloatArray], names: tuple[str, ...]) -> Iterator[_Variant]:
+    """Forms and critics at the base. names: of the coagents that have parameters of their own."""
+    network, (_, base) = agent.network, _own(agent)
     for critic in critics:
         done: set[tuple[str, str]] = set()
         for form in FORMS:
@@ -179,6 +224,11 @@ def _variants(agent: Any, critics: Mapping[str, FloatArray], names: tuple[str, .
             done |= set(forms.items())
             if new:
                 yield _Variant(critic, "", False, forms, new, base)
+
+
+def _added(agent: Any, names: tuple[str, ...]) -> Iterator[_Variant]:
+    """What the agent's settings add, with its own forms and critic."""
+    ours, (own, base) = agent.settings, _own(agent)
     added: dict[str, dict[str, Any]] = {}
     if not ours.discount_weighting and ours.gamma < 1:
         added["no γ^t"] = {"discount_weighting": False}
@@ -192,8 +242,10 @@ def _variants(agent: Any, critics: Mapping[str, FloatArray], names: tuple[str, .
 
 
 def _can(network: CoagentNetwork, name: str, form: str) -> bool:
-    """Has this coagent this form? The critic must know its output for all but the score, and a difference is of two."""
-    known = name not in network.action or name in network.critic_inputs
+    """Has this coagent this form? The critic must know its output for the expected form and the difference, which is of two."""
+    if form == "posterior":
+        return only_read_in_sums(network, name)
+    known = name not in network.unseen and not network[name].additive
     return form == "score" or (known and (form == "expected" or network[name].num_outputs == 2))
 
 

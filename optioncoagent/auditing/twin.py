@@ -1,9 +1,9 @@
 """An agent in table form: the same policies on the states of an MDP, so that its critic can be any function of the state.
 
 The twin is a learner like the agent, with the agent's settings in double precision; its encoder looks up, for a state, the logits of all
-coagents and the values Q(s, K), and its heads pass them on. What the learner computes from a rollout of it is therefore a gradient with
-respect to logits, state by state; summed over the states that share an observation and pulled back through the agent's networks (see
-`gradient`) it is the one that the agent would follow.
+coagents and the values Q(s, K), and its heads pass them on; terms of additive policies are the agent's. What the learner computes from a
+rollout of it is therefore a gradient with respect to logits, state by state, and to terms; summed over the states that share an
+observation and pulled back through the agent's networks (see `gradient`) it is the one that the agent would follow.
 """
 
 from __future__ import annotations
@@ -85,7 +85,10 @@ class Twin:
                 else:
                     module.policies[f"policy_{name}"].logits.copy_(torch.from_numpy(table.reshape(-1)))
             _pass_on(module.critic, self.columns["critic"])
+            for key, terms in agent.module.terms.tables.items():
+                module.terms.tables[key].copy_(terms)
         self.free = {name: module.policies[f"policy_{name}"].logits for name in logits if name not in self.columns}
+        self.terms = {c.name: module.terms.of(c.name) for c in self.network.coagents if c.additive and c.owner == c.name}
 
     def set_critic(self, q: FloatArray) -> None:
         """Replace the critic by Q(s, K), (S, *sizes of K)."""
@@ -108,20 +111,24 @@ class Twin:
         return make_batch(self.learner.module, self.learner.spec, rollout, settings, forms)
 
     def gradient(self, batch: Batch, settings: Settings) -> dict[str, FloatArray]:
-        """−len(batch) times the gradient of the learner's losses, {coagent: (num_observations, …) like its logits; "critic"}.
+        """−len(batch) times the gradient of the learner's losses, {coagent: (num_observations, …) like its logits; "critic"}, of an
+        additive coagent with those of its terms below, as `gradient.pull_back` takes them.
 
         The losses are means over the batch, so that this is the sum over its steps, upwards.
         """
         self.learner.settings = settings
-        leaves = [self.table, *self.free.values()]
+        leaves = [self.table, *self.free.values(), *self.terms.values()]
         loss = self.learner.losses(batch).sum()
         found = [-len(batch) * x.numpy() for x in torch.autograd.grad(loss, leaves)]
         by_observation = np.zeros((self.mdp.num_observations, self.table.shape[1]))
         np.add.at(by_observation, self.mdp.observation, found[0])
         tables = {name: by_observation[:, columns] for name, columns in self.columns.items()}
-        tables |= dict(zip(self.free, found[1:], strict=True))
-        return {name: tables[name].reshape(-1, *shape[1:]) if name in self.columns else tables[name].reshape(shape)
-                for name, shape in self.shapes.items()}  # fmt: skip
+        tables |= dict(zip(self.free, found[1:], strict=False))
+        tables = {name: tables[name].reshape(-1, *shape[1:]) if name in self.columns else tables[name].reshape(shape)
+                  for name, shape in self.shapes.items()}  # fmt: skip
+        for name, terms in zip(self.terms, found[1 + len(self.free) :], strict=True):
+            tables[name] = np.concatenate([tables[name].reshape(-1, len(terms)), terms.T])
+        return tables
 
 
 def _part(rollout: Rollout, first: int, stop: int) -> Rollout:

@@ -19,38 +19,38 @@ def critic_values(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) 
     """Q(s, K) = E[R_t + γ v(S_{t+1}, M_t) | S_t = s, K_t = K], (S, *sizes of K), costs of later steps in it and those of this one not.
 
     M_t are the outputs that are memory, v(s', M) the value of arriving at s' with them, and K what screens off everything earlier (see
-    `CoagentNetwork`); what of the action is not in K is drawn from policies that read nothing but s and K. Defined for every (s, K),
+    `CoagentNetwork`); what is drawn between K and the action comes from policies that read s, K and one another. Defined for every (s, K),
     visited or not; 0 at terminal states and where γ = 1 and no end is certain. Of flat option-critic it is Q_Ω. Under a horizon the
-    states are those of `mdp.unrolled`. Raises ValueError where `expected_return` does.
+    states are those of `mdp.unrolled`. Of a network with additive coagents, whose K is smaller, params are those of its `tabulated`.
+    Raises ValueError where `expected_return` does.
     """
-    mdp = mdp.unrolled
-    policies = network.policies(params, mdp.num_observations)
+    mdp, tables = mdp.unrolled, network.tabulated()
+    policies = tables.policies(params, mdp.num_observations)
     sizes = tuple(network[name].num_outputs for name in network.memory)
     v = np.zeros(mdp.num_states * prod(sizes))
-    if is_large(mdp, network):
-        v.reshape(mdp.num_states, -1)[~mdp.terminal] = LargeChain(mdp, network, params, everything=True).value.reshape(-1, prod(sizes))
+    if is_large(mdp, tables):
+        v.reshape(mdp.num_states, -1)[~mdp.terminal] = LargeChain(mdp, tables, params, everything=True).value.reshape(-1, prod(sizes))
     else:
-        made = chain(mdp, network, params, everything=True)
+        made = chain(mdp, tables, params, everything=True)
         v[made.structure.keys] = made.value
     # W_m(s, M, a) = r(s, a) + γ Σ_s' P(s'|s,a) v(s', M)
     ahead = (mdp.transition_matrix @ v.reshape(mdp.num_states, -1)).reshape(mdp.num_states, mdp.num_actions, -1)
     after = mdp.expected_reward[:, :, None] + mdp.gamma * ahead
-    # on an axis for each output that matters; Q(s, K) = Σ_{a not in K} Π π(a | s, K) W_m
-    names = tuple(n for n in network.names if n in {*network.critic_inputs, *network.action})
+    # on an axis for each output that matters, and Q(s, K) = Σ_{u not in K} Π π(u | s, …) W_m, the last one first
+    names = tuple(n for n in network.names if n in {*network.critic_inputs, *network.action, *network.unseen})
     outputs = dict(zip(names, np.indices(tuple(network[n].num_outputs for n in names), sparse=True), strict=True))
     memory: Any = 0
     for name in network.memory:
         memory = memory * network[name].num_outputs + outputs[name]
-    shape = tuple(network[n].num_outputs for n in names)
-    action, memory = (np.broadcast_to(index, shape) for index in (network.joint_action(outputs), memory))
+    action, memory = np.broadcast_arrays(network.joint_action(outputs), memory)
     values = after[:, action, memory]
-    for name in network.action:
-        if name not in network.critic_inputs:
-            policy = policies[name][mdp.observation] if network[name].observes else policies[name][None]
-            read = (*network[name].upstream, name)
-            order = sorted(range(len(read)), key=lambda i: names.index(read[i]))
-            on_axes = (policy.shape[0], *(network[n].num_outputs if n in read else 1 for n in names))
-            policy = policy.transpose(0, *(1 + i for i in order)).reshape(on_axes)
-            values = (policy * values).sum(axis=1 + names.index(name), keepdims=True)
+    for name in reversed(network.unseen):
+        policy = policies[name][mdp.observation] if network[name].observes else policies[name][None]
+        read = (*network[name].upstream, name)
+        order = sorted(range(len(read)), key=lambda i: names.index(read[i]))
+        on_axes = (policy.shape[0], *(network[n].num_outputs if n in read else 1 for n in names))
+        policy = policy.transpose(0, *(1 + i for i in order)).reshape(on_axes)
+        values = (policy * values).sum(axis=1 + names.index(name), keepdims=True)
     values = np.where(mdp.terminal.reshape(-1, *(1,) * len(names)), 0.0, values)
-    return values.reshape(mdp.num_states, *(network[n].num_outputs for n in network.critic_inputs))
+    values = values.squeeze(tuple(1 + names.index(name) for name in network.unseen))
+    return np.broadcast_to(values, (mdp.num_states, *(network[n].num_outputs for n in network.critic_inputs))).copy()

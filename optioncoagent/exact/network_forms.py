@@ -230,12 +230,16 @@ def _score(s: NetworkSetting, name: str) -> FloatArray:
     return _score_at(p, p.weight * p.beta * p.policy * p.advantage)
 
 
-def _marginal(s: NetworkSetting, name: str) -> FloatArray:
+def marginal_at(p: Place) -> FloatArray:
+    """The marginal form under any occupancy of the nodes, for example how often they were visited: like the coagent's parameters."""
     # Σ_n d(n) E[E_t Σ_u ∂π(X_t, u) W(X_t, u) | n], the inner expectation over the outputs upstream and over whether it executes
-    p = s.at(name)
     inner = p.given * p.beta * p.policy * p.advantage
     inner = inner.sum(axis=p.step.unread, keepdims=True) if p.step.unread else inner
     return p.add_up(p.occupancy.reshape(-1, *(1,) * (inner.ndim - 1)) * inner)
+
+
+def _marginal(s: NetworkSetting, name: str) -> FloatArray:
+    return marginal_at(s.at(name))
 
 
 def _multi_update(s: NetworkSetting, name: str) -> FloatArray:

@@ -61,6 +61,8 @@ class Structure:
 
         first_states, self.first_law, first = layout.first_nodes(network)
         self.num_first = first_states.size
+        self.sizes = {name: network[name].num_outputs for name in layout.carried}
+        self.first_codes = self._codes(first_states, first.previous, layout.carried)
         if everything:
             self.keys = (np.flatnonzero(layout.live)[:, None] * layout.M + np.arange(layout.M)).reshape(-1)
         else:
@@ -78,6 +80,19 @@ class Structure:
         self.split = int(np.searchsorted(rows, self.num_first))
         self.first_rows, self.first_columns = rows[: self.split], columns[: self.split]
         self.pattern = Pattern(rows[self.split :] - self.num_first, columns[self.split :], self.keys.size)
+
+    def numbers(self, start: NDArray[np.bool_], states: IntArray, previous: Mapping[str, IntArray]) -> IntArray:
+        """Numbers of the nodes at which steps begin, all (n,): is it the first, the state, outputs of the step before."""
+        first = np.searchsorted(self.first_codes, self._codes(states, previous, self.layout.carried))
+        later = np.searchsorted(self.keys, self._codes(states, previous, self.layout.memory))
+        return np.where(start, first, self.num_first + later)
+
+    def _codes(self, states: IntArray, previous: Mapping[str, IntArray], names: tuple[str, ...]) -> IntArray:
+        """One number for a state and joint outputs, in C order."""
+        code = states
+        for name in names:
+            code = code * self.sizes[name] + previous[name]
+        return code
 
     def _reach(self, moves: Callable[[IntArray, Nodes], _Moves], states: IntArray, nodes: Nodes) -> IntArray:
         """Numbers of the later nodes that are reached from the first ones with positive probability, sorted."""

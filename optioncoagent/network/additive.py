@@ -49,6 +49,9 @@ def collected(network: CoagentNetwork, gradient: Mapping[str, FloatArray], num_o
     """A gradient with respect to the terms, from one with respect to the tables that they add up to: the transpose of `expanded`."""
     terms = {}
     for name, table in gradient.items():
-        rows = sizes(network, name, num_observations)
-        terms[name] = indicators(name, rows).T @ table.reshape(prod(rows), -1) if network[name].additive else table
+        terms[name] = table
+        if network[name].additive:
+            rows = sizes(network, name, num_observations)
+            axes, table = range(len(rows)), table.reshape(*rows, -1)
+            terms[name] = np.concatenate([table.sum(axis=tuple(other for other in axes if other != axis)) for axis in axes])
     return terms

@@ -142,7 +142,9 @@ class CoagentNetwork:
         return self._layouts[num_observations]
 
     def tabulated(self) -> CoagentNetwork:
-        """The same network with a table in place of every sum of terms: see `additive.expanded` for its parameters."""
+        """The same network with a table in place of every sum of terms, itself if it has none; `additive.expanded` has its parameters."""
+        if not any(c.additive for c in self.coagents):
+            return self
         return CoagentNetwork([replace(c, additive=False) for c in self.coagents], self.action)
 
     def init_params(self, num_observations: int, seed: int = 0, scale: float = 1.0) -> dict[str, FloatArray]:

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from additive_networks import layers, sharing, with_bits, with_shared_terms
 from small import GRIDWORLD, appendix_d, random_mdp
 from torch import nn
 
 import optioncoagent as oc
+from optioncoagent.gallery import stochastic_layers
 
 
 class Own(nn.Module):
@@ -52,6 +54,11 @@ CASES = {
     "tables": (lambda: on(random_mdp(), appendix_d, hidden_sizes=()), "discounted"),
     "minigrid": (lambda: on_minigrid("egocentric"), "discounted"),
     "an end that is never shown": (on_gridworld, "discounted"),
+    "layers of bits": (lambda: on(random_mdp(), layers), "discounted"),
+    "additive, with options": (lambda: on(looking_alike(), with_bits), "discounted"),
+    "additive, shared terms": (lambda: on(random_mdp(), with_shared_terms, hidden_sizes=()), "discounted"),
+    "shared parameters": (lambda: on(random_mdp(), sharing), "discounted"),
+    "average reward, additive": (lambda: on(endless(), with_bits), "average"),
     "average reward": (lambda: on(endless(), lambda n: oc.option_critic(2, n)), "average"),
 }
 
@@ -62,7 +69,7 @@ def differences(agent, mdp, objective, parameter, index, eps=1e-5):
         centre = parameter[index].item()
         for step in (eps, -eps):
             parameter[index] = centre + step
-            sides.append(oc.expected_return(mdp, agent.network, agent.params(mdp), objective))
+            sides.append(oc.expected_return(mdp, agent.network.tabulated(), agent.params(mdp), objective))
         parameter[index] = centre
     return (sides[0] - sides[1]) / (2 * eps)
 
@@ -111,3 +118,11 @@ def test_an_mdp_of_something_else_is_refused():
     agent = oc.OptionCritic("CartPole-v1", num_envs=1)
     with pytest.raises(ValueError, match="Discrete space, or an MDP from MDP.from_minigrid"):
         oc.agent_gradient(agent, random_mdp())
+
+
+def test_a_table_that_is_too_large_is_refused_before_anything_is_computed(monkeypatch):
+    agent, mdp = on(random_mdp(), lambda n: stochastic_layers((30,), n, additive=True), gamma=0.9)
+    monkeypatch.setattr(agent, "params", None)
+    for refusing in (oc.agent_gradient, oc.audit):
+        with pytest.raises(ValueError, match="'action'.*30 outputs.*1,073,741,824 rows of 2.*narrower layers"):
+            refusing(agent, mdp)

@@ -34,7 +34,7 @@ def test_a_level_of_minigrid(monkeypatch, tmp_path, capsys, horizon):
         rows = list(csv.DictReader(file))
     assert {row["coagent"] for row in rows} == {"termination", "option", "action"}
     for row in rows:
-        assert re.search(rf"^{row['coagent']} +{row['form']} +{row['critic']} .*{re.escape(row['deviation'])}", printed, re.MULTILINE)
+        assert re.search(rf"^{row['coagent']} +{row['form']}\*? +{row['critic']} .*{re.escape(row['deviation'])}", printed, re.MULTILINE)
 
 
 def test_a_toy_text_environment(monkeypatch, tmp_path, capsys):
@@ -42,6 +42,28 @@ def test_a_toy_text_environment(monkeypatch, tmp_path, capsys):
     run(monkeypatch, tmp_path / "run", "--num-episodes", 3, "--rollouts", 16)
     printed = capsys.readouterr().out
     assert "3 episodes: return" in printed and "critic, own: error" in printed
+
+
+def test_all_checkpoints_of_a_run_as_table_and_picture(monkeypatch, tmp_path, capsys):
+    agent, home = oc.OptionCritic(GRIDWORLD, gamma=0.9, **SMALL), tmp_path / "run" / "checkpoints"
+    for _ in range(2):
+        agent.learn(128).save(home / f"step-{agent.num_timesteps:012d}")
+    arguments = tmp_path / "run", "--checkpoints", "--num-episodes", 2, "--rollouts", 16
+    run(monkeypatch, *arguments, "--out", tmp_path / "audit.png", "--csv", tmp_path / "rows.csv")
+    printed = capsys.readouterr().out
+    assert (tmp_path / "audit.png").read_bytes().startswith(b"\x89PNG")
+    with (tmp_path / "rows.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [step for step in dict.fromkeys(row["timesteps"] for row in rows)] == ["128", "256"]
+    for step in ("128", "256"):
+        assert re.search(rf"^after {step} steps: J exact -", printed, re.MULTILINE)
+        mine = [row for row in rows if row["timesteps"] == step and row["coagent"] == "option" and row["form"] == "expected"]
+        base, exact = next(row for row in mine if row["critic"] == "own"), next(row for row in mine if row["critic"] == "exact")
+        line = " +".join(
+            "lost" if row["lost"] == "True" else " +".join(re.escape(f"{float(row[key]):.3f}") for key in ("cosine", "norm_ratio"))
+            for row in (base, exact, mine[-1])
+        )
+        assert mine[-1]["settings"] == "True" and re.search(rf"^ +{step}  option +expected +{line} ", printed, re.MULTILINE)
 
 
 def test_what_cannot_be_audited_ends_with_one_line(monkeypatch, tmp_path, capsys):
@@ -55,6 +77,8 @@ def test_what_cannot_be_audited_ends_with_one_line(monkeypatch, tmp_path, capsys
         ((tmp_path / "grid", "--num-episodes", 0), "num_episodes=0"),
         ((tmp_path / "cart",), "CartPole-v1 has no toy_text tables"),
         ((tmp_path / "nothing",), "no agent"),
+        ((tmp_path / "grid", "--checkpoints"), "holds no checkpoints"),
+        ((tmp_path / "grid", "--out", tmp_path / "no" / "a.png"), "there is no folder"),
         ((tmp_path / "foreign",), "import somebody before"),
     ):
         with pytest.raises(SystemExit) as stopped:

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from additive_networks import layers, sharing, with_shared_terms
 from small import appendix_d, random_mdp
 
 import optioncoagent as oc
 from optioncoagent.auditing import examination
 from optioncoagent.auditing.examination import BEST, EXACT, OWN, examine
+from optioncoagent.auditing.picture import draw
 from optioncoagent.exact import critic_values
 
 SETTINGS = dict(num_steps=32, num_envs=1, hidden_sizes=(), gamma=0.9, gae_lambda=1.0, dtype="float64", seed=1)
@@ -27,7 +29,7 @@ def agent_on(mdp, network, **settings):
     env = Seen(mdp, 16)
     env.single_observation_space.n = np.int64(mdp.num_observations)
     agent = oc.CoagentActorCritic(env, network, **{**SETTINGS, **settings})
-    if agent.settings.hidden_sizes == ():
+    if agent.settings.hidden_sizes == () and agent.network.tabulated() is agent.network:
         agent.set_params(mdp, agent.network.init_params(mdp.num_observations, seed=4))
     else:  # a fresh agent's options are alike, and then it does not matter which of them runs
         noise = torch.Generator().manual_seed(4)
@@ -47,7 +49,11 @@ def rows_of(rows, **wanted):
     return found
 
 
-NETWORKS = {"two levels": lambda n: oc.option_critic((2, 2), n, deliberation_cost=0.1), "appendix D": appendix_d}
+NETWORKS = {
+    "two levels": lambda n: oc.option_critic((2, 2), n, deliberation_cost=0.1),
+    "appendix D": appendix_d,
+    "shared parameters": sharing,
+}
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -55,13 +61,57 @@ NETWORKS = {"two levels": lambda n: oc.option_critic((2, 2), n, deliberation_cos
 def test_with_the_exact_critic_every_form_is_the_exact_gradient(name, settings):
     found = examine(agent_on(alike(random_mdp()), NETWORKS[name], **settings), alike(random_mdp()), rollouts=64)
     rows = rows_of(found.rows, critic=EXACT)
-    assert {row.form for row in rows} == {"expected", "difference", "score"}
+    assert {row.form for row in rows} == {"expected", "difference", "score", "marginal"}
     assert not any(row.settings for row in rows)
     for row in rows:
         if row.form != "score" or row.noise < 2:
             assert row.cosine > 1 - 4 * row.cosine_error - 0.02, row
             assert row.norm_ratio == pytest.approx(1, abs=0.05 + 5 * row.noise / 8), row
     assert sum(row.form != "score" for row in rows) >= 3
+    assert_marginal(rows)
+
+
+@pytest.mark.parametrize("make", (layers, with_shared_terms))
+def test_of_additive_coagents_the_posterior_form_has_less_noise_than_the_score_and_the_marginal_form_the_least(make):
+    """With gae_lambda=1 all are exact whatever the critic says: only their noise differs."""
+    mdp = alike(random_mdp())
+    agent = agent_on(mdp, make)
+    rows = oc.audit(agent, mdp, rollouts=64)
+    bits = [name for name in agent.network.names if name != "action" and agent.network[name].owner == name]
+    marginal = {row.coagent: row for row in rows_of(rows, form="marginal")}
+    assert list(marginal) == [*bits, "action"]
+    for critic in (OWN, EXACT):
+        base = rows_of(rows, critic=critic, deviation="")
+        forms = {form: {row.coagent: row for row in rows_of(base, form=form)} for form in ("posterior", "score")}
+        assert list(forms["posterior"]) == bits and set(forms["score"]) == {*bits, "action"}
+        seen = [row for row in forms["posterior"].values() if row.noise < 2]
+        assert len(seen) >= len(bits) - 1
+        for row in seen:
+            assert marginal[row.coagent].noise < row.noise < forms["score"][row.coagent].noise
+            assert row.cosine > 1 - 4 * row.cosine_error - 0.02, row
+            assert row.norm_ratio == pytest.approx(1, abs=0.05 + 5 * row.noise / 8), row
+    assert agent.forms == {name: "score" if name == "action" else "posterior" for name in agent.network.names}
+    drawn = draw(
+        [{"timesteps": 0, "J": 1.0, "J_episodes": 1, "J_error": 0, "critic_apart": 0, "critic_apart_exact": 0} | r._asdict() for r in rows]
+    )
+    assert [axes.get_title() for axes in drawn.axes[: len(bits) + 1]] == [*(f"{bit}, posterior form" for bit in bits), "action, score form"]
+    drawn.canvas.draw()
+    assert_marginal(rows)
+
+
+def assert_marginal(rows):
+    """The exact gradient, and no form has less noise."""
+    for row in rows_of(rows, form="marginal"):
+        assert (row.critic, row.deviation, row.settings, row.lost) == (EXACT, "", False, False)
+        assert row.noise < 0.5 and row.cosine > 0.99 and row.norm_ratio == pytest.approx(1, abs=0.02 + 4 * row.noise / 8), row
+        others = [other for other in rows_of(rows, critic=EXACT, coagent=row.coagent) if other is not row]
+        assert all(row.noise < 1.2 * other.noise for other in others) and any(row.noise < 0.8 * other.noise for other in others)
+
+
+def test_a_chain_without_a_matrix_has_no_marginal_row(monkeypatch):
+    monkeypatch.setattr(examination, "is_large", lambda mdp, network: True)
+    mdp = random_mdp()
+    assert not any(row.form == "marginal" for row in oc.audit(agent_on(mdp, appendix_d), mdp, rollouts=16))
 
 
 def test_a_wrong_critic_shows_and_a_right_one_does_not():

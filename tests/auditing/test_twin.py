@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from additive_networks import sharing, with_bits, with_shared_terms
 from small import appendix_d, random_mdp
 
 import optioncoagent as oc
@@ -17,7 +18,16 @@ from optioncoagent.auditing.twin import Twin
 SETTINGS = dict(num_envs=4, num_steps=40, dtype="float64", hidden_sizes=(6, 5), seed=3)
 
 
-@pytest.mark.parametrize("network", [lambda n: oc.option_critic((2, 2), n, deliberation_cost=0.1), appendix_d], ids=["two levels", "D"])
+NETWORKS = {
+    "two levels": lambda n: oc.option_critic((2, 2), n, deliberation_cost=0.1),
+    "D": appendix_d,
+    "additive": with_bits,
+    "shared terms": with_shared_terms,
+    "shared": sharing,
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 @pytest.mark.parametrize("other", [{}, {"discount_weighting": True, "sampled_returns": True, "normalize_advantages": False}])
 def test_pulled_back_it_is_the_agents_own_gradient_of_the_same_rollout(network, other):
     """States are what the agent sees, and both draw the same numbers: the rollouts are the same."""

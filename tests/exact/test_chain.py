@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hypothesis import given
+from hypothesis import given, settings
 from strategies import cases
 from witness import assert_same
 
@@ -236,3 +236,13 @@ def test_the_table_of_statements_names_tests_that_exist():
     assert {int(n) for n in re.findall(r"Property (\d+):", doc)} == set(range(1, 12))
     for statement in ("Lemma 1", "Lemma 2", "Lemma 3", "Theorem 1", "Corollary 1", "C.1", "C.2.1", "C.2.2", "C.2.3", "E.2"):
         assert statement in doc
+
+
+@given(cases())
+@settings(max_examples=50)
+def test_a_step_is_found_among_the_nodes_by_what_it_begins_with(case):
+    s = chain.chain(*case).structure
+    first, later = s.layout.first_nodes(case.network)[2], s.layout.later_nodes(s.keys)
+    previous = {name: np.concatenate([first.previous[name], later.previous[name]]) for name in first.previous}
+    number = np.arange(s.states.size)
+    np.testing.assert_array_equal(s.numbers(number < s.num_first, s.states, previous), number)

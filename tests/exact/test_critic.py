@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from additive_networks import layers, with_bits, with_shared_terms
 from enumerated import random_network
 from small import appendix_d, random_mdp
 from tabular import critic
@@ -36,6 +37,18 @@ def agree(mdp, network):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_it_is_the_enumerated_conditional_expectation(name):
     agree(random_mdp(), NETWORKS[name]())
+
+
+@pytest.mark.parametrize("make", (layers, with_bits, with_shared_terms))
+def test_of_additive_coagents_it_is_averaged_over_what_their_critic_does_not_know(make):
+    mdp, network = random_mdp(), make(2)
+    known = network.tabulated()
+    known.critic_inputs = network.critic_inputs
+    params = known.init_params(mdp.num_observations, seed=1)
+    found, expected = critic_values(mdp, network, params), critic(mdp, known, params)
+    assert found.shape == expected.shape == (5, *(2,) * len(network.critic_inputs))
+    np.testing.assert_allclose(found[expected != 0], expected[expected != 0], atol=1e-9)
+    assert (expected != 0).sum() > expected.size / 2
 
 
 def test_a_joint_action_and_shared_observations():

@@ -122,6 +122,19 @@ def test_what_is_too_large_is_refused_before_it_is_made():
     assert peak < 20e6
 
 
+def test_a_matrix_that_is_too_large_is_refused_before_it_is_made():
+    """Average reward is by the matrix of the chain."""
+    mdp = MDP(np.full((6, 4, 6), 1 / 6), np.ones((6, 4)), np.full(6, 1 / 6), 0.9)
+    params = layered(6).init_params(6)
+    tracemalloc.start()
+    message = "coagent 'action': 12 outputs are still to be read.*402,653,184 numbers at 24576 nodes.*estimate_gradient"
+    with pytest.raises(ValueError, match=message):
+        policy_gradient(mdp, layered(6), params, "average")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 40e6
+
+
 ENDS = np.array([[[0.5, 0, 0.5], [0, 1, 0]], [[0, 1, 0], [0, 1, 0]], [[0, 0, 1], [0, 0, 1]]])  # state 0 may end; state 1 is a trap
 TRAP = MDP(ENDS, np.array([[1.0, 0], [1, 1], [0, 0]]), [1, 0, 0], 1.0)
 

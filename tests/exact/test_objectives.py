@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from brute_force import initial_outputs, steps_from, truncated_gradient, truncated_return
+from brute_force import initial_outputs, places_of, score, steps_from, truncated_gradient, truncated_return
 from hypothesis import assume, given
 from scipy.sparse.csgraph import connected_components
 from strategies import continuing_cases, horizon_cases
@@ -17,7 +17,13 @@ AVERAGE = dict(objective="average")
 
 def enumerated(mdp, network, params):
     """(T, r) over every (s, u) that is reached after a first step, by brute force."""
+    return enumerated_with_slopes(mdp, network, params, slopes=False)[:2]
+
+
+def enumerated_with_slopes(mdp, network, params, slopes=True):
+    """The same, and their derivatives (n, n, parameters) and (n, parameters)."""
     policies = network.policies(params, mdp.num_observations)
+    _, of, size = places_of(network, params, policies)
     ways, waiting, first = {}, [], set()
     for s in np.flatnonzero(mdp.d0):
         for _, u in initial_outputs(network):
@@ -30,11 +36,17 @@ def enumerated(mdp, network, params):
             waiting += [(successor, tick.outputs) for _, tick, _, successor, _ in ways[node]]
     index = {node: i for i, node in enumerate(ways)}
     T, r = np.zeros((len(index), len(index))), np.zeros(len(index))
+    T_slope, r_slope = np.zeros((*T.shape, size * slopes)), np.zeros((len(r), size * slopes))
     for node, steps in ways.items():
         for p, tick, _, successor, reward in steps:
-            T[index[node], index[successor, tick.outputs]] += p
+            at = index[node], index[successor, tick.outputs]
+            T[at] += p
             r[index[node]] += p * reward
-    return T, r
+            if slopes:
+                change = p * score(tick, policies, of, size)
+                T_slope[at] += change
+                r_slope[index[node]] += change * reward
+    return T, r, T_slope, r_slope
 
 
 def recurrent_classes(T):
@@ -66,6 +78,19 @@ def test_the_gain_is_that_of_the_enumerated_chain(case):
             oc.expected_return(*case, **AVERAGE)
         except ValueError as error:
             assert "recurrent classes" in str(error)
+
+
+@given(continuing_cases(max_outputs=2, max_states=2))
+def test_the_gradient_of_the_gain_is_that_of_the_enumerated_chain(case):
+    """E d = e with E = (T' - 1; Σ) differentiated: E ∂d = -∂T' d, and ∂g = ∂d r + d ∂r."""
+    T, r, T_slope, r_slope = enumerated_with_slopes(*case)
+    assume(len(recurrent_classes(T)[0]) == 1)
+    equations = np.vstack([T.T - np.eye(len(T)), np.ones(len(T))])
+    law = np.linalg.lstsq(equations, np.append(np.zeros(len(T)), 1.0), rcond=None)[0]
+    right = np.vstack([-np.einsum("nmp,n->mp", T_slope, law), np.zeros(T_slope.shape[2])])
+    slope = np.linalg.lstsq(equations, right, rcond=None)[0].T @ r + law @ r_slope
+    places = places_of(case.network, case.params, case.params)[0]
+    assert_same(oc.policy_gradient(*case, **AVERAGE), {name: slope[place] for name, place in places.items()}, 1e-8)
 
 
 @given(continuing_cases(max_outputs=2))

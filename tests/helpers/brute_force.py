@@ -167,11 +167,7 @@ def truncated_gradient(mdp, network, params, horizon):
 
 def _truncated(mdp, network, params, horizon):
     policies = network.policies(params, mdp.num_observations)
-    places, size = {}, 0
-    for name in params:
-        places[name] = np.arange(size, size + policies[name].size).reshape(policies[name].shape)
-        size += policies[name].size
-    of = {c.name: places[c.shares or c.name] for c in network.coagents}
+    places, of, size = places_of(network, params, policies)
     known = {}
 
     def onwards(start, s, previous):
@@ -179,7 +175,7 @@ def _truncated(mdp, network, params, horizon):
             together = defaultdict(lambda: [0.0, np.zeros(size)])
             earned, slope = 0.0, np.zeros(size)
             for p, tick, _, successor, reward in steps_from(mdp, network, policies, start, s, previous):
-                change = p * _score(tick, policies, of, size)
+                change = p * score(tick, policies, of, size)
                 together[successor, tick.outputs][0] += p
                 together[successor, tick.outputs][1] += change
                 earned, slope = earned + p * reward, slope + change * reward
@@ -203,13 +199,22 @@ def _truncated(mdp, network, params, horizon):
     return total, {name: gradient[place] for name, place in places.items()}
 
 
-def _score(tick, policies, places, size):
+def places_of(network, params, policies):
+    """Where each parameter lies in one vector of them all: {owner: indices}, {coagent: those of its owner}, and how many there are."""
+    places, size = {}, 0
+    for name in params:
+        places[name] = np.arange(size, size + policies[name].size).reshape(policies[name].shape)
+        size += policies[name].size
+    return places, {c.name: places[c.shares or c.name] for c in network.coagents}, size
+
+
+def score(tick, policies, places, size):
     """∂ ln Pr(tick)/∂θ: for every draw, 1{v = u} - π(v) at the logits of its row."""
-    score = np.zeros(size)
+    slope = np.zeros(size)
     for name, index in tick.draws:
-        score[places[name][index[:-1]]] -= policies[name][index[:-1]]
-        score[places[name][index]] += 1.0
-    return score
+        slope[places[name][index[:-1]]] -= policies[name][index[:-1]]
+        slope[places[name][index]] += 1.0
+    return slope
 
 
 def transitions_of(mdp):
