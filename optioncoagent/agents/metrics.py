@@ -36,7 +36,8 @@ def coagents(network: CoagentNetwork, rollout: Rollout, batch: Batch) -> dict[st
     valid = rollout.valid.flatten()
     outputs = {c.name: rollout.outputs[c.name].flatten() for c in network.counted}
     is_held, is_read, is_gating = held(network), read(network), gating(network)
-    for coagent, log_old in zip(network.coagents, batch.learned[:, 0].T.split(network.num_outputs), strict=True):
+    logs = batch.learned[:, 0].T.split([c.num_outputs for c in network.by_kind])
+    for coagent, log_old in zip(network.by_kind, logs, strict=True):
         name, executed = coagent.name, rollout.executed[coagent.name].flatten() & valid
         entropies = entropy(log_old) if coagent.gaussian is None else -log_old[0]
         row[f"{name}/executed"] = _mean(executed, valid)

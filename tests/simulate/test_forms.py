@@ -106,10 +106,10 @@ def test_forms_printed_here():
 
 
 def test_the_posterior_form_printed_here():
-    """One step: a bit, 1 with probability 3/4, and an action that is the bit with probability 3/4; action 1, which has probability 5/8, earns 1.
+    """One step: a bit, 1 with probability 3/4, and an action that is the bit with probability 3/4; action 1 earns 1, with probability 5/8.
 
-    ∂ln π/∂θ_1 is 1/4 for output 1 and -3/4 for 0. Given the action the bit was 1 with probability 9/10 or 1/2, so that it is 3/20 or -1/4 in
-    the mean, times what was earned less 5/8: 9/160 or 5/32. Expected: the slope 3/16 times the difference 1/2 of the values.
+    ∂ln π/∂θ_1 is 1/4 for output 1 and -3/4 for 0. Given the action the bit was 1 with probability 9/10 or 1/2, so that it is 3/20 or -1/4
+    in the mean, times what was earned less 5/8: 9/160 or 5/32. Expected: the slope 3/16 times the difference 1/2 of the values.
     """
     mdp = MDP(np.ones((1, 2, 1)), [[0.0, 1.0]], [1.0], 0.0)
     network = CoagentNetwork([Coagent("bit", 2), Coagent("action", 2, observes=False, upstream=("bit",))])
