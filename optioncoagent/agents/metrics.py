@@ -54,7 +54,7 @@ def coagents(network: CoagentNetwork, rollout: Rollout, batch: Batch) -> dict[st
                 row[f"{name}/entropy_{other}_{u}"] = _mean(entropies, executed & (outputs[other] == u))
         if name in is_held:
             row[f"{name}/length"] = 1 / row[f"{name}/executed"]
-        if name in is_read:
+        if name in is_read and coagent.gaussian is None:
             usage = torch.stack([row[f"{name}/usage_{u}"] for u in range(coagent.num_outputs)])
             row[f"{name}/usage_entropy"] = torch.special.entr(usage).sum()
         if name in is_gating:
