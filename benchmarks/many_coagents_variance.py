@@ -142,11 +142,12 @@ def tables() -> None:
 
 
 def picture(out: Path) -> None:
-    figure = Figure(figsize=(10.5, 4.2), layout="constrained", dpi=130)
+    figure = Figure(figsize=(10.5, 4.8), layout="constrained", dpi=130)
     left, right = figure.subplots(1, 2)
     names = {"score": "score, sampled returns less V(s)", "one_step": "score, exact critic"}
     for number, (form, by_units) in enumerate(relative().items()):
-        left.plot([*by_units], [*by_units.values()], "o-", color=f"C{number}", label=names.get(form, form))
+        style = "s--" if form == "marginal" else "o-"  # almost the same as expected
+        left.plot([*by_units], [*by_units.values()], style, markersize=4, color=f"C{number}", label=names.get(form, form))
     left.set(title="3x3 gridworld, simulator, exact critic", ylabel="variance of one episode's gradient / |∇J|²")
     measured = rows.read(LEARNER, Trained)
     for form, colour in (("score", "C0"), ("posterior", "C2")):
@@ -164,7 +165,7 @@ def picture(out: Path) -> None:
         axes.set_xlabel("bits in the layer")
         axes.xaxis.set_major_formatter("{x:.0f}")
         axes.grid(alpha=0.3)
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.13))
     figure.savefig(out)
 
 
