@@ -147,7 +147,7 @@ class CoagentNetwork:
         """The same network with a table in place of every sum of terms: see `additive.expanded` for its parameters. ValueError naming a
         coagent that reads a `Gaussian`."""
         for c in self.coagents:
-            for name in self.gaussians.keys() & set(c.upstream):
+            for name in (n for n in c.upstream if n in self.gaussians):
                 raise ValueError(
                     f"coagent {c.name!r}: it reads {name!r}, whose output is Gaussian, and there is no table over real numbers"
                 )

@@ -72,12 +72,12 @@ def check_gaussians(coagents: tuple[Any, ...], action: Iterable[str]) -> None:
     if not gaussian:
         return
     for c in coagents:
-        for name in gaussian.intersection(c.previous):
+        for name in (n for n in c.previous if n in gaussian):
             raise ValueError(
                 f"coagent {c.name!r}: previous reads {name!r}, whose output is Gaussian, and nobody remembers real numbers: let it read a "
                 "coagent whose outputs are counted"
             )
-        for name in gaussian.intersection(c.tabled[0]):
+        for name in (n for n in c.tabled[0] if n in gaussian):
             raise ValueError(
                 f"coagent {c.name!r}: upstream reads {name!r}, whose output is Gaussian, and a table has parameters for each of finitely "
                 "many outputs: make it additive, or let it read a coagent whose outputs are counted"
