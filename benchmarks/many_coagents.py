@@ -60,7 +60,7 @@ class Products(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         i, j = torch.triu_indices(x.shape[1], x.shape[1])
-        return torch.cat([x, x[:, i] * x[:, j]], dim=1)
+        return torch.cat([x, x[:, i] * x[:, j]], dim=1).float()
 
 
 class Codes(nn.Module):
