@@ -1,47 +1,58 @@
-"""Claim: a layer of 64 bits, each a coagent with a local gradient of its own and no backpropagation through any, learns CartPole-v1; the
-variance of the score form grows with the number of bits, that of the posterior form hardly.
+"""Claim: layers of bits, each a coagent with a local gradient of its own and no backpropagation through any, learn CartPole-v1, a MiniGrid
+task and a MuJoCo task.
 
-    python benchmarks/many_coagents.py [--layers 16 64 16+16] [--learners score posterior backpropagation] [--seeds 3] [--table]
-    python benchmarks/many_coagents.py --variance [--units 16 32 64 128 256]
+    python benchmarks/many_coagents.py [--task CartPole-v1] [--layers 16 64 16+16] [--learners posterior gaussian …] [--seeds 3]
+    python benchmarks/many_coagents.py --table
 
-Layers of `gallery.stochastic_layers(additive=True)`: the first one's logits are linear in the observation and its products, those of the
-others and of the action in the bits that they read. score: ∂ ln π(U) A for every bit; posterior: the same averaged over what the bit may
-have been, given what those that read it gave. backpropagation: a policy without layers, on an encoder with as many ReLU units, from the
-observation alone. The critic is linear in the same features as the first layer, or a head of that encoder. Rows go to many_coagents.csv
-beside this file; runs whose row is there are not run again. A row holds the mean return of the last 100 episodes after each quarter of the
-frames, and the mean of 100 evaluation episodes at the end.
+Layers of `gallery.stochastic_layers(additive=True)`: the first one's logits are linear in what is observed (numbers and the products of any
+two of them; indicators of MiniGrid's codes), those of the others and of the action in the bits that they read. score: ∂ ln π(U) A for every
+bit; posterior: the same averaged over what the bit may have been, given what those that read it gave; gaussian: units that give a real
+number each in place of a bit, with ∂ ln π(U) A. backpropagation: a policy without layers, on an encoder with as many ReLU units, from the
+same features; on CartPole-v1 from the observation alone. The critic is linear in what the first layer reads, or a head of that encoder. A
+row holds the mean return of the last 100 episodes after each quarter of the frames, the mean of 100 evaluation episodes at the end, and
+seconds of the processor (of the first rows for CartPole-v1, seconds). Rows go to many_coagents.csv (CartPole-v1) and
+many_coagents_tasks.csv beside this file; runs whose row is there are not run again. MuJoCo needs `pip install "gymnasium[mujoco]"`.
 
---variance: at the parameters of an agent that has made some updates, the gradient of the bits' parameters from each of many rollouts, for
-both forms from the same rollouts: its variance, summed over these parameters, and the square of its mean (the same for both; less what is
-noise in it, so that it may come out negative where noise is all there is). Rows go to many_coagents_variance.csv.
+The variance of their updates is measured by many_coagents_variance.py.
 """
 
 from __future__ import annotations
 
-import csv
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rows
 import torch
+import torch.nn.functional as F
 import tyro
 from torch import Tensor, nn
 
 import optioncoagent as oc
-from optioncoagent.agents.rollout import collect
-from optioncoagent.agents.targets import make_batch
 from optioncoagent.gallery import stochastic_layers
 
-ROWS = Path(__file__).with_suffix(".csv")
-VARIANCES = ROWS.with_name("many_coagents_variance.csv")
-RUN = ("layers", "learner", "seed")
 QUARTERS = tuple(f"return_{quarter}" for quarter in (25, 50, 75, 100))
-FIELDS = (*RUN, "frames", *QUARTERS, "evaluation", "seconds")
-LEARNERS = ("score", "posterior", "backpropagation")
-FRAMES, RATE = 100_000, 3e-3
-Row = dict[str, Any]
+LEARNERS = ("score", "posterior", "backpropagation", "gaussian")
+CARTPOLE = "CartPole-v1"
+
+
+@dataclass(frozen=True)
+class Run:
+    layers: str
+    learner: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class TaskRun:
+    task: str
+    layers: str
+    learner: str
+    seed: int
 
 
 class Products(nn.Module):
@@ -49,130 +60,105 @@ class Products(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         i, j = torch.triu_indices(x.shape[1], x.shape[1])
-        return torch.cat([x, x[:, i] * x[:, j]], dim=1)
+        return torch.cat([x, x[:, i] * x[:, j]], dim=1).float()
 
 
-def make(layers: str, learner: str, seed: int, **settings: Any) -> oc.CoagentActorCritic:
-    sizes = tuple(map(int, layers.split("+")))
+class Codes(nn.Module):
+    """Indicators of MiniGrid's codes of objects, colours and states in all cells, and of the direction: nothing is learned here."""
+
+    def forward(self, state: dict[str, Tensor]) -> Tensor:
+        image = state["image"].flatten(1, -2).long()
+        parts = [F.one_hot(image[..., i], size).flatten(1) for i, size in enumerate((11, 6, 3))]
+        return torch.cat([*parts, F.one_hot(state["direction"].long(), 4)], dim=1).float()
+
+
+@dataclass(frozen=True)
+class Task:
+    """frames: of a run. features, num_features: what the first layer reads. rate: Adam's step size, for every learner."""
+
+    frames: int
+    features: Callable[[], nn.Module]
+    num_features: int
+    rate: float = 3e-3
+
+
+TASKS = {
+    CARTPOLE: Task(100_000, Products, 14),
+    "MiniGrid-DoorKey-5x5-v0": Task(50_000, Codes, 7 * 7 * (11 + 6 + 3) + 4),
+    "InvertedPendulum-v5": Task(100_000, Products, 14),
+}
+
+
+def make(task: str, layers: str, learner: str, seed: int) -> oc.CoagentActorCritic:
+    sizes, of = tuple(map(int, layers.split("+"))), TASKS[task]
+    settings: dict[str, Any] = {"seed": seed, "learning_rate": of.rate}
+    if learner == "backpropagation" and task == CARTPOLE:
+        return oc.CoagentActorCritic(task, lambda n: stochastic_layers((), n), hidden_sizes=sizes, **settings)
     if learner == "backpropagation":
-        settings = {"hidden_sizes": sizes, **settings}
-        return oc.CoagentActorCritic("CartPole-v1", lambda n: stochastic_layers((), n), seed=seed, learning_rate=RATE, **settings)
-    forms = {f"unit_{layer}_{i}": learner for layer, size in enumerate(sizes, start=1) for i in range(size)}
-    settings = {"encoder": Products(), "hidden_sizes": (), "forms": forms, "learning_rate": RATE, **settings}
-    return oc.CoagentActorCritic("CartPole-v1", lambda n: stochastic_layers(sizes, n, additive=True), seed=seed, **settings)
+        torch.manual_seed(seed)
+        relus = [part for pair in pairwise((of.num_features, *sizes)) for part in (nn.Linear(*pair), nn.ReLU())]
+        encoder = nn.Sequential(of.features(), *relus)
+        return oc.CoagentActorCritic(task, lambda n: stochastic_layers((), n), encoder=encoder, hidden_sizes=(), **settings)
+    settings |= {"encoder": of.features(), "hidden_sizes": ()}
+    if learner == "gaussian":
+        return oc.CoagentActorCritic(task, lambda n: stochastic_layers(sizes, n, additive=True, units=oc.Gaussian()), **settings)
+    settings["forms"] = {f"unit_{layer}_{i}": learner for layer, size in enumerate(sizes, start=1) for i in range(size)}
+    return oc.CoagentActorCritic(task, lambda n: stochastic_layers(sizes, n, additive=True), **settings)
 
 
-def train(layers: str, learner: str, seed: int) -> Row:
-    began, returns = time.perf_counter(), list[float]()
-    agent = make(layers, learner, seed)
-    while agent.num_timesteps < FRAMES:
+def train(task: str, layers: str, learner: str, seed: int) -> rows.Result:
+    began, returns, frames = time.process_time(), list[float](), TASKS[task].frames
+    agent = make(task, layers, learner, seed)
+    while agent.num_timesteps < frames:
         mean = agent.update()["return_mean"]
-        if agent.num_timesteps >= FRAMES * (len(returns) + 1) / len(QUARTERS):
-            returns.append(round(mean, 1))
-    evaluation = float(np.mean(agent.evaluate(100).returns))
-    seconds = round(time.perf_counter() - began, 1)
-    named = dict(zip(QUARTERS, returns, strict=True))
-    return dict(layers=layers, learner=learner, seed=seed, frames=agent.num_timesteps, **named, evaluation=evaluation, seconds=seconds)
+        if agent.num_timesteps >= frames * (len(returns) + 1) / len(QUARTERS):
+            returns.append(round(mean, 3))
+    evaluation = round(float(np.mean(agent.evaluate(100).returns)), 3)
+    seconds = round(time.process_time() - began, 1)
+    return {"frames": agent.num_timesteps, **dict(zip(QUARTERS, returns, strict=True)), "evaluation": evaluation, "seconds": seconds}
 
 
-def gradients(agent: oc.CoagentActorCritic, rollouts: int, forms: tuple[dict[str, str], ...]) -> np.ndarray:
-    """The gradient of the first layer's parameters in each of these choices of forms, from the same rollouts: (forms, rollouts, size)."""
-    agent.update()  # so that the episodes that run are not all new
-    assert agent.running is not None
-    units = [p for name, p in agent.module.policies.named_parameters() if "unit_1_" in name]
-    found = list[list[Tensor]]()
-    for _ in range(rollouts):
-        rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, agent.settings.num_steps)
-        found.append([])
-        for chosen in forms:
-            batch = make_batch(agent.module, agent.spec, rollout, agent.settings, chosen)
-            parts = torch.autograd.grad(agent.losses(batch)[:-1].sum(), units)
-            found[-1].append(torch.cat([part.flatten() for part in parts]))
-    return torch.stack([torch.stack(each) for each in found]).transpose(0, 1).double().numpy()
-
-
-def variance(units: int, updates: int, rollouts: int, seed: int = 0) -> list[Row]:
-    agent = make(str(units), "score", seed)
-    for _ in range(updates):
-        agent.update()
-    agent.settings = agent.settings.__class__(**{**vars(agent.settings), "num_steps": 32, "ent_coef": 0.0})
-    score = dict(agent.forms)
-    posterior = {name: "posterior" if name.startswith("unit") else form for name, form in score.items()}
-    rows = []
-    for name, samples in zip(("score", "posterior"), gradients(agent, rollouts, (score, posterior)), strict=True):
-        noise = float(samples.var(axis=0, ddof=1).sum())
-        signal = float((samples.mean(axis=0) ** 2).sum()) - noise / rollouts  # of the mean, less what is noise in it
-        rows.append(dict(units=units, updates=updates, form=name, rollouts=rollouts, variance=noise, signal=signal))
-    return rows
-
-
-def read(path: Path) -> list[Row]:
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write(path: Path, row: Row) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row), lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-    print(row, flush=True)
+def place(task: str, layers: str, learner: str, seed: int) -> tuple[Path, Run | TaskRun]:
+    """The file of a run's row, and what it is there."""
+    path = Path(__file__).with_suffix(".csv")
+    if task == CARTPOLE:
+        return path, Run(layers, learner, seed)
+    return path.with_name("many_coagents_tasks.csv"), TaskRun(task, layers, learner, seed)
 
 
 def tables() -> None:
-    rows = read(ROWS)
-    for layers, learner in dict.fromkeys((row["layers"], row["learner"]) for row in rows):
-        found = [row for row in rows if (row["layers"], row["learner"]) == (layers, learner)]
-        means = " ".join(f"{np.mean([float(row[name]) for row in found]):6.0f}" for name in QUARTERS)
-        evaluated = " ".join(f"{float(row['evaluation']):.0f}" for row in found)
-        print(f"{layers:8}{learner:18}{means}   evaluated {evaluated}")
-    measured = {(row["units"], row["updates"], row["form"]): row for row in read(VARIANCES)}
-    for units, updates in dict.fromkeys(key[:2] for key in measured):
-        score, posterior = (measured[units, updates, form] for form in ("score", "posterior"))
-        noise, less, mean = float(score["variance"]), float(posterior["variance"]), float(posterior["signal"])  # both have the same mean
-        print(
-            f"{units:>4} units, {updates:>2} updates: score {noise:.3g}, posterior {less:.3g}, ratio {noise / less:.0f}, mean² {mean:.2g}"
-        )
+    for task in TASKS:
+        path, example = place(task, "", "", 0)
+        measured = {run: row for run, row in rows.read(path, type(example)).items() if getattr(run, "task", task) == task}
+        for layers, learner in dict.fromkeys((run.layers, run.learner) for run in measured):
+            found = [row for run, row in measured.items() if (run.layers, run.learner) == (layers, learner)]
+            means = " ".join(f"{np.mean([row[name] for row in found]):7.4g}" for name in QUARTERS)
+            evaluated = " ".join(f"{row['evaluation']:.4g}" for row in found)
+            print(f"{task:26}{layers:8}{learner:18}{means}   evaluated {evaluated}")
 
 
 @dataclass(frozen=True)
 class Benchmark:
+    task: str = CARTPOLE
+    """One of TASKS."""
     layers: tuple[str, ...] = ("16", "64", "16+16")
     """Units in each layer, joined by +."""
     learners: tuple[str, ...] = LEARNERS
     """How they learn."""
     seeds: int = 3
     """Run seeds below this."""
-    variance: bool = False
-    """Measure the variance of gradients in place of returns."""
-    units: tuple[int, ...] = (16, 32, 64, 128, 256)
-    """In one layer, for the variance."""
-    updates: tuple[int, ...] = (0, 10)
-    """After which the variance is measured."""
-    rollouts: int = 100
-    """For the variance."""
     table: bool = False
     """Only print the tables of the rows that there are."""
 
 
 def main(command: Benchmark) -> None:
-    if command.variance and not command.table:
-        there = {(row["units"], row["updates"]) for row in read(VARIANCES)}
-        for units, updates in ((units, updates) for updates in command.updates for units in command.units):
-            if (str(units), str(updates)) not in there:
-                for row in variance(units, updates, command.rollouts):
-                    write(VARIANCES, row)
-    elif not command.table:
-        there = {tuple(row[name] for name in RUN) for row in read(ROWS)}
-        for seed in range(command.seeds):
-            for layers in command.layers:
-                for learner in command.learners:
-                    if (layers, learner, str(seed)) not in there:
-                        write(ROWS, train(layers, learner, seed))
+    for seed in range(0 if command.table else command.seeds):
+        for layers in command.layers:
+            for learner in command.learners:
+                path, run = place(command.task, layers, learner, seed)
+                if run not in rows.read(path, type(run)):
+                    rows.write(path, run, result := train(command.task, layers, learner, seed))
+                    print(run, result, flush=True)
     tables()
 
 

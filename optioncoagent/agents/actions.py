@@ -47,7 +47,7 @@ class Actions:
     def check(self, network: CoagentNetwork) -> None:
         """Raise ValueError unless the environment takes exactly the network's actions."""
         sizes = tuple(network[name].num_outputs for name in network.action)
-        numbers = sum(gaussian.size for gaussian in network.gaussians.values())
+        numbers = sum(network[name].width for name in network.action if name in network.gaussians)
         if isinstance(self.num_actions, Gaussian):
             if numbers != self.num_actions.size:
                 raise ValueError(

@@ -115,7 +115,7 @@ class CoagentActorCritic:
         self.rewards = {name: stage for name, stage in stages.items() if stage is not None}  # in order
         self.schedule = Schedule()
         self.goal: int | None = None  # the number of steps that `learn` trains to
-        self.loss_names = (*(f"{name}/loss" for name in network.names), "critic/loss")
+        self.loss_names = (*(f"{c.name}/loss" for c in network.by_kind), "critic/loss")
         self.running: Running | None = None
         self.acted: tuple[dict[str, Tensor], dict[str, Tensor]] = {}, {}  # outputs, and who executed, in the last `predict`
         self._stopped_at: progress.Arrays = {}  # where a loaded agent's training goes on
@@ -502,13 +502,16 @@ def _forms(network: CoagentNetwork, chosen: Mapping[str, str]) -> dict[str, str]
     """The gradient form of every coagent. Raises ValueError naming the coagent whose choice cannot be."""
     forms = {}
     for name in network.names:
-        only_score = name in network.unseen or network[name].additive
-        usual = "expected" if not only_score else "posterior" if only_read_in_sums(network, name) else "score"
+        real = name in network.gaussians
+        only_score = name in network.unseen or network[name].additive or real
+        usual = "expected" if not only_score else "posterior" if only_read_in_sums(network, name) and not real else "score"
         forms[name] = form = chosen.get(name, usual)
         if form not in FORMS:
             raise ValueError(f"coagent {name!r}: gradient form {form!r}, choose one of {FORMS}")
         if only_score and form not in ("score", "posterior"):
             raise ValueError(f"coagent {name!r}: the critic does not know its output, so its gradient form is score, not {form}")
+        if form == "posterior" and real:
+            raise ValueError(f"coagent {name!r}: the form posterior is for finitely many outputs, and its output is Gaussian")
         if form == "posterior" and not only_read_in_sums(network, name):
             raise ValueError(
                 f"coagent {name!r}: the form posterior is for an output that is neither action nor memory, and that nothing but the "

@@ -96,7 +96,7 @@ class Losses(torch.autograd.Function):
 
 
 def of_network(network: CoagentNetwork, part: Tensor, read: Tensor, batch: Any, coefs: Coefs) -> Tensor:
-    """The losses of all coagents in order, and of the critic, (coagents + 1,).
+    """The losses of all coagents in the order of `network.by_kind`, and of the critic, (coagents + 1,).
 
     part: see `Losses`. read (R, n): the rows of the readout that `batch`, a `targets.Batch`, is about.
     """

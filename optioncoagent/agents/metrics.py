@@ -36,7 +36,8 @@ def coagents(network: CoagentNetwork, rollout: Rollout, batch: Batch) -> dict[st
     valid = rollout.valid.flatten()
     outputs = {c.name: rollout.outputs[c.name].flatten() for c in network.counted}
     is_held, is_read, is_gating = held(network), read(network), gating(network)
-    for coagent, log_old in zip(network.coagents, batch.learned[:, 0].T.split(network.num_outputs), strict=True):
+    logs = batch.learned[:, 0].T.split([c.num_outputs for c in network.by_kind])
+    for coagent, log_old in zip(network.by_kind, logs, strict=True):
         name, executed = coagent.name, rollout.executed[coagent.name].flatten() & valid
         entropies = entropy(log_old) if coagent.gaussian is None else -log_old[0]
         row[f"{name}/executed"] = _mean(executed, valid)
@@ -53,7 +54,7 @@ def coagents(network: CoagentNetwork, rollout: Rollout, batch: Batch) -> dict[st
                 row[f"{name}/entropy_{other}_{u}"] = _mean(entropies, executed & (outputs[other] == u))
         if name in is_held:
             row[f"{name}/length"] = 1 / row[f"{name}/executed"]
-        if name in is_read:
+        if name in is_read and coagent.gaussian is None:
             usage = torch.stack([row[f"{name}/usage_{u}"] for u in range(coagent.num_outputs)])
             row[f"{name}/usage_entropy"] = torch.special.entr(usage).sum()
         if name in is_gating:

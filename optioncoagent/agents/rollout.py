@@ -107,7 +107,8 @@ class Sampler:
 
     def initial(self, uniforms: Tensor) -> Outputs:
         """Outputs before the first step that anybody can see, drawn from h_0 with the uniforms (coagents, …, n) of one step."""
-        return {name: draw(law, uniform[2]) for (name, law), uniform in zip(self.laws.items(), uniforms, strict=False)}
+        of = dict(zip(self.network.names, uniforms, strict=True))
+        return {name: draw(law, of[name][2]) for name, law in self.laws.items()}
 
 
 def tick(

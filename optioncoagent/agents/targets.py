@@ -25,17 +25,17 @@ STEPS = ("observation", "start", "valid", "age", "previous", "outputs", "execute
 
 @dataclass(frozen=True)
 class Batch:
-    """B steps to learn from, the first axis; the outputs of all coagents, U in number, lie side by side in the order of the network, a
-    Gaussian's as one.
+    """B steps to learn from, the first axis; the outputs of all coagents, U in number, lie side by side in the order of `network.by_kind`,
+    a Gaussian's as one.
 
     inputs: what the encoder takes; start: where an episode begins; hidden: the hidden states (n, ...) before the first steps of the n
-    sequences that the steps then are, time-major, or None for a network without recurrence. rows: (B, R),
-    which of the readout's rows the step is about: every coagent's parameters in the configuration that it read, with Q(S_t, K_t) between
-    the logits and what is a Gaussian's. indicators: (B, Σ sizes), of the outputs that additive policies read. drawn: (B, numbers), what the
-    Gaussians gave. learned:
-    (B, 3, U), of every output ln π_old; its advantage in its coagent's gradient form, with everything that the gradient is weighted with,
-    so zero where the coagent did not execute; and 1 where it did, else 0. target: (B,), λ-return for Q(S_t, K_t). valid: (B,), 1 where
-    there is something to learn from, else 0; so then is what is learned but for ln π_old.
+    sequences that the steps then are, time-major, or None for a network without recurrence. rows: (B, R), which of the readout's rows the
+    step is about: every coagent's parameters in the configuration that it read, with Q(S_t, K_t) between the logits and what is a
+    Gaussian's. indicators: (B, Σ widths), of the outputs that additive policies read, and the numbers of Gaussians among them.
+    drawn: (B, numbers), what the Gaussians gave. learned: (B, 3, U), of every output ln π_old; its advantage in its coagent's gradient
+    form, with everything that the gradient is weighted with, so zero where the coagent did not execute; and 1 where it did, else 0.
+    target: (B,), λ-return for Q(S_t, K_t). valid: (B,), 1 where there is something to learn from, else 0; so then is what is learned but
+    for ln π_old.
     """
 
     inputs: Any
@@ -89,13 +89,14 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
     weight = settings.gamma ** flat.age.to(q.dtype) if settings.discount_weighting else torch.ones_like(q)
     if settings.normalize_advantages:
         weight = weight / (advantage[flat.valid].std(correction=0) + 1e-8)
-    executed = torch.cat([(flat.executed[c.name] & flat.valid).expand(c.num_outputs, -1) for c in network.coagents]).to(q.dtype)
+    executed = torch.cat([(flat.executed[c.name] & flat.valid).expand(c.num_outputs, -1) for c in network.by_kind]).to(q.dtype)
     rows, indicators = learned_rows(module, flat), module.terms.indicators(flat.outputs, flat.previous).T.contiguous()
     drawn = distributions.numbers(network, flat.outputs)
     read = module.read(at.readout, rows, indicators)
     log_old = distributions.log_probabilities(network, read, drawn.T)
     posteriors = log_posteriors(module, flat, forms, read, log_old)
-    advantage_of = torch.cat(gradient_forms(network, flat, forms, at, q, advantage, posteriors))
+    advantages_of = gradient_forms(network, flat, forms, at, q, advantage, posteriors)
+    advantage_of = torch.cat([advantages_of[c.name] for c in network.by_kind])
     return Batch(
         inputs=inputs,
         start=flat.start,
@@ -112,7 +113,7 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
 def learned_rows(module: CoagentModule, flat: Rollout) -> Tensor:
     """The rows of the readout that each step is about, (R, B): see `Batch`."""
     network, nothing = module.network, torch.zeros_like(flat.age)
-    configurations = {name: configuration(network, name, flat.outputs, flat.previous) for name in network.names}
+    configurations = {c.name: configuration(network, c.name, flat.outputs, flat.previous) for c in network.by_kind}
     rows = [module.rows_of(name, nothing if index is None else index) for name, index in configurations.items()]
     known = joint_index(network, network.critic_inputs, flat.outputs)
     rows.insert(len(network.counted), (module.critic_row + (nothing if known is None else known))[None])
@@ -158,8 +159,8 @@ def log_posteriors(module: CoagentModule, flat: Rollout, forms: Mapping[str, str
     read (R, B): rows of the readout with terms; log_old (U, B): see `Batch`.
     """
     network = module.network
-    logs = dict(zip(network.names, log_old.split(network.num_outputs), strict=True))
-    found = {name: logs[name] for name, form in forms.items() if form == "posterior"}
+    logs = log_old.split([c.num_outputs for c in network.by_kind])
+    found = {c.name: log for c, log in zip(network.by_kind, logs, strict=True) if forms[c.name] == "posterior"}
     for c in network.coagents:
         if c.additive and found.keys() & set(c.upstream):
             for name, likelihood in module.terms.likelihoods(c.name, read, flat.outputs).items():
@@ -176,9 +177,9 @@ def gradient_forms(
     q: Tensor,
     advantage: Tensor,
     posteriors: Mapping[str, Tensor],
-) -> list[Tensor]:
+) -> dict[str, Tensor]:
     """For each coagent the advantage of every output, (outputs, B), in its gradient form."""
-    made = []
+    made = {}
     for k, coagent in enumerate(network.coagents):
         name, before = coagent.name, {earlier: flat.outputs[earlier] for earlier in network.names[:k]}
         w = at_outputs(at.values[k + 1], before)  # one value for all outputs where nothing depends on this one
@@ -188,12 +189,12 @@ def gradient_forms(
             later = sum((charged(network, other, flat, q.dtype) for other in network.names[k + 1 :]), torch.zeros_like(q))
             gained = q + advantage - later - baseline
             if forms[name] == "posterior":
-                made.append(losses.posterior(posteriors[name], gained))
+                made[name] = losses.posterior(posteriors[name], gained)
             else:
-                made.append(losses.score(distributions.which(coagent, flat.outputs[name]), gained, coagent.num_outputs))
+                made[name] = losses.score(distributions.which(coagent, flat.outputs[name]), gained, coagent.num_outputs)
         else:
             old = at_outputs(at.policies[name], before)
-            made.append((losses.expected if forms[name] == "expected" else losses.difference)(old, w.expand_as(old)))
+            made[name] = (losses.expected if forms[name] == "expected" else losses.difference)(old, w.expand_as(old))
     return made
 
 

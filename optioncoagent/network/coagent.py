@@ -35,7 +35,7 @@ class Coagent:
     """One small stochastic policy, and when it executes.
 
     name: unique in the network. num_outputs: its output is one of 0 … num_outputs-1; or a `Gaussian`, for real numbers, which is then
-    found under `gaussian`, and num_outputs is 1, since nothing in the network may depend on which numbers they are.
+    found under `gaussian`, and num_outputs is 1, since no table in the network may depend on which numbers they are.
     observes, upstream, previous: what the *policy* reads: the state's observation, outputs of earlier coagents at this step, outputs of any
     coagents at the last step. They alone shape its parameters (see `CoagentNetwork.parameter_shape`).
     executes: the execution function β: a probability, or a function of `LocalState` to a probability or a bool. It may touch anything; all
@@ -44,7 +44,7 @@ class Coagent:
     cost: subtracted from the reward at every step but the first at which the coagent executes.
     shares: the coagent whose parameters this one's policy has too, None: its own. What the two read may differ, the shape may not.
     additive: its logits are a sum, of a term for the observation and one for each output read, in place of a table over joint outputs: it
-    may read hundreds. The learner trains it; exact solver and simulator take `CoagentNetwork.tabulated` (see `additive`).
+    may read hundreds, and Gaussians. The learner trains it; exact solver and simulator take `CoagentNetwork.tabulated` (see `additive`).
     """
 
     name: str
@@ -73,6 +73,11 @@ class Coagent:
     def tabled(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The outputs, upstream and previous, over whose joint values its policy is a table: none if it is additive."""
         return ((), ()) if self.additive else (self.upstream, self.previous)
+
+    @property
+    def width(self) -> int:
+        """As how many numbers an additive policy reads its output: an indicator of each of finitely many, or a Gaussian's own."""
+        return self.num_outputs if self.gaussian is None else self.gaussian.size
 
     @property
     def num_parameters(self) -> int:
@@ -120,8 +125,9 @@ def check_wiring(coagents: tuple[Coagent, ...], action: tuple[str, ...]) -> None
 def _check_sharing(coagents: tuple[Coagent, ...]) -> None:
     by_name = {c.name: c for c in coagents}
 
-    def shape(c: Coagent) -> tuple[bool, bool, tuple[int, ...], int | Gaussian]:
-        sizes = tuple(by_name[n].num_outputs for n in (*c.upstream, *c.previous))
+    def shape(c: Coagent) -> tuple[bool, bool, tuple[int | str, ...], int | Gaussian]:
+        read = [by_name[n] for n in (*c.upstream, *c.previous)]
+        sizes = tuple(r.num_outputs if r.gaussian is None else f"{r.width} numbers" for r in read)
         return c.additive, c.observes, sizes, c.gaussian or c.num_outputs
 
     for c in coagents:

@@ -32,7 +32,8 @@ class CoagentNetwork:
 
     Attributes, all derived from the description:
         names, num_outputs: tuples in order.
-        counted, gaussians: the coagents whose output is one of finitely many, which come first, and {name: Gaussian} of the others.
+        counted, gaussians: the coagents whose output is one of finitely many, and {name: Gaussian} of the others.
+        by_kind: all coagents, first those that are counted and then the others, each in order.
         touched: {name: Touched}, what each execution function looks at.
         memory: outputs that the next step can see: named in a `previous`, touched through `x.previous`, or read by somebody and perhaps
             retained. Only these need to be carried from step to step.
@@ -52,6 +53,7 @@ class CoagentNetwork:
         check_wiring(self.coagents, self.action)
         self.counted = tuple(c for c in self.coagents if c.gaussian is None)
         self.gaussians = {c.name: c.gaussian for c in self.coagents if c.gaussian is not None}
+        self.by_kind = (*self.counted, *(c for c in self.coagents if c.gaussian is not None))
         self._by_name = dict(zip(self.names, self.coagents, strict=True))
         self._layouts: dict[int | None, ParameterLayout] = {}
         self._plans: dict[frozenset[str], tuple[CoagentPlan, ...]] = {}
@@ -142,9 +144,15 @@ class CoagentNetwork:
         return self._layouts[num_observations]
 
     def tabulated(self) -> CoagentNetwork:
-        """The same network with a table in place of every sum of terms, itself if it has none; `additive.expanded` has its parameters."""
+        """The same network with a table in place of every sum of terms, itself if it has none: see `additive.expanded` for its parameters.
+        ValueError naming a coagent that reads a `Gaussian`."""
         if not any(c.additive for c in self.coagents):
             return self
+        for c in self.coagents:
+            for name in (n for n in c.upstream if n in self.gaussians):
+                raise ValueError(
+                    f"coagent {c.name!r}: it reads {name!r}, whose output is Gaussian, and there is no table over real numbers"
+                )
         return CoagentNetwork([replace(c, additive=False) for c in self.coagents], self.action)
 
     def init_params(self, num_observations: int, seed: int = 0, scale: float = 1.0) -> dict[str, FloatArray]:
@@ -169,7 +177,7 @@ class CoagentNetwork:
         for name in self.gaussians:
             raise ValueError(
                 f"coagent {name!r}: its output is Gaussian, and the exact solver and the simulator are for finitely many outputs "
-                f"({what}): train the network with CoagentActorCritic, or give the coagent num_outputs of which each stands for an action"
+                f"({what}): train the network with CoagentActorCritic, or give it num_outputs of which each stands for some numbers"
             )
 
     # Execution functions

@@ -17,12 +17,13 @@ BOUNDLESS = 1e6  # bounds further apart than this are no bounds: nobody means to
 class Gaussian:
     """`size` real numbers, independent and normal, in place of one of finitely many outputs: `Coagent("action", Gaussian(2))`.
 
+    Additive coagents that run later may read the numbers: their logits or means are then linear in them.
     low, high: of the action, a number or one for each. A policy is over numbers u of which -1 stands for low and 1 for high, whatever the
     action is measured in; an action without (finite) bounds is u itself. What is drawn beyond the bounds is drawn, and learned from, as it
     is: the environment gets the nearest action that it takes. A policy has a mean of every number for each configuration of the outputs
     that it reads, and the logarithm of its standard deviation.
-    scale: the standard deviation before anything is learned, in units of u. scale_observes: does it depend on the observation too, as the
-    mean does? By default it depends on the configuration alone.
+    scale: the standard deviation before anything is learned, in units of u. scale_observes: does it depend on the observation, and on
+    numbers that are read, too, as the mean does? By default it depends on the configuration alone.
     Raises ValueError for a size, bounds or a scale that cannot be.
     """
 
@@ -71,26 +72,41 @@ def check_gaussians(coagents: tuple[Any, ...], action: Iterable[str]) -> None:
     if not gaussian:
         return
     for c in coagents:
-        for field in ("upstream", "previous"):
-            for name in gaussian.intersection(getattr(c, field)):
-                raise ValueError(
-                    f"coagent {c.name!r}: {field} reads {name!r}, whose output is Gaussian, and a policy has parameters for each of "
-                    "finitely many outputs that it reads: let it read a coagent whose outputs are counted"
-                )
-    for position, c in enumerate(coagents):
+        for name in (n for n in c.previous if n in gaussian):
+            raise ValueError(
+                f"coagent {c.name!r}: previous reads {name!r}, whose output is Gaussian, and nobody remembers real numbers: let it read a "
+                "coagent whose outputs are counted"
+            )
+        for name in (n for n in c.tabled[0] if n in gaussian):
+            raise ValueError(
+                f"coagent {c.name!r}: upstream reads {name!r}, whose output is Gaussian, and a table has parameters for each of finitely "
+                "many outputs: make it additive, or let it read a coagent whose outputs are counted"
+            )
+    read = {name for c in coagents for name in c.upstream}
+    for c in coagents:
         if c.name not in gaussian:
             continue
+        inner = c.name not in action
         for wrong, what, remedy in (
             (c.num_outputs != 1, f"num_outputs={c.num_outputs!r} beside its Gaussian", "give one of the two"),
-            (c.name not in action, "its output is Gaussian and nobody may read it", "name it in action="),
+            (
+                inner and c.name not in read,
+                "its output is Gaussian and nobody reads it",
+                "name it in action=, or let an additive one read it",
+            ),
+            (
+                inner and not np.isinf((c.gaussian.low, c.gaussian.high)).all(),
+                "its Gaussian has bounds",
+                "only those of an action mean something",
+            ),
             (c.previous, f"previous={c.previous!r}", "let an earlier coagent read these, and this one that coagent through upstream"),
             (callable(c.executes) or c.executes != 1, f"executes={c.executes!r}", "a Gaussian is drawn at every step: leave executes out"),
             (c.initial is not None, f"initial={c.initial!r}", "nobody sees a Gaussian's output before the first step: leave initial out"),
-            ({a.name for a in coagents[position:]} - gaussian, "others run after it", "put coagents with Gaussians last"),
         ):
             if wrong:
                 raise ValueError(f"coagent {c.name!r}: {what}: {remedy}")
-    if others := [name for name in action if name not in gaussian]:
+    others = [name for name in action if name not in gaussian]
+    if others and gaussian.intersection(action):
         raise ValueError(f"coagent {others[0]!r}: action has outputs that are counted and Gaussian ones: let all of them be of one kind")
 
 

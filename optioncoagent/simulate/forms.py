@@ -25,6 +25,7 @@ from optioncoagent.simulate.wiring import Wiring, dynamics
 FORMS = {
     "score": "Sampled returns: E (G_t - b(S_t)) ∂ln π. It needs no critic.",
     "one_step": "g_t itself: one step, then the critic.",
+    "posterior": "The expectation of each coagent's term over its own output, given those of all others; of the action's, one_step.",
     "expected": "The expectation of each coagent's term over its own output, where it executes.",
     "marginal": "The expectation over the whole tick, given its start: over who executes and over all outputs.",
     "given_action": "The expectation over the tick given its start, the action and where it leads: what can be known without a model.",
@@ -109,6 +110,10 @@ def _weights(
             # E[g | node, U^pre, E_i], on each tick
             _, one_of = np.unique(moves.tick, return_index=True)
             terms.append(law.given(decided, sample)[decided[one_of]])
+        elif form == "posterior" and network.names[i] not in network.action:
+            # E[g | node, E_i, all outputs but U_i, where they lead]: what is drawn later says what U_i may have been
+            others = _numbered(decided, *np.delete(outputs, i, axis=0), moves.successor)
+            terms.append(law.given(others, sample)[others])
         elif form in ("marginal", "given_action"):
             # E[g | node], E[g | node, A, S_{t+1}]
             terms.append(law.given(visit, sample))

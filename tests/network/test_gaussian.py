@@ -56,13 +56,24 @@ def with_action(*others, action="action", **changes):
 
 REFUSED = {
     "coagent 'later': upstream reads 'action', whose output is Gaussian": lambda: with_action(oc.Coagent("later", 2, upstream=("action",))),
+    "coagent 'later': shares='action_2'.*\\('2 numbers',\\).*\\('3 numbers',\\)": lambda: CoagentNetwork(
+        [
+            oc.Coagent("two", oc.Gaussian(2)),
+            oc.Coagent("three", oc.Gaussian(3)),
+            oc.Coagent("action_2", 2, upstream=("two",), additive=True),
+            oc.Coagent("later", 2, upstream=("three",), additive=True, shares="action_2"),
+        ],
+        action="action_2",
+    ),
     "coagent 'option': previous reads 'action', whose output is Gaussian": lambda: CoagentNetwork(
         [replace(OPTION, previous=("action",)), ACTION]
     ),
     "coagent 'option': its execution function looks at 'action'": lambda: CoagentNetwork(
         [replace(OPTION, executes=lambda x: x.previous["action"] == 0), ACTION]
     ),
-    "coagent 'action': others run after it: put": lambda: with_action(oc.Coagent("later", 2)),
+    "coagent 'action': its Gaussian has bounds": lambda: with_action(
+        oc.Coagent("later", 2, upstream=("action",), additive=True), action="later"
+    ),
     "coagent 'action': executes=0.5: a Gaussian is drawn at every step": lambda: with_action(executes=0.5),
     "coagent 'action': executes=<function": lambda: with_action(executes=lambda x: x.start),
     "coagent 'action_gate': previous reads 'action', whose": lambda: gallery.with_gate(oc.option_critic(2, PAIR), "action"),

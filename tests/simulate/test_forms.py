@@ -75,13 +75,15 @@ def test_coagents_that_share_parameters_add_up(case):
 
 @given(cases(forbidden=False))
 def test_an_expectation_given_less_has_no_more_variance(case):
-    """Σ_t γ^t E[|g_t|²] of the forms: marginal ≤ expected ≤ one step; marginal ≤ given the action ≤ one step, and ≤ the multi-update."""
+    """Σ_t γ^t E[|g_t|²] of the forms: marginal ≤ expected ≤ one step; marginal ≤ given the action ≤ posterior ≤ one step, and given the
+    action ≤ the multi-update."""
     square = {form: in_expectation(*case, form)[1].sum() for form in UNBIASED if applies(case.network, form)}
     slack = 1e-9 * square["one_step"]
     assert square["marginal"] <= square["expected"] + slack
     assert square["expected"] <= square["one_step"] + slack
     assert square["marginal"] <= square["given_action"] + slack
-    assert square["given_action"] <= square["one_step"] + slack
+    assert square["given_action"] <= square["posterior"] + slack
+    assert square["posterior"] <= square["one_step"] + slack
     if "multi_update" in square:
         assert square["given_action"] <= square["multi_update"] + slack
 
@@ -101,6 +103,21 @@ def test_forms_printed_here():
             mean, second = in_expectation(mdp, network, params, form)
             assert mean["action"][0, 1] == pytest.approx(odds / (1 + odds) ** 2 / 2)
             assert second[1] == pytest.approx(square), form
+
+
+def test_the_posterior_form_printed_here():
+    """One step: a bit, 1 with probability 3/4, and an action that is the bit with probability 3/4; action 1 earns 1, with probability 5/8.
+
+    ∂ln π/∂θ_1 is 1/4 for output 1 and -3/4 for 0. Given the action the bit was 1 with probability 9/10 or 1/2, so that it is 3/20 or -1/4
+    in the mean, times what was earned less 5/8: 9/160 or 5/32. Expected: the slope 3/16 times the difference 1/2 of the values.
+    """
+    mdp = MDP(np.ones((1, 2, 1)), [[0.0, 1.0]], [1.0], 0.0)
+    network = CoagentNetwork([Coagent("bit", 2), Coagent("action", 2, observes=False, upstream=("bit",))])
+    params = {"bit": np.log([[1.0, 3.0]]), "action": np.log([[3.0, 1.0], [1.0, 3.0]])}
+    for form, square in (("one_step", 57 / 1024), ("posterior", 57 / 5120), ("expected", 9 / 1024)):
+        mean, second = in_expectation(mdp, network, params, form)
+        assert mean["bit"][0, 1] == pytest.approx(3 / 32)
+        assert second[1] == pytest.approx(square), form
 
 
 @pytest.mark.parametrize("sizes", [2, 3, (2, 2)])
