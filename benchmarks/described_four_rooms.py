@@ -5,7 +5,7 @@
 The experiment of transfer_four_rooms.py (dynamics of the authors' code; the goal moves after 1,000 of 2,000 episodes), where agents have a
 loop of their own that knows what an option is. Here each agent is a network of the gallery, and `simulate.actor_critic` trains it: a critic
 v(s) and eligibility traces, every coagent, terminations and the policy over options included, by its own score times the same δ. Step sizes
-of all policies and of the critic, and the decay of traces: those of a grid of 4 x 2 x 2 (--tune, 40 runs each, seed 1) with the fewest
+of all policies and of the critic, and the decay of traces: those of a grid of 4 x 3 x 2 (--tune, 40 runs each, seed 1) with the fewest
 steps in the last 100 episodes, for each agent by itself, flat ones too. Then ten other seeds of 35 runs, agents that go on after the move.
 Rows go to described_four_rooms.csv; runs whose row is there are not run again.
 """
@@ -41,7 +41,7 @@ AGENTS: dict[str, Callable[[], CoagentNetwork]] = {
     "4, ending by chance": lambda: random_length(4, ACTIONS, mean_length=4),
 }
 Sizes = tuple[float, float, float]  # step sizes of policies and critic, decay of traces
-GRID: list[Sizes] = [(policy, critic, decay) for policy in (1.0, 2.0, 4.0, 8.0) for critic in (0.1, 0.3) for decay in (0.0, 0.7)]
+GRID: list[Sizes] = [(policy, critic, decay) for policy in (0.5, 1.0, 2.0, 4.0) for critic in (0.05, 0.1, 0.3) for decay in (0.0, 0.7)]
 # what --tune printed
 TUNED: dict[str, Sizes] = {}
 
