@@ -86,10 +86,11 @@ def play(agent: oc.CoagentActorCritic, seed: int = 3, max_steps: int = 100) -> l
     observation, _ = env.reset(seed=seed)
     steps, state, over = list[Step](), None, False
     while not over and len(steps) < max_steps:
-        image, policy = env.render()[0], agent.probabilities(observation, state)["action"][0]  # type: ignore[index]
+        image: Any = env.render()
+        policy = agent.probabilities(observation, state)["action"][0]
         action, state = agent.predict(observation, state)
         outputs, _ = agent.acted
-        steps.append(Step(image, {name: int(output[0]) for name, output in outputs.items()}, policy))
+        steps.append(Step(image[0], {name: int(output[0]) for name, output in outputs.items()}, policy))
         observation, _, terminated, truncated, _ = env.step(action)
         over = bool(terminated[0] or truncated[0])
     env.close()
@@ -106,8 +107,9 @@ def draw(network: CoagentNetwork, steps: list[Step], title: str) -> Any:
     figure.suptitle(title, fontsize=10)
 
     shown = np.unique(np.linspace(0, len(steps) - 1, PICTURES).round().astype(int))
-    for cell, t in zip(grid[0].subgridspec(1, PICTURES), shown, strict=False):
-        axes = figure.add_subplot(cell)
+    cells = grid[0].subgridspec(1, PICTURES)
+    for column, t in enumerate(shown):
+        axes = figure.add_subplot(cells[column])
         axes.imshow(steps[t].image)
         axes.set(xticks=[], yticks=[])
         axes.set_title(f"step {t}, option {steps[t].outputs['option']}", fontsize=8)
