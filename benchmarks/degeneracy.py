@@ -4,8 +4,8 @@
 
 Four options. Remedies: a deliberation cost, charged for each new choice and part of the values (Harb et al., "When Waiting Is Not an
 Option", AAAI 2018); the same number as a margin, a regulariser of the terminations alone, which the critic does not know (OC); terminations
-that are improbable at first (b = 0.05); a smaller weight of the entropy bonus, which the learner has for all coagents together; and, for
-comparison, ends that nothing decides, after four steps on average.
+that are improbable at first (b = 0.05); terminations without the entropy bonus, which draws b to a half (the learner has one weight for all
+coagents, so that this is done from outside); and, for comparison, ends that nothing decides, after four steps on average.
 
 In four rooms (dynamics of the authors' code, no move) tabular agents, 40 runs of 1,000 episodes each, whose figures are exact: the option's
 length, the entropy of how options are used, I(ω; A | s) and the share of terminations below 0.05 and above 0.95, under the occupancies of
@@ -17,7 +17,7 @@ file; runs whose row is there are not run again.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ import tyro
 from scipy import stats
 
 import optioncoagent as oc
+from optioncoagent.agents import learner
+from optioncoagent.agents.targets import Batch, make_batch
 from optioncoagent.exact import degeneracy
 from optioncoagent.experiments.problems import four_rooms
 from optioncoagent.gallery import TERMINATE, option_critic, random_length
@@ -49,13 +51,13 @@ FIGURES = ("length", "usage_entropy", "information", "sure_0", "sure_1")
 
 @dataclass(frozen=True)
 class Remedy:
-    """cost: of deliberation; bias: added to the logits of ending; chance: ends by chance; settings: of the learner; margin: in place of
-    the cost, in four rooms' own loop, which has it; loop: that loop without a margin, to compare with."""
+    """cost: of deliberation; bias: added to the logits of ending; entropy: do terminations have the entropy bonus? chance: ends by
+    chance; margin: in place of the cost, in option-critic's own loop in four rooms, which has it."""
 
     cost: float = 0.0
     bias: float = 0.0
+    entropy: bool = True
     chance: bool = False
-    settings: dict[str, Any] = field(default_factory=dict)
     margin: float | None = None
 
     def network(self, num_actions: int) -> CoagentNetwork:
@@ -64,11 +66,13 @@ class Remedy:
 
 ON_MINIGRID = {
     "none": Remedy(),
-    "cost 0.005": Remedy(0.005),
     "cost 0.02": Remedy(0.02),
-    "seldom ending at first": Remedy(bias=SELDOM),
-    "a third of the entropy bonus": Remedy(settings={"ent_coef": 0.01 / 3}),
+    "no entropy of terminations": Remedy(entropy=False),
+    "no entropy of terminations, cost 0.02": Remedy(0.02, entropy=False),
+    "no entropy of terminations, seldom ending at first": Remedy(bias=SELDOM, entropy=False),
     "ending by chance": Remedy(chance=True),
+    "cost 0.005": Remedy(0.005),
+    "seldom ending at first": Remedy(bias=SELDOM),
 }
 IN_FOUR_ROOMS = {
     "none": Remedy(),
@@ -95,9 +99,18 @@ class Run:
     seed: int
 
 
+def without_entropy(module: Any, *given: Any) -> Batch:
+    """`make_batch` in which terminations never count as executed where the entropy bonus asks for it, and only there."""
+    batch = make_batch(module, *given)
+    owners = [name for c in module.network.counted for name in [c.name] * c.num_outputs]
+    batch.learned[:, 2, [row for row, name in enumerate(owners) if name == "termination"]] = 0.0
+    return batch
+
+
 def train(run: Run) -> tuple[Run, dict[str, float]]:
     began, remedy = time.perf_counter(), ON_MINIGRID[run.remedy]
-    agent = oc.CoagentActorCritic(f"MiniGrid-{run.task}-v0", remedy.network, seed=run.seed, **remedy.settings)
+    learner.make_batch = make_batch if remedy.entropy else without_entropy  # type: ignore[assignment]
+    agent = oc.CoagentActorCritic(f"MiniGrid-{run.task}-v0", remedy.network, seed=run.seed)
     if remedy.bias:
         with torch.no_grad():
             agent.module.common["policy_termination"].bias[TERMINATE] += remedy.bias  # type: ignore[index,operator]
@@ -117,8 +130,8 @@ def ends(remedy: Remedy, threads: int) -> tuple[np.ndarray, list[dict[str, np.nd
     """Steps of the last 100 episodes of each run, (RUNS,), and its parameters."""
     mdp = four_rooms("code")[0]
     if remedy.margin is not None:
-        learner = Learner(**{**LOOP.__dict__, "margin": remedy.margin})
-        loop = train_option_critic([mdp], np.zeros((RUNS, EPISODES), dtype=np.int64), learner, seed=1, max_steps=MAX_STEPS, threads=threads)
+        schedule, given = np.zeros((RUNS, EPISODES), dtype=np.int64), replace(LOOP, margin=remedy.margin)
+        loop = train_option_critic([mdp], schedule, given, seed=1, max_steps=MAX_STEPS, threads=threads)
         termination = np.stack([loop.preferences["termination"], np.zeros_like(loop.preferences["termination"])], axis=-1)
         return loop.steps[:, -100:].mean(axis=1), [
             {"termination": termination[run], **{name: loop.preferences[name][run] for name in ("option", "action")}} for run in range(RUNS)
