@@ -35,6 +35,7 @@ AGENTS: dict[str, Callable[[], CoagentNetwork]] = {
     "flat": lambda: stochastic_layers((), ACTIONS),
     "flat, gated": lambda: with_gate(stochastic_layers((), ACTIONS), "action"),
     "4 options": lambda: option_critic(4, ACTIONS),
+    "4 options, cost 0.1": lambda: option_critic(4, ACTIONS, deliberation_cost=0.1),
     "8 options": lambda: option_critic(8, ACTIONS),
     "2 x 2 options": lambda: option_critic((2, 2), ACTIONS),
     "4, anew at every step": lambda: always_terminating(4, ACTIONS),
@@ -43,7 +44,10 @@ AGENTS: dict[str, Callable[[], CoagentNetwork]] = {
 Sizes = tuple[float, float, float]  # step sizes of policies and critic, decay of traces
 GRID: list[Sizes] = [(policy, critic, decay) for policy in (0.5, 1.0, 2.0, 4.0) for critic in (0.05, 0.1, 0.3) for decay in (0.0, 0.7)]
 # what --tune printed
-TUNED: dict[str, Sizes] = {}
+TUNED: dict[str, Sizes] = {
+    "flat": (1.0, 0.1, 0.0),
+    "4 options": (2.0, 0.1, 0.0),
+}
 
 
 @dataclass(frozen=True)
