@@ -9,7 +9,7 @@ coagents, so that this is done from outside); and, for comparison, ends that not
 
 In four rooms (dynamics of the authors' code, no move) tabular agents, 40 runs of 1,000 episodes each, whose figures are exact: the option's
 length, the entropy of how options are used, I(ω; A | s) and the share of terminations below 0.05 and above 0.95, under the occupancies of
-what each run ended with. On MiniGrid the default agent for 80,000 frames; figures are means over the last ten updates, and frames until
+what each run ended with. On MiniGrid the default agent for 60,000 frames; figures are means over the last ten updates, and frames until
 the mean return of 100 episodes is 0.8, infinite where that was later. Rows go to degeneracy_four_rooms.csv and degeneracy.csv beside this
 file; runs whose row is there are not run again.
 """
@@ -40,8 +40,8 @@ from optioncoagent.simulate.intra_option import Learner, train_option_critic
 ROWS = Path(__file__).with_suffix(".csv")
 FOUR_ROOMS = ROWS.with_stem("degeneracy_four_rooms")
 PICTURE = Path(__file__).parent / "figures" / "degeneracy.png"
-TASKS = ("Unlock", "DoorKey-6x6", "KeyCorridorS3R1")
-FRAMES, TARGET, LAST = 80_000, 0.8, 10
+TASKS = ("DoorKey-6x6", "KeyCorridorS3R1", "Unlock")
+FRAMES, TARGET, LAST = 60_000, 0.8, 10
 RUNS, EPISODES, MAX_STEPS = 40, 1000, 1000
 SELDOM = -3.0  # the logit of b = 0.05
 SIZES = (2.0, 0.1, 0.0)  # as described_four_rooms.py has found them for four options
@@ -178,12 +178,13 @@ def draw(results: dict[Run, dict[str, float]]) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 4.2), layout="constrained")
-    axes = figure.subplots()
+    axes, own = figure.subplots(), [name for name in IN_FOUR_ROOMS if name.startswith("own")]
     for i, name in enumerate(IN_FOUR_ROOMS):
         found = np.array([(row["length"], row["steps"]) for run, row in results.items() if run.remedy == name])
+        style = dict(marker="^", color=str(0.75 - 0.18 * own.index(name))) if name in own else dict(marker="o", color=f"C{i}")
         if len(found):
-            axes.plot(*found.T, "^" if name.startswith("own") else "o", color=f"C{i % 10}", markersize=4, alpha=0.6, label=name)
-    axes.set(xscale="log", yscale="log", xlabel="steps that an option lasts, exact", ylabel="steps to the goal, last 100 episodes")
+            axes.plot(*found.T, linestyle="", markersize=4, alpha=0.6, label=name, **style)
+    axes.set(xlabel="steps that an option lasts, exact", ylabel="steps to the goal, last 100 episodes")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right center", fontsize=8)
     figure.savefig(PICTURE, dpi=120)

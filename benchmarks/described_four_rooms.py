@@ -47,6 +47,7 @@ GRID: list[Sizes] = [(policy, critic, decay) for policy in (0.5, 1.0, 2.0, 4.0) 
 TUNED: dict[str, Sizes] = {
     "flat": (1.0, 0.1, 0.0),
     "4 options": (2.0, 0.1, 0.0),
+    "4 options, cost 0.1": (2.0, 0.1, 0.0),  # not searched: those without the cost
 }
 
 
