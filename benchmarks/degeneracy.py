@@ -157,7 +157,7 @@ def judge(name: str, threads: int) -> None:
 
 
 def table(results: dict[Run, dict[str, float]], first: tuple[str, ...]) -> None:
-    """Means over runs and half their 95 % interval by Student's t; of frames all of them."""
+    """Means over runs and, of three or more, half their 95 % interval by Student's t; of frames all of them."""
     columns = ("task", "remedy", *first, *FIGURES)
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for task, remedy in dict.fromkeys((run.task, run.remedy) for run in results):
@@ -167,9 +167,10 @@ def table(results: dict[Run, dict[str, float]], first: tuple[str, ...]) -> None:
             if name == "frames":
                 cells.append(" ".join("∞" if np.isinf(one) else f"{one / 1000:.0f}k" for one in x))
             else:
-                half = stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)) if len(x) > 1 else np.nan
-                digits = 1 if name == "steps" else 3 if name == "J" else 2
-                cells.append("" if np.isnan(x).any() else f"{x.mean():.{digits}f} ± {half:.{digits}f}")
+                digits = 1 if name == "steps" else 4 if name == "J" else 2
+                half = stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)) if len(x) > 2 else np.nan
+                shown = f"{x.mean():.{digits}f}" + (f" ± {half:.{digits}f}" if len(x) > 2 else "")
+                cells.append("" if np.isnan(x).any() else shown)
         print(f"| {task} | {remedy} | {' | '.join(cells)} |")
 
 
@@ -218,7 +219,7 @@ def main(command: Benchmark) -> None:
     if "MiniGrid" in command.where:
         if not command.table:
             rows.fill(ROWS, runs, train, command.workers)
-        table(rows.read(ROWS, Run), ("frames", "return_mean"))
+        table(rows.read(ROWS, Run), ("frames", "return_mean", "divergence"))
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ import tyro
 from scipy import stats
 
 from optioncoagent.experiments.problems import fewest_steps, four_rooms
-from optioncoagent.gallery import always_terminating, option_critic, random_length, stochastic_layers, with_gate
+from optioncoagent.gallery import option_critic, stochastic_layers
 from optioncoagent.network import CoagentNetwork
 from optioncoagent.simulate import actor_critic
 from optioncoagent.simulate.actor_critic import ActorCriticTrials
@@ -33,19 +33,16 @@ EPISODES, RUNS, SEEDS, MAX_STEPS = 1000, 35, 10, 1000
 ACTIONS = 4
 AGENTS: dict[str, Callable[[], CoagentNetwork]] = {
     "flat": lambda: stochastic_layers((), ACTIONS),
-    "flat, gated": lambda: with_gate(stochastic_layers((), ACTIONS), "action"),
+    "flat, second in the search": lambda: stochastic_layers((), ACTIONS),
     "4 options": lambda: option_critic(4, ACTIONS),
     "4 options, cost 0.1": lambda: option_critic(4, ACTIONS, deliberation_cost=0.1),
-    "8 options": lambda: option_critic(8, ACTIONS),
-    "2 x 2 options": lambda: option_critic((2, 2), ACTIONS),
-    "4, anew at every step": lambda: always_terminating(4, ACTIONS),
-    "4, ending by chance": lambda: random_length(4, ACTIONS, mean_length=4),
 }
 Sizes = tuple[float, float, float]  # step sizes of policies and critic, decay of traces
 GRID: list[Sizes] = [(policy, critic, decay) for policy in (0.5, 1.0, 2.0, 4.0) for critic in (0.05, 0.1, 0.3) for decay in (0.0, 0.7)]
 # what --tune printed
 TUNED: dict[str, Sizes] = {
     "flat": (1.0, 0.1, 0.0),
+    "flat, second in the search": (2.0, 0.1, 0.7),
     "4 options": (2.0, 0.1, 0.0),
     "4 options, cost 0.1": (2.0, 0.1, 0.0),  # not searched: those without the cost
 }

@@ -11,9 +11,10 @@ target, infinite if the limit comes first. Flat controls, each with something th
 
 and options without what is learned of their ends: chosen anew at every step (the heads of four options, without persistence), or with
 probability 1/4. A task "no bonus" is without the exploration bonus, which is the default on MiniGrid. Rows go to where_options_pay.csv
-beside this file; runs whose row is there are not run again. Printed are, for each task and agent, the median over seeds of the frames with
-its bootstrap interval, how many seeds got there, the mean return when the run stopped, and the probability that the agent needs fewer
-frames than the flat one (ties count half) with its interval; then the same probability over all tasks.
+beside this file; runs whose row is there are not run again. Printed are, for each task and agent, the frames of each seed, their median
+with its bootstrap interval, the mean return when the run stopped, the mean length of an option (of an action where it is held), and the
+probability that the agent needs fewer frames than the flat one (ties count half) with its interval; then the same over all tasks. Of fewer
+than four seeds there is no interval, of fewer than three no median.
 """
 
 from __future__ import annotations
@@ -123,31 +124,33 @@ def frames_of(results: Results, task: str, agent: str) -> np.ndarray:
 
 
 def better(ours: list[np.ndarray], flat: list[np.ndarray]) -> str:
-    return "{:.2f} [{:.2f}, {:.2f}]".format(*rows.sooner(ours, flat))
+    """Probability of being sooner, with its interval where no task has fewer than four seeds: of fewer a bootstrap says too much."""
+    middle, low, high = rows.sooner(ours, flat)
+    return f"{middle:.2f} [{low:.2f}, {high:.2f}]" if min(map(len, [*ours, *flat])) > 3 else f"{middle:.2f}"
 
 
 def table(results: Results) -> None:
     tasks = [task for task in TASKS if any(run.task == task for run in results)]
-    columns = ("task", "agent", "thousand frames, 95 %", "seeds", "return when stopped", "length", "sooner than flat, 95 %")
+    columns = ("task", "agent", "thousand frames", "median", "return when stopped", "length", "sooner than flat, 95 %")
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for task in tasks:
         for agent in AGENTS:
             found, frames = [row for run, row in results.items() if (run.task, run.agent) == (task, agent)], frames_of(results, task, agent)
             if found:
-                numbers = (rows.median(frames), *rows.median_interval(frames))
-                middle, low, high = ("∞" if np.isinf(x) else f"{x / 1000:.0f}" for x in numbers)
+                numbers = [*frames, rows.median(frames), *rows.median_interval(frames)]
+                *each, middle, low, high = ("∞" if np.isinf(x) else f"{x / 1000:.0f}" for x in numbers)
                 means = [f"{np.mean([row[name] for row in found]):.2f}" for name in ("return_mean", "length")]
-                cells = [f"{middle} [{low}, {high}]", f"{np.isfinite(frames).sum()}/{len(frames)}", *means]
+                cells = [" ".join(each), f"{middle} [{low}, {high}]" if len(frames) > 3 else middle * (len(frames) > 2), *means]
                 cells.append("" if agent == "flat" else better([frames], [frames_of(results, task, "flat")]))
                 print(f"| {task} | {agent} | {' | '.join(cells)} |")
-    print("\n| agent | sooner than flat, all tasks, 95 % | solved | weights |\n|---|---|---|---|")
+    print("\n| agent | sooner than flat, all tasks | solved |\n|---|---|---|")
     for agent in AGENTS:
         found = [row for run, row in results.items() if run.agent == agent]
         if found:
             shared = [task for task in tasks if len(frames_of(results, task, agent))]
             pairs = [[frames_of(results, task, name) for task in shared] for name in (agent, "flat")]
             solved = f"{sum(np.isfinite(row['frames']) for row in found)}/{len(found)}"
-            print(f"| {agent} | {'' if agent == 'flat' else better(*pairs)} | {solved} | {found[0]['weights']:,.0f} |")
+            print(f"| {agent} | {'' if agent == 'flat' else better(*pairs)} | {solved} |")
 
 
 def draw(results: Results) -> None:
@@ -165,7 +168,8 @@ def draw(results: Results) -> None:
             if len(x):
                 colour = "C0" if agent.startswith("flat") else "C1"
                 axes.plot(x, np.full(len(x), y), "o", color=colour, markersize=4, alpha=0.6)
-                axes.plot([rows.median(x)] * 2, [y - 0.35, y + 0.35], color=colour, linewidth=2)
+                if len(x) > 2:
+                    axes.plot([rows.median(x)] * 2, [y - 0.35, y + 0.35], color=colour, linewidth=2)
         axes.axvline(1.1 * limit / 1000, color="0.8", linewidth=1)
         axes.set_title(f"{task} ({target})", fontsize=9)
         axes.set_xlim(0, 1.3 * limit / 1000)
