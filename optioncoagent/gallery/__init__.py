@@ -33,6 +33,8 @@ when the worker's last action is repeated; the gradient, exact and by difference
     print(policies["action"][0].round(2))  # (4, 7): what each does here
     print(policies["action_gate"][0, :, 1])  # (7,): how surely each action is repeated (CLOSED is 1)
 
+`python -m optioncoagent.examples.own_hierarchy` goes this way with another hierarchy, written out coagent by coagent, and draws an episode.
+
 Pictures: an arrow is read by a policy, a dotted line by an execution function, name_{t-1} is an output of the step before.
 
 **What a description cannot say**, and why:

@@ -50,26 +50,34 @@ def actor_critic(
     params: Mapping[str, Any] | None = None,
     max_steps: int | None = None,
     threads: int = 1,
+    after: ActorCriticTrials | None = None,
 ) -> ActorCriticTrials:
     """Train `trials` independent copies for `episodes` episodes each.
 
     step_size: of the actors, one number or {name: number}, names those of params. trace_decay: λ of critic and actors. params: initial
-    logits, zero by default; the critic starts at zero. Each episode of each trial has random numbers of its own. Episodes end, and errors
-    are raised, as in `estimate_return`.
+    logits, zero by default; the critic starts at zero. after: as many trials to go on from in place of these, each from its own logits and
+    its own critic, on this MDP. Each episode of each trial has random numbers of its own. Episodes end, and errors are raised, as in
+    `estimate_return`.
     """
     check_counts(episodes=episodes, trials=trials, threads=threads, max_steps=1 if max_steps is None else max_steps)
     network.check_actions(mdp.num_actions)
     n = mdp.num_observations
     layout, wiring, moves = network.parameters(n), wire(network, n), dynamics(mdp)
     start = {block.owner: np.zeros(block.shape) for block in layout.blocks} if params is None else layout.check(params)
+    theta, values = np.tile(layout.flat(start), (trials, 1)), np.zeros((trials, n))
+    if after is not None:
+        if params is not None or after.values.shape != (trials, n):
+            held = "{} trials on {} observations".format(*after.values.shape)
+            raise ValueError(f"after= is {held}: it takes {trials} on {n}, and no params beside it")
+        theta, values = np.array([layout.flat(_of_trial(after.params, trial)) for trial in range(trials)]), after.values.copy()
+        start = layout.check(_of_trial(after.params, 0))
     longest = horizon(mdp, network)
     if max_steps is None and longest == PATIENCE:
         walk_table(mdp, network, policy_table(network, start, n), wiring, moves, must_end=True)
     limit = min(longest, max_steps or longest)
     rates = (_step_sizes(layout, step_size), float(critic_step_size), float(trace_decay))
 
-    theta = np.tile(layout.flat(start), (trials, 1))
-    values, returns, steps = np.zeros((trials, n)), np.zeros((trials, episodes)), np.zeros((trials, episodes), dtype=np.int64)
+    returns, steps = np.zeros((trials, episodes)), np.zeros((trials, episodes), dtype=np.int64)
 
     kernel: Any = draw_episodes
 
@@ -85,6 +93,10 @@ def actor_critic(
     check_patience(limit, steps < 0)
     capped = int((steps < 0).sum()) if limit < longest else 0
     return ActorCriticTrials(returns, np.abs(steps), capped, layout.unflat(theta), values)
+
+
+def _of_trial(params: Mapping[str, FloatArray], trial: int) -> dict[str, FloatArray]:
+    return {name: logits[trial] for name, logits in params.items()}
 
 
 def _step_sizes(layout: ParameterLayout, step_size: float | Mapping[str, float]) -> FloatArray:

@@ -102,6 +102,21 @@ def test_the_seed_decides_and_threads_do_not():
     assert not np.array_equal(one.returns[0], one.returns[1])
 
 
+def test_trials_go_on_from_others_each_from_its_own():
+    mdp, network = gridworld(), bits()
+    first = actor_critic(mdp, network, 30, 0.3, 0.1, 0.8, trials=4, seed=5)
+    still = actor_critic(mdp, network, 2000, 0.0, 0.0, 0.8, trials=4, seed=6, after=first)
+    assert np.array_equal(still.values, first.values)
+    for trial, returns in enumerate(still.returns):
+        own = {name: x[trial] for name, x in first.params.items()}
+        assert all(np.array_equal(still.params[name][trial], own[name]) for name in own)
+        assert abs(returns.mean() - truth(mdp, network, own).value) < 4 * returns.std() / np.sqrt(2000)
+    then = actor_critic(mdp, network, 1, 0.3, 0.1, 0.8, trials=4, seed=6, after=first)
+    assert not np.array_equal(then.values, first.values) and not np.shares_memory(then.values, first.values)
+    with pytest.raises(ValueError, match="after= is 4 trials on 9 observations: it takes 3 on 9"):
+        actor_critic(mdp, network, 1, 0.1, 0.1, 0.5, trials=3, after=first)
+
+
 def test_what_never_ends_is_refused_or_capped():
     network = CoagentNetwork([Coagent("action", 4)])
     up = {"action": np.full((9, 4), -np.inf)}

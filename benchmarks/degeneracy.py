@@ -1,0 +1,226 @@
+"""Claim: what makes options last, and what it costs: remedies for options that end at once, one by one.
+
+    python benchmarks/degeneracy.py [--where "four rooms" MiniGrid] [--tasks Unlock …] [--seeds 3] [--workers 1] [--table]
+
+Four options. Remedies: a deliberation cost, charged for each new choice and part of the values (Harb et al., "When Waiting Is Not an
+Option", AAAI 2018); the same number as a margin, a regulariser of the terminations alone, which the critic does not know (OC); terminations
+that are improbable at first (b = 0.05); terminations without the entropy bonus, which draws b to a half (the learner has one weight for all
+coagents, so that this is done from outside); and, for comparison, ends that nothing decides, after four steps on average.
+
+In four rooms (dynamics of the authors' code, no move) tabular agents, 40 runs of 1,000 episodes each, whose figures are exact: the option's
+length, the entropy of how options are used, I(ω; A | s) and the share of terminations below 0.05 and above 0.95, under the occupancies of
+what each run ended with. On MiniGrid the default agent for 60,000 frames; figures are means over the last ten updates, and frames until
+the mean return of 100 episodes is 0.8, infinite where that was later. Rows go to degeneracy_four_rooms.csv and degeneracy.csv beside this
+file; runs whose row is there are not run again.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rows
+import torch
+import tyro
+from scipy import stats
+
+import optioncoagent as oc
+from optioncoagent.agents import learner
+from optioncoagent.agents.targets import Batch, make_batch
+from optioncoagent.exact import degeneracy
+from optioncoagent.experiments.problems import four_rooms
+from optioncoagent.gallery import TERMINATE, option_critic, random_length
+from optioncoagent.network import CoagentNetwork
+from optioncoagent.simulate import actor_critic
+from optioncoagent.simulate.intra_option import Learner, train_option_critic
+
+ROWS = Path(__file__).with_suffix(".csv")
+FOUR_ROOMS = ROWS.with_stem("degeneracy_four_rooms")
+PICTURE = Path(__file__).parent / "figures" / "degeneracy.png"
+TASKS = ("DoorKey-6x6", "KeyCorridorS3R1", "Unlock")
+FRAMES, TARGET, LAST = 60_000, 0.8, 10
+RUNS, EPISODES, MAX_STEPS = 40, 1000, 1000
+SELDOM = -3.0  # the logit of b = 0.05
+SIZES = (2.0, 0.1, 0.0)  # as described_four_rooms.py has found them for four options
+LOOP = Learner(policy_over_options="learned", temperature=1.0, discounted=False, policy_step_size=1.0, critic_step_size=1.0)
+FIGURES = ("length", "usage_entropy", "information", "sure_0", "sure_1")
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """cost: of deliberation; bias: added to the logits of ending; entropy: do terminations have the entropy bonus? chance: ends by
+    chance; margin: in place of the cost, in option-critic's own loop in four rooms, which has it."""
+
+    cost: float = 0.0
+    bias: float = 0.0
+    entropy: bool = True
+    chance: bool = False
+    margin: float | None = None
+
+    def network(self, num_actions: int) -> CoagentNetwork:
+        return random_length(4, num_actions, 4) if self.chance else option_critic(4, num_actions, deliberation_cost=self.cost)
+
+
+ON_MINIGRID = {
+    "none": Remedy(),
+    "cost 0.02": Remedy(0.02),
+    "no entropy of terminations": Remedy(entropy=False),
+    "no entropy of terminations, cost 0.02": Remedy(0.02, entropy=False),
+    "no entropy of terminations, seldom ending at first": Remedy(bias=SELDOM, entropy=False),
+    "ending by chance": Remedy(chance=True),
+    "cost 0.005": Remedy(0.005),
+    "seldom ending at first": Remedy(bias=SELDOM),
+}
+IN_FOUR_ROOMS = {
+    "none": Remedy(),
+    "cost 0.001": Remedy(0.001),
+    "cost 0.005": Remedy(0.005),
+    "cost 0.02": Remedy(0.02),
+    "cost 0.05": Remedy(0.05),
+    "cost 0.1": Remedy(0.1),
+    "seldom ending at first": Remedy(bias=SELDOM),
+    "seldom ending at first, cost 0.005": Remedy(0.005, SELDOM),
+    "ending by chance": Remedy(chance=True),
+    "own loop, none": Remedy(margin=0.0),
+    "own loop, margin 0.001": Remedy(margin=0.001),
+    "own loop, margin 0.005": Remedy(margin=0.005),
+    "own loop, margin 0.02": Remedy(margin=0.02),
+    "own loop, margin 0.1": Remedy(margin=0.1),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    task: str
+    remedy: str
+    seed: int
+
+
+def without_entropy(module: Any, *given: Any) -> Batch:
+    """`make_batch` in which terminations never count as executed where the entropy bonus asks for it, and only there."""
+    batch = make_batch(module, *given)
+    owners = [name for c in module.network.counted for name in [c.name] * c.num_outputs]
+    batch.learned[:, 2, [row for row, name in enumerate(owners) if name == "termination"]] = 0.0
+    return batch
+
+
+def train(run: Run) -> tuple[Run, dict[str, float]]:
+    began, remedy = time.perf_counter(), ON_MINIGRID[run.remedy]
+    learner.make_batch = make_batch if remedy.entropy else without_entropy  # type: ignore[assignment]
+    agent = oc.CoagentActorCritic(f"MiniGrid-{run.task}-v0", remedy.network, seed=run.seed)
+    if remedy.bias:
+        with torch.no_grad():
+            agent.module.common["policy_termination"].bias[TERMINATE] += remedy.bias  # type: ignore[index,operator]
+    frames, seen = float("inf"), list[dict[str, float]]()
+    while agent.num_timesteps < FRAMES:
+        seen.append(agent.update())
+        if frames == float("inf") and len(agent.recent) == 100 and seen[-1]["return_mean"] >= TARGET:
+            frames = agent.num_timesteps
+    names = ("option/length", "option/usage_entropy", "action/information", "termination/sure_0", "termination/sure_1")
+    means = [np.mean([row.get(name, np.nan) for row in seen[-LAST:]]) for name in names]
+    found = {name: round(float(mean), 4) for name, mean in zip(FIGURES, means, strict=True)}
+    ended = {"frames": frames, "return_mean": round(seen[-1]["return_mean"], 4)}
+    return run, ended | found | {"divergence": round(seen[-1]["action/divergence"], 4), "seconds": round(time.perf_counter() - began, 1)}
+
+
+def ends(remedy: Remedy, threads: int) -> tuple[np.ndarray, list[dict[str, np.ndarray]]]:
+    """Steps of the last 100 episodes of each run, (RUNS,), and its parameters."""
+    mdp = four_rooms("code")[0]
+    if remedy.margin is not None:
+        schedule, given = np.zeros((RUNS, EPISODES), dtype=np.int64), replace(LOOP, margin=remedy.margin)
+        loop = train_option_critic([mdp], schedule, given, seed=1, max_steps=MAX_STEPS, threads=threads)
+        termination = np.stack([loop.preferences["termination"], np.zeros_like(loop.preferences["termination"])], axis=-1)
+        return loop.steps[:, -100:].mean(axis=1), [
+            {"termination": termination[run], **{name: loop.preferences[name][run] for name in ("option", "action")}} for run in range(RUNS)
+        ]
+    network = remedy.network(mdp.num_actions)
+    start = network.init_params(mdp.num_observations, scale=0.0)
+    if remedy.bias:
+        start["termination"][..., TERMINATE] += remedy.bias
+    trials = actor_critic(mdp, network, EPISODES, *SIZES, RUNS, seed=1, params=start, max_steps=MAX_STEPS, threads=threads)
+    return trials.steps[:, -100:].mean(axis=1), [{name: x[run] for name, x in trials.params.items()} for run in range(RUNS)]
+
+
+def judge(name: str, threads: int) -> None:
+    """Train the runs of a remedy in four rooms and write what the exact solver says of each."""
+    remedy, mdp = IN_FOUR_ROOMS[name], four_rooms("code")[0]
+    network = Remedy(chance=remedy.chance).network(mdp.num_actions)  # a cost changes J, and no occupancy
+    exact = ("option/length", "option/usage_entropy", "action/marginal_information", "termination/sure_0", "termination/sure_1")
+    for seed, (steps, params) in enumerate(zip(*ends(remedy, threads), strict=True)):
+        found = degeneracy(mdp, network, params)
+        numbers = {figure: round(found.get(source, float("nan")), 4) for figure, source in zip(FIGURES, exact, strict=True)}
+        value = oc.expected_return(mdp, network, params)
+        rows.write(FOUR_ROOMS, Run("four rooms", name, seed), {"steps": round(float(steps), 2), "J": round(value, 5), **numbers})
+
+
+def table(results: dict[Run, dict[str, float]], first: tuple[str, ...]) -> None:
+    """Means over runs and, of three or more, half their 95 % interval by Student's t; of frames all of them."""
+    columns = ("task", "remedy", *first, *FIGURES)
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
+    for task, remedy in dict.fromkeys((run.task, run.remedy) for run in results):
+        found, cells = [row for run, row in results.items() if (run.task, run.remedy) == (task, remedy)], []
+        for name in columns[2:]:
+            x = np.array([row[name] for row in found])
+            if name == "frames":
+                cells.append(" ".join("∞" if np.isinf(one) else f"{one / 1000:.0f}k" for one in x))
+            else:
+                digits = 1 if name == "steps" else 4 if name == "J" else 2
+                half = stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)) if len(x) > 2 else np.nan
+                shown = f"{x.mean():.{digits}f}" + (f" ± {half:.{digits}f}" if len(x) > 2 else "")
+                cells.append("" if np.isnan(x).any() else shown)
+        print(f"| {task} | {remedy} | {' | '.join(cells)} |")
+
+
+def draw(results: dict[Run, dict[str, float]]) -> None:
+    """In four rooms: how long options last against the steps that the agent then needs, a point for each run."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    axes, own = figure.subplots(), [name for name in IN_FOUR_ROOMS if name.startswith("own")]
+    for i, name in enumerate(IN_FOUR_ROOMS):
+        found = np.array([(row["length"], row["steps"]) for run, row in results.items() if run.remedy == name])
+        style = dict(marker="^", color=str(0.75 - 0.18 * own.index(name))) if name in own else dict(marker="o", color=f"C{i}")
+        if len(found):
+            axes.plot(*found.T, linestyle="", markersize=4, alpha=0.6, label=name, **style)
+    axes.set(xlabel="steps that an option lasts, exact", ylabel="steps to the goal, last 100 episodes")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right center", fontsize=8)
+    figure.savefig(PICTURE, dpi=120)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    where: tuple[str, ...] = ("four rooms", "MiniGrid")
+    """Of these two."""
+    tasks: tuple[str, ...] = TASKS
+    """Of MiniGrid."""
+    remedies: tuple[str, ...] = tuple(ON_MINIGRID)
+    """On MiniGrid."""
+    seeds: int = 3
+    """On MiniGrid: run seeds below this."""
+    workers: int = 1
+    """Runs at a time; threads in four rooms."""
+    table: bool = False
+    """Only print the tables of the rows that there are, and draw them."""
+
+
+def main(command: Benchmark) -> None:
+    runs = [Run(task, remedy, seed) for seed in range(command.seeds) for task in command.tasks for remedy in command.remedies]
+    if "four rooms" in command.where:
+        for name in IN_FOUR_ROOMS:
+            if not command.table and Run("four rooms", name, RUNS - 1) not in rows.read(FOUR_ROOMS, Run):
+                judge(name, command.workers)
+        judged = rows.read(FOUR_ROOMS, Run)
+        table(judged, ("steps", "J"))
+        draw(judged)
+    if "MiniGrid" in command.where:
+        if not command.table:
+            rows.fill(ROWS, runs, train, command.workers)
+        table(rows.read(ROWS, Run), ("frames", "return_mean", "divergence"))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Benchmark))
