@@ -66,13 +66,14 @@ class Remedy:
 
 ON_MINIGRID = {
     "none": Remedy(),
+    "cost 0.001": Remedy(0.001),
+    "cost 0.005": Remedy(0.005),
     "cost 0.02": Remedy(0.02),
     "no entropy of terminations": Remedy(entropy=False),
     "no entropy of terminations, cost 0.02": Remedy(0.02, entropy=False),
     "no entropy of terminations, seldom ending at first": Remedy(bias=SELDOM, entropy=False),
-    "ending by chance": Remedy(chance=True),
-    "cost 0.005": Remedy(0.005),
     "seldom ending at first": Remedy(bias=SELDOM),
+    "ending by chance": Remedy(chance=True),
 }
 IN_FOUR_ROOMS = {
     "none": Remedy(),
@@ -160,7 +161,9 @@ def table(results: dict[Run, dict[str, float]], first: tuple[str, ...]) -> None:
     """Means over runs and, of three or more, half their 95 % interval by Student's t; of frames all of them."""
     columns = ("task", "remedy", *first, *FIGURES)
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
-    for task, remedy in dict.fromkeys((run.task, run.remedy) for run in results):
+    tasks, remedies = dict.fromkeys(run.task for run in results), dict.fromkeys([*IN_FOUR_ROOMS, *ON_MINIGRID])
+    there = {(run.task, run.remedy) for run in results}
+    for task, remedy in [(task, remedy) for task in tasks for remedy in remedies if (task, remedy) in there]:
         found, cells = [row for run, row in results.items() if (run.task, run.remedy) == (task, remedy)], []
         for name in columns[2:]:
             x = np.array([row[name] for row in found])
