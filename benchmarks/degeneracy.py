@@ -111,7 +111,7 @@ def without_entropy(module: Any, *given: Any) -> Batch:
 def train(run: Run) -> tuple[Run, dict[str, float]]:
     began, remedy = time.perf_counter(), ON_MINIGRID[run.remedy]
     learner.make_batch = make_batch if remedy.entropy else without_entropy  # type: ignore[assignment]
-    agent = oc.CoagentActorCritic(f"MiniGrid-{run.task}-v0", remedy.network, seed=run.seed)
+    agent = oc.CoagentActorCritic(f"MiniGrid-{run.task}-v0", remedy.network, seed=run.seed, **rows.BEFORE)
     if remedy.bias:
         with torch.no_grad():
             agent.module.common["policy_termination"].bias[TERMINATE] += remedy.bias  # type: ignore[index,operator]

@@ -61,7 +61,7 @@ class Run:
 def make(run: Run) -> oc.OptionCritic:
     chosen = AGENTS[run.agent]
     modules.RESIDUAL = chosen.residual
-    agent = oc.OptionCritic(f"MiniGrid-{run.task}", num_options=chosen.num_options, seed=run.seed, int_coef=0.005)
+    agent = oc.OptionCritic(f"MiniGrid-{run.task}", num_options=chosen.num_options, seed=run.seed, int_coef=0.005, **rows.BEFORE)
     heads: dict[str, Any] = {**agent.module.policies, "critic": agent.module.critic}
     for name in [name for name in agent.module.common if not name.startswith(chosen.common)]:
         del agent.module.common[name]

@@ -89,7 +89,7 @@ class Run:
 
 def make(run: Run) -> oc.CoagentActorCritic:
     chosen, (task, *without) = AGENTS[run.agent], run.task.split(" ", 1)
-    settings: dict[str, Any] = {"int_coef": 0.0} if without else {}
+    settings = rows.BEFORE | ({"int_coef": 0.0} if without else {})
     if chosen.hidden_sizes:
         settings["hidden_sizes"] = chosen.hidden_sizes
     return oc.CoagentActorCritic(f"MiniGrid-{task}-v0", chosen.network, forms={"action": "score"}, seed=run.seed, **settings)
