@@ -25,6 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import tyro
+from rows import BEFORE
 
 import optioncoagent as oc
 from optioncoagent.agents import modules
@@ -129,7 +130,7 @@ class Agent(oc.OptionCritic):
 
 
 def make(name: str, seed: int, env_id: str = ENV) -> Agent:
-    agent = Agent(env_id, seed=seed)
+    agent = Agent(env_id, seed=seed, **BEFORE)
     agent.module.__class__, agent.module.chosen, agent.chosen = Module, AGENTS[name], AGENTS[name]
     return agent
 
