@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from brute_force import _score, initial_outputs, steps_from
+from brute_force import initial_outputs, score, steps_from
 from galleries import NETWORKS as GALLERY
 from gymnasium.vector import AutoresetMode
 from small import appendix_d, random_mdp
@@ -133,7 +133,7 @@ def first_steps(mdp, network, params, horizon):
                 continue
             for p, tick, _, successor, reward in steps_from(mdp, network, policies, t == 0, s, u):
                 outcome = reward + mdp.gamma * v.get((successor, tick.outputs), 0.0)
-                gradient += mdp.gamma**t * weight * p * outcome * _score(tick, policies, places, size)
+                gradient += mdp.gamma**t * weight * p * outcome * score(tick, policies, places, size)
                 after[successor, tick.outputs] = after.get((successor, tick.outputs), 0.0) + weight * p
         law = after
     return {name: gradient[place] for name, place in places.items()}
