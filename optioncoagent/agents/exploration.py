@@ -72,10 +72,10 @@ class CountBonus:
     def bonus(self, rollout: Rollout) -> Tensor:
         """Count the observations of a rollout; the bonus of each of its steps (num_steps, num_envs).
 
-        Raises ValueError naming a part of the observations that cannot be counted.
+        Raises ValueError naming a part of the observations that cannot be counted, or places that are no integers for each environment.
         """
         if self.form.counted == "place":
-            hashes = _hashes_of_places(rollout.places)
+            hashes = _hashes_of_places(rollout)
         else:
             hashes = np.concatenate([self._hashes(rollout.observation, 2), self._hashes(rollout.last, 1)[None]])
         pays = rollout.valid & ~(rollout.terminated | rollout.truncated)
@@ -116,8 +116,14 @@ class CountBonus:
             insert(key, self.keys[i], self.stamps[i], 1, 0)
 
 
-def _hashes_of_places(places: np.ndarray | None) -> np.ndarray:
+def _hashes_of_places(rollout: Rollout) -> np.ndarray:
+    places, n = rollout.places, rollout.reward.shape[1]
     assert places is not None, "nobody asked for places"
+    if places.ndim != 3 or places.shape[1] != n or not np.issubdtype(places.dtype, np.integer):
+        raise ValueError(
+            f"places() gave {places.dtype} of shape {places.shape[1:]}: it must give integers, ({n}, k), a row for each environment; "
+            'int_counts="observation" does without'
+        )
     hashes = np.zeros(places.shape[:2], dtype=np.uint64)
     hash_rows(np.ascontiguousarray(places, dtype=np.int64).reshape(hashes.size, -1).view(np.uint8), hashes.reshape(-1))
     return hashes

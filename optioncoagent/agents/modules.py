@@ -49,7 +49,7 @@ class Inputs(nn.Module):
         cell = torch.arange(0, self.num_indicators, sum(CODES), dtype=torch.int32)[:, None]
         first = cell + torch.tensor(list(accumulate(CODES[:-1], initial=0)), dtype=torch.int32)
         self.register_buffer("first", first.flatten(), persistent=False)
-        self.register_buffer("last", (torch.tensor(CODES, dtype=torch.uint8) - 1).repeat(len(cell)), persistent=False)
+        self.register_buffer("last", (torch.tensor(CODES, dtype=torch.int32) - 1).repeat(len(cell)), persistent=False)
 
     def forward(self, state: Tensor | Tensors) -> Tensors:
         tensors = {"": state} if isinstance(state, Tensor) else state
@@ -59,7 +59,8 @@ class Inputs(nn.Module):
             given["numbers"] = rows.to(self.scale.dtype).mul_(self.scale)
         if self.cells:
             codes = torch.cat([tensors[leaf.path].flatten(1) for leaf in self.cells], dim=-1)
-            given["cells"] = self.first + codes.minimum(self.last)  # an unknown code is refused before anything is learned from it
+            # what is no code of MiniGrid's is refused before anything is learned from it
+            given["cells"] = self.first + codes.int().clamp(min=0).minimum(self.last)
         return given
 
 

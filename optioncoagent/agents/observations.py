@@ -28,6 +28,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from optioncoagent.agents.settings import KINDS
+
 Tensors = dict[str, Tensor]  # one tensor a leaf, batch axes first
 
 LARGEST_GRID = 32  # cells; a larger image of a MiniGrid environment shows pixels
@@ -44,7 +46,6 @@ READ_AS = {
     "slope": "slopes, as angles",
     "mission": "a mission, by its words",
 }
-CHOICES = ("box", "cells", "grid", "pixels", "slope")  # of a Box
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class ObservationSpec:
     ) -> ObservationSpec:
         """Describe a single environment's observation space; minigrid: do its bytes hold MiniGrid's codes? rendered: or pictures of them?
 
-        kinds: {path: kind} of the leaves that are something else than they seem (one of `CHOICES`, for a Box).
+        kinds: {path: kind} of the leaves that are something else than they seem (one of `settings.KINDS`, for a Box).
         Raises ValueError naming the part that is not supported, or that cannot be what `kinds` says.
         """
         leaves = tuple(_leaves(space, "", minigrid, rendered))
@@ -94,10 +95,10 @@ class ObservationSpec:
         if unknown:
             raise ValueError(f"observation_kinds names {sorted(unknown)}; the parts of an observation are {[x.path for x in self.leaves]}")
         for leaf in self.leaves:
-            if leaf.path in kinds and not {kinds[leaf.path], leaf.kind} <= set(CHOICES):
+            if leaf.path in kinds and not {kinds[leaf.path], leaf.kind} <= set(KINDS):
                 raise ValueError(
                     f"observation_kinds={dict(kinds)}: observation{_at(leaf.path)} is taken for {leaf.kind}; numbers (a Box) may be any of "
-                    f"{CHOICES}, and nothing else can be chosen"
+                    f"{KINDS}, and nothing else can be chosen"
                 )
         return ObservationSpec(tuple(_box(x.path, kinds[x.path], x.shape) if x.path in kinds else x for x in self.leaves))
 
@@ -197,11 +198,13 @@ def fault_of(name: str, x: Tensor, infinite: bool = False) -> tuple[tuple[int, .
 
 def _unknown_code(name: str, path: str, x: Tensor) -> tuple[tuple[int, ...], str] | None:
     """The first code that no cell of MiniGrid has, as `fault_of` says it: it would have no indicator."""
-    outside = x >= torch.tensor(CODES, device=x.device)
+    outside = ~((x >= 0) & (x < torch.tensor(CODES, device=x.device)) & (x == x.floor()))
     if not bool(outside.any()):
         return None
     index = tuple(outside.nonzero()[0].tolist())
-    words = f"{name} has the code {int(x[index])} for a cell's {('object', 'colour', 'state')[index[-1]]}, of which MiniGrid has {CODES}"
+    words = (
+        f"{name} has the code {x[index].item():g} for a cell's {('object', 'colour', 'state')[index[-1]]}, of which MiniGrid has {CODES}"
+    )
     return index, f"{words}; observation_kinds={{{path!r}: 'grid'}} takes codes as numbers"
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 COUNTED = ("auto", "place", "observation")
+KINDS = ("box", "cells", "grid", "pixels", "slope")  # what a Box may be taken for
 EVALUATION_SEED = 1_000_000  # apart from the training seeds one would choose
 EVALUATION_STEPS = 100_000  # more than the episodes of any common task have
 
@@ -118,9 +119,8 @@ class Settings:
         _require(self.int_counts in COUNTED, "int_counts", self.int_counts, "one of " + ", ".join(COUNTED))
         _require(self.dtype in ("float32", "float64"), "dtype", self.dtype, '"float32" or "float64"')
         kinds = self.observation_kinds
-        allowed = 'a dict from parts of the observation to "box", "cells", "grid", "pixels" or "slope"'
-        known = {"box", "cells", "grid", "pixels", "slope"}
-        _require(isinstance(kinds, dict) and {*kinds.values()} <= known, "observation_kinds", kinds, allowed)
+        allowed = f"a dict from parts of the observation to one of {', '.join(KINDS)}"
+        _require(isinstance(kinds, dict) and {*kinds.values()} <= {*KINDS}, "observation_kinds", kinds, allowed)
         _require(all(isinstance(n, int) and n >= 1 for n in self.hidden_sizes), "hidden_sizes", self.hidden_sizes, "integers of at least 1")
 
 

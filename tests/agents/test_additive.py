@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from additive_networks import layers, with_bits, with_shared_terms
 from gymnasium import spaces
 from small import random_mdp
 from tabular import TabularVectorEnv, critic
@@ -16,34 +17,13 @@ from optioncoagent.network.additive import collected, expanded, indicators, size
 FIXED = dict(update_epochs=1, num_minibatches=1, ent_coef=0.0, normalize_advantages=False, hidden_sizes=(), dtype="float64")
 
 
-def layers(num_actions):
-    return stochastic_layers((2, 3), num_actions, additive=True)
-
-
-def with_options(num_actions):
-    """Options that last, read by bits; the action observes and reads bits and option."""
-    option = oc.Coagent("option", 2, executes=lambda x: x.start | (x.previous["last"] == 0))
-    last = oc.Coagent("last", 2, upstream=("option",))
-    bits = [oc.Coagent(f"bit_{i}", 2 + i, True, ("option", "last"), additive=True) for i in range(2)]
-    return oc.CoagentNetwork([option, last, *bits, oc.Coagent("action", num_actions, True, ("bit_0", "option", "bit_1"), additive=True)])
-
-
-def sharing(num_actions):
-    """Two bits of a layer have the same terms."""
-    first = [oc.Coagent(f"first_{i}", 2) for i in range(2)]
-    second = [
-        oc.Coagent(f"second_{i}", 2, False, ("first_0", "first_1"), shares=s, additive=True) for i, s in enumerate((None, "second_0"))
-    ]
-    return oc.CoagentNetwork([*first, *second, oc.Coagent("action", num_actions, False, ("second_0", "second_1"), additive=True)])
-
-
 def mixed(num_actions):
     """An option that depends on a bit by which the action is chosen too: (s, option) alone does not tell what the bit was."""
     option = oc.Coagent("option", 2, upstream=("bit",), executes=lambda x: x.start | (x.upstream["bit"] == 0))
     return oc.CoagentNetwork([oc.Coagent("bit", 2), option, oc.Coagent("action", num_actions, True, ("bit", "option"), additive=True)])
 
 
-NETWORKS = {"layers": layers, "options": with_options, "shared": sharing, "mixed": mixed}
+NETWORKS = {"layers": layers, "options": with_bits, "shared": with_shared_terms, "mixed": mixed}
 
 
 def terms(network, num_observations, seed=1):
@@ -98,7 +78,7 @@ def gradient(agent, batch):
 
 
 def test_the_exact_gradient_of_terms_is_central_differences():
-    mdp, network = random_mdp(), with_options(2)
+    mdp, network = random_mdp(), with_bits(2)
     n, params = mdp.num_observations, terms(network, mdp.num_observations)
 
     def value(p):
@@ -117,7 +97,7 @@ def test_what_the_critic_knows_and_what_it_does_not_see():
         (oc.option_critic(3, 2), ("option",), ("action",)),
         (layers(2), (), layers(2).names),
         (layers(2).tabulated(), ("unit_2_0", "unit_2_1", "unit_2_2"), ("action",)),
-        (with_options(2), ("option", "last"), ("bit_0", "bit_1", "action")),
+        (with_bits(2), ("option", "last"), ("bit_0", "bit_1", "action")),
         (mixed(2), ("bit", "option"), ("action",)),
     ):
         assert (network.critic_inputs, network.unseen) == (known, unseen)

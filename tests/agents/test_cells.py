@@ -97,6 +97,19 @@ def test_codes_that_minigrid_does_not_have_are_named():
     agent.update()
 
 
+@pytest.mark.parametrize("code", [-1.0, 0.5, 12.0, np.nan, np.inf])
+def test_numbers_that_are_no_codes_are_named(code):
+    space = gym.spaces.Box(-np.inf, np.inf, (2, 3), np.float64)
+    spec = ObservationSpec.from_space(space, kinds={"": "cells"})
+    codes = np.array([[[10.0, 5.0, 3.0], [0.0, 0.0, 0.0]]])
+    assert spec.fault(spec.tensors(codes)) is None
+    encoder = Encoder(spec, ()).double()
+    assert encoder(encoder.inputs(torch.from_numpy(codes))).nonzero()[:, 1].tolist() == [10, 16, 20, 21, 32, 38]
+    codes[0, 1, 1] = code
+    assert "for a cell's colour" in spec.fault(spec.tensors(codes))[1]
+    encoder(encoder.inputs(torch.from_numpy(codes)))  # which comes first, and gives something
+
+
 def test_cells_have_three_codes():
     with pytest.raises(ValueError, match="must end with 3"):
         oc.OptionCritic("CartPole-v1", observation_kinds={"": "cells"})

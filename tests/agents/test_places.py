@@ -83,6 +83,14 @@ def test_what_is_counted_by_default_and_by_choice():
         oc.OptionCritic(KEYS, int_counts="state")
 
 
+@pytest.mark.parametrize("told", [np.zeros((1, 1)), np.zeros(1, int), np.zeros((2, 1), int)], ids=["real", "flat", "too many"])
+def test_places_that_are_none_are_named(told):
+    env = Placed([[[0, 1, 0]] * 9], 4)
+    env.places = lambda: told
+    with pytest.raises(ValueError, match=r"places\(\) gave .*integers, \(1, k\).*int_counts"):
+        oc.OptionCritic(env, int_coef=1.0, num_steps=4, num_minibatches=1).update()
+
+
 def test_what_is_counted_is_kept(tmp_path):
     """Also where the environment is another: one that tells no places is explored by what it shows."""
     for counts, other in (("place", "place"), ("observation", "observation")):
