@@ -6,12 +6,13 @@ forward, backward, clipping and Adam of a network of the same widths on as many 
 all that. Least of several updates, on one thread.
 
     python benchmarks/learner_speed.py [--env-id MiniGrid-DoorKey-5x5-v0] [--minibatches 256 1024] [--num-options 4]
+    python benchmarks/learner_speed.py --observation-kinds image grid                    # MiniGrid's codes as numbers
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import tyro
@@ -31,6 +32,8 @@ class Benchmark:
     """Sizes of minibatches."""
     num_options: int = 4
     """Options."""
+    observation_kinds: dict[str, str] = field(default_factory=dict)
+    """What parts of the observation are taken for, as in the settings."""
     updates: int = 7
     """Updates of which the least is taken."""
 
@@ -81,7 +84,12 @@ def main(command: Benchmark) -> None:
     for size in command.minibatches:
         num_steps = size * NUM_MINIBATCHES // NUM_ENVS
         agent = oc.OptionCritic(
-            command.env_id, command.num_options, num_steps=num_steps, num_envs=NUM_ENVS, num_minibatches=NUM_MINIBATCHES
+            command.env_id,
+            command.num_options,
+            num_steps=num_steps,
+            num_envs=NUM_ENVS,
+            num_minibatches=NUM_MINIBATCHES,
+            observation_kinds=command.observation_kinds,
         )
         assert agent.settings.update_epochs == EPOCHS
         agent.update()  # compiles the environment
