@@ -93,6 +93,7 @@ RUNS = [
     *runs("Unlock-v0", "both;place", 3, 200_000, "indicators"),
     *runs("SimpleCrossingS9N1-v0", "both;place", 3, 200_000, "indicators"),
     *runs("FourRooms-v0", "both;place", 3, 400_000, "indicators"),
+    *runs("LockedRoom-v0", "place", 1, 1_500_000, "indicators"),
     *runs("DoorKey-8x8-v0", "place, seldom", 1, 400_000, "indicators"),
     *runs("KeyCorridorS3R3-v0", "place, seldom", 1, 1_000_000, "indicators"),
     *runs("MultiRoom-N6-v0", "place, seldom", 1, 1_000_000, "indicators"),
