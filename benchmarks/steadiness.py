@@ -24,7 +24,15 @@ from optioncoagent.agents import modules
 
 ROWS = Path(__file__).with_suffix(".csv")
 # {task: (frames, target)}
-TASKS = {"DoorKey-5x5": (200_000, 0.9), "MultiRoom-N6": (700_000, 0.5)}
+TASKS = {
+    "DoorKey-5x5": (200_000, 0.9),
+    "MultiRoom-N6": (700_000, 0.5),
+    "RedBlueDoors-6x6": (200_000, 0.8),
+    "Unlock": (200_000, 0.85),
+    "KeyCorridorS3R2": (600_000, 0.85),
+    "UnlockPickup": (600_000, 0.8),
+    "FourRooms": (600_000, 0.45),
+}
 AGENTS: dict[str, dict[str, Any]] = {
     "default": {},
     "observations": dict(int_counts="observation"),
