@@ -63,6 +63,13 @@ class Products(nn.Module):
         return torch.cat([x, x[:, i] * x[:, j]], dim=1).float()
 
 
+class Numbers(nn.Module):
+    """Numbers as they are."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float()
+
+
 class Codes(nn.Module):
     """Indicators of MiniGrid's codes of objects, colours and states in all cells, and of the direction: nothing is learned here."""
 
@@ -86,6 +93,9 @@ TASKS = {
     CARTPOLE: Task(100_000, Products, 14),
     "MiniGrid-DoorKey-5x5-v0": Task(50_000, Codes, 7 * 7 * (11 + 6 + 3) + 4),
     "InvertedPendulum-v5": Task(100_000, Products, 14),
+    "Ant-v5": Task(300_000, Numbers, 105, 1e-3),
+    "Hopper-v5": Task(150_000, Products, 11 + 66, 1e-3),
+    "HalfCheetah-v5": Task(150_000, Products, 17 + 153, 1e-3),
 }
 
 

@@ -38,9 +38,9 @@ class _Step:
     """One coagent's turn at the nodes, all that its parameters do not change.
 
     turn: what the network's plan says of it. beta: β(x), (N or 1, *live). retained: one-hot of its previous output, (N, 1 …, u), None
-    where nothing depends on it. axes: order of its table's axes (observation, previous …, upstream in network order, u). shape: of a table
-    gathered to nodes, without axis 0. rows: (N,) the row of its table that each node reads, None if all read the same. scatter: adds nodes
-    up to rows. dropped, unread: the axes of the plan's outputs of these names. cost: (N, 1 …) or None.
+    where nothing depends on it. axes: order of its table's axes (observation, previous …, upstream in network order, u); back: the order
+    that undoes it. shape: of a table gathered to nodes, without axis 0. rows: (N,) the row of its table that each node reads, None if all
+    read the same. scatter: adds nodes up to rows. dropped, unread: the axes of the plan's outputs of these names. cost: (N, 1 …) or None.
     """
 
     turn: CoagentPlan
@@ -49,6 +49,7 @@ class _Step:
     rows: IntArray | None
     scatter: sp.csr_array | None
     axes: tuple[int, ...]
+    back: tuple[int, ...]
     shape: tuple[int, ...]
     dropped: tuple[int, ...]
     unread: tuple[int, ...]
@@ -157,7 +158,7 @@ class Tick:
         else:
             by_row = step.scatter @ numbers.reshape(self.num_nodes, prod(numbers.shape[1:]))
         arranged = (*(shape[axis] for axis in step.axes[:-1]), numbers.shape[-1])
-        return by_row.reshape(arranged).transpose(np.argsort(step.axes))
+        return by_row.reshape(arranged).transpose(step.back)
 
 
 def _compile(network: CoagentNetwork, nodes: Nodes, num_observations: int, turn: CoagentPlan) -> _Step:
@@ -174,13 +175,15 @@ def _compile(network: CoagentNetwork, nodes: Nodes, num_observations: int, turn:
     reads = turn.policy
     observed, last = int(reads.state), reads.state + len(reads.upstream) + len(reads.previous)
     upstream = {n: observed + i for i, n in enumerate(reads.upstream)}
+    axes = (*range(observed), *range(observed + len(upstream), last), *(upstream[n] for n in turn.live if n in upstream), last)
     return _Step(
         turn=turn,
         beta=beta,
         retained=retained,
         rows=rows,
         scatter=scatter,
-        axes=(*range(observed), *range(observed + len(upstream), last), *(upstream[n] for n in turn.live if n in upstream), last),
+        axes=axes,
+        back=tuple(map(int, np.argsort(axes))),
         shape=(*(size if n in upstream else 1 for n, size in zip(turn.live, turn.live_sizes, strict=True)), turn.num_outputs),
         dropped=tuple(1 + turn.outputs.index(n) for n in turn.dropped),
         unread=tuple(1 + turn.live.index(n) for n in turn.unread),

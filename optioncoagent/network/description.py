@@ -125,14 +125,14 @@ class CoagentNetwork:
         head's outputs at one observation. ValueError naming a coagent with a `Gaussian`, which is no table of logits, or one
         that is additive.
         """
-        self.check_counted("tables of logits")
-        for coagent in self.coagents:
-            if coagent.additive:
-                raise ValueError(
-                    f"coagent {coagent.name!r}: its policy is additive, and the exact solver and the simulator are for tables: give them "
-                    "network.tabulated() where it reads few outputs"
-                )
         if num_observations not in self._layouts:
+            self.check_counted("tables of logits")
+            for coagent in self.coagents:
+                if coagent.additive:
+                    raise ValueError(
+                        f"coagent {coagent.name!r}: its policy is additive, and the exact solver and the simulator are for tables: give "
+                        "them network.tabulated() where it reads few outputs"
+                    )
             shapes = {
                 name: (*self.configuration_shape(name), self[name].num_outputs)
                 if num_observations is None
