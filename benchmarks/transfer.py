@@ -27,7 +27,7 @@ ROWS = Path(__file__).with_suffix(".csv")
 CHANGES = {
     "DoorKey-5x5 DoorKey-8x8": (80_000, 300_000, 0.9),
     "MultiRoom-N2-S4 MultiRoom-N4-S5": (80_000, 300_000, 0.65),
-    "Unlock UnlockPickup": (120_000, 300_000, 0.5),
+    "KeyCorridorS3R1 KeyCorridorS3R2": (120_000, 300_000, 0.8),
     "SimpleCrossingS9N1 LavaCrossingS9N1": (120_000, 300_000, 0.9),
 }
 AGENTS = ("options", "options kept", "options anew", "flat", "flat anew")
