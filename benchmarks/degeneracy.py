@@ -4,8 +4,8 @@
 
 Four options. Remedies: a deliberation cost, charged for each new choice and part of the values (Harb et al., "When Waiting Is Not an
 Option", AAAI 2018); the same number as a margin, a regulariser of the terminations alone, which the critic does not know (OC); terminations
-that are improbable at first (b = 0.05); terminations without the entropy bonus, which draws b to a half (the learner has one weight for all
-coagents, so that this is done from outside); and, for comparison, ends that nothing decides, after four steps on average.
+that are improbable at first (b = 0.05); terminations without the entropy bonus, which draws b to a half; and, for comparison, ends that
+nothing decides, after four steps on average.
 
 In four rooms (dynamics of the authors' code, no move) tabular agents, 40 runs of 1,000 episodes each, whose figures are exact: the option's
 length, the entropy of how options are used, I(ω; A | s) and the share of terminations below 0.05 and above 0.95, under the occupancies of
@@ -28,8 +28,6 @@ import tyro
 from scipy import stats
 
 import optioncoagent as oc
-from optioncoagent.agents import learner
-from optioncoagent.agents.targets import Batch, make_batch
 from optioncoagent.exact import degeneracy
 from optioncoagent.experiments.problems import four_rooms
 from optioncoagent.gallery import TERMINATE, option_critic, random_length
@@ -100,18 +98,10 @@ class Run:
     seed: int
 
 
-def without_entropy(module: Any, *given: Any) -> Batch:
-    """`make_batch` in which terminations never count as executed where the entropy bonus asks for it, and only there."""
-    batch = make_batch(module, *given)
-    owners = [name for c in module.network.counted for name in [c.name] * c.num_outputs]
-    batch.learned[:, 2, [row for row, name in enumerate(owners) if name == "termination"]] = 0.0
-    return batch
-
-
 def train(run: Run) -> tuple[Run, dict[str, float]]:
     began, remedy = time.perf_counter(), ON_MINIGRID[run.remedy]
-    learner.make_batch = make_batch if remedy.entropy else without_entropy  # type: ignore[assignment]
-    agent = oc.CoagentActorCritic(f"MiniGrid-{run.task}-v0", remedy.network, seed=run.seed, **rows.BEFORE)
+    settings: dict[str, Any] = rows.BEFORE if remedy.entropy else {**rows.BEFORE, "ent_coefs": {"termination": 0.0}}
+    agent = oc.CoagentActorCritic(f"MiniGrid-{run.task}-v0", remedy.network, seed=run.seed, **settings)
     if remedy.bias:
         with torch.no_grad():
             agent.module.common["policy_termination"].bias[TERMINATE] += remedy.bias  # type: ignore[index,operator]

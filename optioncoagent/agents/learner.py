@@ -100,6 +100,7 @@ class CoagentActorCritic:
         self.network = network = network if isinstance(network, CoagentNetwork) else network(self.interface.actions.num_actions)
         self.interface.actions.check(network)
         self.forms = _forms(network, forms or {})
+        self.settings.check_coagents(network.names)
         self.summary = summary or (lambda row: {})
         self.description: dict[str, Any] = {}  # saved with the agent: what a subclass needs to make the network again
 
@@ -233,7 +234,7 @@ class CoagentActorCritic:
         settings = self.settings
         features, _ = self.module.encode(batch.inputs, batch.start, batch.hidden)
         read = self.module.read(self.module.readout(features), batch.rows.T.contiguous(), batch.indicators)
-        coefs = losses.Coefs(settings.clip_coef, settings.ent_coef, settings.vf_coef)
+        coefs = losses.Coefs(settings.clip_coef, settings.vf_coef)
         return losses.of_network(self.network, self.module.part, read, batch, coefs)
 
     # Acting

@@ -18,10 +18,9 @@ MAX_LOG_RATIO = 20.0  # far beyond any clip_coef; infinity times an advantage of
 
 
 class Coefs(NamedTuple):
-    """clip: of the probability ratios; ent, vf: weights of the entropy bonus and of the critic's loss."""
+    """clip: of the probability ratios; vf: weight of the critic's loss."""
 
     clip: float
-    ent: float
     vf: float
 
 
@@ -52,21 +51,21 @@ def posterior(log_posterior: Tensor, advantage: Tensor) -> Tensor:
 def gaussian(given: Tensor, drawn: Tensor, learned: Tensor, coefs: Coefs) -> Tensor:
     """The loss of a coagent with a Gaussian, a mean over steps: that of `Losses` for what was drawn, with the density in place of π.
 
-    given (2 size, n): means and logarithms of scales. drawn (size, n). learned (3, n): ln π_old of what was drawn, a and e.
+    given (2 size, n): means and logarithms of scales. drawn (size, n). learned (3, n): ln π_old of what was drawn, a and c.
     """
-    log_old, advantage, executed = learned
+    log_old, advantage, weight = learned
     ratio = (log_density(given, drawn) - log_old).clamp(max=MAX_LOG_RATIO).exp()
     objective = torch.minimum(ratio * advantage, ratio.clamp(1 - coefs.clip, 1 + coefs.clip) * advantage)
-    return -(objective + coefs.ent * executed * gaussian_entropy(given)).mean()
+    return -(objective + weight * gaussian_entropy(given)).mean()
 
 
 class Losses(torch.autograd.Function):
     """What is minimised, in parts, (coagents + 1,): means over the steps of a batch of each coagent's loss, and of the critic's:
 
-        −Σ_u [ min(ρ_u a_u, clip(ρ_u, 1 ± clip_coef) a_u) − ent_coef e π_u ln π_u ]          vf_coef valid (Q − target)²
+        −Σ_u [ min(ρ_u a_u, clip(ρ_u, 1 ± clip_coef) a_u) − c π_u ln π_u ]          vf_coef valid (Q − target)²
 
     read (U + 1, n): z of every output, the coagents' side by side, and Q. part (U + 1,): which of the parts each row belongs to. learned
-    (3, U, n): ln π_old, a and e; target, valid (n,): see `targets.Batch`. num_outputs: of each coagent. The gradient is written out, which
+    (3, U, n): ln π_old, a and c; target, valid (n,): see `targets.Batch`. num_outputs: of each coagent. The gradient is written out, which
     takes a third of the operations that recording it would. See "Proximal Policy Optimization Algorithms" by Schulman et al., equation 7.
     """
 
@@ -74,18 +73,18 @@ class Losses(torch.autograd.Function):
     def forward(
         ctx: Any, read: Tensor, part: Tensor, learned: Tensor, target: Tensor, valid: Tensor, num_outputs: tuple[int, ...], coefs: Coefs
     ) -> Tensor:
-        n, of_coagent, (log_old, advantage, executed) = len(target), part[:-1], learned.unbind()
+        n, of_coagent, (log_old, advantage, weight) = len(target), part[:-1], learned.unbind()
         log_new = log_policies(read[:-1], num_outputs)
         policy, ratio = log_new.exp(), (log_new - log_old).clamp(max=MAX_LOG_RATIO).exp()
         gain, clipped = ratio * advantage, ratio.clamp(1 - coefs.clip, 1 + coefs.clip) * advantage
-        bonus = policy * log_new * executed
-        # g_u = ∂/∂ ln π_u = ρ_u a_u 1{not clipped} − ent_coef e π_u ln π_u, but for a multiple of π_u
-        g = torch.sub(gain.masked_fill(gain > clipped, 0.0), bonus, alpha=coefs.ent)
+        bonus = policy * log_new * weight
+        # g_u = ∂/∂ ln π_u = ρ_u a_u 1{not clipped} − c π_u ln π_u, but for a multiple of π_u
+        g = gain.masked_fill(gain > clipped, 0.0) - bonus
         # ∂/∂z_u = g_u − π_u Σ_v g_v
         sums = g.new_zeros(len(num_outputs), n).index_add_(0, of_coagent, g)
         error = (read[-1] - target) * valid
         ctx.part, ctx.gradient = part, torch.cat([policy * sums.index_select(0, of_coagent) - g, 2 * coefs.vf * error[None]])
-        objective = torch.sub(torch.minimum(gain, clipped), bonus, alpha=coefs.ent).sum(dim=-1)
+        objective = (torch.minimum(gain, clipped) - bonus).sum(dim=-1)
         rows = torch.cat([-objective, coefs.vf * error.dot(error)[None]])
         return rows.new_zeros(len(num_outputs) + 1).index_add_(0, part, rows, alpha=1 / n)
 

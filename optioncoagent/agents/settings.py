@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -60,6 +61,8 @@ class Settings:
     """Probability ratios are clipped to 1 ± this in every coagent's objective."""
     ent_coef: float = 0.01
     """Weight of the entropy bonus of every coagent's policy."""
+    ent_coefs: dict[str, float] = field(default_factory=dict)
+    """In its place, for the coagents named: {coagent: weight}. Option-critic's are termination, option and action."""
     vf_coef: float = 0.5
     """Weight of the critic's loss."""
     int_coef: float | None = None
@@ -113,6 +116,10 @@ class Settings:
         for name in ("ent_coef", "vf_coef", "int_coef"):
             value = getattr(self, name)
             _require(value is None or 0 <= value < math.inf, name, value, "at least 0 and finite")
+        _require(isinstance(self.ent_coefs, dict), "ent_coefs", self.ent_coefs, "a dict from coagents to weights")
+        for coagent, value in self.ent_coefs.items():
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            _require(number and 0 <= value < math.inf, f"ent_coefs[{coagent!r}]", value, "a number, at least 0 and finite")
         for name in ("seed", "recurrent_size"):
             value = getattr(self, name)
             _require(isinstance(value, int) and not isinstance(value, bool) and value >= 0, name, value, "an integer of at least 0")
@@ -122,6 +129,12 @@ class Settings:
         allowed = f"a dict from parts of the observation to one of {', '.join(KINDS)}"
         _require(isinstance(kinds, dict) and {*kinds.values()} <= {*KINDS}, "observation_kinds", kinds, allowed)
         _require(all(isinstance(n, int) and n >= 1 for n in self.hidden_sizes), "hidden_sizes", self.hidden_sizes, "integers of at least 1")
+
+    def check_coagents(self, names: Sequence[str]) -> None:
+        """Raise ValueError for a coagent with settings of its own that is not one of these."""
+        others = [coagent for coagent in self.ent_coefs if coagent not in names]
+        if others:
+            raise ValueError(f"ent_coefs names {others}, but the coagents are {[*names]}")
 
 
 def make_settings(values: dict[str, Any]) -> Settings:

@@ -33,7 +33,8 @@ class Batch:
     step is about: every coagent's parameters in the configuration that it read, with Q(S_t, K_t) between the logits and what is a
     Gaussian's. indicators: (B, Σ widths), of the outputs that additive policies read, and the numbers of Gaussians among them.
     drawn: (B, numbers), what the Gaussians gave. learned: (B, 3, U), of every output ln π_old; its advantage in its coagent's gradient
-    form, with everything that the gradient is weighted with, so zero where the coagent did not execute; and 1 where it did, else 0.
+    form, with everything that the gradient is weighted with, so zero where the coagent did not execute; and the weight of its coagent's
+    entropy where it did, else 0.
     target: (B,), λ-return for Q(S_t, K_t). valid: (B,), 1 where there is something to learn from, else 0; so then is what is learned but
     for ln π_old.
     """
@@ -90,6 +91,7 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
     if settings.normalize_advantages:
         weight = weight / (advantage[flat.valid].std(correction=0) + 1e-8)
     executed = torch.cat([(flat.executed[c.name] & flat.valid).expand(c.num_outputs, -1) for c in network.by_kind]).to(q.dtype)
+    entropy = q.new_tensor([settings.ent_coefs.get(c.name, settings.ent_coef) for c in network.by_kind for _ in range(c.num_outputs)])
     rows, indicators = learned_rows(module, flat), module.terms.indicators(flat.outputs, flat.previous).T.contiguous()
     drawn = distributions.numbers(network, flat.outputs)
     read = module.read(at.readout, rows, indicators)
@@ -104,7 +106,7 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
         rows=rows.T.contiguous(),
         indicators=indicators,
         drawn=drawn,
-        learned=torch.stack([log_old, weight * executed * advantage_of, executed]).permute(2, 0, 1).contiguous(),
+        learned=torch.stack([log_old, weight * executed * advantage_of, entropy[:, None] * executed]).permute(2, 0, 1).contiguous(),
         target=q + advantage,
         valid=flat.valid.to(q.dtype),
     )

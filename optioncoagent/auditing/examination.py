@@ -210,7 +210,7 @@ class _Marginal:
 def _own(agent: Any) -> tuple[Settings, Settings]:
     """The agent's settings that decide what is computed from a rollout, and those of the base."""
     own = Settings(**{name: getattr(agent.settings, name) for name in Twin.SETTINGS})
-    return own, replace(own, discount_weighting=True, normalize_advantages=False, ent_coef=0.0)
+    return own, replace(own, discount_weighting=True, normalize_advantages=False, ent_coef=0.0, ent_coefs={})
 
 
 def _base(agent: Any, critics: Mapping[str, FloatArray], names: tuple[str, ...]) -> Iterator[_Variant]:
@@ -234,8 +234,8 @@ def _added(agent: Any, names: tuple[str, ...]) -> Iterator[_Variant]:
         added["no γ^t"] = {"discount_weighting": False}
     if ours.normalize_advantages:
         added["normalised advantages"] = {"normalize_advantages": True}
-    if ours.ent_coef:
-        added["entropy bonus"] = {"ent_coef": ours.ent_coef}
+    if ours.ent_coef or any(ours.ent_coefs.values()):
+        added["entropy bonus"] = {"ent_coef": ours.ent_coef, "ent_coefs": ours.ent_coefs}
     for deviation, change in added.items():
         yield _Variant(OWN, deviation, True, agent.forms, names, replace(base, **change))
     yield _Variant(OWN, "all together, clipped", True, agent.forms, names, own, clipped=True)

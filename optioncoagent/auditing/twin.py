@@ -44,7 +44,7 @@ class Twin:
     """
 
     SETTINGS = (
-        "num_envs", "num_steps", "num_minibatches", "gamma", "gae_lambda", "clip_coef", "ent_coef", "vf_coef", "max_grad_norm",
+        "num_envs", "num_steps", "num_minibatches", "gamma", "gae_lambda", "clip_coef", "ent_coef", "ent_coefs", "vf_coef", "max_grad_norm",
         "normalize_advantages", "discount_weighting", "sampled_returns",
     )  # fmt: skip
 

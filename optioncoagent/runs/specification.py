@@ -12,6 +12,7 @@
     num_options = 4
     gradient_form = "advantage"
     env_kwargs = { view = "full" }
+    ent_coefs = { termination = 0.0 }
 
 Without settings there is one, "default".
 """
@@ -136,15 +137,14 @@ def flag_names(train: type) -> list[str]:
 
 
 def to_arguments(flags: Mapping[str, Any]) -> list[str]:
-    """As on the command line: booleans as --flag or --no-flag, lists as several values, tables as KEY=VALUE."""
+    """As on the command line: booleans as --flag or --no-flag, lists as several values, tables as KEY VALUE …, but env_kwargs KEY=VALUE."""
     arguments = []
     for name, value in flags.items():
         flag = _dashed(name)
         if isinstance(value, bool):
             arguments.append(f"--{flag}" if value else f"--no-{flag}")
         else:
-            values = value if isinstance(value, list) else _words(value) if isinstance(value, dict) else [value]
-            arguments += [f"--{flag}", *map(str, values)]
+            arguments += [f"--{flag}", *map(str, _words(name, value))]
     return arguments
 
 
@@ -157,8 +157,13 @@ def _dashed(name: str) -> str:
     return name.replace("_", "-")
 
 
-def _words(table: Mapping[str, Any]) -> list[str]:
-    return [f"{key}={json.dumps(value)}" for key, value in table.items()]
+def _words(name: str, value: Any) -> list[Any]:
+    """The words of a flag's value."""
+    if not isinstance(value, dict):
+        return value if isinstance(value, list) else [value]
+    if name == "env_kwargs":
+        return [f"{key}={json.dumps(one)}" for key, one in value.items()]
+    return [word for pair in value.items() for word in pair]
 
 
 def _known(key: str, names: Iterable[str], who: str) -> None:

@@ -62,17 +62,17 @@ def test_the_loss_is_the_clipped_objective_with_an_entropy_bonus():
         min(r * a, min(max(r, 0.8), 1.2) * a) + 0.3 * h
         for r, a, h in zip(ratio.tolist(), advantage.tolist(), gaussian_entropy(given).tolist(), strict=True)
     ]
-    loss = gaussian(given, drawn, torch.stack([old, advantage, executed]), Coefs(0.2, 0.3, 0.5))
+    loss = gaussian(given, drawn, torch.stack([old, advantage, 0.3 * executed]), Coefs(0.2, 0.5))
     assert loss.item() == pytest.approx(-np.mean(steps))
 
     leaf = given.clone().requires_grad_()
-    learned = torch.stack([log_density(given, drawn), advantage, executed])
-    (made,) = torch.autograd.grad(gaussian(leaf, drawn, learned, Coefs(0.2, 0.0, 0.5)), leaf)
+    learned = torch.stack([log_density(given, drawn), advantage, 0 * executed])
+    (made,) = torch.autograd.grad(gaussian(leaf, drawn, learned, Coefs(0.2, 0.5)), leaf)
     mean, scale = given[:3], given[3:].exp()
     by_hand = torch.cat([(drawn - mean) / scale**2, ((drawn - mean) / scale) ** 2 - 1]) * advantage / 400
     torch.testing.assert_close(made, -by_hand)
-    impossible = torch.stack([torch.full_like(old, -1e4), 0 * advantage, executed])  # a ratio that overflows, of no advantage
-    assert gaussian(given, drawn, impossible, Coefs(0.2, 0.0, 0.5)) == 0
+    impossible = torch.stack([torch.full_like(old, -1e4), 0 * advantage, 0 * executed])  # a ratio that overflows, of no advantage
+    assert gaussian(given, drawn, impossible, Coefs(0.2, 0.5)) == 0
 
 
 @pytest.mark.parametrize("name", BOXES)

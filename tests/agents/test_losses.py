@@ -6,13 +6,15 @@ import torch
 import optioncoagent as oc
 from optioncoagent.agents.losses import Coefs, Losses, difference, expected, score
 from optioncoagent.agents.minibatches import by_environment, by_step
+from optioncoagent.agents.rollout import collect
+from optioncoagent.agents.targets import make_batch
 
 NUM_OUTPUTS, N = (2, 1, 3), 40
 
 
 def recorded(read, learned, target, valid, coefs):
     """The same losses, operation by operation."""
-    log_old, advantage, executed = learned
+    log_old, advantage, weight = learned
     parts, first = [], 0
     for outputs in NUM_OUTPUTS:
         here = slice(first, first := first + outputs)
@@ -20,20 +22,21 @@ def recorded(read, learned, target, valid, coefs):
         ratio = (log_new - log_old[here]).exp()
         clipped = ratio.clamp(1 - coefs.clip, 1 + coefs.clip)
         objective = torch.minimum(ratio * advantage[here], clipped * advantage[here])
-        entropy = -(executed[here] * log_new.exp() * log_new)
-        parts.append(-(objective + coefs.ent * entropy).sum(dim=0).mean())
+        entropy = -(weight[here] * log_new.exp() * log_new)
+        parts.append(-(objective + entropy).sum(dim=0).mean())
     return torch.stack([*parts, coefs.vf * (valid * (read[-1] - target).square()).mean()])
 
 
-@pytest.mark.parametrize("ent", [0.0, 0.3])
+@pytest.mark.parametrize("ent", [(0.0, 0.0, 0.0), (0.3, 0.5, 0.0)])
 def test_the_gradient_of_the_losses_is_the_recorded_one(ent):
     rng = torch.Generator().manual_seed(0)
-    total, coefs = sum(NUM_OUTPUTS), Coefs(clip=0.2, ent=ent, vf=0.7)
+    total, coefs = sum(NUM_OUTPUTS), Coefs(clip=0.2, vf=0.7)
     read = torch.randn(total + 1, N, dtype=torch.float64, generator=rng).requires_grad_()
     near = read.detach()[:-1] + 0.3 * torch.randn(total, N, dtype=torch.float64, generator=rng)  # ratios on both sides of both limits
     log_old = torch.cat([part.log_softmax(dim=0) for part in near.split(NUM_OUTPUTS)])
-    executed = (torch.rand(len(NUM_OUTPUTS), N, generator=rng) < 0.6).double().repeat_interleave(torch.tensor(NUM_OUTPUTS), dim=0)
-    learned = torch.stack([log_old, executed * torch.randn(total, N, dtype=torch.float64, generator=rng), executed])
+    executed = (torch.rand(len(NUM_OUTPUTS), N, generator=rng) < 0.6).double()
+    executed, weight = (x.repeat_interleave(torch.tensor(NUM_OUTPUTS), dim=0) for x in (executed, torch.tensor(ent)[:, None] * executed))
+    learned = torch.stack([log_old, executed * torch.randn(total, N, dtype=torch.float64, generator=rng), weight])
     target, valid = torch.randn(2, N, dtype=torch.float64, generator=rng)
     valid = (valid > -1).double()
     part = torch.tensor([0, 0, 1, 2, 2, 2, 3])
@@ -55,9 +58,49 @@ def test_the_gradient_of_the_losses_is_the_recorded_one(ent):
 def test_a_ratio_that_overflows_is_clipped(advantage):
     read = torch.tensor([[200.0], [0.0], [0.0]], requires_grad=True)  # almost sure now, almost impossible before
     learned = torch.tensor([[[-200.0], [0.0]], [[advantage], [0.0]], [[1.0], [1.0]]])
-    parts = Losses.apply(read, torch.tensor([0, 0, 1]), learned, torch.zeros(1), torch.ones(1), (2,), Coefs(0.2, 0.0, 0.5))
+    parts = Losses.apply(read, torch.tensor([0, 0, 1]), learned, torch.zeros(1), torch.ones(1), (2,), Coefs(0.2, 0.5))
     parts.sum().backward()
     assert parts.tolist() == pytest.approx([-1.2 * advantage, 0.0]) and torch.equal(read.grad, torch.zeros(3, 1))
+
+
+@pytest.mark.parametrize("env", ["CartPole-v1", "Pendulum-v1"])
+def test_every_coagent_has_the_entropy_bonus_that_it_is_given(env):
+    """The gradient with weights, less that without any, against autograd of Σ_c weight_c E[ e_c H(π_c) ] by torch.distributions."""
+    torch.manual_seed(0)
+    weights = {"termination": 0.0, "option": 0.5, "action": 0.2}
+    given = dict(num_options=3, num_envs=4, num_steps=16, dtype="float64")
+    agent = oc.OptionCritic(env, ent_coef=0.2, ent_coefs={"termination": 0.0, "option": 0.5}, **given)
+    without = oc.OptionCritic(env, ent_coef=0.0, **given)
+    with torch.no_grad():
+        for parameter in agent.module.parameters():  # policies that are not nearly uniform, as at first
+            parameter += 0.3 * torch.randn_like(parameter)
+    without.module.load_state_dict(agent.module.state_dict())
+    agent.running = agent._start()
+    rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, 16)
+    assert set(torch.cat([rollout.executed[name].flatten() for name in weights]).tolist()) == {True, False}
+
+    made = [gradient(x, x.losses(make_batch(x.module, x.spec, rollout, x.settings, x.forms)).sum()) for x in (agent, without)]
+    read = agent.module.readout(agent.module.features(agent.spec.state({"": rollout.observation[""].flatten(0, 1)}))[0])
+    bonus, nothing = torch.zeros((), dtype=torch.float64), torch.zeros(64, dtype=torch.long)
+    for name, index in (("termination", rollout.previous["option"]), ("option", nothing), ("action", rollout.outputs["option"])):
+        table = agent.module.logits(name, read)  # (configurations, parameters, steps)
+        parameters = table[index.flatten(), :, torch.arange(64)]
+        if name in agent.network.gaussians:
+            mean, log_scale = parameters.chunk(2, dim=-1)
+            entropy = torch.distributions.Normal(mean, log_scale.exp()).entropy().sum(dim=-1)
+        else:
+            entropy = torch.distributions.Categorical(logits=parameters).entropy()
+        bonus = bonus + weights[name] * (entropy * rollout.executed[name].flatten()).mean()
+    truth = gradient(agent, bonus)
+    assert truth.norm() > 0.01
+    torch.testing.assert_close(made[1] - made[0], truth)
+
+
+def gradient(agent, number):
+    """With respect to all parameters, in a row."""
+    agent.module.zero_grad()
+    number.backward()
+    return torch.cat([torch.zeros_like(p).flatten() if p.grad is None else p.grad.flatten() for p in agent.module.parameters()])
 
 
 def test_forms_have_their_gradients():

@@ -11,6 +11,7 @@ from small import GRIDWORLD, SMALL
 
 import optioncoagent as oc
 from optioncoagent.agents.settings import ALIASES, Settings, on_this_machine
+from optioncoagent.runs.training import Run
 
 CHANGES = dict(
     num_envs=5,
@@ -23,6 +24,7 @@ CHANGES = dict(
     gae_lambda=0.5,
     clip_coef=0.01,
     ent_coef=0.1,
+    ent_coefs={"termination": 0.1},
     vf_coef=1.0,
     max_grad_norm=0.01,
     normalize_advantages=False,
@@ -97,6 +99,34 @@ def test_every_other_name_leads_to_a_setting_and_is_none():
 def test_a_learning_rate_is_a_number(value):
     with pytest.raises(ValueError, match="^learning_rate=.*: it must be a number"):
         oc.OptionCritic("CartPole-v1", learning_rate=value)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [({"end": 0.1}, r"^ent_coefs names \['end'\], but the coagents are \['termination', 'option', 'action'\]"),
+     ({"action": -0.1}, r"^ent_coefs\['action'\]=-0.1: it must be a number, at least 0 and finite"),
+     ({"option": float("nan")}, r"^ent_coefs\['option'\]=nan"), ({"option": float("inf")}, r"^ent_coefs\['option'\]=inf"),
+     ({"option": "0.1"}, r"^ent_coefs\['option'\]='0.1'"), ({"option": None}, r"^ent_coefs\['option'\]=None"),
+     ({"option": True}, r"^ent_coefs\['option'\]=True"), (0.1, "^ent_coefs=0.1: it must be a dict from coagents to weights")],
+)  # fmt: skip
+def test_a_wrong_entropy_weight_is_named(given, message):
+    with pytest.raises(ValueError, match=message):
+        oc.OptionCritic("CartPole-v1", ent_coefs=given)
+
+
+def test_entropy_weights_are_checked_before_a_run_and_kept_with_the_agent(tmp_path):
+    with pytest.raises(ValueError, match=r"names \['termination'\], but the coagents are \['termination_2', 'termination_1'"):
+        Run("CartPole-v1", num_options=(2, 2), settings=Settings(ent_coefs={"termination": 0.0})).check()
+    Run("CartPole-v1", settings=Settings(ent_coefs={"action_1": 0.0})).check()  # the environment has to say that there is none
+    weights = {"termination": 0.0, "option": 0.02}
+    agent = oc.OptionCritic("CartPole-v1", ent_coefs=weights, **SMALL).learn(64)
+    agent.save(tmp_path)
+    assert oc.OptionCritic.load(tmp_path).settings.ent_coefs == agent.settings.ent_coefs == weights
+    assert oc.OptionCritic.load(tmp_path, ent_coefs={}).settings.ent_coefs == {}
+    network = oc.CoagentNetwork([oc.Coagent("action", 2)])
+    assert oc.CoagentActorCritic("CartPole-v1", network, ent_coefs={"action": 0}).settings.ent_coefs == {"action": 0}
+    with pytest.raises(ValueError, match=r"the coagents are \['action'\]"):
+        oc.CoagentActorCritic("CartPole-v1", network, ent_coefs={"option": 0})
 
 
 def test_settings_are_public_without_torch():

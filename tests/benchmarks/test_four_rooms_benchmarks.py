@@ -6,9 +6,6 @@ import numpy as np
 import pytest
 from run_folders import benchmark
 
-import optioncoagent as oc
-from optioncoagent.agents.rollout import collect
-from optioncoagent.agents.targets import make_batch
 from optioncoagent.exact import degeneracy
 from optioncoagent.experiments.problems import four_rooms
 from optioncoagent.gallery import option_critic
@@ -68,14 +65,3 @@ def test_on_minigrid_the_entropy_bonus_makes_terminations_even_and_without_it_th
     with_bonus, without, chance = (row["length"] for row in rows)
     assert with_bonus < 3 and without > 8 and 3 < chance < 5
     assert all(0 < row["usage_entropy"] <= np.log(4) + 1e-6 and row["frames"] == np.inf for row in rows)
-
-
-def test_only_the_entropy_of_terminations_is_left_out(remedies):
-    agent = oc.CoagentActorCritic("MiniGrid-Empty-5x5-v0", lambda n: option_critic(2, n), seed=0, num_envs=2, num_steps=16)
-    agent.running = agent._start()
-    rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, 16)
-    given = (agent.module, agent.spec, rollout, agent.settings, agent.forms)
-    with_bonus, without = make_batch(*given).learned, remedies.without_entropy(*given).learned
-    assert with_bonus.shape[2] == 2 + 2 + 7 and with_bonus[:, 2, :2].sum() > 0
-    assert (without[:, 2, :2] == 0).all() and (without[:, 2, 2:] == with_bonus[:, 2, 2:]).all()
-    assert (without[:, :2] == with_bonus[:, :2]).all()

@@ -11,6 +11,7 @@ import time
 
 import pytest
 import stand_in
+import tyro
 
 from optioncoagent.cli import Train, main
 from optioncoagent.runs import specification, sweep, workers
@@ -73,6 +74,9 @@ def command_line(monkeypatch, *arguments):
         ({"seeds": True}, "seeds = True"),
         ({"threshold": {"CartPole-v0": 1.0}}, "threshold has the unknown key 'CartPole-v0': did you mean 'CartPole-v1'"),
         ({"threshold": "high"}, "threshold = 'high'"),
+        ({"ent_coefs": {"termination": -1}}, r"ent_coefs\['termination'\]=-1.0"),
+        ({"ent_coefs": {"end": 0}}, r"ent_coefs names \['end'\], but the coagents are \['termination', 'option', 'action'\]"),
+        ({"ent_coefs": {"termination": "none"}}, "train's --ent-coefs takes no such value"),
     ],
 )
 def test_a_wrong_specification_is_refused(change, message):
@@ -89,6 +93,14 @@ def test_flags_are_those_of_the_command_line():
     assert chosen.thresholds == {TASK: 0.3} and spec(threshold={TASK: 2}).thresholds == {TASK: 2.0}
     names = specification.flag_names(Train)
     assert {"num_options", "learning_rate", "eval_episodes"} <= {*names} and not {"env_id", "seed", "run_dir", "settings"} & {*names}
+
+
+def test_tables_of_settings_are_those_of_the_command_line():
+    tables = dict(ent_coefs={"termination": 0.0, "option": 0.02}, observation_kinds={"": "box"})
+    trial = spec(settings={"a": tables}).trials[0]
+    assert trial.arguments[-8:] == "--ent-coefs termination 0.0 option 0.02 --observation-kinds".split() + ["", "box"]
+    settings = tyro.cli(Train, args=trial.arguments).settings
+    assert {name: getattr(settings, name) for name in tables} == tables
 
 
 def test_environments_are_made_with_what_a_setting_says():
