@@ -1,4 +1,4 @@
-"""Claim: MiniGrid's hardest tasks are learned in minutes from large rollouts, where the default's small ones do not get there.
+"""Claim: MiniGrid's hardest tasks are learned in minutes from large rollouts, where the default's small ones take longer or do not get there.
 
     python benchmarks/large_rollouts.py [--tasks LockedRoom …] [--counts observation place] [--sizes 256] [--devices cpu] [--seeds 1]
         [--seconds 400] [--workers 1] [--table]
@@ -6,9 +6,9 @@
 Four options, defaults but for how much is learned from at once: 16 environments as by default, 256 environments for 64 steps in 16
 minibatches, or 1024 environments in 32 with layers of 256 units; the last two with four passes over each rollout in place of eight. A run
 ends after its seconds: of CPU time on a cpu, of the clock on another device. A row, in large_rollouts.csv beside this file, holds the
-frames and seconds at which the mean return of the last 100 episodes first reached 0.1, 0.2, …, the mean at the end, and that of 50 evaluation
-episodes. What has a row is not run again. Means count once every environment has made the steps of a longest episode: the first hundred of
-a thousand to end are those that succeed by chance.
+frames and seconds at which the mean return of the last 100 episodes first reached 0.1, 0.2, …, the mean at the end, and that of 50
+evaluation episodes. What has a row is not run again. Means count once every environment has made the steps of a longest episode: the
+first hundred of a thousand to end are those that succeed by chance.
 """
 
 from __future__ import annotations
