@@ -62,7 +62,7 @@ class Settings:
     ent_coef: float = 0.01
     """Weight of the entropy bonus of every coagent's policy."""
     ent_coefs: dict[str, float] = field(default_factory=dict)
-    """In its place, for the coagents named: {coagent: weight}. Option-critic's are termination, option and action."""
+    """In place of ent_coef, for the coagents named: {coagent: weight}. Option-critic's are termination, option and action."""
     vf_coef: float = 0.5
     """Weight of the critic's loss."""
     int_coef: float | None = None

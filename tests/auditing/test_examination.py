@@ -145,12 +145,27 @@ def test_what_the_settings_add_has_a_row_each():
     assert {row.deviation for row in rows} == {"", together}
 
 
-def test_the_entropy_bonus_turns_a_flat_gradient_around():
-    """All rewards alike but for a trifle: what is left of the gradient with the bonus is the bonus."""
+@pytest.mark.parametrize(
+    ("settings", "weighed"),
+    [({"ent_coef": 0.1}, {"termination", "option", "action"}), ({"ent_coefs": {"termination": 0.1}}, {"termination"})],
+)
+def test_the_entropy_bonus_turns_a_flat_gradient_around(settings, weighed):
+    """All rewards alike but for a trifle: what is left of the gradient with the bonus is the bonus, of the coagents that have one."""
     mdp = random_mdp()
     mdp = oc.MDP(mdp.P, 1e-6 * mdp.R, mdp.d0, mdp.gamma, mdp.terminal)
-    rows = oc.audit(agent_on(mdp, lambda n: oc.option_critic(2, n), **{**NOTHING_ADDED, "ent_coef": 0.1}), mdp, rollouts=16)
-    assert all(row.norm_ratio > 1e3 for row in rows_of(rows, deviation="entropy bonus"))
+    agents = [agent_on(mdp, lambda n: oc.option_critic(2, n), **{**NOTHING_ADDED, **given}) for given in (settings, {})]
+    rows, without = (oc.audit(agent, mdp, rollouts=16) for agent in agents)
+    np.testing.assert_equal(rows_of(rows, deviation=""), rows_of(without, deviation=""))  # the base knows of no bonus
+    together = "all together, clipped"
+    for row in [*rows_of(rows, deviation="entropy bonus"), *rows_of(rows, deviation=together)]:
+        if row.deviation == together:
+            (base,) = rows_of(without, coagent=row.coagent, deviation=together)
+        else:
+            (base,) = rows_of(rows, coagent=row.coagent, form=row.form, critic=OWN, deviation="")
+        if row.coagent in weighed:
+            assert row.norm_ratio > 1e3 and (base.lost or row.norm_ratio > 10 * base.norm_ratio)
+        else:
+            np.testing.assert_equal(row[5:], base[5:])
 
 
 def test_clipping_bounds_the_norm():
