@@ -110,19 +110,19 @@ class Agent(oc.OptionCritic):
         errors = (value - batch.target) ** 2 + (value.detach() + told - batch.target) ** 2
         return torch.cat([parts[:-1], self.settings.vf_coef * (batch.valid * errors).mean()[None]])
 
-    def _epoch(self, rollout: Any, batch: Any) -> list[torch.Tensor]:
-        parts = super()._epoch(rollout, batch)
+    def _epoch(self, rollout: Any, batch: Any, num_minibatches: int) -> list[torch.Tensor]:
+        parts = super()._epoch(rollout, batch, num_minibatches)
         self.passes = getattr(self, "passes", 0) + 1
-        if self.passes % self.settings.update_epochs == 0:
+        if self.passes % self.size.update_epochs == 0:
             for _ in range(self.chosen.epochs):
-                self._critic_epoch(rollout, batch)
+                self._critic_epoch(rollout, batch, num_minibatches)
         return parts
 
-    def _critic_epoch(self, rollout: Any, batch: Any) -> None:
+    def _critic_epoch(self, rollout: Any, batch: Any, num_minibatches: int) -> None:
         heads = [*self.module.critic.parameters(), *self.module.common["critic"].parameters()]
         if not hasattr(self, "critic_optimizer"):
             self.critic_optimizer = torch.optim.Adam(heads, lr=self.settings.learning_rate, eps=1e-5)
-        for steps in by_step(rollout.valid, self.settings.num_minibatches, self.shuffle):
+        for steps in by_step(rollout.valid, num_minibatches, self.shuffle):
             slopes = torch.autograd.grad(self.losses(batch.at(steps))[-1], heads)
             for head, slope in zip(heads, slopes, strict=True):
                 head.grad = slope
@@ -199,7 +199,7 @@ def fitted(name: str, seed: int, agent: Agent, rollouts: int, mdp: oc.MDP) -> tu
             part.zero_()
     for rate in (1e-3, 1e-4):
         copy.optimizer = torch.optim.Adam(heads, lr=rate)
-        copy.learn(rollouts // 2 * copy.settings.num_envs * copy.settings.num_steps)
+        copy.learn(rollouts // 2 * copy.settings.num_envs * copy.size.num_steps)
     return told_apart(copy, mdp)
 
 

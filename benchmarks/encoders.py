@@ -116,7 +116,7 @@ class Run:
 
 def make(run: Run) -> oc.OptionCritic:
     env_id = f"MiniGrid-{run.task}-v0"
-    settings: dict[str, Any] = dict(seed=run.seed, int_counts="observation")
+    settings: dict[str, Any] = dict(seed=run.seed, int_counts="observation", **rows.SIXTEEN)
     if run.encoder in KINDS:
         return oc.OptionCritic(env_id, observation_kinds=KINDS[run.encoder], **settings)
     mission = sum(leaf.size for leaf in oc.OptionCritic(env_id).spec.leaves if leaf.kind == "mission")

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
+import rows
 import tyro
 
 import optioncoagent as oc
@@ -30,12 +31,12 @@ FORMS = {
     "place, seldom": exploration.Form(power=0.25, counted="place"),
 }
 # codes of MiniGrid as numbers, as they were shown to the network at first; since then as indicators
-CODES = dict(observation_kinds={"image": "grid"})
+CODES = dict(observation_kinds={"image": "grid"}, **rows.SIXTEEN)
 SETTINGS = {
     "default": CODES,
     "flat": dict(num_options=1, **CODES),
-    "big": dict(num_envs=128, num_steps=64, num_minibatches=32, update_epochs=4, **CODES),
-    "indicators": {},
+    "big": CODES | dict(num_envs=128, num_steps=64, num_minibatches=32, update_epochs=4),
+    "indicators": rows.SIXTEEN,
 }
 # 0.9 where an episode may be so short. MultiRoom-N4-S5-v0, in spite of its name, has six rooms
 TARGETS = {"MultiRoom-N4-S5-v0": 0.65, "MultiRoom-N6-v0": 0.5, "KeyCorridorS3R3-v0": 0.85, "UnlockPickup-v0": 0.8, "FourRooms-v0": 0.5}

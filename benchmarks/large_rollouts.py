@@ -30,7 +30,8 @@ ROWS = Path(__file__).with_suffix(".csv")
 TASKS = "LockedRoom DoorKey-16x16 ObstructedMaze-1Dlhb ObstructedMaze-2Dlhb KeyCorridorS6R3 MemoryS13".split()
 LEVELS = [level / 10 for level in range(1, 10)]
 SIZES: dict[str, dict[str, Any]] = {
-    "16": {},
+    "16": rows.SIXTEEN,
+    "growing": {},
     "256": dict(num_envs=256, num_steps=64, num_minibatches=16, update_epochs=4),
     "1024": dict(num_envs=1024, num_steps=64, num_minibatches=32, update_epochs=4, hidden_sizes=(256, 256)),
 }

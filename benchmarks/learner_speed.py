@@ -71,7 +71,7 @@ def acting(network: nn.Sequential, num_steps: int) -> float:
 
 def figures(agent: oc.OptionCritic) -> float:
     """CPU seconds of one estimate of what options say of actions."""
-    seen = rollout.collect(agent.module, agent.sampler, agent.spec, agent.running, agent.settings.num_steps)
+    seen = rollout.collect(agent.module, agent.sampler, agent.spec, agent.running, agent.size.num_steps)
     began = time.process_time()
     degeneracy.informations(agent.module, agent.spec, seen)
     return time.process_time() - began
@@ -91,7 +91,7 @@ def main(command: Benchmark) -> None:
             num_minibatches=NUM_MINIBATCHES,
             observation_kinds=command.observation_kinds,
         )
-        assert agent.settings.update_epochs == EPOCHS
+        assert agent.size.update_epochs == EPOCHS
         agent.update()  # compiles the environment
         network, times = bare(agent), []
         for _ in range(command.updates):

@@ -101,7 +101,7 @@ TASKS = {
 
 def make(task: str, layers: str, learner: str, seed: int) -> oc.CoagentActorCritic:
     sizes, of = tuple(map(int, layers.split("+"))), TASKS[task]
-    settings: dict[str, Any] = {"seed": seed, "learning_rate": of.rate}
+    settings: dict[str, Any] = {"seed": seed, "learning_rate": of.rate, **rows.SIXTEEN}
     if learner == "backpropagation" and task == CARTPOLE:
         return oc.CoagentActorCritic(task, lambda n: stochastic_layers((), n), hidden_sizes=sizes, **settings)
     if learner == "backpropagation":

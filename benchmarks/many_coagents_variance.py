@@ -67,7 +67,7 @@ def gradients(agent: oc.CoagentActorCritic, rollouts: int, forms: tuple[dict[str
     units = [p for name, p in agent.module.policies.named_parameters() if "unit_1_" in name]
     found = list[list[Tensor]]()
     for _ in range(rollouts):
-        rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, agent.settings.num_steps)
+        rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, agent.size.num_steps)
         found.append([])
         for chosen in forms:
             batch = make_batch(agent.module, agent.spec, rollout, agent.settings, chosen)

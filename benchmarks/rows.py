@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 Result = dict[str, float]
-# What was the default on MiniGrid when some of the rows were made, so that they can be added to: codes as numbers, a bonus for observations
-BEFORE: dict[str, Any] = dict(observation_kinds={"image": "grid"}, int_counts="observation")
+# What was the default when some of the rows were made, so that they can be added to: 16 environments and rollouts of one size, and on
+# MiniGrid, still before, codes as numbers and a bonus for observations
+SIXTEEN: dict[str, Any] = dict(num_envs=16, num_steps=128, num_minibatches=8, update_epochs=8)
+BEFORE: dict[str, Any] = SIXTEEN | dict(observation_kinds={"image": "grid"}, int_counts="observation")
 
 
 def read(path: Path, kind: type) -> dict[Any, Result]:

@@ -34,13 +34,14 @@ TASKS = {
     "FourRooms": (600_000, 0.45),
 }
 AGENTS: dict[str, dict[str, Any]] = {
-    "default": {},
-    "observations": dict(int_counts="observation"),
-    "numbers": dict(observation_kinds={"image": "grid"}),
+    "growing rollouts": {},
+    "default": rows.SIXTEEN,
+    "observations": rows.SIXTEEN | dict(int_counts="observation"),
+    "numbers": rows.SIXTEEN | dict(observation_kinds={"image": "grid"}),
     "numbers, observations": rows.BEFORE,
-    "half the step": dict(learning_rate=5e-4),
-    "falling step": dict(anneal_lr=True),
-    "scaled by a quarter": {},
+    "half the step": rows.SIXTEEN | dict(learning_rate=5e-4),
+    "falling step": rows.SIXTEEN | dict(anneal_lr=True),
+    "scaled by a quarter": rows.SIXTEEN,
 }
 SCALES = {"scaled by a quarter": 0.25}
 

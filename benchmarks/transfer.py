@@ -45,7 +45,7 @@ def train(run: Run) -> tuple[Run, dict[str, float]]:
     began = time.perf_counter()
     first, second = (f"MiniGrid-{task}-v0" for task in run.change.split())
     frames, limit, target = CHANGES[run.change]
-    settings: dict[str, Any] = dict(num_options=1 if run.agent.startswith("flat") else 4, seed=run.seed)
+    settings: dict[str, Any] = dict(num_options=1 if run.agent.startswith("flat") else 4, seed=run.seed, **rows.SIXTEEN)
     reached, first_return = float("inf"), float("nan")
     if run.agent.endswith("anew"):
         agent = oc.OptionCritic(second, **settings)

@@ -30,6 +30,7 @@ from optioncoagent.agents.places import places_of
 from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, collect, reset, tick
 from optioncoagent.agents.scale import ReturnScale, Schedule
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings
+from optioncoagent.agents.sizes import Size, next_size
 from optioncoagent.agents.targets import FORMS, Batch, make_batch, only_read_in_sums
 from optioncoagent.network import CoagentNetwork
 
@@ -136,6 +137,11 @@ class CoagentActorCritic:
             self._env = make_vector_env(self.interface.env_id, settings.num_envs, settings.seed, self.interface.env_kwargs)
         return self._env
 
+    @property
+    def size(self) -> Size:
+        """How much the next update learns from."""
+        return next_size(self.settings, self.num_timesteps)
+
     # Training
 
     def learn(
@@ -156,7 +162,7 @@ class CoagentActorCritic:
         with tqdm(total=total_timesteps, disable=not progress_bar, unit="step", unit_scale=True) as bar:
             while self.num_timesteps < goal:
                 row = self.update()
-                ended = row["steps_since_ending"] < self.settings.num_steps  # did an episode end in this rollout?
+                ended = row["steps_since_ending"] < row["num_steps"]  # did an episode end in this rollout?
                 shown = {"return" if ended else "return before": row["return_mean"], **self.summary(row)}
                 bar.set_postfix({name: f"{value:.2f}" for name, value in shown.items() if value == value}, refresh=False)
                 bar.update(min(int(row["timesteps"]), goal) - goal + total_timesteps - bar.n)
@@ -181,7 +187,8 @@ class CoagentActorCritic:
 
         # collect
         began = perf_counter()
-        rollout = collect(self.module, self.sampler, self.spec, self.running, settings.num_steps)
+        size = self.size
+        rollout = collect(self.module, self.sampler, self.spec, self.running, size.num_steps)
         check(self.spec, rollout)
         if not bool(rollout.valid.any()):  # one step long, and every environment was reset in it
             return self._update()
@@ -192,6 +199,7 @@ class CoagentActorCritic:
         # rewards
         collected = perf_counter()
         row = {"timesteps": float(self.num_timesteps), "episodes": float(self.num_episodes), **metrics.episodes(self.recent)}
+        row["num_steps"] = float(size.num_steps)
         row["steps_since_ending"] = float(self.running.age.min())  # of each environment; where it grows, return_mean tells of the past
         for stage in self.rewards.values():
             rollout, seen = stage(rollout)
@@ -202,7 +210,7 @@ class CoagentActorCritic:
         informations = degeneracy.informations(self.module, self.spec, rollout)  # of the policies that acted
 
         # epochs
-        parts = [part for _ in range(settings.update_epochs) for part in self._epoch(rollout, batch)]
+        parts = [part for _ in range(size.update_epochs) for part in self._epoch(rollout, batch, size.num_minibatches)]
 
         row |= dict(zip(self.loss_names, torch.stack(parts).mean(dim=0).tolist(), strict=True))
         row |= metrics.coagents(self.network, rollout, batch) | {name: float(x) for name, x in informations.items()}
@@ -211,11 +219,11 @@ class CoagentActorCritic:
         seconds = {"seconds_environment": self.running.seconds, "seconds_acting": acting, "seconds_learning": learning}
         return row | self.summary(row) | seconds
 
-    def _epoch(self, rollout: Rollout, batch: Batch) -> list[Tensor]:
+    def _epoch(self, rollout: Rollout, batch: Batch, num_minibatches: int) -> list[Tensor]:
         """One pass over a rollout: the losses of each minibatch."""
         cut = by_step if rollout.hidden is None else by_environment
         seen = []
-        for steps in cut(rollout.valid, self.settings.num_minibatches, self.shuffle):
+        for steps in cut(rollout.valid, num_minibatches, self.shuffle):
             # compute losses
             parts = self.losses(batch.at(steps))
             # backward pass

@@ -41,14 +41,15 @@ ALIASES = {
 class Settings:
     """How the network is trained. `check` says whether the values are in range."""
 
-    num_envs: int = 16
+    num_envs: int = 64
     """Environments stepped together (an environment given as an object brings its own number)."""
-    num_steps: int = 128
-    """Steps of each environment in one rollout."""
-    update_epochs: int = 8
-    """Passes over a rollout; 1 with one minibatch is the plain local gradient."""
-    num_minibatches: int = 8
-    """Parts into which each pass is cut."""
+    num_steps: int | None = None
+    """Steps of each environment in one rollout. By default rollouts grow (see `sizes`): 2,048 steps of all environments together at first,
+    up to 16,384 as they are a 64th of the steps so far, but at least 32 of each."""
+    update_epochs: int | None = None
+    """Passes over a rollout; 1 with one minibatch is the plain local gradient. By default 8, over rollouts of more than 4,096 steps 4."""
+    num_minibatches: int | None = None
+    """Parts into which each pass is cut. By default 8, or more of 1,024 steps each."""
     learning_rate: float = 1e-3
     """Step size of Adam."""
     anneal_lr: bool = False
@@ -104,8 +105,9 @@ class Settings:
         Not done when the record is made: the command line's parser would wrap the error in words of its own.
         """
         for name in ("num_envs", "num_steps", "update_epochs", "num_minibatches", "torch_threads"):
-            value = getattr(self, name)
-            _require(isinstance(value, int) and not isinstance(value, bool) and value >= 1, name, value, "an integer of at least 1")
+            value, chosen = getattr(self, name), name in ("num_envs", "torch_threads")
+            number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+            _require(number or (value is None and not chosen), name, value, "an integer of at least 1")
         for name in ("learning_rate", "max_grad_norm", "clip_coef", "gamma", "gae_lambda", "ent_coef", "vf_coef"):
             value = getattr(self, name)
             _require(isinstance(value, int | float) and not isinstance(value, bool), name, value, "a number")

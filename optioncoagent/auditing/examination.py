@@ -171,7 +171,7 @@ class _Variant:
         if not self.clipped:
             return twin.gradient(batch, self.learning)
         # the first minibatch, its gradient cut to max_grad_norm with the critic's in it
-        size = -(-len(batch) // self.learning.num_minibatches)
+        size = -(-len(batch) // twin.learner.size.num_minibatches)
         part = batch.at(twin.order(len(batch))[:size])
         tables = twin.gradient(part, self.learning)
         norm = np.sqrt(sum(float((x / size).ravel() @ (x / size).ravel()) for x in pull_back(agent, twin.mdp, tables).values()))

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from optioncoagent.agents import CoagentActorCritic
 from optioncoagent.agents.rollout import Rollout, collect
 from optioncoagent.agents.settings import Settings
+from optioncoagent.agents.sizes import Size
 from optioncoagent.agents.targets import Batch, make_batch
 from optioncoagent.auditing.gradient import FloatArray, logit_tables
 from optioncoagent.auditing.states import StatesVectorEnv
@@ -44,7 +45,7 @@ class Twin:
     """
 
     SETTINGS = (
-        "num_envs", "num_steps", "num_minibatches", "gamma", "gae_lambda", "clip_coef", "ent_coef", "ent_coefs", "vf_coef", "max_grad_norm",
+        "num_envs", "gamma", "gae_lambda", "clip_coef", "ent_coef", "ent_coefs", "vf_coef", "max_grad_norm",
         "normalize_advantages", "discount_weighting", "sampled_returns",
     )  # fmt: skip
 
@@ -53,13 +54,15 @@ class Twin:
         reading = [name for name, touched in agent.network.touched.items() if touched.state]
         if reading and not np.array_equal(mdp.observation, np.arange(mdp.num_states)):
             raise ValueError(f"coagent {reading[0]!r} executes by the observation, which states share: such an agent cannot be audited")
+        size: Size = agent.size  # of its next rollout
+        settings = {name: getattr(agent.settings, name) for name in self.SETTINGS}
         self.settings: Settings = replace(
             Settings(),
             seed=seed,
             dtype="float64",
             device="cpu",
             hidden_sizes=(),
-            **{name: getattr(agent.settings, name) for name in self.SETTINGS},
+            **{**settings, "num_steps": size.num_steps, "num_minibatches": size.num_minibatches},
         )
         logits, q = logit_tables(agent, mdp)
         self.own_critic = agent.reward_scale * _of_states(mdp, q)  # in the units of the rewards
@@ -99,7 +102,7 @@ class Twin:
         """The next num_steps steps of all environments, as the learner collects them: a rollout of num_envs of them for each copy."""
         learner, n = self.learner, self.settings.num_envs
         learner.running = learner.running or learner._start()
-        together = collect(learner.module, learner.sampler, learner.spec, learner.running, self.settings.num_steps)
+        together = collect(learner.module, learner.sampler, learner.spec, learner.running, learner.size.num_steps)
         return [_part(together, first, first + n) for first in range(0, together.start.shape[1], n)]
 
     def order(self, n: int) -> Tensor:
