@@ -10,8 +10,9 @@ It depends on the parameters, and yet its own derivative may be left out, since 
 
     E[ ∂ ln π(A | x) − ∂ ln Pr(A | n) | n ] = Σ_x Pr(x | n) ∂ Σ_a π(a | x) − ∂ Σ_a Pr(a | n) = 0
 
-so that local gradients with this reward as it is are those of E Σ_t γ^t (R_t + coef I(x; A | n_t)), if the critic knows n. The critic of a
-network knows x but not what ran before it; forms that take its word (expected, difference) then have the reward's mean over that.
+so that local gradients with this reward as it is are those of E Σ_t γ^t (R_t + coef I(x; A | n_t)), if the critic knows n. A network's
+critic need not know what ran before; forms that take its word (expected, difference) then have the reward's mean over that. Where options
+last x is known before, and little is paid: such a reward is a reason to end them, unless nothing learns when they do.
 
 Sources: "Diversity is All You Need" by Eysenbach et al. (ICLR 2019), here of actions and without a discriminator, since the network's laws
 are known; "Diversity-Enriched Option-Critic" by Kamat and Precup (2020), which pays options of one state for how they differ.
