@@ -6,7 +6,8 @@ Each agent learns the first task for its frames, then the second until the mean 
 if the limit comes first. Agents, all with the default setting: four options and the flat agent go on learning everything; "options kept"
 keeps its encoder, its options' policies and their terminations and learns the policy over options and the critic alone; "encoder kept"
 keeps its encoder alone, as it is, under heads and a critic that begin anew, so that it says what options kept have of their features;
-"anew" begins with the second task. Rows go to transfer.csv beside this file; runs whose row is there are not run again.
+"new heads" is the same with an encoder that goes on learning; "anew" begins with the second task. Rows go to transfer.csv beside this
+file; runs whose row is there are not run again.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ CHANGES = {
     "KeyCorridorS3R1 KeyCorridorS3R2": (120_000, 300_000, 0.8),
     "SimpleCrossingS9N1 LavaCrossingS9N1": (120_000, 300_000, 0.9),
 }
-AGENTS = ("options", "options kept", "options, encoder kept", "options anew", "flat", "flat, encoder kept", "flat anew")
+AGENTS = ("options", "options kept", "options, encoder kept", "options anew", "flat", "flat, encoder kept", "flat, new heads", "flat anew")
 KEPT = ("encoder.", "policies.policy_action.", "policies.policy_termination.", "common.policy_action.", "common.policy_termination.")
 
 
@@ -51,8 +52,8 @@ def second_agent(run: Run) -> tuple[oc.OptionCritic, float]:
         return oc.OptionCritic(second, **settings), float("nan")
     learned = oc.OptionCritic(first, **settings).learn(frames)
     first_return = float(np.mean([episode_return for episode_return, _ in learned.recent]))
-    if run.agent.endswith("encoder kept"):
-        agent, kept = oc.OptionCritic(second, **settings), ("encoder.",)
+    if run.agent.endswith(("encoder kept", "new heads")):
+        agent, kept = oc.OptionCritic(second, **settings), ("encoder.",) if run.agent.endswith("encoder kept") else ()
         agent.module.encoder.load_state_dict(learned.module.encoder.state_dict())
     else:
         with tempfile.TemporaryDirectory() as folder:
