@@ -4,8 +4,9 @@
 
 Four options. Remedies: a deliberation cost, charged for each new choice and part of the values (Harb et al., "When Waiting Is Not an
 Option", AAAI 2018); the same number as a margin, a regulariser of the terminations alone, which the critic does not know (OC); terminations
-that are improbable at first (b = 0.05); terminations without the entropy bonus, which draws b to a half; and, for comparison, ends that
-nothing decides, after four steps on average.
+that are improbable at first (b = 0.05); terminations without the entropy bonus, which draws b to a half; a reward for actions that tell
+which option chose them, given the one that ran before (`optioncoagent.agents.diversity`; on MiniGrid only); and, for comparison, ends
+that nothing decides, after four steps on average.
 
 In four rooms (dynamics of the authors' code, no move) tabular agents, 40 runs of 1,000 episodes each, whose figures are exact: the option's
 length, the entropy of how options are used, I(ω; A | s) and the share of terminations below 0.05 and above 0.95, under the occupancies of
@@ -50,13 +51,15 @@ FIGURES = ("length", "usage_entropy", "information", "sure_0", "sure_1")
 @dataclass(frozen=True)
 class Remedy:
     """cost: of deliberation; bias: added to the logits of ending; entropy: do terminations have the entropy bonus? chance: ends by
-    chance; margin: in place of the cost, in option-critic's own loop in four rooms, which has it."""
+    chance; margin: in place of the cost, in option-critic's own loop in four rooms, which has it. diversity: the weight of that reward, on
+    MiniGrid."""
 
     cost: float = 0.0
     bias: float = 0.0
     entropy: bool = True
     chance: bool = False
     margin: float | None = None
+    diversity: float = 0.0
 
     def network(self, num_actions: int) -> CoagentNetwork:
         return random_length(4, num_actions, 4) if self.chance else option_critic(4, num_actions, deliberation_cost=self.cost)
@@ -72,6 +75,11 @@ ON_MINIGRID = {
     "no entropy of terminations, seldom ending at first": Remedy(bias=SELDOM, entropy=False),
     "seldom ending at first": Remedy(bias=SELDOM),
     "ending by chance": Remedy(chance=True),
+    "diversity 0.003": Remedy(diversity=0.003),
+    "diversity 0.01": Remedy(diversity=0.01),
+    "diversity 0.03": Remedy(diversity=0.03),
+    "no entropy of terminations, diversity 0.01": Remedy(entropy=False, diversity=0.01),
+    "ending by chance, diversity 0.01": Remedy(chance=True, diversity=0.01),
 }
 IN_FOUR_ROOMS = {
     "none": Remedy(),
@@ -98,13 +106,20 @@ class Run:
     seed: int
 
 
-def train(run: Run) -> tuple[Run, dict[str, float]]:
-    began, remedy = time.perf_counter(), ON_MINIGRID[run.remedy]
-    settings: dict[str, Any] = rows.BEFORE if remedy.entropy else {**rows.BEFORE, "ent_coefs": {"termination": 0.0}}
+def make(run: Run) -> oc.CoagentActorCritic:
+    remedy = ON_MINIGRID[run.remedy]
+    settings: dict[str, Any] = rows.BEFORE | {"diversity_coef": remedy.diversity}
+    if not remedy.entropy:
+        settings["ent_coefs"] = {"termination": 0.0}
     agent = oc.CoagentActorCritic(f"MiniGrid-{run.task}-v0", remedy.network, seed=run.seed, **settings)
     if remedy.bias:
         with torch.no_grad():
             agent.module.common["policy_termination"].bias[TERMINATE] += remedy.bias  # type: ignore[index,operator]
+    return agent
+
+
+def train(run: Run) -> tuple[Run, dict[str, float]]:
+    began, agent = time.perf_counter(), make(run)
     frames, seen = float("inf"), list[dict[str, float]]()
     while agent.num_timesteps < FRAMES:
         seen.append(agent.update())

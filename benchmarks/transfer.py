@@ -4,8 +4,10 @@
 
 Each agent learns the first task for its frames, then the second until the mean return of the last 100 episodes reaches a target, infinite
 if the limit comes first. Agents, all with the default setting: four options and the flat agent go on learning everything; "options kept"
-keeps its encoder, its options' policies and their terminations and learns the policy over options and the critic alone; "anew" begins
-with the second task. Rows go to transfer.csv beside this file; runs whose row is there are not run again.
+keeps its encoder, its options' policies and their terminations and learns the policy over options and the critic alone; "encoder kept"
+keeps its encoder alone, as it is, under heads and a critic that begin anew, so that it says what options kept have of their features;
+"new heads" is the same with an encoder that goes on learning; "anew" begins with the second task. Rows go to transfer.csv beside this
+file; runs whose row is there are not run again.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ CHANGES = {
     "KeyCorridorS3R1 KeyCorridorS3R2": (120_000, 300_000, 0.8),
     "SimpleCrossingS9N1 LavaCrossingS9N1": (120_000, 300_000, 0.9),
 }
-AGENTS = ("options", "options kept", "options anew", "flat", "flat anew")
+AGENTS = ("options", "options kept", "options, encoder kept", "options anew", "flat", "flat, encoder kept", "flat, new heads", "flat anew")
 KEPT = ("encoder.", "policies.policy_action.", "policies.policy_termination.", "common.policy_action.", "common.policy_termination.")
 
 
@@ -41,24 +43,30 @@ class Run:
     seed: int
 
 
-def train(run: Run) -> tuple[Run, dict[str, float]]:
-    began = time.perf_counter()
+def second_agent(run: Run) -> tuple[oc.OptionCritic, float]:
+    """The agent as it begins the second task, and the mean return of its last 100 episodes of the first, NaN where it had none."""
     first, second = (f"MiniGrid-{task}-v0" for task in run.change.split())
-    frames, limit, target = CHANGES[run.change]
+    frames, _, _ = CHANGES[run.change]
     settings: dict[str, Any] = dict(num_options=1 if run.agent.startswith("flat") else 4, seed=run.seed, **rows.SIXTEEN)
-    reached, first_return = float("inf"), float("nan")
     if run.agent.endswith("anew"):
-        agent = oc.OptionCritic(second, **settings)
+        return oc.OptionCritic(second, **settings), float("nan")
+    learned = oc.OptionCritic(first, **settings).learn(frames)
+    first_return = float(np.mean([episode_return for episode_return, _ in learned.recent]))
+    if run.agent.endswith(("encoder kept", "new heads")):
+        agent, kept = oc.OptionCritic(second, **settings), ("encoder.",) if run.agent.endswith("encoder kept") else ()
+        agent.module.encoder.load_state_dict(learned.module.encoder.state_dict())
     else:
-        agent = oc.OptionCritic(first, **settings).learn(frames)
-        first_return = float(np.mean([episode_return for episode_return, _ in agent.recent]))
         with tempfile.TemporaryDirectory() as folder:
-            agent.save(folder)
-            agent = oc.OptionCritic.load(folder, env=second)
-    if run.agent == "options kept":
-        for name, parameter in agent.module.named_parameters():
-            parameter.requires_grad_(not name.startswith(KEPT))
-    begin = agent.num_timesteps
+            learned.save(folder)
+            agent, kept = oc.OptionCritic.load(folder, env=second), KEPT if run.agent == "options kept" else ()
+    for name, parameter in agent.module.named_parameters():
+        parameter.requires_grad_(not name.startswith(kept))
+    return agent, first_return
+
+
+def train(run: Run) -> tuple[Run, dict[str, float]]:
+    began, (_, limit, target), (agent, first_return) = time.perf_counter(), CHANGES[run.change], second_agent(run)
+    reached, begin = float("inf"), agent.num_timesteps
     row = {"return_mean": float("nan")}
     while agent.num_timesteps - begin < limit:
         row = agent.update()

@@ -3,24 +3,32 @@
     python benchmarks/where_options_pay.py [--tasks DoorKey-8x8 …] [--agents flat …] [--seeds 10] [--workers 1] [--table]
 
 Agents on MiniGrid, all with the default setting and as many frames, each until the mean return of the last 100 episodes reaches the task's
-target, infinite if the limit comes first. Flat controls, each with something that options have, and no options:
+target, infinite if the limit comes first. The tasks are the hard half of minigrid_suite.py, with the frames of their stages as limits and
+the returns at which they count as learned there as targets. Options: 2, 4, 8 or 16, and two levels of two. Flat controls, each with
+something that options have, and no options:
 
-    gated           the last action is repeated until a gate opens, a coagent that learns (`with_gate`): actions last as long as it pays
     sticky          the last action is repeated with probability 1/4, whatever happens: persistence that nobody learns
     wide            as many weights as four options have, or a little more: the encoder's second layer is wider
 
+and, if they are asked for,
+
+    gated           the last action is repeated until a gate opens, a coagent that learns (`with_gate`): actions last as long as it pays
+
 and options without what is learned of their ends: chosen anew at every step (the heads of four options, without persistence), or with
-probability 1/4. A task "no bonus" is without the exploration bonus, which is the default on MiniGrid. Rows go to where_options_pay.csv
-beside this file; runs whose row is there are not run again. Printed are, for each task and agent, the frames of each seed, their median
-with its bootstrap interval, the mean return when the run stopped, the mean length of an option (of an action where it is held), and the
-probability that the agent needs fewer frames than the flat one (ties count half) with its interval; then the same over all tasks. Of fewer
-than four seeds there is no interval, of fewer than three no median.
+probability 1/4. Three further tasks have rows that were made with the defaults before (`rows.BEFORE`); they are marked so, still run with
+these, and are not averaged with the others. "no bonus" is without the exploration bonus, which is the default on MiniGrid.
+
+Rows go to where_options_pay.csv beside this file; runs whose row is there are not run again. Printed are, for each task and agent, the
+frames of each seed, their median with its bootstrap interval, the mean return when the run stopped, the mean length of an option (of an
+action where it is held), what the option tells of the action, and the probability that the agent needs fewer frames than the flat one
+(ties count half) with its interval. Then the same over the tasks that both have rows of, each with the same weight, with two intervals:
+of these tasks, and of tasks like these (`rows.sooner`). Of fewer than four seeds there is no interval, of fewer than three no median.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,11 +43,25 @@ from optioncoagent.gallery import always_terminating, random_length, stochastic_
 ROWS = Path(__file__).with_suffix(".csv")
 PICTURE = Path(__file__).parent / "figures" / "where_options_pay.png"
 # {task: (limit, target)}
-TASKS = {
+HARD = {
+    "RedBlueDoors-6x6": (200_000, 0.8),
+    "DoorKey-8x8": (600_000, 0.9),
+    "MultiRoom-N4-S5": (600_000, 0.7),
+    "UnlockPickup": (600_000, 0.8),
+    "LavaCrossingS9N1": (600_000, 0.85),
+    "KeyCorridorS3R2": (600_000, 0.85),
+    "KeyCorridorS3R3": (1_500_000, 0.8),
+    "MultiRoom-N6": (1_500_000, 0.55),
+    "BlockedUnlockPickup": (1_500_000, 0.85),
+    "ObstructedMaze-1Dl": (1_500_000, 0.85),
+}
+BEFORE = {
     "Dynamic-Obstacles-6x6": (150_000, 0.8),
     "DoorKey-6x6 no bonus": (150_000, 0.8),
     "KeyCorridorS3R1": (150_000, 0.8),
 }
+TASKS = HARD | BEFORE
+GROUPS = {"now": tuple(HARD), "before": tuple(BEFORE)}
 REPEAT = 1 / 4
 
 
@@ -78,6 +100,7 @@ AGENTS = {
     "4, anew at every step": Agent(lambda num_actions: always_terminating(4, num_actions)),
     "4, ending by chance": Agent(lambda num_actions: random_length(4, num_actions, mean_length=4)),
 }
+USUAL = ("flat", "flat, sticky", "flat, wide", "2 options", "4 options", "8 options", "16 options", "2 x 2 options")
 
 
 @dataclass(frozen=True)
@@ -89,7 +112,7 @@ class Run:
 
 def make(run: Run) -> oc.CoagentActorCritic:
     chosen, (task, *without) = AGENTS[run.agent], run.task.split(" ", 1)
-    settings = rows.BEFORE | ({"int_coef": 0.0} if without else {})
+    settings: dict[str, Any] = (rows.BEFORE if run.task in BEFORE else {}) | ({"int_coef": 0.0} if without else {})
     if chosen.hidden_sizes:
         settings["hidden_sizes"] = chosen.hidden_sizes
     return oc.CoagentActorCritic(f"MiniGrid-{task}-v0", chosen.network, forms={"action": "score"}, seed=run.seed, **settings)
@@ -123,68 +146,119 @@ def frames_of(results: Results, task: str, agent: str) -> np.ndarray:
     return np.array([results[run]["frames"] for run in runs])
 
 
-def better(ours: list[np.ndarray], flat: list[np.ndarray]) -> str:
+def better(ours: list[np.ndarray], flat: list[np.ndarray], hierarchical: bool = False) -> str:
     """Probability of being sooner, with its interval where no task has fewer than four seeds: of fewer a bootstrap says too much."""
-    middle, low, high = rows.sooner(ours, flat)
+    middle, low, high = rows.sooner(ours, flat, hierarchical=hierarchical)
     return f"{middle:.2f} [{low:.2f}, {high:.2f}]" if min(map(len, [*ours, *flat])) > 3 else f"{middle:.2f}"
 
 
+def pairs(results: Results, tasks: Iterable[str], agent: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Frames of an agent and of the flat one, in each of these tasks that have rows of both."""
+    found = [(frames_of(results, task, agent), frames_of(results, task, "flat")) for task in tasks]
+    both = [pair for pair in found if min(map(len, pair))]
+    return [ours for ours, _ in both], [flat for _, flat in both]
+
+
+def shown(results: Results) -> tuple[list[str], list[str]]:
+    """Tasks and agents that there are rows of, in order."""
+    return [task for task in TASKS if any(run.task == task for run in results)], [
+        agent for agent in AGENTS if any(run.agent == agent for run in results)
+    ]
+
+
+def called(task: str) -> str:
+    """A task with its target."""
+    return f"{task} ({TASKS[task][1]})" + (", defaults before" if task in BEFORE else "")
+
+
 def table(results: Results) -> None:
-    tasks = [task for task in TASKS if any(run.task == task for run in results)]
-    columns = ("task", "agent", "thousand frames", "median", "return when stopped", "length", "sooner than flat, 95 %")
+    tasks, agents = shown(results)
+    columns = ("task", "agent", "thousand frames", "median", "return when stopped", "length", "information", "sooner than flat, 95 %")
     print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for task in tasks:
-        for agent in AGENTS:
+        for agent in agents:
             found, frames = [row for run, row in results.items() if (run.task, run.agent) == (task, agent)], frames_of(results, task, agent)
             if found:
                 numbers = [*frames, rows.median(frames), *rows.median_interval(frames)]
                 *each, middle, low, high = ("∞" if np.isinf(x) else f"{x / 1000:.0f}" for x in numbers)
-                means = [f"{np.mean([row[name] for row in found]):.2f}" for name in ("return_mean", "length")]
-                cells = [" ".join(each), f"{middle} [{low}, {high}]" if len(frames) > 3 else middle * (len(frames) > 2), *means]
-                cells.append("" if agent == "flat" else better([frames], [frames_of(results, task, "flat")]))
-                print(f"| {task} | {agent} | {' | '.join(cells)} |")
-    print("\n| agent | sooner than flat, all tasks | solved |\n|---|---|---|")
-    for agent in AGENTS:
-        found = [row for run, row in results.items() if run.agent == agent]
-        if found:
-            shared = [task for task in tasks if len(frames_of(results, task, agent))]
-            pairs = [[frames_of(results, task, name) for task in shared] for name in (agent, "flat")]
-            solved = f"{sum(np.isfinite(row['frames']) for row in found)}/{len(found)}"
-            print(f"| {agent} | {'' if agent == 'flat' else better(*pairs)} | {solved} |")
+                means = [f"{np.mean([row[name] for row in found]):.2f}" for name in ("return_mean", "length", "information")]
+                cells = [" ".join(each), f"{middle} [{low}, {high}]" if len(frames) > 3 else middle * (len(frames) > 2)]
+                ours, flat = pairs(results, [task], agent)
+                cells += [*means[:2], means[2].replace("nan", ""), better(ours, flat) if ours and agent != "flat" else ""]
+                print(f"| {called(task)} | {agent} | {' | '.join(cells)} |")
+    print("\n| defaults | agent | tasks | sooner than flat, these tasks | tasks like these | solved |\n|---|---|---|---|---|---|")
+    for defaults, group in GROUPS.items():
+        for agent in agents:
+            found = [row for run, row in results.items() if run.agent == agent and run.task in group]
+            both = pairs(results, group, agent)
+            if found and both[0]:
+                intervals = ("", "") if agent == "flat" else (better(*both), better(*both, hierarchical=True) if len(both[0]) > 3 else "")
+                solved = f"{sum(np.isfinite(row['frames']) for row in found)}/{len(found)}"
+                print(f"| {defaults} | {agent} | {len(both[0])} | {' | '.join(intervals)} | {solved} |")
 
 
-def draw(results: Results) -> None:
-    """A panel for each task, a line for each agent: every seed's frames, at the right edge where the limit came first."""
+def picture(results: Results) -> Any:
+    """A matplotlib Figure: a panel for each task, a line for each agent, and then all tasks of the hard half together."""
     from matplotlib.figure import Figure
 
-    tasks = [task for task in TASKS if any(run.task == task for run in results)]
-    figure = Figure(figsize=(3.0 * len(tasks) + 2.0, 4.2), layout="constrained")
-    panels = figure.subplots(1, len(tasks), sharey=True, squeeze=False)[0]
-    for axes, task in zip(panels, tasks, strict=True):
-        limit, target = TASKS[task]
-        edge = 1.2 * limit / 1000
-        for y, agent in enumerate(AGENTS):
-            x = np.minimum(frames_of(results, task, agent) / 1000, edge)
-            if len(x):
-                colour = "C0" if agent.startswith("flat") else "C1"
-                axes.plot(x, np.full(len(x), y), "o", color=colour, markersize=4, alpha=0.6)
-                if len(x) > 2:
-                    axes.plot([rows.median(x)] * 2, [y - 0.35, y + 0.35], color=colour, linewidth=2)
-        axes.axvline(1.1 * limit / 1000, color="0.8", linewidth=1)
-        axes.set_title(f"{task} ({target})", fontsize=9)
-        axes.set_xlim(0, 1.3 * limit / 1000)
+    tasks, agents = shown(results)
+    number = len(tasks) + any(task in HARD for task in tasks)
+    columns = min(4, number)
+    lines = -(-number // columns)
+    figure = Figure(figsize=(2.7 * columns + 1.5, (0.17 * len(agents) + 0.75) * lines + 0.4), layout="constrained")
+    panels = list(figure.subplots(lines, columns, sharey=True, squeeze=False).flat)
+    for axes, task in zip(panels, tasks, strict=False):
+        _draw_task(axes, results, task, agents)
+    for axes in panels[len(tasks) : number]:
+        _draw_all(axes, results, agents)
+    for axes in panels[number:]:
+        axes.set_axis_off()
+    for axes in panels:
         axes.grid(axis="x", alpha=0.3)
-    panels[0].set_yticks(range(len(AGENTS)), list(AGENTS))
-    panels[0].invert_yaxis()
-    figure.supxlabel("thousand frames until the return in brackets; right of the line: not within the limit", fontsize=9)
-    figure.savefig(PICTURE, dpi=130)
+        axes.tick_params(labelsize=7)
+    panels[0].set_yticks(range(len(agents)), agents)
+    panels[0].set_ylim(len(agents) - 0.4, -0.6)
+    figure.supxlabel("thousand frames until the return in brackets; right of the line: not within the limit", fontsize=8)
+    return figure
+
+
+def _colour(agent: str) -> str:
+    return "C0" if agent.startswith("flat") else "C1"
+
+
+def _draw_task(axes: Any, results: Results, task: str, agents: list[str]) -> None:
+    """Every seed's frames, at the right edge where the limit came first, and their median."""
+    limit = TASKS[task][0] / 1000
+    for y, agent in enumerate(agents):
+        x = np.minimum(frames_of(results, task, agent) / 1000, 1.2 * limit)
+        axes.plot(x, np.full(len(x), y), "o", color=_colour(agent), markersize=3, alpha=0.5)
+        if len(x) > 2:
+            axes.plot([rows.median(x)] * 2, [y - 0.38, y + 0.38], color=_colour(agent), linewidth=2)
+    axes.axvline(1.1 * limit, color="0.8", linewidth=1)
+    axes.set_title(called(task).replace(", ", "\n"), fontsize=8)
+    axes.set_xlim(0, 1.3 * limit)
+    axes.set_xticks([0, limit / 2, limit])
+
+
+def _draw_all(axes: Any, results: Results, agents: list[str]) -> None:
+    """The probability of being sooner than the flat agent, over the tasks of the hard half, with its interval for tasks like these."""
+    for y, agent in enumerate(agents):
+        ours, flat = pairs(results, HARD, agent)
+        if ours and agent != "flat":
+            middle, low, high = rows.sooner(ours, flat, hierarchical=True)
+            axes.plot(middle, y, "o", color=_colour(agent), markersize=4)
+            if len(ours) > 3 and min(map(len, [*ours, *flat])) > 3:
+                axes.plot([low, high], [y, y], color=_colour(agent), linewidth=1.5)
+    axes.axvline(0.5, color="0.8", linewidth=1)
+    axes.set_title("sooner than flat,\ntasks like the hard half", fontsize=8)
+    axes.set_xlim(0, 1)
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    tasks: tuple[str, ...] = tuple(TASKS)
+    tasks: tuple[str, ...] = tuple(HARD)
     """Of TASKS."""
-    agents: tuple[str, ...] = tuple(AGENTS)
+    agents: tuple[str, ...] = USUAL
     """Of AGENTS."""
     seeds: int = 10
     """Run seeds below this."""
@@ -200,7 +274,7 @@ def main(command: Benchmark) -> None:
         rows.fill(ROWS, runs, train, command.workers)
     results = rows.read(ROWS, Run)
     table(results)
-    draw(results)
+    picture(results).savefig(PICTURE, dpi=130)
 
 
 if __name__ == "__main__":

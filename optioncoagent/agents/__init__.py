@@ -8,6 +8,7 @@ learner.py reads downwards and holds the fixed order of one update; the pieces i
     additive                                        what additive policies add to their logits for each output that they read
     rollout                                         the network runs, the environment steps
     exploration, counts, places                     a bonus for what was seldom met, or where the agent had not been
+    diversity                                       a reward for actions that tell which option chose them
     sweep, returns, losses                          one critic to every baseline, λ-returns, gradient forms
     metrics, degeneracy, evaluation                 what is reported
     checkpoint, progress                            what is kept

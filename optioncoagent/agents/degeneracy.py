@@ -51,6 +51,19 @@ def turns(network: CoagentNetwork, policies: Mapping[str, OnAxes], start: Tensor
         law = law.sum(dim=dropped) if dropped else law
 
 
+def turns_of(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, times: Tensor) -> Iterator[Turn]:
+    """The turns of the policies that acted at these times of a rollout, n = times · environments, time-major."""
+
+    def part(x: Any) -> Any:
+        return {name: part(inner) for name, inner in x.items()} if isinstance(x, dict) else x[times].flatten(0, 1)
+
+    state, start, previous = spec.state(part(rollout.observation)), part(rollout.start), part(rollout.previous)
+    hidden = None if rollout.hidden is None else part(rollout.hidden)
+    features, _ = module.features(state, start, hidden)
+    at = evaluate(module, module.heads(), features, state, start, previous, rollout.scale)
+    return turns(module.network, at.policies, start, state, previous)
+
+
 def information(weight: Tensor, policy: Tensor) -> Tensor:
     """Σ_n [ m_n H(Σ_x w_nx π_nx / m_n) − Σ_x w_nx H(π_nx) ] / Σ_n m_n with m_n = Σ_x w_nx, in nats; NaN where no weight is left.
 
@@ -72,18 +85,11 @@ def informations(module: CoagentModule, spec: ObservationSpec, rollout: Rollout)
     small however they differ, since memory tells which one runs.
     divergence: the same with x as it comes in the whole rollout, at every s alike: how differently the options act where they are.
     """
-    network, (num_steps, num_envs) = module.network, rollout.start.shape
+    num_steps, num_envs = rollout.start.shape
     times = torch.arange(0, num_steps, max(num_steps * num_envs // STEPS, 1), device=rollout.start.device)
 
-    def part(x: Any) -> Any:
-        return {name: part(inner) for name, inner in x.items()} if isinstance(x, dict) else x[times].flatten(0, 1)
-
-    state, start, previous = spec.state(part(rollout.observation)), part(rollout.start), part(rollout.previous)
-    hidden = None if rollout.hidden is None else part(rollout.hidden)
-    features, _ = module.features(state, start, hidden)
-    at = evaluate(module, module.heads(), features, state, start, previous, rollout.scale)
-    valid, row = part(rollout.valid), {}
-    for name, weight, policy in turns(network, at.policies, start, state, previous):
+    valid, row = rollout.valid[times].flatten(), dict[str, Tensor]()
+    for name, weight, policy in turns_of(module, spec, rollout, times):
         w, pi = (weight * valid).flatten(0, -2).double(), policy.flatten(0, -3).double()
         usual = w.sum(dim=-1, keepdim=True) / w.sum() * w.sum(dim=0)
         row[f"{name}/information"], row[f"{name}/divergence"] = information(w, pi), information(usual, pi)

@@ -21,6 +21,7 @@ from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
 from optioncoagent.agents import checkpoint, degeneracy, distributions, losses, metrics, progress
+from optioncoagent.agents.diversity import Diversity
 from optioncoagent.agents.environments import Interface, make_vector_env
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
 from optioncoagent.agents.exploration import PLACES, CountBonus, default_coef, uncountable
@@ -113,7 +114,8 @@ class CoagentActorCritic:
         self.shuffle = torch.Generator().manual_seed(derive_seed(seed, "minibatches"))
         self.exploration = self._exploration()
         self.scale = ReturnScale(self.settings.num_envs, self.settings.gamma) if self.settings.normalize_rewards else None
-        stages: dict[str, RewardStage | None] = {"exploration": self.exploration, "scale": self.scale}
+        diversity = Diversity(self.module, self.spec, self.settings.diversity_coef) if self.settings.diversity_coef else None
+        stages: dict[str, RewardStage | None] = {"exploration": self.exploration, "diversity": diversity, "scale": self.scale}
         self.rewards = {name: stage for name, stage in stages.items() if stage is not None}  # in order
         self.schedule = Schedule()
         self.goal: int | None = None  # the number of steps that `learn` trains to

@@ -71,6 +71,9 @@ class Settings:
     int_counts: Literal["auto", "place", "observation"] = "auto"
     """What the bonus counts: the place of the agent with what it carries, once in an episode, or its observation, seldom ones more;
     auto: places where the environment tells them, as MiniGrid does."""
+    diversity_coef: float = 0.0
+    """Weight of a reward for actions that tell which option chose them, whatever network it is (see `optioncoagent.agents.diversity`);
+    0 for none."""
     max_grad_norm: float = 0.5
     """The gradient is scaled down to this norm."""
     normalize_advantages: bool = True
@@ -108,14 +111,14 @@ class Settings:
             value, chosen = getattr(self, name), name in ("num_envs", "torch_threads")
             number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
             _require(number or (value is None and not chosen), name, value, "an integer of at least 1")
-        for name in ("learning_rate", "max_grad_norm", "clip_coef", "gamma", "gae_lambda", "ent_coef", "vf_coef"):
+        for name in ("learning_rate", "max_grad_norm", "clip_coef", "gamma", "gae_lambda", "ent_coef", "vf_coef", "diversity_coef"):
             value = getattr(self, name)
             _require(isinstance(value, int | float) and not isinstance(value, bool), name, value, "a number")
         for name in ("learning_rate", "max_grad_norm", "clip_coef"):
             _require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "greater than 0 and finite")
         for name in ("gamma", "gae_lambda"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "in [0, 1]")
-        for name in ("ent_coef", "vf_coef", "int_coef"):
+        for name in ("ent_coef", "vf_coef", "int_coef", "diversity_coef"):
             value = getattr(self, name)
             _require(value is None or 0 <= value < math.inf, name, value, "at least 0 and finite")
         _require(isinstance(self.ent_coefs, dict), "ent_coefs", self.ent_coefs, "a dict from coagents to weights")

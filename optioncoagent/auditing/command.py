@@ -212,7 +212,7 @@ LEGEND = (
     "",
     "*: the form that the agent learns with. with: what of its settings is added to the estimate that is exact given the exact critic",
     "(nothing: every step weighed by γ^t, advantages as they are, no bonus, no clipping). The last rows are what it follows, but for an",
-    "exploration bonus.",
+    "exploration bonus and a reward for diversity.",
     "cosine and norm ratio: of the estimate's mean to the exact gradient. noise: of one rollout, over the estimate's mean.",
     "lost: the mean is below its own standard error; where noise is near the square root of the number of rollouts the others say little.",
 )

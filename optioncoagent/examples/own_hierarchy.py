@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import gymnasium as gym
 import numpy as np
 import tyro
+from scipy.special import erf
 
 import optioncoagent as oc
 from optioncoagent.network import CoagentNetwork
@@ -48,10 +49,11 @@ def describe(num_actions: int) -> CoagentNetwork:
 
 class Check(NamedTuple):
     """difference: the largest between the exact gradient and central differences. errors: the largest distance of the gradient from
-    sampled episodes, in standard errors. size: the largest entry of the gradient."""
+    sampled episodes, in standard errors, over `entries` of them, those that episodes vary. size: the largest entry of the gradient."""
 
     difference: float
     errors: float
+    entries: int
     size: float
 
 
@@ -66,8 +68,16 @@ def check(episodes: int = 100_000) -> Check:
     return Check(
         max(float(np.abs(exact[name] - slopes[name]).max()) for name in exact),
         max(float((np.abs(sampled.mean[name] - exact[name]) / (sampled.standard_error[name] + 1e-9)).max()) for name in exact),
+        sum(int((error > 0).sum()) for error in sampled.standard_error.values()),
         max(float(np.abs(exact[name]).max()) for name in exact),
     )
+
+
+def largest_of(n: int) -> float:
+    """The expectation of the largest absolute value of n independent standard normals: what the errors of a right gradient come to."""
+    x = np.linspace(0.0, 10.0, 10_001)
+    # E max = ∫ 1 − Pr(|Z| ≤ x)^n dx
+    return float(np.trapezoid(1 - erf(x / np.sqrt(2)) ** n, x))
 
 
 class Step(NamedTuple):
@@ -155,9 +165,10 @@ class OwnHierarchy:
     def run(self) -> None:
         network = describe(len(ACTIONS))
         print(f"{network}\nwhat the next step must know: {network.memory}; what the critic knows: {network.critic_inputs}")
-        print(
-            "the gradient, exact: {2:.3f} at most; from central differences {0:.1e}, from samples {1:.1f} standard errors".format(*check())
-        )
+        found = check()
+        print(f"the gradient, exact: {found.size:.3f} at most; from central differences {found.difference:.1e}")
+        usual = f"of as many normals: {largest_of(found.entries):.1f}"
+        print(f"from samples {found.errors:.1f} standard errors, the largest of {found.entries} ({usual})")
 
         agent = oc.CoagentActorCritic(self.env_id, describe, seed=self.seed)
         agent.learn(self.total_timesteps, progress_bar=True)

@@ -65,3 +65,12 @@ def test_on_minigrid_the_entropy_bonus_makes_terminations_even_and_without_it_th
     with_bonus, without, chance = (row["length"] for row in rows)
     assert with_bonus < 3 and without > 8 and 3 < chance < 5
     assert all(0 < row["usage_entropy"] <= np.log(4) + 1e-6 and row["frames"] == np.inf for row in rows)
+
+
+def test_on_minigrid_remedies_are_what_they_are_called(remedies):
+    for name in remedies.ON_MINIGRID:
+        agent, parts = remedies.make(remedies.Run("Empty-5x5", name, 0)), dict(f" {part}".rsplit(" ", 1) for part in name.split(", "))
+        assert agent.settings.diversity_coef == float(parts.get(" diversity", 0.0))
+        assert max(c.cost for c in agent.network.coagents) == float(parts.get(" cost", 0.0))
+        assert ("termination" in agent.settings.ent_coefs) == (parts.get(" no entropy of") == "terminations")
+        assert ("termination" in agent.network.names) == (parts.get(" ending by") != "chance")
