@@ -142,7 +142,7 @@ def audited(name: str, seed: int) -> Iterable[Row]:
     for moment in MOMENTS:
         agent.learn(moment - agent.num_timesteps)
         found = examine(agent, mdp, rollouts=32, seed=0, max_steps=MAX_STEPS)
-        episodes = agent.evaluate(100, seed=0, env=one_level(ENV, LEVEL, agent.settings.num_envs))
+        episodes = agent.evaluate(100, seed=0, env=one_level(ENV, LEVEL, agent.num_envs))
         returns = discounted_successes(episodes.returns, episodes.lengths, mdp.gamma)
         shared = {"agent": name, "seed": seed, "timesteps": agent.num_timesteps, "J": found.expected_return}
         shared |= {"J_episodes": returns.mean(), "J_error": returns.std(ddof=1) / 10}
@@ -199,7 +199,7 @@ def fitted(name: str, seed: int, agent: Agent, rollouts: int, mdp: oc.MDP) -> tu
             part.zero_()
     for rate in (1e-3, 1e-4):
         copy.optimizer = torch.optim.Adam(heads, lr=rate)
-        copy.learn(rollouts // 2 * copy.settings.num_envs * copy.size.num_steps)
+        copy.learn(rollouts // 2 * copy.num_envs * copy.size.num_steps)
     return told_apart(copy, mdp)
 
 

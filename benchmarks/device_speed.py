@@ -43,7 +43,7 @@ def measure(env_id: str, device: str, settings: dict[str, Any], updates: int) ->
     """Microseconds a frame of acting, learning and everything."""
     agent = oc.OptionCritic(env_id, device=device, seed=0, **settings)
     agent.update()  # compiles the environment
-    frames, times = agent.settings.num_envs * agent.size.num_steps, []
+    frames, times = agent.num_envs * agent.size.num_steps, []
     for _ in range(updates):
         began = time.perf_counter()
         row = agent.update()

@@ -50,7 +50,7 @@ def train(run: Run, limit: float) -> tuple[Run, rows.Result]:
     clock = time.process_time if run.device == "cpu" else time.perf_counter
     settings = SIZES[run.size] | dict(int_counts=run.counts, device=run.device, seed=run.seed)
     agent, began, reached = oc.OptionCritic(f"MiniGrid-{run.task}-v0", **settings), clock(), dict[float, tuple[int, float]]()
-    settled = agent.settings.num_envs * gym.make(f"MiniGrid-{run.task}-v0").unwrapped.max_steps
+    settled = agent.num_envs * gym.make(f"MiniGrid-{run.task}-v0").unwrapped.max_steps
 
     def note(agent: Any, row: dict[str, float]) -> bool:
         for level in LEVELS:

@@ -21,8 +21,12 @@ from optioncoagent.agents.observations import ObservationSpec, is_mission
 OURS = ("gymnasium", "minigrid", "optioncoagent_envs")  # modules that an id may name and that are imported anyway
 
 
-def make_vector_env(env: Any, num_envs: int, seed: int, env_kwargs: Mapping[str, Any] | None = None) -> VectorEnv:
-    """A vector environment from an id, an Env (a batch of one) or a VectorEnv.
+TOGETHER, ONE_BY_ONE = 64, 16
+
+
+def make_vector_env(env: Any, num_envs: int | None, seed: int, env_kwargs: Mapping[str, Any] | None = None) -> VectorEnv:
+    """A vector environment from an id (by default 64 of MiniGrid, which are stepped together, and 16 of others, one by one), an Env (a
+    batch of one) or a VectorEnv.
 
     Ids are made with SAME_STEP autoreset; MiniGrid and BabyAI ids come from `optioncoagent_envs`. A module that an id names
     ("module:Id-v0") is imported. env_kwargs: for what makes an id. Raises ValueError for a vector environment that does not reset itself
@@ -37,11 +41,11 @@ def make_vector_env(env: Any, num_envs: int, seed: int, env_kwargs: Mapping[str,
         if _names_minigrid(name):
             from optioncoagent_envs import make_minigrid
 
-            return make_minigrid(name, num_envs, seed, **(env_kwargs or {}))
+            return make_minigrid(name, num_envs or TOGETHER, seed, **(env_kwargs or {}))
         if env.startswith("OptionCoagent/"):
             env = f"optioncoagent_envs:{env}"
         kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP}
-        made: Any = gym.make_vec(env, num_envs, vectorization_mode="sync", vector_kwargs=kwargs, **(env_kwargs or {}))
+        made: Any = gym.make_vec(env, num_envs or ONE_BY_ONE, vectorization_mode="sync", vector_kwargs=kwargs, **(env_kwargs or {}))
         made.envs = tuple(One(one, i) for i, one in enumerate(made.envs))
         return made
     if env_kwargs:

@@ -63,7 +63,7 @@ def run_episodes(
     for name, value in (("num_episodes", num_episodes), ("max_steps", max_steps)):
         if value < 1:
             raise ValueError(f"{name}={value}: it must be at least 1")
-    env = _environment(agent, env, min(agent.settings.num_envs, num_episodes), seed)
+    env = _environment(agent, env, min(agent.num_envs, num_episodes), seed)
     same_step = autoreset_mode(env) == AutoresetMode.SAME_STEP
     actor = copy(agent)  # with a source of randomness of its own
     actor.predict_sampler = Sampler(agent.network, derive_seed(seed, "evaluate"), agent.settings.device)

@@ -113,7 +113,7 @@ class CoagentActorCritic:
         self.predict_sampler = Sampler(network, derive_seed(seed, "predict"), device)
         self.shuffle = torch.Generator().manual_seed(derive_seed(seed, "minibatches"))
         self.exploration = self._exploration()
-        self.scale = ReturnScale(self.settings.num_envs, self.settings.gamma) if self.settings.normalize_rewards else None
+        self.scale = ReturnScale(self.num_envs, self.settings.gamma) if self.settings.normalize_rewards else None
         diversity = Diversity(self.module, self.spec, self.settings.diversity_coef) if self.settings.diversity_coef else None
         stages: dict[str, RewardStage | None] = {"exploration": self.exploration, "diversity": diversity, "scale": self.scale}
         self.rewards = {name: stage for name, stage in stages.items() if stage is not None}  # in order
@@ -140,9 +140,14 @@ class CoagentActorCritic:
         return self._env
 
     @property
+    def num_envs(self) -> int:
+        """Environments stepped together."""
+        return self.settings.num_envs or self.env.num_envs
+
+    @property
     def size(self) -> Size:
         """How much the next update learns from."""
-        return next_size(self.settings, self.num_timesteps)
+        return next_size(self.settings, self.num_envs, self.num_timesteps)
 
     # Training
 
@@ -489,10 +494,10 @@ class CoagentActorCritic:
         if self.settings.int_counts == "place":
             if self._env is not None and places_of(self._env) is None:
                 raise ValueError(f'int_counts="place": {self._env} does not tell places, by a method places(); choose "observation"')
-            return CountBonus(self.spec, self.settings.num_envs, self.settings.int_coef, PLACES)
+            return CountBonus(self.spec, self.num_envs, self.settings.int_coef, PLACES)
         if self._env is not None and (refusal := uncountable(self.spec, self._env.single_observation_space)):
             raise ValueError(f"int_coef={self.settings.int_coef}: {refusal}")
-        return CountBonus(self.spec, self.settings.num_envs, self.settings.int_coef)
+        return CountBonus(self.spec, self.num_envs, self.settings.int_coef)
 
     def _start(self) -> Running:
         n, device = self.env.num_envs, self.settings.device

@@ -41,8 +41,8 @@ ALIASES = {
 class Settings:
     """How the network is trained. `check` says whether the values are in range."""
 
-    num_envs: int = 64
-    """Environments stepped together (an environment given as an object brings its own number)."""
+    num_envs: int | None = None
+    """Environments stepped together (an environment given as an object brings its own number). By default 64 of MiniGrid, 16 of others."""
     num_steps: int | None = None
     """Steps of each environment in one rollout. By default rollouts grow (see `sizes`): 2,048 steps of all environments together at first,
     up to 16,384 as they are a 64th of the steps so far, but at least 32 of each."""
@@ -108,7 +108,7 @@ class Settings:
         Not done when the record is made: the command line's parser would wrap the error in words of its own.
         """
         for name in ("num_envs", "num_steps", "update_epochs", "num_minibatches", "torch_threads"):
-            value, chosen = getattr(self, name), name in ("num_envs", "torch_threads")
+            value, chosen = getattr(self, name), name == "torch_threads"
             number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
             _require(number or (value is None and not chosen), name, value, "an integer of at least 1")
         for name in ("learning_rate", "max_grad_norm", "clip_coef", "gamma", "gae_lambda", "ent_coef", "vf_coef", "diversity_coef"):

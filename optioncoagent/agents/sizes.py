@@ -29,10 +29,10 @@ class Size:
     num_minibatches: int
 
 
-def next_size(settings: Settings, num_timesteps: int) -> Size:
-    """The size of the rollout after so many steps of all environments; what the settings fix is as they say."""
+def next_size(settings: Settings, num_envs: int, num_timesteps: int) -> Size:
+    """The size of the rollout of so many environments after so many steps of them all; what the settings fix is as they say."""
     wanted = min(max(1 << max(num_timesteps // PART, 1).bit_length() - 1, SMALLEST), LARGEST)
-    num_steps = settings.num_steps or max(wanted // settings.num_envs, SHORTEST)
-    total = num_steps * settings.num_envs
+    num_steps = settings.num_steps or max(wanted // num_envs, SHORTEST)
+    total = num_steps * num_envs
     epochs = settings.update_epochs or (8 if total <= 2 * SMALLEST else 4)
     return Size(num_steps, epochs, settings.num_minibatches or max(8, total // MINIBATCH))

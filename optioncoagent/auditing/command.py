@@ -137,7 +137,7 @@ def _returns(agent: Any, mdp: MDP, command: Audit, found: Examination) -> Return
     """The exact return beside the mean over episodes."""
     import numpy as np
 
-    env = one_level(agent.interface.env_id, command.level, agent.settings.num_envs) if is_minigrid(agent.interface.env_id) else None
+    env = one_level(agent.interface.env_id, command.level, agent.num_envs) if is_minigrid(agent.interface.env_id) else None
     episodes = agent.evaluate(command.num_episodes, seed=command.seed, env=env)
     returns, what = discounted_successes(episodes.returns, episodes.lengths, mdp.gamma), f"success pays {mdp.gamma:g}^t"
     exact, note = found.expected_return, ""

@@ -76,7 +76,8 @@ class Twin:
         self.columns["critic"] = slice(width, width := width + self.own_critic.shape[1])
         self.shapes = {name: table.shape for name, table in logits.items()} | {"critic": q.shape}
         lookup = _Lookup(mdp.num_states, width)
-        env = StatesVectorEnv(mdp, copies * self.settings.num_envs, max_steps)
+        self.num_envs = agent.num_envs
+        env = StatesVectorEnv(mdp, copies * agent.num_envs, max_steps)
         self.learner = CoagentActorCritic(env, agent.network, encoder=lookup, **vars(self.settings))
         self.table: Tensor = lookup.table.weight
         module: Any = self.learner.module
@@ -100,7 +101,7 @@ class Twin:
 
     def rollouts(self) -> list[Rollout]:
         """The next num_steps steps of all environments, as the learner collects them: a rollout of num_envs of them for each copy."""
-        learner, n = self.learner, self.settings.num_envs
+        learner, n = self.learner, self.num_envs
         learner.running = learner.running or learner._start()
         together = collect(learner.module, learner.sampler, learner.spec, learner.running, learner.size.num_steps)
         return [_part(together, first, first + n) for first in range(0, together.start.shape[1], n)]

@@ -63,7 +63,7 @@ class EvaluateEvery:
 
     def __call__(self, agent: Any, row: Row) -> None:
         step = int(row["timesteps"])
-        rollout = agent.settings.num_envs * int(row["num_steps"])
+        rollout = agent.num_envs * int(row["num_steps"])
         if step // self.num_steps == (step - rollout) // self.num_steps:
             return
         result = agent.evaluate(self.num_episodes, **self.kwargs)

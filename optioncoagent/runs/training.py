@@ -176,7 +176,7 @@ def _tracked(run: Run, path: Path) -> Iterator[Callback]:
 
 def _train(run: Run, agent: OptionCritic, path: Path, ends: Ends | None, profile: bool) -> bool:
     backend = getattr(agent.env, "backend", type(agent.env).__name__)
-    print(f"training {agent.network} on {run.env_id}\n{agent.settings.num_envs} environments ({backend}); run folder {path}", flush=True)
+    print(f"training {agent.network} on {run.env_id}\n{agent.num_envs} environments ({backend}); run folder {path}", flush=True)
     print(agent.spec, flush=True)
     if agent.settings.int_coef:
         what = {"place": "places new to an episode", "observation": "observations that were seldom met"}[agent.settings.int_counts]

@@ -36,5 +36,5 @@ def test_a_callback_stops_with_false(says, updates):
 def test_any_network_learns_the_gridworld(network, seed):
     """From about −40 for random moves; 4 steps are the least, and appendix D executes a coagent only every other step."""
     agent = oc.CoagentActorCritic(GRIDWORLD, network, hidden_sizes=(), learning_rate=0.02, seed=seed).learn(40_000)
-    first = oc.CoagentActorCritic(GRIDWORLD, network, hidden_sizes=(), seed=seed, num_envs=16).update()["return_mean"]
+    first = oc.CoagentActorCritic(GRIDWORLD, network, hidden_sizes=(), seed=seed).update()["return_mean"]
     assert first < -20 and np.mean(agent.recent, axis=0)[0] > -14

@@ -22,20 +22,20 @@ from optioncoagent.agents.sizes import Size, next_size
     ],
 )
 def test_rollouts_grow(num_timesteps, size):
-    assert next_size(Settings(num_envs=64), num_timesteps) == size
+    assert next_size(Settings(), 64, num_timesteps) == size
 
 
 def test_as_many_steps_of_all_environments_together_whatever_their_number():
-    assert [next_size(Settings(num_envs=n), 0).num_steps for n in (1, 16, 64, 256)] == [2048, 128, 32, 32]
-    assert next_size(Settings(num_envs=1024), 0) == Size(32, 4, 32)
-    assert next_size(Settings(num_envs=48), 10**6) == Size(170, 4, 8)
+    assert [next_size(Settings(), n, 0).num_steps for n in (1, 16, 64, 256)] == [2048, 128, 32, 32]
+    assert next_size(Settings(), 1024, 0) == Size(32, 4, 32)
+    assert next_size(Settings(), 48, 10**6) == Size(170, 4, 8)
 
 
 def test_what_is_chosen_stays():
-    chosen = Settings(num_envs=16, num_steps=128)
-    assert {next_size(chosen, n) for n in (0, 10**6, 10**9)} == {Size(128, 8, 8)}
-    assert next_size(Settings(num_envs=256, num_steps=64), 0) == Size(64, 4, 16)
-    assert next_size(Settings(num_envs=64, update_epochs=1, num_minibatches=2), 10**9) == Size(256, 1, 2)
+    chosen = Settings(num_steps=128)
+    assert {next_size(chosen, 16, n) for n in (0, 10**6, 10**9)} == {Size(128, 8, 8)}
+    assert next_size(Settings(num_steps=64), 256, 0) == Size(64, 4, 16)
+    assert next_size(Settings(update_epochs=1, num_minibatches=2), 64, 10**9) == Size(256, 1, 2)
 
 
 def test_training_follows_and_resumes(monkeypatch, tmp_path):
@@ -60,3 +60,11 @@ def test_training_follows_and_resumes(monkeypatch, tmp_path):
     again = []
     resumed.learn(600, log=again.append)
     assert all(same(without_times(ours), without_times(theirs)) for ours, theirs in zip(again, rows, strict=True))
+
+
+def test_how_many_environments():
+    numbers = [
+        oc.OptionCritic(env, **settings).num_envs
+        for env, settings in [("MiniGrid-Empty-5x5-v0", {}), ("CartPole-v1", {}), ("CartPole-v1", {"num_envs": 3})]
+    ]
+    assert numbers == [64, 16, 3]
