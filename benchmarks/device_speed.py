@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import rows
 import torch
 import tyro
 
@@ -19,11 +20,11 @@ import optioncoagent as oc
 
 # {name: settings}; each update learns from num_envs · num_steps frames
 SIZES: dict[str, dict[str, Any]] = {
-    "default": {},
-    "256 environments": dict(num_envs=256, num_steps=32),
-    "256 environments, 512 units": dict(num_envs=256, num_steps=32, hidden_sizes=(512, 512)),
-    "1024 environments": dict(num_envs=1024, num_steps=32),
-    "1024 environments, 1024 units": dict(num_envs=1024, num_steps=32, hidden_sizes=(1024, 1024)),
+    "16 environments": rows.SIXTEEN,
+    "256 environments": rows.SIXTEEN | dict(num_envs=256, num_steps=32),
+    "256 environments, 512 units": rows.SIXTEEN | dict(num_envs=256, num_steps=32, hidden_sizes=(512, 512)),
+    "1024 environments": rows.SIXTEEN | dict(num_envs=1024, num_steps=32),
+    "1024 environments, 1024 units": rows.SIXTEEN | dict(num_envs=1024, num_steps=32, hidden_sizes=(1024, 1024)),
 }
 
 

@@ -89,9 +89,9 @@ def main(command: Benchmark) -> None:
             num_steps=num_steps,
             num_envs=NUM_ENVS,
             num_minibatches=NUM_MINIBATCHES,
+            update_epochs=EPOCHS,
             observation_kinds=command.observation_kinds,
         )
-        assert agent.size.update_epochs == EPOCHS
         agent.update()  # compiles the environment
         network, times = bare(agent), []
         for _ in range(command.updates):
