@@ -1,15 +1,17 @@
 """Claim: with one default setting, four options and the flat agent learn MiniGrid's tasks on a laptop; how far, and where not.
 
     python benchmarks/minigrid_suite.py [--stages easy middle hard] [--seeds 5] [--workers 1] [--folder runs/minigrid_suite] [--table]
+    python benchmarks/minigrid_suite.py --stages easy-rest middle-rest hard-rest [--seeds 1] …
     python benchmarks/minigrid_suite.py --ppo [--stages …] [--seeds 5]
 
-One version of each of twenty tasks over the whole range of difficulty, each trained for the frames of its stage, without early stops. The
-runs are a sweep's run folders; a row for each goes to minigrid_suite.csv beside this file, and what has a row is not run again. A row
-holds the frames and the seconds at which the mean return of the last 100 episodes first reached 0.05, 0.10, …, and the mean of 100
-evaluation episodes. A task counts as learned at nine tenths (to the nearest twentieth) of the best return of any run on it, the final one
-or a mean on the way. Printed are, for each task and agent, frames and seconds until then (median over seeds; ∞ where the run ended first),
-how many seeds got there, and the interquartile mean of the final returns with its bootstrap interval; then four options' frames over
-flat's. The rows are drawn too.
+One version of each of twenty tasks over the whole range of difficulty, and of the rest in stages of their own, each trained for the frames
+of its stage, without early stops. In no stage are the hardest (`large_rollouts`), Playground, which pays nothing, and those made by wave
+function collapse, which need another package. The runs are a sweep's run folders; a row for each goes to minigrid_suite.csv beside this
+file, and what has a row is not run again. A row holds the frames and the seconds at which the mean return of the last 100 episodes first
+reached 0.05, 0.10, …, and the mean of 100 evaluation episodes. A task counts as learned at nine tenths (to the nearest twentieth) of the
+best return of any run on it, the final one or a mean on the way. Printed are, for each task and agent, frames and seconds until then
+(median over seeds; ∞ where the run ended first), how many seeds got there, and the interquartile mean of the final returns with its
+bootstrap interval; then four options' frames over flat's. The rows are drawn too.
 
 --ppo: Stable-Baselines3's PPO on some of the tasks, for the same frames, as MiniGrid's documentation trains it (`minigrid_ppo`), in place
 of the agents. It needs stable-baselines3.
@@ -49,9 +51,30 @@ STAGES = {
         "DoorKey-8x8 MultiRoom-N4-S5 UnlockPickup LavaCrossingS9N1 KeyCorridorS3R2 FourRooms GoToDoor-5x5 MemoryS7".split(),
     ),
     "hard": (1_500_000, "KeyCorridorS3R3 MultiRoom-N6 BlockedUnlockPickup ObstructedMaze-1Dl".split()),
+    "easy-rest": (
+        200_000,
+        "Empty-5x5 Empty-Random-5x5 Empty-6x6 Empty-Random-6x6 Empty-16x16 DoorKey-6x6 DistShift1 DistShift2 LavaGapS5 LavaGapS6 "
+        "GoToObject-6x6-N2 Fetch-6x6-N2 Dynamic-Obstacles-5x5 Dynamic-Obstacles-Random-5x5 Dynamic-Obstacles-Random-6x6 "
+        "Dynamic-Obstacles-8x8 MultiRoom-N2-S4 KeyCorridorS3R1 SimpleCrossingS9N2 SimpleCrossingS9N3".split(),
+    ),
+    "middle-rest": (
+        600_000,
+        "GoToDoor-6x6 GoToDoor-8x8 GoToObject-8x8-N2 LavaCrossingS9N2 LavaCrossingS9N3 SimpleCrossingS11N5 RedBlueDoors-8x8 "
+        "Dynamic-Obstacles-16x16 MemoryS9 Fetch-8x8-N3 PutNear-6x6-N2 ObstructedMaze-1Dlh".split(),
+    ),
+    "hard-rest": (
+        1_500_000,
+        "LavaCrossingS11N5 KeyCorridorS4R3 KeyCorridorS5R3 PutNear-8x8-N3 ObstructedMaze-1Dlhb ObstructedMaze-2Dl DoorKey-16x16 "
+        "MemoryS11".split(),
+    ),
 }
+FIRST = ("easy", "middle", "hard")
 PPO_TASKS = "Empty-8x8 DoorKey-5x5 Unlock SimpleCrossingS9N1 Fetch-5x5-N2 DoorKey-8x8 MultiRoom-N4-S5 LavaCrossingS9N1".split()
-TASKS = [task for _, tasks in STAGES.values() for task in tasks]
+
+
+def tasks_of(stages: tuple[str, ...]) -> list[str]:
+    return [task for stage in stages for task in STAGES[stage][1]]
+
 
 Row = dict[str, Any]
 
@@ -165,7 +188,7 @@ def median(values: np.ndarray) -> float:
 def ratios(found: dict[tuple[str, str], Learned], rng: np.random.Generator | None = None) -> float:
     """Median over tasks of the options' median frames over flat's, tasks that neither learned left out; with `rng`, of seeds drawn anew."""
     values = []
-    for task in TASKS:
+    for task in dict.fromkeys(task for task, _ in found):
         if (task, "options") in found and (task, "flat") in found:
             ours, theirs = (found[task, agent].frames for agent in ("options", "flat"))
             if rng is not None:
@@ -175,10 +198,10 @@ def ratios(found: dict[tuple[str, str], Learned], rng: np.random.Generator | Non
     return median(np.array(values)) if values else float("nan")
 
 
-def table(rows: list[Row]) -> None:
+def table(rows: list[Row], tasks: list[str]) -> None:
     thresholds, found = summarise(rows)
     print("| task | learned at | agent | frames | seconds | seeds | final return, 95 % |\n|---|---|---|---|---|---|---|")
-    for task in TASKS:
+    for task in tasks:
         for agent in (*AGENTS, "ppo"):
             if (task, agent) not in found:
                 continue
@@ -194,12 +217,12 @@ def table(rows: list[Row]) -> None:
     print(f"\noptions' frames over flat's, median over tasks: {ratios(found):.2f} [{low:.2f}, {high:.2f}]")
 
 
-def draw(rows: list[Row]) -> None:
+def draw(rows: list[Row], tasks: list[str]) -> None:
     """A line for each task: every seed's frames until it was learned, at the right edge where it was not."""
     from matplotlib.figure import Figure
 
     thresholds, found = summarise(rows)
-    tasks = [task for task in TASKS if any(task == known for known, _ in found)]
+    tasks = [task for task in tasks if any(task == known for known, _ in found)]
     figure = Figure(figsize=(8, 0.33 * len(tasks) + 1.6), layout="constrained")
     axes = figure.subplots()
     edge = 1.6 * max(frames for frames, _ in STAGES.values())
@@ -226,8 +249,8 @@ def draw(rows: list[Row]) -> None:
 
 @dataclass(frozen=True)
 class Benchmark:
-    stages: tuple[str, ...] = tuple(STAGES)
-    """Of STAGES."""
+    stages: tuple[str, ...] = FIRST
+    """Of STAGES; run, and in the table."""
     seeds: int = 5
     """Run seeds below this."""
     workers: int = 1
@@ -237,15 +260,15 @@ class Benchmark:
     ppo: bool = False
     """Run Stable-Baselines3's PPO, and nothing else."""
     table: bool = False
-    """Only print the table of the rows that there are, and draw them."""
+    """Only print the table of the rows that there are, and draw those of the first twenty tasks."""
 
 
 def main(command: Benchmark) -> None:
     if not command.table:
         fill_ppo(command) if command.ppo else fill(replace(command, folder=command.folder.absolute()))
-    rows = read()
-    table(rows)
-    draw(rows)
+    tasks, rows = tasks_of(command.stages), read()
+    table([row for row in rows if row["task"] in tasks], tasks)
+    draw([row for row in rows if row["task"] in tasks_of(FIRST)], tasks_of(FIRST))
 
 
 if __name__ == "__main__":
