@@ -44,8 +44,8 @@ class Settings:
     num_envs: int | None = None
     """Environments stepped together (an environment given as an object brings its own number). By default 64 of MiniGrid, 16 of others."""
     num_steps: int | None = None
-    """Steps of each environment in one rollout. By default rollouts grow (see `sizes`): 2,048 steps of all environments together at first,
-    up to 16,384 as they are a 64th of the steps so far, but at least 32 of each."""
+    """Steps of each environment in one rollout. By default rollouts grow: 2,048 steps of all environments together at first, up to 16,384
+    as they are a 64th of the steps so far, but at least 32 of each (see `optioncoagent.agents.sizes`)."""
     update_epochs: int | None = None
     """Passes over a rollout; 1 with one minibatch is the plain local gradient. By default 8, over rollouts of more than 4,096 steps 4."""
     num_minibatches: int | None = None
