@@ -202,7 +202,7 @@ def table(rows: list[Row], tasks: list[str]) -> None:
     thresholds, found = summarise(rows)
     print("| task | learned at | agent | frames | seconds | seeds | final return, 95 % |\n|---|---|---|---|---|---|---|")
     for task in tasks:
-        for agent in (*AGENTS, "ppo"):
+        for agent in dict.fromkeys([*AGENTS, *(agent for _, agent in found)]):
             if (task, agent) not in found:
                 continue
             learned = found[task, agent]

@@ -21,11 +21,11 @@ from optioncoagent.agents.observations import ObservationSpec, is_mission
 OURS = ("gymnasium", "minigrid", "optioncoagent_envs")  # modules that an id may name and that are imported anyway
 
 
-TOGETHER, ONE_BY_ONE = 64, 16
+TOGETHER, ONE_BY_ONE = 32, 16
 
 
 def make_vector_env(env: Any, num_envs: int | None, seed: int, env_kwargs: Mapping[str, Any] | None = None) -> VectorEnv:
-    """A vector environment from an id (by default 64 of MiniGrid, which are stepped together, and 16 of others, one by one), an Env (a
+    """A vector environment from an id (by default 32 of MiniGrid, which are stepped together, and 16 of others, one by one), an Env (a
     batch of one) or a VectorEnv.
 
     Ids are made with SAME_STEP autoreset; MiniGrid and BabyAI ids come from `optioncoagent_envs`. A module that an id names

@@ -8,12 +8,16 @@ N(o) is the number of episodes so far in which o was met, this one included (vis
 of an episode is met, and counted, but no step is paid for it. A step that ends an episode pays nothing: the observation after it is the
 next episode's (SAME_STEP), or one from which nothing follows (NEXT_STEP), so that both modes count alike. Nor does the step that resets.
 
+In the end the environment's own reward shall decide, so that a bonus has to vanish. Lifetime counts see to it; what is paid once in every
+episode is multiplied by min(1, √(lasts / t)), t the steps of all environments before the rollout.
+
 Counted are MiniGrid images, bytes, integers and Discrete parts, together; missions are not, being tasks and no places. Where a form counts
 places, o is where the environment says it is (`places`), whatever that looks like.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import gymnasium as gym
@@ -35,19 +39,20 @@ class Form:
     """What is counted, and how counts become a reward: see the module.
 
     counted: "observation", or "place", the environment's own word for where it is. episodic: is only the first visit in an episode paid?
-    power: p. difference: d.
+    power: p. difference: d. lasts: steps until the weight begins to fall.
     """
 
     episodic: bool = True
     power: float = 0.5
     difference: float = 0.0
     counted: str = "observation"
+    lasts: float = math.inf
 
 
 EPISODIC = Form(power=0.0)
 LIFETIME = Form(episodic=False)
 BOTH = Form()
-PLACES = Form(power=0.0, counted="place")
+PLACES = Form(power=0.0, counted="place", lasts=2**18)
 # "BeBold: Exploration Beyond the Boundary of Explored Regions" by Zhang et al.
 NOVELTY_DIFFERENCE = Form(power=1.0, difference=1.0)
 
@@ -63,6 +68,7 @@ class CountBonus:
         self.stamps = np.zeros((num_envs, episode), dtype=np.int64)
         self.episode = np.ones(num_envs, dtype=np.int64)
         self.size = np.zeros(num_envs, dtype=np.int64)
+        self.steps = 0
 
     def __call__(self, rollout: Rollout) -> tuple[Rollout, dict[str, float]]:
         """The rollout with the bonus in its rewards, and the mean bonus."""
@@ -84,7 +90,9 @@ class CountBonus:
             hashes, rollout.start.cpu().numpy(), pays.cpu().numpy(), self.form.episodic, self.form.power, self.form.difference,
             self.counts, self.keys, self.stamps, self.episode, self.size, bonus,
         )  # fmt: skip
-        return torch.from_numpy(self.scale * bonus).to(rollout.reward)
+        weight = self.scale * min(1.0, math.sqrt(self.form.lasts / max(self.steps, 1)))
+        self.steps += int(rollout.valid.sum())
+        return torch.from_numpy(weight * bonus).to(rollout.reward)
 
     def _hashes(self, observation: Tensors, axes: int) -> np.ndarray:
         """64-bit hashes of observations with so many batch axes."""
@@ -103,7 +111,8 @@ class CountBonus:
         env, slot = (self.stamps == self.episode[:, None]).nonzero()
         key = self.keys[env, slot].view(np.int64)
         order = np.lexsort((key, env))  # where an entry lies depends on the past, what is met does not
-        return {"entry": entry, "count": self.counts[entry].view(np.int32), "env": env[order], "key": key[order]}
+        steps = np.array([self.steps])
+        return {"entry": entry, "count": self.counts[entry].view(np.int32), "env": env[order], "key": key[order], "steps": steps}
 
     def from_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         """Put the counts where `to_arrays` found them. Raises ValueError for arrays of other tables."""
@@ -112,6 +121,7 @@ class CountBonus:
             raise ValueError("the exploration counts are damaged, or of another number of environments")
         self.counts[:], self.stamps[:], self.episode[:], self.size[:] = 0, 0, 1, np.bincount(env, minlength=len(self.keys))
         self.counts[entry] = arrays["count"].view(np.uint32)
+        self.steps = int(arrays["steps"][0]) if "steps" in arrays else 0  # older agents, whose weight did not fall
         for i, key in zip(env, arrays["key"].view(np.uint64), strict=True):
             insert(key, self.keys[i], self.stamps[i], 1, 0)
 

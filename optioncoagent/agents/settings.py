@@ -42,7 +42,7 @@ class Settings:
     """How the network is trained. `check` says whether the values are in range."""
 
     num_envs: int | None = None
-    """Environments stepped together (an environment given as an object brings its own number). By default 64 of MiniGrid, 16 of others."""
+    """Environments stepped together (an environment given as an object brings its own number). By default 32 of MiniGrid, 16 of others."""
     num_steps: int | None = None
     """Steps of each environment in one rollout. By default rollouts grow: 2,048 steps of all environments together at first, up to 16,384
     as they are a 64th of the steps so far, but at least 32 of each (see `optioncoagent.agents.sizes`)."""

@@ -13,7 +13,7 @@ from small import GRIDWORLD, SMALL, same
 
 import optioncoagent as oc
 from optioncoagent.agents.counts import hash_rows
-from optioncoagent.agents.exploration import BOTH, EPISODIC, LIFETIME, NOVELTY_DIFFERENCE, CountBonus, Form
+from optioncoagent.agents.exploration import BOTH, EPISODIC, LIFETIME, NOVELTY_DIFFERENCE, PLACES, CountBonus, Form
 from optioncoagent.agents.observations import Leaf, ObservationSpec
 from optioncoagent.agents.rollout import Rollout, collect
 
@@ -217,3 +217,13 @@ def test_the_default_is_a_bonus_on_minigrid_alone():
     }
     assert coefs == {"MiniGrid-Empty-5x5-v0": 0.005, "CartPole-v1": 0.0, GRIDWORLD: 0.0}
     assert oc.OptionCritic("MiniGrid-Empty-5x5-v0", num_envs=2, int_coef=0).exploration is None
+
+
+def test_what_is_paid_in_every_episode_falls_with_the_steps_so_far():
+    """The weight of each rollout is of the steps before it: 1 until they are more than `lasts`, then the root of lasts / t."""
+    episodes, form = random_episodes(4, 2, 5), Form(power=0.0, lasts=9)
+    paid, _ = bonuses(ScriptedVectorEnv(episodes, 5), form, 4, 6)
+    bare, _ = expected(episodes, 24, form, False)
+    weights = [1, 1, np.sqrt(9 / 16), np.sqrt(9 / 24), np.sqrt(9 / 32), np.sqrt(9 / 40)]  # 2 environments, 4 steps a rollout
+    np.testing.assert_allclose(paid, np.repeat(weights, 4)[:, None] * bare)
+    assert np.isinf(Form().lasts) and PLACES.lasts == 2**18

@@ -67,4 +67,4 @@ def test_how_many_environments():
         oc.OptionCritic(env, **settings).num_envs
         for env, settings in [("MiniGrid-Empty-5x5-v0", {}), ("CartPole-v1", {}), ("CartPole-v1", {"num_envs": 3})]
     ]
-    assert numbers == [64, 16, 3]
+    assert numbers == [32, 16, 3]
