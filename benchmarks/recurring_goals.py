@@ -1,0 +1,251 @@
+"""Claim: in four rooms learned options pay where goals come back, and not where every goal is new.
+
+    python benchmarks/recurring_goals.py [--tune] [--agents "4 options" …] [--places 4 …] [--threads 2] [--table] [--plot]
+
+Four rooms (dynamics of OC's authors' code), 100 tasks of 50 episodes one after the other; the goal of each is one of so many places, which
+are drawn among all cells once for a run. Agents are tabular, softmax at temperature 1, and learn everything by local gradients, from
+nothing: what is learned in the first tasks is paid for in the same steps. They are told when a task begins, or not:
+
+    flat, anew              begins anew at every task
+    flat, goes on           is not told: policy and critic go on
+    4 options               policies and terminations of options go on, the policy over options and the critic begin anew
+    4 options, goes on      is not told: everything goes on
+    4 policies              as 4 options, which never end: one policy is chosen in the first state of an episode, and kept
+    doorway options         by hand, as in Sutton, Precup and Singh (1999), one to each doorway, with the four actions as options of one
+                            step; they stay, the policy over them begins anew: what good options are worth to the same learner
+
+Step sizes: for each agent those of twelve (--tune, four places, 40 runs, seed 1) with the fewest steps in all. Then ten other seeds of 35
+runs. A row holds mean steps of an episode: over all tasks, in the first and in the last ten, and of the last ten's first five and last ten
+episodes, and how long options last there. Rows go to recurring_goals.csv; what has a row is not run again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rows
+import tyro
+from scipy import stats
+
+from optioncoagent.mdp import MDP
+from optioncoagent.simulate.intra_option import Learner, train_option_critic
+from optioncoagent_envs.tabular.four_rooms import CELLS, STATE, FourRooms
+from optioncoagent_envs.tabular.tables import MOVES
+
+ROWS = Path(__file__).with_suffix(".csv")
+PICTURE = Path(__file__).parent / "figures" / "recurring_goals.png"
+TASKS, EPISODES, RUNS, SEEDS = 100, 50, 35, 10
+PLACES = (2, 4, 8, 16, len(CELLS))
+DOORWAYS = tuple(STATE[cell] for cell in ((3, 6), (6, 2), (7, 9), (10, 6)))
+SOFT = Learner(policy_over_options="learned", temperature=1.0, discounted=False, critic_step_size=1.0)
+AGENTS = ("flat, anew", "flat, goes on", "4 options", "4 options, goes on", "4 policies", "doorway options")
+SURE = 8.0  # a logit that is as good as certain
+
+# step sizes of policies and critic, or of policies, policy over options and terminations
+Sizes = tuple[float, ...]
+FLAT_GRID: list[Sizes] = [(policy, critic) for policy in (0.5, 1.0, 2.0, 4.0, 8.0, 16.0) for critic in (0.5, 1.0)]
+GRID: list[Sizes] = [(policy, over, end) for policy in (1.0, 4.0, 8.0) for over in (4.0, 16.0) for end in (0.25, 1.0)]
+# what --tune printed
+TUNED: dict[str, Sizes] = {}
+
+
+@dataclass(frozen=True)
+class Run:
+    agent: str
+    places: int
+    seed: int
+
+
+def learner(agent: str, sizes: Sizes) -> Learner:
+    if agent.startswith("flat"):
+        return replace(SOFT, num_options=1, policy_step_size=sizes[0], critic_step_size=sizes[1])
+    if agent == "doorway options":
+        return replace(SOFT, num_options=8, policy_step_size=0.0, termination_step_size=0.0, option_step_size=sizes[1])
+    end = 0.0 if agent == "4 policies" else sizes[2]
+    return replace(SOFT, num_options=4, policy_step_size=sizes[0], option_step_size=sizes[1], termination_step_size=end)
+
+
+def problems() -> list[MDP]:
+    """Four rooms with the goal at each of its cells."""
+    return [MDP.from_env(FourRooms("code", goal), gamma=0.99) for goal in range(len(CELLS))]
+
+
+def goals(places: int, runs: int, seed: int) -> np.ndarray:
+    """The goal of each task, (runs, TASKS): of each run one of its own places."""
+    rng = np.random.default_rng(seed)
+    own = np.array([rng.choice(len(CELLS), places, replace=False) for _ in range(runs)])
+    return np.take_along_axis(own, rng.integers(places, size=(runs, TASKS)), axis=1)
+
+
+def distances(place: int) -> np.ndarray:
+    """Moves from every cell to a place, (cells,)."""
+    far, found = np.full(len(CELLS), np.inf), [place]
+    far[place] = 0
+    for s in found:
+        for t in _beside(s):
+            if np.isinf(far[t]):
+                far[t] = far[s] + 1
+                found.append(t)
+    return far
+
+
+def _beside(s: int) -> list[int]:
+    return [STATE[cell] for cell in ((CELLS[s][0] + r, CELLS[s][1] + c) for r, c in MOVES) if cell in STATE]
+
+
+def by_hand(num_states: int) -> dict[str, np.ndarray]:
+    """Preferences of options that go to each doorway and end there, and of four that take one action and end."""
+    number = len(DOORWAYS) + len(MOVES)
+    ends, actions = np.full((num_states, number), SURE), np.zeros((num_states, number, len(MOVES)))
+    for o, doorway in enumerate(DOORWAYS):
+        far = distances(doorway)
+        ends[: len(CELLS), o] = np.where(far > 0, -SURE, SURE)
+        for s, (r, c) in enumerate(CELLS):
+            nearer = [far[STATE.get((r + dr, c + dc), s)] < far[s] for dr, dc in MOVES]
+            actions[s, o] = SURE * np.array(nearer)
+    for a in range(len(MOVES)):
+        actions[:, len(DOORWAYS) + a, a] = SURE
+    return {"termination": ends, "option": np.zeros((num_states, number)), "action": actions}
+
+
+def life(mdps: list[MDP], agent: str, chosen: Learner, goals: np.ndarray, seed: int, threads: int) -> tuple[np.ndarray, ...]:
+    """Steps of each episode and the mean length of its options, (runs, TASKS, EPISODES) each; preferences at the end."""
+    runs, states, number = len(goals), mdps[0].num_states, chosen.num_options
+    if agent.endswith("goes on"):
+        trials = train_option_critic(mdps, np.repeat(goals, EPISODES, axis=1), chosen, seed, threads=threads)
+        return trials.steps.reshape(runs, TASKS, EPISODES), trials.option_length.reshape(runs, TASKS, EPISODES), trials.preferences
+    shapes = {"termination": (states, number), "option": (states, number), "action": (states, number, len(MOVES))}
+    start = {name: np.zeros(shape) for name, shape in shapes.items()}
+    if agent == "4 policies":
+        start["termination"] -= 1000.0
+    kept = first = by_hand(states) if agent == "doorway options" else start
+    steps, lengths = np.zeros((2, runs, TASKS, EPISODES))
+    for task in range(TASKS):
+        schedule = np.repeat(goals[:, task : task + 1], EPISODES, axis=1)
+        trials = train_option_critic(mdps, schedule, chosen, seed * TASKS + task, threads=threads, preferences=kept)
+        steps[:, task], lengths[:, task] = trials.steps, trials.option_length
+        kept = first if agent == "flat, anew" else trials.preferences | {"option": first["option"]}
+    return steps, lengths, trials.preferences
+
+
+def tune(command: Benchmark) -> None:
+    mdps = problems()
+    for agent in command.agents:
+        found = {}
+        for sizes in FLAT_GRID if agent.startswith("flat") else GRID:
+            steps, _, _ = life(mdps, agent, learner(agent, sizes), goals(4, 40, 1), 1, command.threads)
+            found[sizes] = steps.mean()
+        print(agent, min(found, key=lambda sizes: found[sizes]), " ".join(f"{sizes}: {x:.1f}" for sizes, x in found.items()), flush=True)
+
+
+def fill(command: Benchmark) -> None:
+    mdps, there = problems(), rows.read(ROWS, Run)
+    there = {replace(run, places=int(run.places)): row for run, row in there.items()}
+    chosen = [Run(agent, places, seed) for seed in range(100, 100 + SEEDS) for places in command.places for agent in command.agents]
+    for run in chosen:
+        if run not in there:
+            steps, lengths, _ = life(
+                mdps, run.agent, learner(run.agent, TUNED[run.agent]), goals(run.places, RUNS, run.seed), run.seed, command.threads
+            )
+            parts = {"all": steps, "first_tasks": steps[:, :10], "last_tasks": steps[:, -10:]}
+            parts |= {"first_episodes": steps[:, -10:, :5], "last_episodes": steps[:, -10:, -10:], "length": lengths[:, -10:]}
+            rows.write(ROWS, run, {name: round(float(part.mean()), 3) for name, part in parts.items()})
+            print(run, flush=True)
+
+
+FIELDS = ("all", "first_tasks", "last_tasks", "first_episodes", "last_episodes", "length")
+
+
+def table() -> None:
+    """Means over the ten seeds of 35 runs each, and half their 95 % interval by Student's t."""
+    found = rows.read(ROWS, Run)
+    print("| places | agent | all tasks | first ten | last ten | their first 5 episodes | their last 10 | length |\n" + "|---" * 8 + "|")
+    for places in map(str, PLACES):
+        for agent in AGENTS:
+            cells = []
+            for name in FIELDS:
+                x = np.array([row[name] for run, row in found.items() if (run.agent, run.places) == (agent, places)])
+                if len(x):
+                    cells.append(f"{x.mean():.1f} ± {stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)):.1f}")
+            if cells:
+                print(f"| {places} | {agent} | {' | '.join(cells)} |")
+
+
+def draw(threads: int) -> None:
+    """Steps along the tasks (four places), steps in the last tasks against places, and the options of the first run."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(1.2, 1))
+    along, against = above.subplots(1, 2)
+    mdps, places = problems(), goals(4, 350, 200)
+    for colour, agent in enumerate(AGENTS):
+        steps, _, learned = life(mdps, agent, learner(agent, TUNED[agent]), places, 200, threads)
+        along.plot(np.arange(TASKS) + 1, steps.mean(axis=(0, 2)), f"C{colour}", label=agent)
+        if agent == "4 options":
+            _draw_options(below.subplots(1, 4), mdps[0], learned, set(places[0]))
+    along.set(yscale="log", xlabel="task, goals at four places", ylabel="steps of an episode, means of 350 runs")
+    found = rows.read(ROWS, Run)
+    for colour, agent in enumerate(AGENTS):
+        means = [np.mean([row["last_tasks"] for run, row in found.items() if (run.agent, run.places) == (agent, str(n))]) for n in PLACES]
+        against.plot(PLACES, means, f"C{colour}o-")
+    against.set(xscale="log", yscale="log", xlabel="places where goals may be", ylabel="steps of an episode, last ten tasks")
+    against.set_xticks(PLACES, map(str, PLACES))
+    for axes in (along, against):
+        axes.grid(alpha=0.3)
+    above.legend(loc="outside lower center", ncols=3, fontsize=8)
+    figure.savefig(PICTURE, dpi=120)
+
+
+def _draw_options(panels: Any, mdp: MDP, learned: dict[str, np.ndarray], places: set[int]) -> None:
+    """For each option of the first run the mean move that it makes in each cell, and how probably it ends there; circles: goals."""
+    from scipy.special import expit, softmax
+
+    policy, ends = softmax(learned["action"][0], axis=-1), expit(learned["termination"][0])
+    r, c = np.array(CELLS).T
+    for o, axes in enumerate(panels):
+        map_ = np.full((13, 13), np.nan)
+        map_[r, c] = ends[: len(CELLS), o]
+        axes.imshow(map_, cmap="Oranges", vmin=0, vmax=1)
+        down, right = (policy[: len(CELLS), o] @ np.array(MOVES)).T
+        axes.quiver(c, r, right, down, angles="xy", scale_units="xy", scale=1.1, width=0.008)
+        for place in places:
+            axes.plot(CELLS[place][1], CELLS[place][0], "o", mfc="none", color="C0", markersize=9)
+        axes.set_title(f"option {o}", fontsize=9)
+        axes.set_facecolor("0.3")
+        axes.set(xticks=[], yticks=[])
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    agents: tuple[str, ...] = AGENTS
+    """Of AGENTS."""
+    places: tuple[int, ...] = PLACES
+    """Where goals may be."""
+    tune: bool = False
+    """Search the grids of step sizes."""
+    threads: int = 2
+    """Threads; the results do not depend on them."""
+    table: bool = False
+    """Only print the table of the rows that there are."""
+    plot: bool = False
+    """Draw steps along the tasks, and the options that one run has learned."""
+
+
+def main(command: Benchmark) -> None:
+    if command.tune:
+        tune(command)
+        return
+    if command.plot:
+        draw(command.threads)
+        return
+    if not command.table:
+        fill(command)
+    table()
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Benchmark))
