@@ -2,21 +2,21 @@
 
     python benchmarks/recurring_goals.py [--tune] [--agents "4 options" …] [--places 4 …] [--threads 2] [--table] [--plot]
 
-Four rooms (dynamics of OC's authors' code), 100 tasks of 50 episodes one after the other; the goal of each is one of so many places, which
-are drawn among all cells once for a run. Agents are tabular, softmax at temperature 1, and learn everything by local gradients, from
-nothing: what is learned in the first tasks is paid for in the same steps. They are told when a task begins, or not:
+Four rooms (dynamics of OC's authors' code), 100 tasks of 200 episodes one after the other; the goal of each is one of so many places, drawn
+among all cells once for a run, or one of the four doorways. Agents are tabular, softmax at temperature 1, and learn everything by local
+gradients, from nothing: what the first tasks teach is paid for in the same steps. Some are told when a task begins, the others are not:
 
-    flat, anew              begins anew at every task
+    flat, anew              told: begins anew at every task
+    flat, slow start        told: begins at a slow policy, which moves a little towards what each task ended with (Reptile); critic anew
     flat, goes on           is not told: policy and critic go on
-    4 options               policies and terminations of options go on, the policy over options and the critic begin anew
+    4 options               told: options, policies and terminations, go on; the policy over options and the critic begin anew
     4 options, goes on      is not told: everything goes on
-    4 policies              as 4 options, which never end: one policy is chosen in the first state of an episode, and kept
-    doorway options         by hand, as in Sutton, Precup and Singh (1999), one to each doorway, with the four actions as options of one
-                            step; they stay, the policy over them begins anew: what good options are worth to the same learner
+    doorway options         told: options by hand, as in Sutton, Precup and Singh (1999), one to each doorway, with the four actions as
+                            options of one step; they stay, the policy over them begins anew
 
-Step sizes: for each agent those of twelve (--tune, four places, 40 runs, seed 1) with the fewest steps in all. Then ten other seeds of 35
-runs. A row holds mean steps of an episode: over all tasks, in the first and in the last ten, and of the last ten's first five and last ten
-episodes, and how long options last there. Rows go to recurring_goals.csv; what has a row is not run again.
+Step sizes: for each agent those of its grid of twelve (--tune, four places, 20 runs, seed 1) with the fewest steps in all. Then ten other
+seeds of 20 runs. A row holds mean steps of an episode: over all tasks, in the first and in the last ten, and of the last ten's first five
+and last ten episodes, and how long options last there. Rows go to recurring_goals.csv; what has a row is not run again.
 """
 
 from __future__ import annotations
@@ -37,17 +37,24 @@ from optioncoagent_envs.tabular.tables import MOVES
 
 ROWS = Path(__file__).with_suffix(".csv")
 PICTURE = Path(__file__).parent / "figures" / "recurring_goals.png"
-TASKS, EPISODES, RUNS, SEEDS = 100, 50, 35, 10
-PLACES = (2, 4, 8, 16, len(CELLS))
+TASKS, EPISODES, RUNS, SEEDS = 100, 200, 20, 10
 DOORWAYS = tuple(STATE[cell] for cell in ((3, 6), (6, 2), (7, 9), (10, 6)))
-SOFT = Learner(policy_over_options="learned", temperature=1.0, discounted=False, critic_step_size=1.0)
-AGENTS = ("flat, anew", "flat, goes on", "4 options", "4 options, goes on", "4 policies", "doorway options")
+PLACES = ("doorways", "4", "16", str(len(CELLS)))
+SOFT = Learner(policy_over_options="learned", temperature=1.0, discounted=False, critic_step_size=1.0, termination_step_size=1.0)
 SURE = 8.0  # a logit that is as good as certain
 
-# step sizes of policies and critic, or of policies, policy over options and terminations
-Sizes = tuple[float, ...]
-FLAT_GRID: list[Sizes] = [(policy, critic) for policy in (0.5, 1.0, 2.0, 4.0, 8.0, 16.0) for critic in (0.5, 1.0)]
-GRID: list[Sizes] = [(policy, over, end) for policy in (1.0, 4.0, 8.0) for over in (4.0, 16.0) for end in (0.25, 1.0)]
+Sizes = tuple[float, float]
+OVER = tuple((policy, over) for policy in (0.1, 0.25, 0.5, 1.0) for over in (16.0, 64.0, 256.0))
+# step sizes of policy and critic, of policy and slow policy, of options' policies and the policy over options
+GRIDS: dict[str, tuple[Sizes, ...]] = {
+    "flat, anew": tuple((policy, critic) for policy in (2.0, 4.0, 8.0, 16.0, 32.0, 64.0) for critic in (0.5, 1.0)),
+    "flat, slow start": tuple((policy, slow) for policy in (0.5, 2.0, 8.0, 32.0) for slow in (0.003, 0.01, 0.03)),
+    "flat, goes on": tuple((policy, critic) for policy in (0.1, 0.25, 0.5, 1.0, 2.0, 4.0) for critic in (0.5, 1.0)),
+    "4 options": OVER,
+    "4 options, goes on": OVER,
+    "doorway options": tuple((0.0, over) for over in (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)),
+}
+AGENTS = tuple(GRIDS)
 # what --tune printed
 TUNED: dict[str, Sizes] = {}
 
@@ -55,17 +62,18 @@ TUNED: dict[str, Sizes] = {}
 @dataclass(frozen=True)
 class Run:
     agent: str
-    places: int
+    places: str
     seed: int
 
 
 def learner(agent: str, sizes: Sizes) -> Learner:
+    if agent == "flat, slow start":
+        return replace(SOFT, num_options=1, policy_step_size=sizes[0])
     if agent.startswith("flat"):
         return replace(SOFT, num_options=1, policy_step_size=sizes[0], critic_step_size=sizes[1])
     if agent == "doorway options":
         return replace(SOFT, num_options=8, policy_step_size=0.0, termination_step_size=0.0, option_step_size=sizes[1])
-    end = 0.0 if agent == "4 policies" else sizes[2]
-    return replace(SOFT, num_options=4, policy_step_size=sizes[0], option_step_size=sizes[1], termination_step_size=end)
+    return replace(SOFT, num_options=4, policy_step_size=sizes[0], option_step_size=sizes[1])
 
 
 def problems() -> list[MDP]:
@@ -73,11 +81,13 @@ def problems() -> list[MDP]:
     return [MDP.from_env(FourRooms("code", goal), gamma=0.99) for goal in range(len(CELLS))]
 
 
-def goals(places: int, runs: int, seed: int) -> np.ndarray:
+def goals(places: str, runs: int, seed: int) -> np.ndarray:
     """The goal of each task, (runs, TASKS): of each run one of its own places."""
     rng = np.random.default_rng(seed)
-    own = np.array([rng.choice(len(CELLS), places, replace=False) for _ in range(runs)])
-    return np.take_along_axis(own, rng.integers(places, size=(runs, TASKS)), axis=1)
+    number = len(DOORWAYS) if places == "doorways" else int(places)
+    own = np.array([rng.choice(len(CELLS), number, replace=False) for _ in range(runs)])
+    own = np.tile(DOORWAYS, (runs, 1)) if places == "doorways" else own
+    return np.take_along_axis(own, rng.integers(number, size=(runs, TASKS)), axis=1)
 
 
 def distances(place: int) -> np.ndarray:
@@ -111,23 +121,28 @@ def by_hand(num_states: int) -> dict[str, np.ndarray]:
     return {"termination": ends, "option": np.zeros((num_states, number)), "action": actions}
 
 
-def life(mdps: list[MDP], agent: str, chosen: Learner, goals: np.ndarray, seed: int, threads: int) -> tuple[np.ndarray, ...]:
+def life(
+    mdps: list[MDP], agent: str, sizes: Sizes, goals: np.ndarray, seed: int, threads: int
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Steps of each episode and the mean length of its options, (runs, TASKS, EPISODES) each; preferences at the end."""
-    runs, states, number = len(goals), mdps[0].num_states, chosen.num_options
+    chosen, runs, states = learner(agent, sizes), len(goals), mdps[0].num_states
     if agent.endswith("goes on"):
         trials = train_option_critic(mdps, np.repeat(goals, EPISODES, axis=1), chosen, seed, threads=threads)
         return trials.steps.reshape(runs, TASKS, EPISODES), trials.option_length.reshape(runs, TASKS, EPISODES), trials.preferences
-    shapes = {"termination": (states, number), "option": (states, number), "action": (states, number, len(MOVES))}
-    start = {name: np.zeros(shape) for name, shape in shapes.items()}
-    if agent == "4 policies":
-        start["termination"] -= 1000.0
-    kept = first = by_hand(states) if agent == "doorway options" else start
-    steps, lengths = np.zeros((2, runs, TASKS, EPISODES))
+    shapes = {"termination": (states,), "option": (states,), "action": (states, len(MOVES))}
+    start = {name: np.zeros((runs, *shape[:1], chosen.num_options, *shape[1:])) for name, shape in shapes.items()}
+    if agent == "doorway options":
+        start |= by_hand(states)
+    kept, (steps, lengths) = start, np.zeros((2, runs, TASKS, EPISODES))
     for task in range(TASKS):
         schedule = np.repeat(goals[:, task : task + 1], EPISODES, axis=1)
         trials = train_option_critic(mdps, schedule, chosen, seed * TASKS + task, threads=threads, preferences=kept)
         steps[:, task], lengths[:, task] = trials.steps, trials.option_length
-        kept = first if agent == "flat, anew" else trials.preferences | {"option": first["option"]}
+        if agent == "flat, slow start":
+            # slow ← slow + ε (what the task ended with - slow)
+            kept = kept | {"action": kept["action"] + sizes[1] * (trials.preferences["action"] - kept["action"])}
+        elif agent != "flat, anew":
+            kept = trials.preferences | {"option": start["option"]}
     return steps, lengths, trials.preferences
 
 
@@ -135,21 +150,19 @@ def tune(command: Benchmark) -> None:
     mdps = problems()
     for agent in command.agents:
         found = {}
-        for sizes in FLAT_GRID if agent.startswith("flat") else GRID:
-            steps, _, _ = life(mdps, agent, learner(agent, sizes), goals(4, 40, 1), 1, command.threads)
+        for sizes in GRIDS[agent]:
+            steps, _, _ = life(mdps, agent, sizes, goals("4", 20, 1), 1, command.threads)
             found[sizes] = steps.mean()
         print(agent, min(found, key=lambda sizes: found[sizes]), " ".join(f"{sizes}: {x:.1f}" for sizes, x in found.items()), flush=True)
 
 
 def fill(command: Benchmark) -> None:
     mdps, there = problems(), rows.read(ROWS, Run)
-    there = {replace(run, places=int(run.places)): row for run, row in there.items()}
     chosen = [Run(agent, places, seed) for seed in range(100, 100 + SEEDS) for places in command.places for agent in command.agents]
     for run in chosen:
         if run not in there:
-            steps, lengths, _ = life(
-                mdps, run.agent, learner(run.agent, TUNED[run.agent]), goals(run.places, RUNS, run.seed), run.seed, command.threads
-            )
+            chosen_goals = goals(run.places, RUNS, run.seed)
+            steps, lengths, _ = life(mdps, run.agent, TUNED[run.agent], chosen_goals, run.seed, command.threads)
             parts = {"all": steps, "first_tasks": steps[:, :10], "last_tasks": steps[:, -10:]}
             parts |= {"first_episodes": steps[:, -10:, :5], "last_episodes": steps[:, -10:, -10:], "length": lengths[:, -10:]}
             rows.write(ROWS, run, {name: round(float(part.mean()), 3) for name, part in parts.items()})
@@ -163,7 +176,7 @@ def table() -> None:
     """Means over the ten seeds of 35 runs each, and half their 95 % interval by Student's t."""
     found = rows.read(ROWS, Run)
     print("| places | agent | all tasks | first ten | last ten | their first 5 episodes | their last 10 | length |\n" + "|---" * 8 + "|")
-    for places in map(str, PLACES):
+    for places in PLACES:
         for agent in AGENTS:
             cells = []
             for name in FIELDS:
@@ -181,19 +194,19 @@ def draw(threads: int) -> None:
     figure = Figure(figsize=(9, 6), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=(1.2, 1))
     along, against = above.subplots(1, 2)
-    mdps, places = problems(), goals(4, 350, 200)
+    mdps, places = problems(), goals("4", 100, 200)
     for colour, agent in enumerate(AGENTS):
-        steps, _, learned = life(mdps, agent, learner(agent, TUNED[agent]), places, 200, threads)
+        steps, _, learned = life(mdps, agent, TUNED[agent], places, 200, threads)
         along.plot(np.arange(TASKS) + 1, steps.mean(axis=(0, 2)), f"C{colour}", label=agent)
         if agent == "4 options":
             _draw_options(below.subplots(1, 4), mdps[0], learned, set(places[0]))
-    along.set(yscale="log", xlabel="task, goals at four places", ylabel="steps of an episode, means of 350 runs")
+    along.set(yscale="log", xlabel="task, goals at four places", ylabel="steps of an episode, means of 100 runs")
     found = rows.read(ROWS, Run)
     for colour, agent in enumerate(AGENTS):
-        means = [np.mean([row["last_tasks"] for run, row in found.items() if (run.agent, run.places) == (agent, str(n))]) for n in PLACES]
-        against.plot(PLACES, means, f"C{colour}o-")
-    against.set(xscale="log", yscale="log", xlabel="places where goals may be", ylabel="steps of an episode, last ten tasks")
-    against.set_xticks(PLACES, map(str, PLACES))
+        means = [np.mean([row["last_tasks"] for run, row in found.items() if (run.agent, run.places) == (agent, n)]) for n in PLACES]
+        against.plot(range(len(PLACES)), means, f"C{colour}o-")
+    against.set(yscale="log", xlabel="places where goals may be", ylabel="steps of an episode, last ten tasks")
+    against.set_xticks(range(len(PLACES)), PLACES)
     for axes in (along, against):
         axes.grid(alpha=0.3)
     above.legend(loc="outside lower center", ncols=3, fontsize=8)
@@ -223,7 +236,7 @@ def _draw_options(panels: Any, mdp: MDP, learned: dict[str, np.ndarray], places:
 class Benchmark:
     agents: tuple[str, ...] = AGENTS
     """Of AGENTS."""
-    places: tuple[int, ...] = PLACES
+    places: tuple[str, ...] = PLACES
     """Where goals may be."""
     tune: bool = False
     """Search the grids of step sizes."""

@@ -1,5 +1,6 @@
 """Tabular benchmarks in four rooms: every run goes on to its own goal from what it had learned, and remedies mean what they are called."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from run_folders import benchmark
 
 from optioncoagent.exact import degeneracy
-from optioncoagent.experiments.problems import four_rooms
+from optioncoagent.experiments.problems import fewest_steps, four_rooms
 from optioncoagent.gallery import option_critic
 
 
@@ -74,3 +75,55 @@ def test_on_minigrid_remedies_are_what_they_are_called(remedies):
         assert max(c.cost for c in agent.network.coagents) == float(parts.get(" cost", 0.0))
         assert ("termination" in agent.settings.ent_coefs) == (parts.get(" no entropy of") == "terminations")
         assert ("termination" in agent.network.names) == (parts.get(" ending by") != "chance")
+
+
+@pytest.fixture
+def recurring(monkeypatch):
+    module = benchmark("recurring_goals")
+    monkeypatch.setattr(module, "TASKS", 4)
+    monkeypatch.setattr(module, "EPISODES", 8)
+    return module
+
+
+@pytest.mark.parametrize(("places", "number"), [("4", 4), ("16", 16), ("doorways", 4)])
+def test_the_goals_of_a_run_are_its_own_places(recurring, monkeypatch, places, number):
+    monkeypatch.setattr(recurring, "TASKS", 500)
+    drawn = recurring.goals(places, 5, 3)
+    assert drawn.shape == (5, 500) and all(len(set(run)) == number for run in drawn)
+    assert (len({frozenset(run) for run in drawn}) == 1) == (places == "doorways")
+
+
+def test_an_option_made_by_hand_goes_to_its_doorway_in_about_the_fewest_steps_and_ends_there(recurring):
+    mdps = recurring.problems()
+    still = replace(recurring.learner("doorway options", (0.0, 0.0)), critic_step_size=0.0)
+    for o, doorway in enumerate(recurring.DOORWAYS):
+        given = recurring.by_hand(mdps[0].num_states)
+        given["option"][:, o] = 1000.0
+        trials = recurring.train_option_critic(mdps, np.full((5, 400), doorway), still, preferences=given)
+        assert fewest_steps(mdps[doorway]) * 0.97 < trials.steps.mean() < fewest_steps(mdps[doorway]) * 1.1
+        assert trials.option_length.mean() > 0.9 * trials.steps.mean()
+
+
+def test_a_slow_start_that_never_moves_is_beginning_anew(recurring):
+    mdps, places = recurring.problems(), recurring.goals("4", 3, 1)
+    anew, slow, moving = (
+        recurring.life(mdps, agent, sizes, places, 5, 1)[0]
+        for agent, sizes in (("flat, anew", (2.0, 1.0)), ("flat, slow start", (2.0, 0.0)), ("flat, slow start", (2.0, 0.5)))
+    )
+    assert np.array_equal(anew, slow) and not np.array_equal(anew, moving) and np.array_equal(anew[:, 0], moving[:, 0])
+
+
+def test_options_go_on_from_task_to_task_under_a_policy_over_them_that_begins_anew(recurring, monkeypatch):
+    seen, real = [], recurring.train_option_critic
+
+    def watched(*given, preferences, **named):
+        seen.append((preferences, real(*given, preferences=preferences, **named)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(recurring, "train_option_critic", watched)
+    mdps, places = recurring.problems(), recurring.goals("4", 3, 1)
+    steps, _, learned = recurring.life(mdps, "4 options", (0.5, 64.0), places, 5, 1)
+    assert len(seen) == recurring.TASKS and np.array_equal(steps[:, 2], seen[2][1].steps) and learned is seen[-1][1].preferences
+    for (given, _), (_, before) in zip(seen[1:], seen, strict=False):
+        assert not given["option"].any() and before.preferences["option"].any()
+        assert all(np.array_equal(given[name], before.preferences[name]) for name in ("action", "termination"))
