@@ -198,11 +198,11 @@ def ratios(found: dict[tuple[str, str], Learned], rng: np.random.Generator | Non
     return median(np.array(values)) if values else float("nan")
 
 
-def table(rows: list[Row], tasks: list[str]) -> None:
+def table(rows: list[Row], tasks: list[str], agents: tuple[str, ...]) -> None:
     thresholds, found = summarise(rows)
     print("| task | learned at | agent | frames | seconds | seeds | final return, 95 % |\n|---|---|---|---|---|---|---|")
     for task in tasks:
-        for agent in dict.fromkeys([*AGENTS, *(agent for _, agent in found)]):
+        for agent in agents:
             if (task, agent) not in found:
                 continue
             learned = found[task, agent]
@@ -259,6 +259,8 @@ class Benchmark:
     """Where the run folders go."""
     ppo: bool = False
     """Run Stable-Baselines3's PPO, and nothing else."""
+    agents: tuple[str, ...] = (*AGENTS, "ppo")
+    """In the table. There are rows of defaults before, too: "options before", "options, 64 environments", and the flat ones likewise."""
     table: bool = False
     """Only print the table of the rows that there are, and draw those of the first twenty tasks."""
 
@@ -267,7 +269,7 @@ def main(command: Benchmark) -> None:
     if not command.table:
         fill_ppo(command) if command.ppo else fill(replace(command, folder=command.folder.absolute()))
     tasks, rows = tasks_of(command.stages), read()
-    table([row for row in rows if row["task"] in tasks], tasks)
+    table([row for row in rows if row["task"] in tasks], tasks, command.agents)
     draw([row for row in rows if row["task"] in tasks_of(FIRST)], tasks_of(FIRST))
 
 
