@@ -56,7 +56,14 @@ GRIDS: dict[str, tuple[Sizes, ...]] = {
 }
 AGENTS = tuple(GRIDS)
 # what --tune printed
-TUNED: dict[str, Sizes] = {}
+TUNED: dict[str, Sizes] = {
+    "flat, anew": (4.0, 1.0),
+    "flat, slow start": (2.0, 0.01),
+    "flat, goes on": (0.5, 1.0),
+    "4 options": (0.5, 256.0),
+    "4 options, goes on": (1.0, 16.0),
+    "doorway options": (0.0, 8.0),
+}
 
 
 @dataclass(frozen=True)
