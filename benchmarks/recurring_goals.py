@@ -201,41 +201,44 @@ def table() -> None:
 
 
 def draw(threads: int) -> None:
-    """Steps along the tasks (four places), steps in the last tasks against places, and the options of the first run."""
+    """Steps along the tasks (goals at doorways), steps in the last tasks against places, and the options of the first run."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, ScalarFormatter
 
-    figure = Figure(figsize=(9, 6), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(1.2, 1))
+    figure = Figure(figsize=(9, 6.4), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(1.3, 1))
     along, against = above.subplots(1, 2)
-    mdps, places = problems(), goals("4", 100, 200)
+    mdps, places, found = problems(), goals("doorways", 100, 200), rows.read(ROWS, Run)
     for colour, agent in enumerate(AGENTS):
         steps, _, learned = life(mdps, agent, TUNED[agent], places, 200, threads)
         along.plot(np.arange(TASKS) + 1, steps.mean(axis=(0, 2)), f"C{colour}", label=agent)
         if agent == "4 options":
-            _draw_options(below.subplots(1, 4), mdps[0], learned, set(places[0]))
-    along.set(yscale="log", xlabel="task, goals at four places", ylabel="steps of an episode, means of 100 runs")
-    found = rows.read(ROWS, Run)
-    for colour, agent in enumerate(AGENTS):
+            _draw_options(below.subplots(1, 4), learned, set(places[0]))
         means = [np.mean([row["last_tasks"] for run, row in found.items() if (run.agent, run.places) == (agent, n)]) for n in PLACES]
         against.plot(range(len(PLACES)), means, f"C{colour}o-")
-    against.set(yscale="log", xlabel="places where goals may be", ylabel="steps of an episode, last ten tasks")
+    along.set(yscale="log", xlabel="task", ylabel="steps per episode", title="goals at the doorways, 100 runs")
+    against.set(yscale="log", xlabel="places where goals may be", title="the last ten tasks")
     against.set_xticks(range(len(PLACES)), PLACES)
     for axes in (along, against):
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(ScalarFormatter())
+        axes.yaxis.set_minor_locator(LogLocator(subs=()))
+        axes.title.set_fontsize(9)
         axes.grid(alpha=0.3)
-    above.legend(loc="outside lower center", ncols=3, fontsize=8)
+    above.legend(loc="outside lower center", ncols=4, fontsize=8)
     figure.savefig(PICTURE, dpi=120)
 
 
-def _draw_options(panels: Any, mdp: MDP, learned: dict[str, np.ndarray], places: set[int]) -> None:
-    """For each option of the first run the mean move that it makes in each cell, and how probably it ends there; circles: goals."""
+def _draw_options(panels: Any, learned: dict[str, np.ndarray], places: set[int]) -> None:
+    """For each option of the first run the mean move in each cell, and how probably it ends there (dark: surely); circles: goals."""
     from scipy.special import expit, softmax
 
     policy, ends = softmax(learned["action"][0], axis=-1), expit(learned["termination"][0])
     r, c = np.array(CELLS).T
     for o, axes in enumerate(panels):
-        map_ = np.full((13, 13), np.nan)
-        map_[r, c] = ends[: len(CELLS), o]
-        axes.imshow(map_, cmap="Oranges", vmin=0, vmax=1)
+        board = np.full((13, 13), np.nan)
+        board[r, c] = ends[: len(CELLS), o]
+        axes.imshow(board, cmap="Oranges", vmin=0, vmax=1)
         down, right = (policy[: len(CELLS), o] @ np.array(MOVES)).T
         axes.quiver(c, r, right, down, angles="xy", scale_units="xy", scale=1.1, width=0.008)
         for place in places:
