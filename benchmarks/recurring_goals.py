@@ -194,7 +194,9 @@ def table() -> None:
             cells = []
             for name in FIELDS:
                 x = np.array([row[name] for run, row in found.items() if (run.agent, run.places) == (agent, places)])
-                if len(x):
+                if agent.startswith("flat") and name == "length":
+                    cells.append("")
+                elif len(x):
                     cells.append(f"{x.mean():.1f} ± {stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)):.1f}")
             if cells:
                 print(f"| {places} | {agent} | {' | '.join(cells)} |")
