@@ -26,7 +26,6 @@ import numpy as np
 import rows
 import torch
 import tyro
-from scipy import stats
 
 import optioncoagent as oc
 from optioncoagent.exact import degeneracy
@@ -176,7 +175,7 @@ def table(results: dict[Run, dict[str, float]], first: tuple[str, ...]) -> None:
                 cells.append(" ".join("∞" if np.isinf(one) else f"{one / 1000:.0f}k" for one in x))
             else:
                 digits = 1 if name == "steps" else 4 if name == "J" else 2
-                half = stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)) if len(x) > 2 else np.nan
+                half = rows.half_interval(x)
                 shown = f"{x.mean():.{digits}f}" + (f" ± {half:.{digits}f}" if len(x) > 2 else "")
                 cells.append("" if np.isnan(x).any() else shown)
         print(f"| {task} | {remedy} | {' | '.join(cells)} |")

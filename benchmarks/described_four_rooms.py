@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import rows
 import tyro
-from scipy import stats
 
 from optioncoagent.experiments.problems import fewest_steps, four_rooms
 from optioncoagent.gallery import option_critic, stochastic_layers
@@ -97,7 +96,7 @@ def table() -> None:
         cells = []
         for name in ("before", "first_100", "last_100"):
             x = np.array([row[name] for run, row in found.items() if run.agent == agent])
-            cells.append(f"{x.mean():.1f} ± {stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)):.1f}")
+            cells.append(f"{x.mean():.1f} ± {rows.half_interval(x):.1f}")
         print(f"| {agent} | {', '.join(map(str, TUNED[agent]))} | {' | '.join(cells)} |")
     print(f"| fewest possible | | {fewest_steps(mdps[0]):.1f} | | {np.mean([fewest_steps(mdp) for mdp in mdps[1:]]):.1f} |")
 

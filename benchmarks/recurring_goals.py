@@ -29,7 +29,6 @@ from typing import Any
 import numpy as np
 import rows
 import tyro
-from scipy import stats
 
 from optioncoagent.mdp import MDP
 from optioncoagent.simulate.intra_option import Learner, train_option_critic
@@ -197,7 +196,7 @@ def table() -> None:
                 if agent.startswith("flat") and name == "length":
                     cells.append("")
                 elif len(x):
-                    cells.append(f"{x.mean():.1f} ± {stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x)):.1f}")
+                    cells.append(f"{x.mean():.1f} ± {rows.half_interval(x):.1f}")
             if cells:
                 print(f"| {places} | {agent} | {' | '.join(cells)} |")
 

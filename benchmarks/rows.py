@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 Result = dict[str, float]
 # What was the default when some of the rows were made, so that they can be added to: 16 environments and rollouts of one size, and on
@@ -68,6 +69,12 @@ def median_interval(values: Any, resamples: int = 2000) -> tuple[float, float]:
     rng = np.random.default_rng(0)
     ends = np.quantile([median(rng.choice(values, len(values))) for _ in range(resamples)], [0.025, 0.975], method="nearest")
     return float(ends[0]), float(ends[1])
+
+
+def half_interval(values: Any) -> float:
+    """Half the 95 % interval of the mean, by Student's t; NaN of fewer than three values."""
+    x = np.asarray(values)
+    return float(stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))) if len(x) > 2 else float("nan")
 
 
 def sooner(ours: list[Any], theirs: list[Any], resamples: int = 2000, hierarchical: bool = False) -> tuple[float, float, float]:

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import tyro
+from rows import half_interval
 
 from optioncoagent.experiments.problems import fewest_steps, four_rooms
 from optioncoagent.simulate.intra_option import Learner, train_option_critic
@@ -117,8 +118,6 @@ def write(row: list[Any]) -> None:
 
 def table() -> None:
     """Means over the ten seeds of 35 runs each, and their 95 % interval by Student's t."""
-    from scipy import stats
-
     rows = read()
     print("| options | after the move | steps before it | first 100 episodes | last 100 | steps to recover (medians) | never |")
     print("|---|---|---|---|---|---|---|")
@@ -129,7 +128,7 @@ def table() -> None:
             if np.isinf(x).any():
                 cells.append("∞")
                 continue
-            half = stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))
+            half = half_interval(x)
             cells.append(f"{x.mean():,.0f} ± {half:,.0f}" if name == "steps_to_recover" else f"{x.mean():.1f} ± {half:.1f}")
         never = np.mean([row["not_recovered"] for row in rows if (row["options"], row["kind"]) == (options, kind)])
         print(f"| {'flat' if options == 1 else options} | {kind} | {' | '.join(cells)} | {never:.0%} |")
