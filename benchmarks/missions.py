@@ -1,4 +1,4 @@
-"""Claim: a mission is best shown as it is, indicators of its words beside the image; what a learned bag, or gates, would gain.
+"""Claim: missions as indicators of their words cost no more frames than a learned bag of words, or gates that the mission sets.
 
     python benchmarks/missions.py [--tasks GoToObj …] [--missions indicators bag gates] [--seeds 3] [--workers 1] [--table]
 
@@ -6,7 +6,7 @@ Five levels of BabyAI, whose missions say what is to be done. The ways to show o
 
     indicators   of words and pairs of words, beside the others in the first layer: the default
     bag          the sum of 32 learned numbers for each word and pair, beside the others in the first layer
-    gates        the bag scales and shifts the first layer's units, 1 and 0 at first (FiLM, arXiv 1709.07871, the published way on BabyAI)
+    gates        the bag scales, by 1 + what a layer makes of it, and shifts the first layer's units (FiLM, arXiv 1709.07871)
 
 Four options and default settings. Rows go to missions.csv beside this file; runs whose row is there are not run again. A row holds the
 frames and the seconds until the mean return of the last 100 episodes first was 0.8 (infinite if never), and that mean at the end.

@@ -139,8 +139,8 @@ def life(
     if agent.endswith("goes on"):
         trials = train_option_critic(mdps, np.repeat(goals, EPISODES, axis=1), chosen, seed, threads=threads)
         return trials.steps.reshape(runs, TASKS, EPISODES), trials.option_length.reshape(runs, TASKS, EPISODES), trials.preferences
-    shapes = {"termination": (states,), "option": (states,), "action": (states, len(MOVES))}
-    start = {name: np.zeros((runs, *shape[:1], chosen.num_options, *shape[1:])) for name, shape in shapes.items()}
+    shape = (runs, states, chosen.num_options)
+    start = {"termination": np.zeros(shape), "option": np.zeros(shape), "action": np.zeros((*shape, len(MOVES)))}
     if agent == "doorway options":
         start |= by_hand(states)
     if agent == "4 options, one step":
@@ -185,7 +185,7 @@ FIELDS = ("all", "first_tasks", "last_tasks", "first_episodes", "last_episodes",
 
 
 def table() -> None:
-    """Means over the ten seeds of 35 runs each, and half their 95 % interval by Student's t."""
+    """Means over the ten seeds of 20 runs each, and half their 95 % interval by Student's t."""
     found = rows.read(ROWS, Run)
     print("| places | agent | all tasks | first ten | last ten | their first 5 episodes | their last 10 | length |\n" + "|---" * 8 + "|")
     for places in PLACES:
