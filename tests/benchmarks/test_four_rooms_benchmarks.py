@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from run_folders import benchmark
+from scipy import stats
 
 from optioncoagent.exact import degeneracy
 from optioncoagent.experiments.problems import fewest_steps, four_rooms
@@ -127,3 +128,19 @@ def test_options_go_on_from_task_to_task_under_a_policy_over_them_that_begins_an
     for (given, _), (_, before) in zip(seen[1:], seen, strict=False):
         assert not given["option"].any() and before.preferences["option"].any()
         assert all(np.array_equal(given[name], before.preferences[name]) for name in ("action", "termination"))
+
+
+def test_options_of_one_step_end_at_every_step_and_those_made_by_hand_stay(recurring):
+    mdps, places = recurring.problems(), recurring.goals("4", 3, 1)
+    steps, lengths, _ = recurring.life(mdps, "4 options, one step", (0.5, 64.0), places, 5, 1)
+    cut = steps == 1000  # an option was chosen for the step that did not come
+    assert 0 < cut.mean() < 1 and np.array_equal(lengths, np.where(cut, 1000 / 1001, 1.0))
+    _, lengths, learned = recurring.life(mdps, "doorway options", (0.0, 8.0), places, 5, 1)
+    made = recurring.by_hand(mdps[0].num_states)
+    assert lengths.mean() > 2 and all(np.array_equal(learned[name][0], made[name]) for name in ("action", "termination"))
+
+
+def test_half_an_interval_of_a_mean_is_that_of_a_t_test(recurring):
+    x = [3.0, 4.5, 1.0, 7.0, 2.5]
+    low, high = stats.ttest_1samp(x, 0.0).confidence_interval(0.95)
+    assert recurring.rows.half_interval(x) == pytest.approx((high - low) / 2) and np.isnan(recurring.rows.half_interval(x[:2]))
