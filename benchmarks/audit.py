@@ -25,7 +25,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import tyro
-from rows import BEFORE
+from rows import BEFORE, train_until
 
 import optioncoagent as oc
 from optioncoagent.agents import modules
@@ -153,11 +153,7 @@ def audited(name: str, seed: int) -> Iterable[Row]:
 
 
 def frames(name: str, seed: int, env_id: str) -> Row:
-    agent, reached, row = make(name, seed, env_id), float("inf"), {}
-    while agent.num_timesteps < LIMIT and reached == float("inf"):
-        row = agent.update()
-        if len(agent.recent) == 100 and row["return_mean"] >= TARGET:
-            reached = agent.num_timesteps
+    reached, row = train_until(make(name, seed, env_id), TARGET, LIMIT)
     return {"agent": name, "seed": seed, "task": env_id, "frames": reached, "return_mean": row["return_mean"]}
 
 

@@ -107,11 +107,7 @@ def train(run: Run) -> dict[str, float]:
     agent = oc.OptionCritic(f"MiniGrid-{run.task}", seed=run.seed, int_coef=run.int_coef, **SETTINGS[run.settings])
     if agent.exploration is not None:
         agent.exploration.form = FORMS[run.bonus]
-    frames, row = float("inf"), {"return_mean": float("nan")}
-    while agent.num_timesteps < run.limit and frames == float("inf"):
-        row = agent.update()
-        if len(agent.recent) == 100 and row["return_mean"] >= TARGETS.get(run.task, 0.9):
-            frames = agent.num_timesteps
+    frames, row = rows.train_until(agent, TARGETS.get(run.task, 0.9), run.limit)
     met = 0 if agent.exploration is None else int(np.count_nonzero(agent.exploration.counts))
     seconds = time.perf_counter() - began
     return dict(frames=frames, return_mean=round(row["return_mean"], 4), total=agent.num_timesteps, met=met, seconds=round(seconds, 1))

@@ -72,11 +72,8 @@ def make(run: Run) -> oc.OptionCritic:
 
 def train(run: Run) -> tuple[Run, dict[str, float]]:
     began = time.perf_counter()
-    agent, frames, row = make(run), float("inf"), {"return_mean": float("nan")}
-    while agent.num_timesteps < LIMIT and frames == float("inf"):
-        row = agent.update()
-        if len(agent.recent) == 100 and row["return_mean"] >= TARGET:
-            frames = agent.num_timesteps
+    agent = make(run)
+    frames, row = rows.train_until(agent, TARGET, LIMIT)
     seconds, apart = round(time.perf_counter() - began, 1), round(distance(agent), 4)
     return run, dict(frames=frames, return_mean=round(row["return_mean"], 4), seconds=seconds, apart=apart)
 

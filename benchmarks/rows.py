@@ -59,6 +59,17 @@ def fill(path: Path, runs: Iterable[Any], train: Callable[[Any], tuple[Any, Resu
                 print(run, result, flush=True)
 
 
+def train_until(agent: Any, target: float, limit: int) -> tuple[float, Result]:
+    """Train until the mean return of the last 100 episodes is at least `target`: the steps it took, infinite where so many were not enough,
+    and the metrics of the last update."""
+    began, row = agent.num_timesteps, {"return_mean": float("nan")}
+    while agent.num_timesteps - began < limit:
+        row = agent.update()
+        if len(agent.recent) == 100 and row["return_mean"] >= target:
+            return agent.num_timesteps - began, row
+    return float("inf"), row
+
+
 def median(values: Any) -> float:
     """The upper one of two in the middle, so that infinity has no mean with anything."""
     return float(np.sort(values)[len(values) // 2])

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import gymnasium as gym
 import numpy as np
+import rows
 import torch
 import tyro
 
@@ -38,11 +39,8 @@ def option_critic(command: Benchmark, seed: int) -> tuple[float, float]:
     """(frames, seconds) to the target, infinite if the limit comes first. Making the agent and its environment is included."""
     began = time.perf_counter()
     agent = oc.OptionCritic(command.env_id, seed=seed)
-    while agent.num_timesteps < command.limit:
-        row = agent.update()
-        if len(agent.recent) == 100 and row["return_mean"] >= command.target:
-            return agent.num_timesteps, time.perf_counter() - began
-    return float("inf"), float("inf")
+    frames, _ = rows.train_until(agent, command.target, command.limit)
+    return frames, time.perf_counter() - began if frames < float("inf") else float("inf")
 
 
 def ppo(command: Benchmark, seed: int) -> tuple[float, float]:

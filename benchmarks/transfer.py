@@ -66,13 +66,7 @@ def second_agent(run: Run) -> tuple[oc.OptionCritic, float]:
 
 def train(run: Run) -> tuple[Run, dict[str, float]]:
     began, (_, limit, target), (agent, first_return) = time.perf_counter(), CHANGES[run.change], second_agent(run)
-    reached, begin = float("inf"), agent.num_timesteps
-    row = {"return_mean": float("nan")}
-    while agent.num_timesteps - begin < limit:
-        row = agent.update()
-        if len(agent.recent) == 100 and row["return_mean"] >= target:
-            reached = agent.num_timesteps - begin
-            break
+    reached, row = rows.train_until(agent, target, limit)
     seconds = round(time.perf_counter() - began, 1)
     return run, dict(first_return=round(first_return, 4), frames=reached, return_mean=round(row["return_mean"], 4), seconds=seconds)
 

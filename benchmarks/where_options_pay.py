@@ -120,11 +120,7 @@ def make(run: Run) -> oc.CoagentActorCritic:
 
 def train(run: Run) -> tuple[Run, dict[str, float]]:
     began, (limit, target), agent = time.perf_counter(), TASKS[run.task], make(run)
-    frames, row = float("inf"), {}
-    while agent.num_timesteps < limit and frames == float("inf"):
-        row = agent.update()
-        if len(agent.recent) == 100 and row["return_mean"] >= target:
-            frames = agent.num_timesteps
+    frames, row = rows.train_until(agent, target, limit)
     weights = sum(parameter.numel() for parameter in agent.module.parameters())
     length = next((row[name] for name in ("option/length", "option_2/length", "action/length") if name in row), 1.0)
     return run, {
