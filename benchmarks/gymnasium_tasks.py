@@ -7,7 +7,8 @@ seconds are those of the processor.
 
 Episodes of MountainCarContinuous-v0 last up to 999 steps and pay at the end, beyond what the default discount sees: hence a third agent.
 PPO is run with Stable-Baselines3's own defaults and, where actions are continuous, with what its zoo recommends for the task, which was
-searched for on the task. LunarLander-v3 needs `pip install "gymnasium[box2d]"`.
+searched for on the task. LunarLander-v3 needs `pip install "gymnasium[box2d]"`; it has rows of a default before, rollouts of one size, too:
+"options before" and "flat before". Rollouts begin to grow after 262,144 steps, so that shorter runs are the same by both.
 
     python benchmarks/gymnasium_tasks.py [--agents options flat ppo "ppo, zoo" …] [--tasks Pendulum-v1 …] [--seeds 5] [--table]
 """
