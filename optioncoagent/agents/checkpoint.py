@@ -129,7 +129,8 @@ def _read(folder: Path) -> Saved:
     try:
         if "checksums" not in content:  # version 0.1.0, which had none of these settings either
             content["settings"] = {"int_coef": 0.0, "normalize_rewards": False, **content["settings"]}
-        content["settings"] = {"int_counts": "observation", **content["settings"]}  # what was counted before there was a choice
+        # what was done before there was a choice
+        content["settings"] = {"int_counts": "observation", "encoder_gradient": "all", **content["settings"]}
         checksums = dict(content.pop("checksums", {}))
         make_settings(content["settings"])
         arrays = {name: _arrays(files.find(folder, name), checksums.get(name)) for name in (WEIGHTS, OPTIMIZER, PROGRESS)}

@@ -108,6 +108,7 @@ class CoagentActorCritic:
 
         seed, device = self.settings.seed, self.settings.device
         self.module = make_module(network, self.spec, self.settings, encoder)
+        self.shaping = None if self.settings.encoder_gradient == "all" else self.module.shaping(_sampled(network, self.forms))
         self.optimizer = torch.optim.Adam(self.module.parameters(), lr=self.settings.learning_rate, eps=1e-5, fused=True)
         self.sampler = Sampler(network, derive_seed(seed, "train"), device)
         self.predict_sampler = Sampler(network, derive_seed(seed, "predict"), device)
@@ -248,7 +249,8 @@ class CoagentActorCritic:
         critic."""
         settings = self.settings
         features, _ = self.module.encode(batch.inputs, batch.start, batch.hidden)
-        read = self.module.read(self.module.readout(features), batch.rows.T.contiguous(), batch.indicators)
+        readout = self.module.readout(features, shaping=self.shaping)
+        read = self.module.read(readout, batch.rows.T.contiguous(), batch.indicators)
         coefs = losses.Coefs(settings.clip_coef, settings.vf_coef)
         return losses.of_network(self.network, self.module.part, read, batch, coefs)
 
@@ -512,6 +514,11 @@ class CoagentActorCritic:
         if self._stopped_at:
             progress.from_arrays(self._stopped_at, self._generators, running, self.spec)
         return running
+
+
+def _sampled(network: CoagentNetwork, forms: Mapping[str, str]) -> list[str]:
+    """The actions, and the coagents that learn from sampled returns."""
+    return [name for name in network.names if name in network.action or forms[name] in ("score", "posterior")]
 
 
 def _forms(network: CoagentNetwork, chosen: Mapping[str, str]) -> dict[str, str]:

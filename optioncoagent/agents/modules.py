@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any
@@ -210,10 +210,23 @@ class CoagentModule(nn.Module):
             weight, bias = (_added(*pair) for pair in zip(common.linear(), (weight, bias), strict=True))
         return weight, bias
 
-    def readout(self, features: Tensor, heads: Linear | None = None) -> Tensor:
-        """All logits of all coagents and then all values of the critic, (rows, n); heads: `heads()`, if they are there already."""
+    def readout(self, features: Tensor, heads: Linear | None = None, shaping: Tensor | None = None) -> Tensor:
+        """All logits of all coagents and then all values of the critic, (rows, n); heads: `heads()`, if they are there already; shaping:
+        (rows, 1), 0 for those whose gradient is to end at the features, else 1."""
         weight, bias = heads or self.heads()
-        return torch.addmm(bias[:, None], weight, features.T)
+        if shaping is None:
+            return torch.addmm(bias[:, None], weight, features.T)
+        read: Tensor = _Readout.apply(features, weight, bias, shaping)
+        return read
+
+    def shaping(self, names: Iterable[str]) -> Tensor:
+        """`readout`'s: the rows of these coagents and of the critic."""
+        shaping = torch.zeros(self.critic_row + math.prod(self.critic_shape), 1, dtype=self.critic.weight.dtype, device=self.part.device)
+        shaping[self.critic_row :] = 1
+        for name in names:
+            first = self.first_row[name]
+            shaping[first : first + math.prod(self.shapes[name])] = 1
+        return shaping
 
     def logits(self, name: str, readout: Tensor) -> Tensor:
         """Logits of a coagent for every configuration it may read, (configurations, outputs, n); of one with a Gaussian means and then
@@ -234,6 +247,20 @@ class CoagentModule(nn.Module):
         """Which rows of a readout are a coagent's logits in the configurations (n,) that it is in, (outputs, n)."""
         outputs = self.shapes[name][-1]
         return self.first_row[name] + outputs * configuration + torch.arange(outputs, device=configuration.device)[:, None]
+
+
+class _Readout(torch.autograd.Function):
+    """weight features + bias, (rows, n), whose gradient reaches the features (n, f) through some of the rows alone."""
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor, shaping: Tensor) -> Tensor:
+        ctx.save_for_backward(features, weight, shaping)
+        return torch.addmm(bias[:, None], weight, features.T)
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        (of_rows,), (features, weight, shaping) = upstream, ctx.saved_tensors
+        return of_rows.T @ (weight * shaping), of_rows @ features, of_rows.sum(dim=1), None
 
 
 def check_sizes(network: CoagentNetwork, shapes: Mapping[str, tuple[int, ...]], critic_shape: tuple[int, ...]) -> None:

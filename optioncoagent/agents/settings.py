@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 COUNTED = ("auto", "place", "observation")
+LEARNED_FROM = ("all", "sampled")
 KINDS = ("box", "cells", "grid", "pixels", "slope")  # what a Box may be taken for
 EVALUATION_SEED = 1_000_000  # apart from the training seeds one would choose
 EVALUATION_STEPS = 100_000  # more than the episodes of any common task have
@@ -82,8 +83,13 @@ class Settings:
     """Divide rewards and costs by a running scale of returns where that is more than 1."""
     discount_weighting: bool = False
     """Weight step t of an episode by γ^t, as the gradient of the discounted return has it."""
-    sampled_returns: bool = False
-    """Use sampled values of the next outputs in place of their expectation; λ = 1 then gives the sampled return."""
+    sampled_returns: bool = True
+    """Use sampled values of the next outputs in λ-returns, in place of their expectation: λ = 1 gives the sampled return, and what the
+    critic takes for differences between outputs, mostly its error, does not add up along the way."""
+    encoder_gradient: Literal["all", "sampled"] = "sampled"
+    """Which coagents the encoder learns from, beside the critic: all, for the gradient of the return in every weight; sampled: the actions
+    and those whose gradient form is score or posterior. The others' forms are differences of the critic, mostly its error, and end at the
+    features."""
     hidden_sizes: tuple[int, ...] = (64, 64)
     """Widths of the encoder's layers; none makes heads linear in the observation (tables, if it is Discrete), with nothing in common
     between the options that a policy reads."""
@@ -129,6 +135,7 @@ class Settings:
             value = getattr(self, name)
             _require(isinstance(value, int) and not isinstance(value, bool) and value >= 0, name, value, "an integer of at least 0")
         _require(self.int_counts in COUNTED, "int_counts", self.int_counts, "one of " + ", ".join(COUNTED))
+        _require(self.encoder_gradient in LEARNED_FROM, "encoder_gradient", self.encoder_gradient, "one of " + ", ".join(LEARNED_FROM))
         _require(self.dtype in ("float32", "float64"), "dtype", self.dtype, '"float32" or "float64"')
         kinds = self.observation_kinds
         allowed = f"a dict from parts of the observation to one of {', '.join(KINDS)}"

@@ -62,6 +62,7 @@ class Twin:
             dtype="float64",
             device="cpu",
             hidden_sizes=(),
+            encoder_gradient="all",  # its encoder is the table of what is asked for
             **{**settings, "num_steps": size.num_steps, "num_minibatches": size.num_minibatches},
         )
         logits, q = logit_tables(agent, mdp)
