@@ -32,7 +32,7 @@ from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, colle
 from optioncoagent.agents.scale import ReturnScale, Schedule
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings
 from optioncoagent.agents.sizes import Size, next_size
-from optioncoagent.agents.targets import FORMS, Batch, make_batch, only_read_in_sums
+from optioncoagent.agents.targets import FORMS, Batch, make_batch, only_read_in_sums, sampled
 from optioncoagent.network import CoagentNetwork
 
 Row = dict[str, float]
@@ -108,7 +108,7 @@ class CoagentActorCritic:
 
         seed, device = self.settings.seed, self.settings.device
         self.module = make_module(network, self.spec, self.settings, encoder)
-        self.shaping = None if self.settings.encoder_gradient == "all" else self.module.shaping(_sampled(network, self.forms))
+        self.shaping = None if self.settings.encoder_gradient == "all" else self.module.shaping(sampled(network, self.forms))
         self.optimizer = torch.optim.Adam(self.module.parameters(), lr=self.settings.learning_rate, eps=1e-5, fused=True)
         self.sampler = Sampler(network, derive_seed(seed, "train"), device)
         self.predict_sampler = Sampler(network, derive_seed(seed, "predict"), device)
@@ -514,11 +514,6 @@ class CoagentActorCritic:
         if self._stopped_at:
             progress.from_arrays(self._stopped_at, self._generators, running, self.spec)
         return running
-
-
-def _sampled(network: CoagentNetwork, forms: Mapping[str, str]) -> list[str]:
-    """The actions, and the coagents that learn from sampled returns."""
-    return [name for name in network.names if name in network.action or forms[name] in ("score", "posterior")]
 
 
 def _forms(network: CoagentNetwork, chosen: Mapping[str, str]) -> dict[str, str]:

@@ -147,6 +147,11 @@ def advantages(network: CoagentNetwork, rollout: Rollout, settings: Settings, q:
     return lambda_advantages(delta, trace)
 
 
+def sampled(network: CoagentNetwork, forms: Mapping[str, str]) -> list[str]:
+    """The actions, and the coagents that learn from sampled returns: those that the encoder learns from, too, by default."""
+    return [name for name in network.names if name in network.action or forms[name] in ("score", "posterior")]
+
+
 def only_read_in_sums(network: CoagentNetwork, name: str) -> bool:
     """Does what a coagent gave matter through the policies of additive coagents of the same step alone?"""
     readers = [network[reader] for reader in network.readers(name)]

@@ -19,7 +19,7 @@ import numpy as np
 from optioncoagent.agents.modules import torch_threads
 from optioncoagent.agents.rollout import Rollout
 from optioncoagent.agents.settings import Settings
-from optioncoagent.agents.targets import only_read_in_sums
+from optioncoagent.agents.targets import only_read_in_sums, sampled
 from optioncoagent.auditing.gradient import FloatArray, check_tables, pull_back
 from optioncoagent.auditing.twin import Twin
 from optioncoagent.exact import critic_values, expected_return, policy_gradient
@@ -143,7 +143,7 @@ def _examine(agent: Any, mdp: MDP, rollouts: int, seed: int, max_steps: int | No
         twin.set_critic(critics[variant.critic])
         sums = [variant.gradient(agent, twin, block) for block in blocks]
         for name in variant.coagents:
-            samples = np.stack([_vector(pull_back(agent, mdp, {name: part[name]})) for part in sums]) * (BLOCKS / episodes)
+            samples = np.stack([_vector(variant.pulled(agent, mdp, {name: part[name]})) for part in sums]) * (BLOCKS / episodes)
             measured = _measure(samples, exact[name], len(windows))
             rows.append(AuditRow(name, variant.forms[name], variant.critic, variant.deviation, variant.settings, *measured))
     J = expected_return(mdp, tables, params)
@@ -161,6 +161,14 @@ class _Variant:
     coagents: tuple[str, ...]
     learning: Settings
     clipped: bool = False
+    left_alone: bool = False  # is the encoder, by those that do not learn from sampled returns?
+
+    def pulled(self, agent: Any, mdp: MDP, tables: Tables) -> dict[str, Any]:
+        """Tables of logits as a gradient in the agent's parameters."""
+        shaping = {*sampled(agent.network, self.forms), "critic"} if self.left_alone else {*tables}
+        split = [({name: table for name, table in tables.items() if (name in shaping) == reached}, reached) for reached in (True, False)]
+        parts = [pull_back(agent, mdp, some, encoder=reached) for some, reached in split if some]
+        return {name: sum(part[name] for part in parts) for name in parts[0]}
 
     def gradient(self, agent: Any, twin: Twin, rollouts: Iterable[Rollout]) -> Tables:
         """Σ over the steps of rollouts of every coagent's local gradient, as tables of logits."""
@@ -174,7 +182,7 @@ class _Variant:
         size = -(-len(batch) // twin.learner.size.num_minibatches)
         part = batch.at(twin.order(len(batch))[:size])
         tables = twin.gradient(part, self.learning)
-        norm = np.sqrt(sum(float((x / size).ravel() @ (x / size).ravel()) for x in pull_back(agent, twin.mdp, tables).values()))
+        norm = np.sqrt(sum(float((x / size).ravel() @ (x / size).ravel()) for x in self.pulled(agent, twin.mdp, tables).values()))
         scale = min(1.0, self.learning.max_grad_norm / (norm + 1e-6)) * len(batch) / size
         return {name: scale * table for name, table in tables.items()}
 
@@ -188,6 +196,7 @@ class _Marginal:
     critic: str = EXACT
     deviation: str = ""
     settings: bool = False
+    pulled = staticmethod(pull_back)
 
     @property
     def forms(self) -> Mapping[str, str]:
@@ -238,7 +247,11 @@ def _added(agent: Any, names: tuple[str, ...]) -> Iterator[_Variant]:
         added["entropy bonus"] = {"ent_coef": ours.ent_coef, "ent_coefs": ours.ent_coefs}
     for deviation, change in added.items():
         yield _Variant(OWN, deviation, True, agent.forms, names, replace(base, **change))
-    yield _Variant(OWN, "all together, clipped", True, agent.forms, names, own, clipped=True)
+    left_alone = ours.encoder_gradient == "sampled" and any(True for _ in agent.module.encoder.parameters())
+    alone = tuple(name for name in names if left_alone and name not in sampled(agent.network, agent.forms))
+    if alone:
+        yield _Variant(OWN, "encoder left alone", True, agent.forms, alone, base, left_alone=True)
+    yield _Variant(OWN, "all together, clipped", True, agent.forms, names, own, clipped=True, left_alone=left_alone)
 
 
 def _can(network: CoagentNetwork, name: str, form: str) -> bool:

@@ -55,12 +55,13 @@ def check_tables(network: CoagentNetwork, num_observations: int) -> None:
             )
 
 
-def pull_back(agent: Any, mdp: MDP, tables: Mapping[str, FloatArray]) -> dict[str, NDArray[Any]]:
+def pull_back(agent: Any, mdp: MDP, tables: Mapping[str, FloatArray], encoder: bool = True) -> dict[str, NDArray[Any]]:
     """Σ_i Σ_o g_i(o) · ∂ logits_i(o; θ)/∂θ for any coefficients g, {coagent, or "critic" for Q(o, K): array like its table}; of an
-    additive coagent a row for each row of its terms, (Σ sizes, outputs), as `network.additive` lays them out."""
+    additive coagent a row for each row of its terms, (Σ sizes, outputs), as `network.additive` lays them out. Without the encoder its
+    features are constants."""
     parameters = dict(agent.module.named_parameters())
     total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
-    for first, readout in _readouts(agent, mdp):
+    for first, readout in _readouts(agent, mdp, encoder):
         product = torch.zeros((), device=readout.device, dtype=readout.dtype)
         for name, table in tables.items():
             for values, coefficients in _given(agent, mdp, name, table, first, readout):
@@ -104,10 +105,11 @@ def logit_tables(agent: Any, mdp: MDP) -> tuple[dict[str, FloatArray], FloatArra
     return logits, np.concatenate([module.q(x).T.double().cpu().numpy().reshape(-1, *module.critic_shape) for x in chunks])
 
 
-def _readouts(agent: Any, mdp: MDP) -> Iterator[tuple[int, Tensor]]:
-    """(number of the first, `CoagentModule.readout`) of the observations of an MDP, some at a time."""
+def _readouts(agent: Any, mdp: MDP, encoder: bool = True) -> Iterator[tuple[int, Tensor]]:
+    """(number of the first, `CoagentModule.readout`) of the observations of an MDP, some at a time; without the encoder its features are
+    constants."""
     observations, seen = agent.observations(mdp)
     tensors = agent.spec.tensors(observations, agent.settings.device)
     for first in range(0, seen, CHUNK):
         features, _ = agent.module.features(agent.spec.state({path: x[first : first + CHUNK] for path, x in tensors.items()}))
-        yield first, agent.module.readout(features)
+        yield first, agent.module.readout(features if encoder else features.detach())

@@ -158,7 +158,8 @@ def test_options_come_to_differ():
     mdp = random_mdp(num_actions=3)
 
     def ends(coef):
-        settings = dict(num_steps=256, learning_rate=5e-3, ent_coef=0.0, gamma=mdp.gamma, hidden_sizes=(), seed=1, diversity_coef=coef)
+        tables = dict(hidden_sizes=(), sampled_returns=False)  # the critic is a table, too
+        settings = dict(num_steps=256, learning_rate=5e-3, ent_coef=0.0, gamma=mdp.gamma, seed=1, diversity_coef=coef, **tables)
         agent = oc.OptionCritic(mdp.to_env(), 3, **settings)
         agent.learn(20 * 256)
         return exactly(mdp, agent.network, agent.params(mdp))

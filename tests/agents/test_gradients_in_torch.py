@@ -31,9 +31,17 @@ def test_q_beta_and_advantage_are_the_same_gradient(dtype, tolerance, num_option
         assert (gradient - gradients[1][name]).abs().max() <= tolerance * largest, name
 
 
-def test_each_loss_reaches_exactly_its_parameters():
-    """A coagent's loss reaches its own head and the encoder, the critic's loss the critic and the encoder, nothing else."""
-    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", **SMALL)
+@pytest.mark.parametrize(
+    ("settings", "shaping"),
+    [
+        ({"encoder_gradient": "all"}, ["termination", "option", "action", "critic"]),
+        ({}, ["action", "critic"]),
+        ({"gradient_form": "score"}, ["termination", "action", "critic"]),
+    ],
+)
+def test_each_loss_reaches_exactly_its_parameters(settings, shaping):
+    """A coagent's loss reaches its own head, the critic's loss the critic, and those that shape the encoder the encoder; nothing else."""
+    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", **SMALL, **settings)
     agent.running = agent._start()
     rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, 16)
     batch = make_batch(agent.module, agent.spec, rollout, agent.settings, agent.forms)
@@ -42,7 +50,7 @@ def test_each_loss_reaches_exactly_its_parameters():
         agent.optimizer.zero_grad(set_to_none=True)
         agent.losses(batch)[part].backward()
         reached = {own for own, p in agent.module.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
-        ours = (f"policies.{name}", name, f"common.{name}", "encoder.")
+        ours = (f"policies.{name}", name, f"common.{name}", *(["encoder."] if name.removeprefix("policy_").rstrip(".") in shaping else []))
         expected = {own for own, _ in agent.module.named_parameters() if own.startswith(ours)}
         assert reached == expected, part
 
@@ -98,3 +106,34 @@ def test_every_epoch_learns_from_every_step_once(monkeypatch):
     assert [len(part) for part in seen] == [9, 9, 9, 6] * 2
     first, second = (torch.cat(seen[k : k + 4]).sort().values for k in (0, 4))
     assert len(first) == 33 and torch.equal(first, second) and not torch.equal(torch.cat(seen[:4]), torch.cat(seen[4:]))
+
+
+@pytest.mark.parametrize("num_options", [3, (2, 2)])
+def test_a_gradient_that_ends_at_the_features_is_the_same_everywhere_else(num_options):
+    """And the encoder's is the sum of those of the losses that shape it."""
+    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", num_options, dtype="float64", **SMALL)
+    for _ in range(2):
+        agent.update()  # heads then have weights
+    rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, 16)
+    batch = make_batch(agent.module, agent.spec, rollout, agent.settings, agent.forms)
+    encoder = [p for name, p in agent.module.named_parameters() if name.startswith("encoder.")]
+    heads = [p for name, p in agent.module.named_parameters() if not name.startswith("encoder.")]
+
+    def gradients(losses, parameters):
+        return torch.autograd.grad(losses.sum(), parameters, retain_graph=True)
+
+    sampled, agent.shaping = agent.losses(batch), None
+    every = agent.losses(batch)
+    torch.testing.assert_close(sampled, every)
+    torch.testing.assert_close(gradients(sampled, heads), gradients(every, heads))
+    torch.testing.assert_close(gradients(sampled, encoder), gradients(every[-2:], encoder))  # of the action and the critic
+    assert any(bool(x.any()) for x in gradients(every[:-2], encoder))
+
+
+def test_coagents_that_share_a_head_with_one_that_shapes_the_encoder_shape_it():
+    """The rows are the owner's; those of others, and only those, end at the features."""
+    first = oc.Coagent("first", 2, upstream=())
+    second = oc.Coagent("second", 2, shares="first")
+    action = oc.Coagent("action", 2, upstream=("first", "second"))
+    agent = oc.CoagentActorCritic("CartPole-v1", oc.CoagentNetwork([first, second, action]), forms={"second": "score"}, **SMALL)
+    assert agent.forms["first"] == "expected" and agent.shaping.all()

@@ -68,7 +68,7 @@ def test_every_coagent_has_the_entropy_bonus_that_it_is_given(env):
     """The gradient with weights, less that without any, against autograd of Σ_c weight_c E[ e_c H(π_c) ] by torch.distributions."""
     torch.manual_seed(0)
     weights = {"termination": 0.0, "option": 0.5, "action": 0.2}
-    given = dict(num_options=3, num_envs=4, num_steps=16, dtype="float64")
+    given = dict(num_options=3, num_envs=4, num_steps=16, dtype="float64", encoder_gradient="all")
     agent = oc.OptionCritic(env, ent_coef=0.2, ent_coefs={"termination": 0.0, "option": 0.5}, **given)
     without = oc.OptionCritic(env, ent_coef=0.0, **given)
     with torch.no_grad():

@@ -31,7 +31,8 @@ CHANGES = dict(
     normalize_advantages=False,
     normalize_rewards=False,
     discount_weighting=True,
-    sampled_returns=True,
+    sampled_returns=False,
+    encoder_gradient="all",
     hidden_sizes=(32,),
     recurrent_size=8,
     dtype="float64",
@@ -50,6 +51,7 @@ OUT_OF_RANGE = dict(
     clip_coef=0.0,
     seed=-1,
     recurrent_size=-1,
+    encoder_gradient="none",
 )
 
 

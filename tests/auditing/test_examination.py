@@ -145,6 +145,20 @@ def test_what_the_settings_add_has_a_row_each():
     assert {row.deviation for row in rows} == {"", together}
 
 
+def test_an_encoder_left_alone_has_a_row_for_each_coagent_that_leaves_it():
+    """What is left of the gradient is its part in the heads: shorter, and the rest of it is the same."""
+    mdp = random_mdp()
+    agents = [agent_on(mdp, lambda n: oc.option_critic(2, n), hidden_sizes=(8,), encoder_gradient=name) for name in ("sampled", "all")]
+    alone, every = (oc.audit(agent, mdp, rollouts=16) for agent in agents)
+    left = rows_of(alone, deviation="encoder left alone")
+    assert {(row.coagent, row.form, row.critic) for row in left} == {("termination", "expected", OWN), ("option", "expected", OWN)}
+    assert "encoder left alone" not in {row.deviation for row in every}
+    for row in left:
+        bases = [rows_of(rows, coagent=row.coagent, form="expected", critic=OWN, deviation="")[0] for rows in (alone, every)]
+        np.testing.assert_equal(*bases)
+        assert bases[0].norm_ratio > row.norm_ratio > 0
+
+
 @pytest.mark.parametrize(
     ("settings", "weighed"),
     [({"ent_coef": 0.1}, {"termination", "option", "action"}), ({"ent_coefs": {"termination": 0.1}}, {"termination"})],

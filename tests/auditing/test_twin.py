@@ -11,7 +11,7 @@ from small import appendix_d, random_mdp
 import optioncoagent as oc
 from optioncoagent.agents.rollout import collect
 from optioncoagent.agents.targets import make_batch
-from optioncoagent.auditing.gradient import pull_back
+from optioncoagent.auditing.examination import _Variant
 from optioncoagent.auditing.states import StatesVectorEnv
 from optioncoagent.auditing.twin import Twin
 
@@ -28,12 +28,13 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
-@pytest.mark.parametrize("other", [{}, {"discount_weighting": True, "sampled_returns": True, "normalize_advantages": False}])
-def test_pulled_back_it_is_the_agents_own_gradient_of_the_same_rollout(network, other):
+@pytest.mark.parametrize("encoder_gradient", ["all", "sampled"])
+@pytest.mark.parametrize("other", [{}, {"discount_weighting": True, "sampled_returns": False, "normalize_advantages": False}])
+def test_pulled_back_it_is_the_agents_own_gradient_of_the_same_rollout(network, other, encoder_gradient):
     """States are what the agent sees, and both draw the same numbers: the rollouts are the same."""
     mdp = random_mdp()
     env = StatesVectorEnv(mdp, 4, max_steps=7)
-    agent = oc.CoagentActorCritic(env, network, **SETTINGS, **other)
+    agent = oc.CoagentActorCritic(env, network, **SETTINGS, **other, encoder_gradient=encoder_gradient)
     with torch.no_grad():
         for parameter in agent.module.parameters():
             parameter += 0.2 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0), dtype=parameter.dtype)
@@ -48,7 +49,8 @@ def test_pulled_back_it_is_the_agents_own_gradient_of_the_same_rollout(network, 
     loss = agent.losses(batch).sum()
     own = torch.autograd.grad(loss, list(agent.module.parameters()))
     settings = replace(twin.settings, **other)
-    found = pull_back(agent, mdp, twin.gradient(twin.batch(rollout, settings, agent.forms), settings))
+    audited = _Variant("own", "", True, agent.forms, (), settings, left_alone=encoder_gradient == "sampled")
+    found = audited.pulled(agent, mdp, twin.gradient(twin.batch(rollout, settings, agent.forms), settings))
     for (name, gradient), expected in zip(found.items(), own, strict=True):
         np.testing.assert_allclose(gradient, -len(batch) * expected.numpy(), atol=1e-10, err_msg=name)
 
