@@ -4,9 +4,10 @@
 
 Four options with no memory, with gated recurrent units (`recurrent_size=64`, learned by backpropagation through time), and with a memory
 coagent of four outputs (`gallery.with_memory`, learned by its own local gradient, nothing through time: its form is score with the sampled
-return, as the critic cannot tell what is remembered). Rows go to memory.csv beside this file; runs whose row is there are not run again.
-A row holds the mean return of 100 evaluation episodes after the frames of the budget, and the frames at which the mean return of the last
-100 episodes first was 0.9, infinite if never. An agent that cannot remember is right every second time.
+return, as the critic cannot tell what is remembered); the rest as by default then (`rows.EXPECTED`). Rows go to memory.csv beside this
+file; runs whose row is there are not run again. A row holds the mean return of 100 evaluation episodes after the frames of the budget, and
+the frames at which the mean return of the last 100 episodes first was 0.9, infinite if never. An agent that cannot remember is right every
+second time.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ def remembering(num_actions: int) -> oc.CoagentNetwork:
 def make(agent: str, task: str, seed: int) -> oc.CoagentActorCritic:
     env_id = f"MiniGrid-{task}-v0"
     if agent == "memory coagent":
-        settings: dict[str, Any] = dict(gae_lambda=1.0, sampled_returns=True)
+        settings: dict[str, Any] = rows.EXPECTED | dict(gae_lambda=1.0, sampled_returns=True)
         return oc.CoagentActorCritic(env_id, remembering, forms={"memory": "score"}, seed=seed, **settings)
-    return oc.OptionCritic(env_id, seed=seed, recurrent_size=64 if agent == "gated units" else 0)
+    return oc.OptionCritic(env_id, seed=seed, recurrent_size=64 if agent == "gated units" else 0, **rows.EXPECTED)
 
 
 AGENTS = ("none", "gated units", "memory coagent")

@@ -8,8 +8,9 @@ Five levels of BabyAI, whose missions say what is to be done. The ways to show o
     bag          the sum of 32 learned numbers for each word and pair, beside the others in the first layer
     gates        the bag scales, by 1 + what a layer makes of it, and shifts the first layer's units (FiLM, arXiv 1709.07871)
 
-Four options and default settings. Rows go to missions.csv beside this file; runs whose row is there are not run again. A row holds the
-frames and the seconds until the mean return of the last 100 episodes first was 0.8 (infinite if never), and that mean at the end.
+Four options and the default settings then (`rows.EXPECTED`). Rows go to missions.csv beside this file; runs whose row is there are not run
+again. A row holds the frames and the seconds until the mean return of the last 100 episodes first was 0.8 (infinite if never), and that
+mean at the end.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ class Run:
 def make(run: Run) -> oc.OptionCritic:
     torch.manual_seed(run.seed)
     encoder = None if run.mission == "indicators" else Encoder(run.mission == "gates")
-    return oc.OptionCritic(f"BabyAI-{run.task}-v0", encoder=encoder, seed=run.seed)
+    return oc.OptionCritic(f"BabyAI-{run.task}-v0", encoder=encoder, seed=run.seed, **rows.EXPECTED)
 
 
 def train(run: Run) -> tuple[Run, dict[str, float]]:

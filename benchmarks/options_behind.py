@@ -2,13 +2,13 @@
 
     python benchmarks/options_behind.py [--tasks KeyCorridorS3R2 …] [--agents flat options …] [--seeds 10] [--workers 1] [--table]
 
-Three tasks on which options were behind in minigrid_suite.py, the default setting, and one thing changed at a time. The flat agent and four
-options; options that are alike for ever, in policies and critic (the flat agent by another name: what differs from it is chance);
-policies that are alike, or a critic that does not tell options apart, so that neither terminations nor the choice of options learn
-anything; what the critic, or every head, learns for one option alone scaled by 1/16 or 1/64 in place of 1/4; no entropy bonus of
-terminations and choice; their gradient from sampled returns (score), also with a critic that does not tell options apart;
+Three tasks on which options were behind in minigrid_suite.py, the default setting then (`rows.EXPECTED`), and one thing changed at a time.
+The flat agent and four options; options that are alike for ever, in policies and critic (the flat agent by another name: what differs
+from it is chance); policies that are alike, or a critic that does not tell options apart, so that neither terminations nor the choice of
+options learn anything; what the critic, or every head, learns for one option alone scaled by 1/16 or 1/64 in place of 1/4; no entropy
+bonus of terminations and choice; their gradient from sampled returns (score), also with a critic that does not tell options apart;
 `sampled_returns`, which takes the critic's differences between options out of the advantages of actions; an encoder that learns from
-critic and actions alone, and the last two together.
+critic and actions alone (`encoder_gradient`); and the last two together.
 
 A row holds the frames until the mean return of the last 100 episodes reached the target, infinite if the limit came first. Rows go to
 options_behind.csv beside this file; runs whose row is there are not run again. Printed are for each task and agent the frames of each seed
@@ -29,7 +29,7 @@ import torch
 import tyro
 
 import optioncoagent as oc
-from optioncoagent.agents import losses, modules
+from optioncoagent.agents import modules
 
 ROWS = Path(__file__).with_suffix(".csv")
 # {task: (limit, target)}
@@ -38,18 +38,17 @@ TASKS = {"KeyCorridorS3R2": (600_000, 0.85), "LavaCrossingS9N1": (600_000, 0.85)
 
 @dataclass(frozen=True)
 class Change:
-    """policies, critic: the scale of what a head learns for one option alone. left_alone: the encoder learns from critic and actions
-    alone. The rest goes to the agent."""
+    """policies, critic: the scale of what a head learns for one option alone. The rest goes to the agent."""
 
     num_options: int = 4
     policies: float = modules.RESIDUAL
     critic: float = modules.RESIDUAL
-    left_alone: bool = False
     forms: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-SCORE, SAMPLED = {"termination": "score", "option": "score"}, {"sampled_returns": True}
+SCORE = {"termination": "score", "option": "score"}
+SAMPLED, ALONE = {"sampled_returns": True}, {"encoder_gradient": "sampled"}
 AGENTS = {
     "flat": Change(1),
     "options": Change(),
@@ -63,8 +62,8 @@ AGENTS = {
     "score": Change(forms=SCORE),
     "score, critic alike": Change(forms=SCORE, critic=0.0),
     "sampled returns": Change(settings=SAMPLED),
-    "encoder left alone": Change(left_alone=True),
-    "sampled returns, encoder left alone": Change(left_alone=True, settings=SAMPLED),
+    "encoder left alone": Change(settings=ALONE),
+    "sampled returns, encoder left alone": Change(settings=SAMPLED | ALONE),
 }
 
 
@@ -83,25 +82,6 @@ class Module(modules.CoagentModule):
         return weight, bias
 
 
-class Agent(oc.CoagentActorCritic):
-    """Where the encoder is left alone, terminations and the choice of options learn on its features as they are."""
-
-    chosen = Change()
-
-    def losses(self, batch: Any) -> torch.Tensor:
-        if not self.chosen.left_alone:
-            return super().losses(batch)
-        module, settings = self.module, self.settings
-        features, _ = module.encode(batch.inputs, batch.start, batch.hidden)
-        weight, bias = module.heads()
-        shaping = torch.zeros(len(weight), 1, dtype=torch.bool)
-        shaping[module.first_row["action"] : module.critic_row] = True
-        shaping[module.critic_row :] = True
-        through, as_they_are = (torch.addmm(bias[:, None], weight, x.T) for x in (features, features.detach()))
-        read = module.read(torch.where(shaping, through, as_they_are), batch.rows.T.contiguous(), batch.indicators)
-        return losses.of_network(self.network, module.part, read, batch, losses.Coefs(settings.clip_coef, settings.vf_coef))
-
-
 @dataclass(frozen=True)
 class Run:
     task: str
@@ -109,16 +89,16 @@ class Run:
     seed: int
 
 
-def make(run: Run) -> Agent:
+def make(run: Run) -> oc.CoagentActorCritic:
     chosen = AGENTS[run.agent]
-    agent = Agent(
+    agent = oc.CoagentActorCritic(
         f"MiniGrid-{run.task}-v0",
         lambda num_actions: oc.option_critic(chosen.num_options, num_actions),
         forms=chosen.forms,
         seed=run.seed,
-        **chosen.settings,
+        **rows.EXPECTED | chosen.settings,
     )
-    agent.module.__class__, agent.module.chosen, agent.chosen = Module, chosen, chosen
+    agent.module.__class__, agent.module.chosen = Module, chosen
     return agent
 
 
