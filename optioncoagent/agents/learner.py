@@ -65,7 +65,7 @@ class CoagentActorCritic:
     forms: {coagent: "expected" | "difference" | "score" | "posterior"}, its gradient form; by default expected wherever the critic knows
     its output, otherwise posterior if it can be, and else score. posterior, for outputs that additive coagents alone read, is score
     averaged over what the output may have been, given what these gave. Where observations hide the state and recurrent_size is 0, the
-    critic cannot tell what a coagent of the network remembers: give such a coagent the form score, with gae_lambda=1 and sampled_returns.
+    critic cannot tell what a coagent of the network remembers: give such a coagent the form score, with gae_lambda=1.
     summary: a function from the metrics of an update to further ones, which the progress bar shows.
     settings: the fields of `Settings`.
 
@@ -108,7 +108,7 @@ class CoagentActorCritic:
 
         seed, device = self.settings.seed, self.settings.device
         self.module = make_module(network, self.spec, self.settings, encoder)
-        self.shaping = None if self.settings.encoder_gradient == "all" else self.module.shaping(sampled(network, self.forms))
+        self.shaping = self.module.shaping(network.names if self.settings.encoder_gradient == "all" else sampled(network, self.forms))
         self.optimizer = torch.optim.Adam(self.module.parameters(), lr=self.settings.learning_rate, eps=1e-5, fused=True)
         self.sampler = Sampler(network, derive_seed(seed, "train"), device)
         self.predict_sampler = Sampler(network, derive_seed(seed, "predict"), device)

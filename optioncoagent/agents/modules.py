@@ -219,14 +219,14 @@ class CoagentModule(nn.Module):
         read: Tensor = _Readout.apply(features, weight, bias, shaping)
         return read
 
-    def shaping(self, names: Iterable[str]) -> Tensor:
-        """`readout`'s: the rows of these coagents and of the critic."""
+    def shaping(self, names: Iterable[str]) -> Tensor | None:
+        """`readout`'s: 1 for the rows of these coagents and of the critic; None where that is all of them."""
         shaping = torch.zeros(self.critic_row + math.prod(self.critic_shape), 1, dtype=self.critic.weight.dtype, device=self.part.device)
         shaping[self.critic_row :] = 1
         for name in names:
             first = self.first_row[name]
             shaping[first : first + math.prod(self.shapes[name])] = 1
-        return shaping
+        return None if bool(shaping.all()) else shaping
 
     def logits(self, name: str, readout: Tensor) -> Tensor:
         """Logits of a coagent for every configuration it may read, (configurations, outputs, n); of one with a Gaussian means and then
@@ -260,7 +260,8 @@ class _Readout(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
         (of_rows,), (features, weight, shaping) = upstream, ctx.saved_tensors
-        return of_rows.T @ (weight * shaping), of_rows @ features, of_rows.sum(dim=1), None
+        of_features = of_rows.T @ (weight * shaping) if ctx.needs_input_grad[0] else None
+        return of_features, of_rows @ features, of_rows.sum(dim=1), None
 
 
 def check_sizes(network: CoagentNetwork, shapes: Mapping[str, tuple[int, ...]], critic_shape: tuple[int, ...]) -> None:

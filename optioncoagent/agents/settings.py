@@ -87,9 +87,9 @@ class Settings:
     """Use sampled values of the next outputs in λ-returns, in place of their expectation: λ = 1 gives the sampled return, and what the
     critic takes for differences between outputs, mostly its error, does not add up along the way."""
     encoder_gradient: Literal["all", "sampled"] = "sampled"
-    """Which coagents the encoder learns from, beside the critic: all, for the gradient of the return in every weight; sampled: the actions
-    and those whose gradient form is score or posterior. The others' forms are differences of the critic, mostly its error, and end at the
-    features."""
+    """Which coagents the encoder, and what is recurrent, learn from beside the critic: all, for the gradient of the return in every weight;
+    sampled: the actions and those whose gradient form is score or posterior (all, where none of these observes). The others' forms are
+    differences of the critic, mostly its error, and end at the features."""
     hidden_sizes: tuple[int, ...] = (64, 64)
     """Widths of the encoder's layers; none makes heads linear in the observation (tables, if it is Discrete), with nothing in common
     between the options that a policy reads."""

@@ -148,8 +148,10 @@ def advantages(network: CoagentNetwork, rollout: Rollout, settings: Settings, q:
 
 
 def sampled(network: CoagentNetwork, forms: Mapping[str, str]) -> list[str]:
-    """The actions, and the coagents that learn from sampled returns: those that the encoder learns from, too, by default."""
-    return [name for name in network.names if name in network.action or forms[name] in ("score", "posterior")]
+    """The actions, and the coagents that learn from sampled returns: those that the encoder learns from, too, by default. All of them where
+    none of these observes."""
+    names = [name for name in network.names if name in network.action or forms[name] in ("score", "posterior")]
+    return names if any(network[name].observes for name in names) else [*network.names]
 
 
 def only_read_in_sums(network: CoagentNetwork, name: str) -> bool:

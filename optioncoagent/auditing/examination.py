@@ -165,7 +165,7 @@ class _Variant:
 
     def pulled(self, agent: Any, mdp: MDP, tables: Tables) -> dict[str, Any]:
         """Tables of logits as a gradient in the agent's parameters."""
-        shaping = {*sampled(agent.network, self.forms), "critic"} if self.left_alone else {*tables}
+        shaping = {*_shaping(agent.network, self.forms), "critic"} if self.left_alone else {*tables}
         split = [({name: table for name, table in tables.items() if (name in shaping) == reached}, reached) for reached in (True, False)]
         parts = [pull_back(agent, mdp, some, encoder=reached) for some, reached in split if some]
         return {name: sum(part[name] for part in parts) for name in parts[0]}
@@ -248,10 +248,15 @@ def _added(agent: Any, names: tuple[str, ...]) -> Iterator[_Variant]:
     for deviation, change in added.items():
         yield _Variant(OWN, deviation, True, agent.forms, names, replace(base, **change))
     left_alone = ours.encoder_gradient == "sampled" and any(True for _ in agent.module.encoder.parameters())
-    alone = tuple(name for name in names if left_alone and name not in sampled(agent.network, agent.forms))
+    alone = tuple(name for name in names if left_alone and name not in _shaping(agent.network, agent.forms))
     if alone:
         yield _Variant(OWN, "encoder left alone", True, agent.forms, alone, base, left_alone=True)
     yield _Variant(OWN, "all together, clipped", True, agent.forms, names, own, clipped=True, left_alone=left_alone)
+
+
+def _shaping(network: CoagentNetwork, forms: Mapping[str, str]) -> set[str]:
+    """The coagents with parameters of their own that the encoder learns from."""
+    return {network[name].owner for name in sampled(network, forms)}
 
 
 def _can(network: CoagentNetwork, name: str, form: str) -> bool:

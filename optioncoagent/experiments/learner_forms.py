@@ -16,7 +16,8 @@ FORMS: tuple[Literal["q_beta", "advantage", "score"], ...] = ("q_beta", "advanta
 
 @dataclass(frozen=True)
 class Setting:
-    """A task and how long to train; everything else is the learner's default."""
+    """A task and how long to train; everything else is the learner's default, but for an encoder that learns from all coagents, whatever
+    their form, and λ-returns with expectations over the next options."""
 
     name: str
     env_id: str
@@ -43,7 +44,9 @@ def run(setting: Setting, seed: int) -> list[Row]:
 
     rows: list[Row] = []
     for form in FORMS:
-        agent = OptionCritic(setting.env_id, num_options=setting.num_options, gradient_form=form, seed=seed)
+        agent = OptionCritic(
+            setting.env_id, num_options=setting.num_options, gradient_form=form, seed=seed, encoder_gradient="all", sampled_returns=False
+        )
 
         def log(metrics: dict[str, float], form: str = form) -> None:
             rows.append(Row(setting.name, seed, form, int(metrics["timesteps"]), metrics["return_mean"]))

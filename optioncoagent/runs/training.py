@@ -66,7 +66,8 @@ class Run:
         unknown = set(content) - {known.name for known in fields(cls)}
         if unknown or "env_id" not in content:
             raise ValueError(f"it holds no run of this version (unknown: {', '.join(sorted(unknown)) or 'nothing'})")
-        run = cls(**{**content, "num_options": tuple(content["num_options"]), "settings": make_settings(content["settings"])})
+        settings = make_settings({"encoder_gradient": "all", **content["settings"]})  # what was done before there was a choice
+        run = cls(**{**content, "num_options": tuple(content["num_options"]), "settings": settings})
         run.check()
         return run
 

@@ -12,6 +12,7 @@ import optioncoagent as oc
 from optioncoagent.agents import learner as learner_module
 from optioncoagent.agents.rollout import collect
 from optioncoagent.agents.targets import make_batch
+from optioncoagent.gallery import stochastic_layers
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-12), ("float32", 1e-5)])
@@ -136,4 +137,10 @@ def test_coagents_that_share_a_head_with_one_that_shapes_the_encoder_shape_it():
     second = oc.Coagent("second", 2, shares="first")
     action = oc.Coagent("action", 2, upstream=("first", "second"))
     agent = oc.CoagentActorCritic("CartPole-v1", oc.CoagentNetwork([first, second, action]), forms={"second": "score"}, **SMALL)
-    assert agent.forms["first"] == "expected" and agent.shaping.all()
+    assert agent.forms["first"] == "expected" and agent.shaping is None
+
+
+def test_where_no_action_observes_all_coagents_shape_the_encoder():
+    """An action that reads outputs alone has nothing to say to the encoder."""
+    agent = oc.CoagentActorCritic("CartPole-v1", lambda n: stochastic_layers((2,), n), **SMALL)
+    assert not agent.network["action"].observes and "expected" in agent.forms.values() and agent.shaping is None

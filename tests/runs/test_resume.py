@@ -1,12 +1,14 @@
 """`optioncoagent train --resume`: a run that was stopped ends as if it had not been."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import gymnasium as gym
 import pytest
@@ -173,3 +175,13 @@ def test_a_process_that_is_terminated_keeps_its_agent(tmp_path):
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 0 and "the agent is kept in" in output and "Traceback" not in errors
     assert oc.OptionCritic.load(folder).num_timesteps == rows_of(folder)["timesteps"][-1]
+
+
+def test_a_run_begun_before_there_was_a_choice_of_what_shapes_the_encoder_keeps_what_it_did():
+    """Its config.json does not know the setting; nor do agents of 0.1.0."""
+    content = json.loads(json.dumps(asdict(RUN)))
+    assert training.Run.from_json(content).settings.encoder_gradient == "sampled"
+    del content["settings"]["encoder_gradient"]
+    assert training.Run.from_json(content).settings.encoder_gradient == "all"
+    agent = oc.OptionCritic.load(Path(__file__).parents[1] / "data" / "agent-0.1.0")
+    assert agent.settings.encoder_gradient == "all" and agent.shaping is None
