@@ -260,7 +260,8 @@ class Benchmark:
     ppo: bool = False
     """Run Stable-Baselines3's PPO, and nothing else."""
     agents: tuple[str, ...] = (*AGENTS, "ppo")
-    """In the table. There are rows of defaults before, too: "options before", "options, 64 environments", and the flat ones likewise."""
+    """In the table. There are rows of defaults before, too: "options, expected returns" (`rows.EXPECTED`), "options, 64 environments",
+    "options before", and of the last two flat ones likewise."""
     table: bool = False
     """Only print the table of the rows that there are, and draw those of the first twenty tasks."""
 
