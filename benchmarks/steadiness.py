@@ -2,11 +2,12 @@
 
     python benchmarks/steadiness.py [--tasks DoorKey-5x5 …] [--agents default …] [--seeds 3] [--workers 1] [--table]
 
-Four options, the task's frames, no early stop. Agents: the default (indicators of MiniGrid's codes, a bonus for places), and with one thing
-changed: a bonus for observations; codes as numbers; half the step size of Adam, or one that goes to zero; indicators scaled by half as
-much. Rows go to steadiness.csv beside this file; runs whose row is there are not run again. A row holds the frames at which the mean return
-of the last 100 episodes first was the target, its mean and least over the updates after the first third of the frames, the share of
-these updates in which it was below the target, and the mean return of 100 evaluation episodes at the end.
+Four options, the task's frames, no early stop. Agents: the default now; before it, with expectations in λ-returns and an encoder that all
+coagents shape; the default before rollouts grew (indicators of MiniGrid's codes, a bonus for places), and this with one thing changed:
+a bonus for observations; codes as numbers; half the step size of Adam, or one that goes to zero; indicators scaled by half as much. Rows
+go to steadiness.csv beside this file; runs whose row is there are not run again. A row holds the frames at which the mean return of the
+last 100 episodes first was the target, its mean and least over the updates after the first third of the frames, the share of these
+updates in which it was below the target, and the mean return of 100 evaluation episodes at the end.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ TASKS = {
     "FourRooms": (600_000, 0.45),
 }
 AGENTS: dict[str, dict[str, Any]] = {
-    "growing rollouts": {},
+    "now": {},
+    "growing rollouts": rows.EXPECTED,
     "default": rows.SIXTEEN,
     "observations": rows.SIXTEEN | dict(int_counts="observation"),
     "numbers": rows.SIXTEEN | dict(observation_kinds={"image": "grid"}),
