@@ -194,11 +194,12 @@ def table(results: Results) -> None:
 
 
 def picture(results: Results) -> Any:
-    """A matplotlib Figure: a panel for each task, a line for each agent, and then all tasks of the hard half together."""
+    """A matplotlib Figure: a panel for each task, a line for each agent, and then all tasks of the hard half together, if they are more than
+    three."""
     from matplotlib.figure import Figure
 
     tasks, agents = shown(results)
-    number = len(tasks) + any(task in HARD for task in tasks)
+    number = len(tasks) + (sum(task in HARD for task in tasks) > 3)
     columns = min(4, number)
     lines = -(-number // columns)
     figure = Figure(figsize=(2.7 * columns + 1.5, (0.17 * len(agents) + 0.75) * lines + 0.4), layout="constrained")
