@@ -194,7 +194,7 @@ def table(results: Results) -> None:
 
 
 def picture(results: Results) -> Any:
-    """A matplotlib Figure: a panel for each task, a line for each agent, and then the tasks of the hard half together, if more than three."""
+    """A matplotlib Figure: a panel for each task, a line for each agent; then the tasks of the hard half together, if more than three."""
     from matplotlib.figure import Figure
 
     tasks, agents = shown(results)
