@@ -3,11 +3,11 @@
     python benchmarks/transfer.py [--changes "DoorKey-5x5 DoorKey-8x8" …] [--agents options …] [--seeds 10] [--workers 1] [--table]
 
 Each agent learns the first task for its frames, then the second until the mean return of the last 100 episodes reaches a target, infinite
-if the limit comes first. Agents, all with the default then (`rows.SIXTEEN`): four options and the flat agent go on learning everything; "options kept"
-keeps its encoder, its options' policies and their terminations and learns the policy over options and the critic alone; "encoder kept"
-keeps its encoder alone, as it is, under heads and a critic that begin anew, so that it says what options kept have of their features;
-"new heads" is the same with an encoder that goes on learning; "anew" begins with the second task. Rows go to transfer.csv beside this
-file; runs whose row is there are not run again.
+if the limit comes first. Agents, all with the default then (`rows.SIXTEEN`): four options and the flat agent go on learning everything;
+"options kept" keeps its encoder, its options' policies and their terminations and learns the policy over options and the critic alone;
+"encoder kept" keeps its encoder alone, as it is, under heads and a critic that begin anew, so that it says what options kept have of
+their features; "new heads" is the same with an encoder that goes on learning; "anew" begins with the second task. Rows go to transfer.csv
+beside this file; runs whose row is there are not run again.
 """
 
 from __future__ import annotations
