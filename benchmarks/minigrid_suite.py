@@ -11,7 +11,8 @@ file, and what has a row is not run again. A row holds the frames and the second
 reached 0.05, 0.10, …, and the mean of 100 evaluation episodes. A task counts as learned at nine tenths (to the nearest twentieth) of the
 best return of any run on it, the final one or a mean on the way. Printed are, for each task and agent, frames and seconds until then
 (median over seeds; ∞ where the run ended first), how many seeds got there, and the interquartile mean of the final returns with its
-bootstrap interval; then four options' frames over flat's. The rows are drawn too.
+bootstrap interval; then, for each two of the agents, their ratio of frames and the probability that the first is sooner (`rows.sooner`).
+The rows are drawn too.
 
 --ppo: Stable-Baselines3's PPO on some of the tasks, for the same frames, as MiniGrid's documentation trains it (`minigrid_ppo`), in place
 of the agents. It needs stable-baselines3.
@@ -23,11 +24,13 @@ import csv
 import json
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tyro
+from rows import sooner
 
 from optioncoagent.cli import Train
 from optioncoagent.runs import statistics
@@ -185,12 +188,12 @@ def median(values: np.ndarray) -> float:
     return float(np.sort(values)[len(values) // 2])
 
 
-def ratios(found: dict[tuple[str, str], Learned], rng: np.random.Generator | None = None) -> float:
-    """Median over tasks of the options' median frames over flat's, tasks that neither learned left out; with `rng`, of seeds drawn anew."""
+def ratios(found: dict[tuple[str, str], Learned], pair: tuple[str, str], rng: np.random.Generator | None = None) -> float:
+    """Median over tasks of one agent's median frames over another's, but tasks that neither learned; with `rng`, of seeds drawn anew."""
     values = []
     for task in dict.fromkeys(task for task, _ in found):
-        if (task, "options") in found and (task, "flat") in found:
-            ours, theirs = (found[task, agent].frames for agent in ("options", "flat"))
+        if all((task, agent) in found for agent in pair):
+            ours, theirs = (found[task, agent].frames for agent in pair)
             if rng is not None:
                 ours, theirs = rng.choice(ours, len(ours)), rng.choice(theirs, len(theirs))
             if np.isfinite(median(ours)) or np.isfinite(median(theirs)):
@@ -212,9 +215,15 @@ def table(rows: list[Row], tasks: list[str], agents: tuple[str, ...]) -> None:
             shown = f"{frames / 1000:.0f}k | {seconds:.0f}" if np.isfinite(frames) else "∞ | ∞"
             count = f"{np.isfinite(learned.frames).sum()}/{len(learned.frames)}"
             print(f"| {task} | {thresholds[task]:.2f} | {agent} | {shown} | {count} | {final} |")
-    rng = np.random.default_rng(0)
-    low, high = np.quantile([ratios(found, rng) for _ in range(2000)], [0.025, 0.975], method="nearest")
-    print(f"\noptions' frames over flat's, median over tasks: {ratios(found):.2f} [{low:.2f}, {high:.2f}]")
+    print("\n| pair | frames of the first over the second's, median over tasks | the first is sooner, probability |\n|---|---|---|")
+    for pair in combinations([agent for agent in agents if agent != "ppo"], 2):
+        both = [task for task in tasks if all((task, agent) in found for agent in pair)]
+        if both:
+            rng = np.random.default_rng(0)
+            low, high = np.quantile([ratios(found, pair, rng) for _ in range(2000)], [0.025, 0.975], method="nearest")
+            earlier = sooner(*([found[task, agent].frames for task in both] for agent in pair))
+            shown = ["{:.2f} [{:.2f}, {:.2f}]".format(*numbers) for numbers in ((ratios(found, pair), low, high), earlier)]
+            print(f"| {' / '.join(pair)} | {' | '.join(shown)} |")
 
 
 def draw(rows: list[Row], tasks: list[str]) -> None:
@@ -262,6 +271,8 @@ class Benchmark:
     agents: tuple[str, ...] = (*AGENTS, "ppo")
     """In the table. There are rows of defaults before, too: "options, expected returns" (`rows.EXPECTED`), "options, 64 environments",
     "options before", and of the last two flat ones likewise."""
+    leave_out: tuple[str, ...] = ()
+    """Tasks that are not in the table."""
     table: bool = False
     """Only print the table of the rows that there are, and draw those of the first twenty tasks."""
 
@@ -269,7 +280,7 @@ class Benchmark:
 def main(command: Benchmark) -> None:
     if not command.table:
         fill_ppo(command) if command.ppo else fill(replace(command, folder=command.folder.absolute()))
-    tasks, rows = tasks_of(command.stages), read()
+    tasks, rows = [task for task in tasks_of(command.stages) if task not in command.leave_out], read()
     table([row for row in rows if row["task"] in tasks], tasks, command.agents)
     draw([row for row in rows if row["task"] in tasks_of(FIRST)], tasks_of(FIRST))
 

@@ -18,7 +18,14 @@ from optioncoagent.auditing.twin import Twin
 SETTINGS = dict(num_envs=4, num_steps=40, dtype="float64", hidden_sizes=(6, 5), seed=3)
 
 
+def scored(num_actions):
+    """Two coagents with one head, of which the second learns from sampled returns: the encoder learns from the head, whoever owns it."""
+    first, second = oc.Coagent("first", 2), oc.Coagent("scored", 2, shares="first")
+    return oc.CoagentNetwork([first, second, oc.Coagent("action", num_actions, upstream=("first", "scored"))])
+
+
 NETWORKS = {
+    "a shared head, scored": scored,
     "two levels": lambda n: oc.option_critic((2, 2), n, deliberation_cost=0.1),
     "D": appendix_d,
     "additive": with_bits,
@@ -34,7 +41,8 @@ def test_pulled_back_it_is_the_agents_own_gradient_of_the_same_rollout(network, 
     """States are what the agent sees, and both draw the same numbers: the rollouts are the same."""
     mdp = random_mdp()
     env = StatesVectorEnv(mdp, 4, max_steps=7)
-    agent = oc.CoagentActorCritic(env, network, **SETTINGS, **other, encoder_gradient=encoder_gradient)
+    forms = {"scored": "score"} if network is scored else {}
+    agent = oc.CoagentActorCritic(env, network, forms=forms, **SETTINGS, **other, encoder_gradient=encoder_gradient)
     with torch.no_grad():
         for parameter in agent.module.parameters():
             parameter += 0.2 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0), dtype=parameter.dtype)
