@@ -19,7 +19,8 @@ Result = dict[str, float]
 # What was the default when some of the rows were made, so that they can be added to: an encoder that every coagent shapes and λ-returns
 # with expectations over the next outputs; with them 16 environments and rollouts of one size, and on MiniGrid, still before, codes as
 # numbers and a bonus for observations
-EXPECTED: dict[str, Any] = dict(sampled_returns=False, encoder_gradient="all")
+UNLIMITED: dict[str, Any] = dict(target_kl=None)
+EXPECTED: dict[str, Any] = UNLIMITED | dict(sampled_returns=False, encoder_gradient="all")
 SIXTEEN: dict[str, Any] = EXPECTED | dict(num_envs=16, num_steps=128, num_minibatches=8, update_epochs=8)
 BEFORE: dict[str, Any] = SIXTEEN | dict(observation_kinds={"image": "grid"}, int_counts="observation")
 

@@ -23,7 +23,7 @@ from optioncoagent.agents.exploration import DEFAULT
 from optioncoagent.agents.files import AGENT, checkpoints
 from optioncoagent.agents.modules import RESIDUAL
 from optioncoagent.agents.progress import Arrays
-from optioncoagent.agents.settings import make_settings, on_this_machine
+from optioncoagent.agents.settings import OLD_DEFAULTS, make_settings, on_this_machine
 
 WEIGHTS, OPTIMIZER, PROGRESS = "weights.safetensors", "optimizer.safetensors", "progress.safetensors"
 
@@ -129,8 +129,7 @@ def _read(folder: Path) -> Saved:
     try:
         if "checksums" not in content:  # version 0.1.0, which had none of these settings either
             content["settings"] = {"int_coef": 0.0, "normalize_rewards": False, **content["settings"]}
-        # what was done before there was a choice
-        content["settings"] = {"int_counts": "observation", "encoder_gradient": "all", **content["settings"]}
+        content["settings"] = {"int_counts": "observation", **OLD_DEFAULTS, **content["settings"]}
         checksums = dict(content.pop("checksums", {}))
         make_settings(content["settings"])
         arrays = {name: _arrays(files.find(folder, name), checksums.get(name)) for name in (WEIGHTS, OPTIMIZER, PROGRESS)}

@@ -218,8 +218,9 @@ class CoagentActorCritic:
         informations = degeneracy.informations(self.module, self.spec, rollout)  # of the policies that acted
 
         # epochs
-        parts = [part for _ in range(size.update_epochs) for part in self._epoch(rollout, batch, size.num_minibatches)]
+        parts, divergence = self._epochs(rollout, batch, size)
 
+        row |= {"minibatches": float(len(parts)), "kl": divergence}
         row |= dict(zip(self.loss_names, torch.stack(parts).mean(dim=0).tolist(), strict=True))
         row |= metrics.coagents(self.network, rollout, batch) | {name: float(x) for name, x in informations.items()}
         acting = collected - began - self.running.seconds
@@ -227,31 +228,49 @@ class CoagentActorCritic:
         seconds = {"seconds_environment": self.running.seconds, "seconds_acting": acting, "seconds_learning": learning}
         return row | self.summary(row) | seconds
 
-    def _epoch(self, rollout: Rollout, batch: Batch, num_minibatches: int) -> list[Tensor]:
-        """One pass over a rollout: the losses of each minibatch."""
-        cut = by_step if rollout.hidden is None else by_environment
-        seen = []
-        for steps in cut(rollout.valid, num_minibatches, self.shuffle):
-            # compute losses
-            parts = self.losses(batch.at(steps))
-            # backward pass
-            self.module.zero_grad(set_to_none=True)
-            parts.sum().backward()
-            norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.max_grad_norm)
-            if not bool(norm.isfinite()):
-                raise ValueError("the gradient is no longer finite: a smaller learning_rate, or smaller rewards, may help")
-            self.optimizer.step()
-            seen.append(parts.detach())
-        return seen
+    def _epochs(self, rollout: Rollout, batch: Batch, size: Size) -> tuple[list[Tensor], float]:
+        """Passes over a rollout, until the actions' policies are too far from those that acted: the losses of each minibatch, and how far
+        they were when that was last looked at. A step that went too far is taken back, but for the first, so that something is learned."""
+        cut, limit = by_step if rollout.hidden is None else by_environment, self.settings.target_kl
+        seen, divergence, before = list[Tensor](), 0.0, list[Tensor]()
+        for _ in range(size.update_epochs):
+            for steps in cut(rollout.valid, size.num_minibatches, self.shuffle):
+                minibatch = batch.at(steps)
+                read = self._read(minibatch)
+                if seen:
+                    divergence = float(losses.divergence(self.network, read.detach(), minibatch))
+                    if limit is not None and divergence > limit:
+                        for parameter, value in zip(self.module.parameters(), before, strict=False):
+                            parameter.data.copy_(value)
+                        return seen, divergence
+                    before = [parameter.detach().clone() for parameter in self.module.parameters()]
+                seen.append(self._step(self._losses(read, minibatch)))
+        return seen, divergence
+
+    def _step(self, parts: Tensor) -> Tensor:
+        """One step of the optimiser against these losses."""
+        # backward pass
+        self.module.zero_grad(set_to_none=True)
+        parts.sum().backward()
+        norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.max_grad_norm)
+        if not bool(norm.isfinite()):
+            raise ValueError("the gradient is no longer finite: a smaller learning_rate, or smaller rewards, may help")
+        self.optimizer.step()
+        return parts.detach()
 
     def losses(self, batch: Batch) -> Tensor:
         """What is minimised, in parts, in the order of `loss_names`: one for each coagent (objective and entropy bonus), one for the
         critic."""
-        settings = self.settings
+        return self._losses(self._read(batch), batch)
+
+    def _read(self, batch: Batch) -> Tensor:
+        """What the module says of the steps of a batch: the rows of its readout that they are about, (R, B)."""
         features, _ = self.module.encode(batch.inputs, batch.start, batch.hidden)
         readout = self.module.readout(features, shaping=self.shaping)
-        read = self.module.read(readout, batch.rows.T.contiguous(), batch.indicators)
-        coefs = losses.Coefs(settings.clip_coef, settings.vf_coef)
+        return self.module.read(readout, batch.rows.T.contiguous(), batch.indicators)
+
+    def _losses(self, read: Tensor, batch: Batch) -> Tensor:
+        coefs = losses.Coefs(self.settings.clip_coef, self.settings.vf_coef)
         return losses.of_network(self.network, self.module.part, read, batch, coefs)
 
     # Acting

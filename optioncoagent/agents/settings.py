@@ -11,6 +11,8 @@ from typing import Any, Literal
 COUNTED = ("auto", "place", "observation")
 LEARNED_FROM = ("all", "sampled")
 KINDS = ("box", "cells", "grid", "pixels", "slope")  # what a Box may be taken for
+# what was done before there was a choice: of agents and runs whose settings do not say
+OLD_DEFAULTS = {"encoder_gradient": "all", "target_kl": None}
 EVALUATION_SEED = 1_000_000  # apart from the training seeds one would choose
 EVALUATION_STEPS = 100_000  # more than the episodes of any common task have
 
@@ -25,6 +27,8 @@ ALIASES = {
     "lr": "learning_rate",
     "clip_range": "clip_coef",
     "clip": "clip_coef",
+    "max_kl": "target_kl",
+    "kl_limit": "target_kl",
     "discount": "gamma",
     "lam": "gae_lambda",
     "entropy_coef": "ent_coef",
@@ -61,6 +65,9 @@ class Settings:
     """λ of the λ-returns."""
     clip_coef: float = 0.2
     """Probability ratios are clipped to 1 ± this in every coagent's objective."""
+    target_kl: float | None = 0.05
+    """Learning from a rollout stops before a minibatch in which the actions' policies are farther than this from those that acted, in KL
+    divergence; None: at no distance."""
     ent_coef: float = 0.01
     """Weight of the entropy bonus of every coagent's policy."""
     ent_coefs: dict[str, float] = field(default_factory=dict)
@@ -122,6 +129,9 @@ class Settings:
             _require(isinstance(value, int | float) and not isinstance(value, bool), name, value, "a number")
         for name in ("learning_rate", "max_grad_norm", "clip_coef"):
             _require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "greater than 0 and finite")
+        if self.target_kl is not None:
+            number = isinstance(self.target_kl, int | float) and not isinstance(self.target_kl, bool)
+            _require(number and self.target_kl > 0, "target_kl", self.target_kl, "greater than 0, or None")
         for name in ("gamma", "gae_lambda"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "in [0, 1]")
         for name in ("ent_coef", "vf_coef", "int_coef", "diversity_coef"):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from optioncoagent import imports
 from optioncoagent.agents.files import digest
-from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, Settings, make_settings
+from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, OLD_DEFAULTS, Settings, make_settings
 from optioncoagent.runs import checkpoints, folder
 from optioncoagent.runs.callbacks import Callback, Track, check_wandb
 from optioncoagent.runs.interrupt import deferred_interrupt
@@ -66,7 +66,7 @@ class Run:
         unknown = set(content) - {known.name for known in fields(cls)}
         if unknown or "env_id" not in content:
             raise ValueError(f"it holds no run of this version (unknown: {', '.join(sorted(unknown)) or 'nothing'})")
-        settings = make_settings({"encoder_gradient": "all", **content["settings"]})  # what was done before there was a choice
+        settings = make_settings({**OLD_DEFAULTS, **content["settings"]})
         run = cls(**{**content, "num_options": tuple(content["num_options"]), "settings": settings})
         run.check()
         return run

@@ -177,11 +177,13 @@ def test_a_process_that_is_terminated_keeps_its_agent(tmp_path):
     assert oc.OptionCritic.load(folder).num_timesteps == rows_of(folder)["timesteps"][-1]
 
 
-def test_a_run_begun_before_there_was_a_choice_of_what_shapes_the_encoder_keeps_what_it_did():
-    """Its config.json does not know the setting; nor do agents of 0.1.0."""
+def test_a_run_begun_before_there_was_a_choice_keeps_what_it_did():
+    """Its config.json does not know the settings; nor do agents of 0.1.0."""
     content = json.loads(json.dumps(asdict(RUN)))
-    assert training.Run.from_json(content).settings.encoder_gradient == "sampled"
-    del content["settings"]["encoder_gradient"]
-    assert training.Run.from_json(content).settings.encoder_gradient == "all"
+    now, before = {"encoder_gradient": "sampled", "target_kl": 0.05}, {"encoder_gradient": "all", "target_kl": None}
+    assert {name: getattr(training.Run.from_json(content).settings, name) for name in now} == now
+    for name in now:
+        del content["settings"][name]
+    assert {name: getattr(training.Run.from_json(content).settings, name) for name in now} == before
     agent = oc.OptionCritic.load(Path(__file__).parents[1] / "data" / "agent-0.1.0")
-    assert agent.settings.encoder_gradient == "all" and agent.shaping is None
+    assert {name: getattr(agent.settings, name) for name in now} == before and agent.shaping is None
