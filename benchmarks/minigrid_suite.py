@@ -8,11 +8,12 @@ One version of each of twenty tasks over the whole range of difficulty, and of t
 of its stage, without early stops. In no stage are the hardest (`large_rollouts`), Playground, which pays nothing, and those made by wave
 function collapse, which need another package. The runs are a sweep's run folders; a row for each goes to minigrid_suite.csv beside this
 file, and what has a row is not run again. A row holds the frames and the seconds at which the mean return of the last 100 episodes first
-reached 0.05, 0.10, …, and the mean of 100 evaluation episodes. A task counts as learned at nine tenths (to the nearest twentieth) of the
-best return of any run on it, the final one or a mean on the way. Printed are, for each task and agent, frames and seconds until then
-(median over seeds; ∞ where the run ended first), how many seeds got there, and the interquartile mean of the final returns with its
-bootstrap interval; then, for each two of the agents, their ratio of frames and the probability that the first is sooner (`rows.sooner`).
-The rows are drawn too.
+reached 0.05, 0.10, …, the share of the steps afterwards in which it was below four fifths of that, and the mean of 100 evaluation episodes.
+A task counts as learned at nine tenths (to the nearest twentieth) of the best return of any run on it, the final one or a mean on the way.
+Printed are, for each task and agent, frames and seconds until then (median over seeds; ∞ where the run ended first), how many seeds got
+there, how much of the steps afterwards they had fallen back, and the interquartile mean of the final returns with its bootstrap interval;
+then, for each two of the agents, their ratio of frames and the probability that the first is sooner (`rows.sooner`). The rows are drawn
+too.
 
 --ppo: Stable-Baselines3's PPO on some of the tasks, for the same frames, as MiniGrid's documentation trains it (`minigrid_ppo`), in place
 of the agents. It needs stable-baselines3.
@@ -41,7 +42,7 @@ from optioncoagent.runs.trial import FINISHED
 
 ROWS = Path(__file__).with_suffix(".csv")
 PICTURE = Path(__file__).parent / "figures" / "minigrid_suite.png"
-FIELDS = ("task", "agent", "seed", "frames", "seconds", "final_return", "reached_frames", "reached_seconds")
+FIELDS = ("task", "agent", "seed", "frames", "seconds", "final_return", "reached_frames", "reached_seconds", "fallen")
 LEVELS = np.arange(1, 20) / 20
 AGENTS: dict[str, dict[str, Any]] = {"options": {}, "flat": {"num_options": 1}}
 STAGES = {
@@ -93,6 +94,7 @@ def row_of(trial: Trial, folder: Path) -> Row:
     run = read_rows(folder / trial.name)
     reached = [statistics.time_to_threshold(run, level) for level in LEVELS]
     frames, seconds = ([x for x in part if np.isfinite(x)] for part in zip(*reached, strict=True))
+    fallen = [share for level in LEVELS for share in [statistics.fallen(run, level)] if np.isfinite(share)]
     returns = json.loads((folder / trial.name / FINISHED).read_text())["returns"]
     return {
         "task": trial.task.removeprefix("MiniGrid-").removesuffix("-v0"),
@@ -103,6 +105,7 @@ def row_of(trial: Trial, folder: Path) -> Row:
         "final_return": round(float(np.mean(returns)), 4),
         "reached_frames": " ".join(f"{x:.0f}" for x in frames),
         "reached_seconds": " ".join(f"{x:.1f}" for x in seconds),
+        "fallen": " ".join(f"{x:.3f}" for x in fallen),
     }
 
 
@@ -155,10 +158,12 @@ def fill_ppo(command: Benchmark) -> None:
 
 @dataclass(frozen=True)
 class Learned:
-    """One agent on one task. frames, seconds: until the task was learned, of each seed, infinite where it was not; final: returns."""
+    """One agent on one task. frames, seconds: until the task was learned, of each seed, infinite where it was not; fallen: of the steps
+    from then on, the share in which the mean return was below four fifths of that, NaN where it is not known; final: returns."""
 
     frames: np.ndarray
     seconds: np.ndarray
+    fallen: np.ndarray
     final: np.ndarray
 
 
@@ -174,13 +179,19 @@ def summarise(rows: list[Row]) -> tuple[dict[str, float], dict[tuple[str, str], 
     for (task, agent), group in groups.items():
         place = round(thresholds[task] * 20) - 1
         columns = [[_at(row[name], place) for row in group] for name in ("reached_frames", "reached_seconds")]
-        found[task, agent] = Learned(*map(np.array, columns), np.array([row["final_return"] for row in group]))
+        columns += [[_at(row["fallen"], place, np.nan) for row in group], [row["final_return"] for row in group]]
+        found[task, agent] = Learned(*map(np.array, columns))
     return thresholds, found
 
 
-def _at(text: str, place: int) -> float:
+def _at(text: str, place: int, otherwise: float = np.inf) -> float:
     numbers = text.split()
-    return float(numbers[place]) if place < len(numbers) else np.inf
+    return float(numbers[place]) if place < len(numbers) else otherwise
+
+
+def mean(values: np.ndarray) -> float:
+    """Of those that are known."""
+    return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else np.nan
 
 
 def median(values: np.ndarray) -> float:
@@ -203,7 +214,7 @@ def ratios(found: dict[tuple[str, str], Learned], pair: tuple[str, str], rng: np
 
 def table(rows: list[Row], tasks: list[str], agents: tuple[str, ...]) -> None:
     thresholds, found = summarise(rows)
-    print("| task | learned at | agent | frames | seconds | seeds | final return, 95 % |\n|---|---|---|---|---|---|---|")
+    print("| task | learned at | agent | frames | seconds | seeds | fell back | final return, 95 % |\n|---|---|---|---|---|---|---|---|")
     for task in tasks:
         for agent in agents:
             if (task, agent) not in found:
@@ -214,7 +225,15 @@ def table(rows: list[Row], tasks: list[str], agents: tuple[str, ...]) -> None:
             frames, seconds = (median(x) for x in (learned.frames, learned.seconds))
             shown = f"{frames / 1000:.0f}k | {seconds:.0f}" if np.isfinite(frames) else "∞ | ∞"
             count = f"{np.isfinite(learned.frames).sum()}/{len(learned.frames)}"
-            print(f"| {task} | {thresholds[task]:.2f} | {agent} | {shown} | {count} | {final} |")
+            below = "" if np.isnan(mean(learned.fallen)) else f"{mean(learned.fallen):.1%}"
+            print(f"| {task} | {thresholds[task]:.2f} | {agent} | {shown} | {count} | {below} | {final} |")
+    for agent in agents:
+        known = {task: found[task, agent] for task in tasks if (task, agent) in found}
+        below = mean(np.array([mean(learned.fallen) for learned in known.values()]))
+        ends = [low for task, of in known.items() for low in of.final[np.isfinite(of.frames)] < 0.8 * thresholds[task]]
+        if not np.isnan(below):
+            print(f"\n{agent}: below four fifths of what was reached for {below:.1%} of the steps afterwards, mean over tasks;", end=" ")
+            print(f"{sum(ends)} of {len(ends)} runs that learned end there")
     print("\n| pair | frames of the first over the second's, median over tasks | the first is sooner, probability |\n|---|---|---|")
     for pair in combinations([agent for agent in agents if agent != "ppo"], 2):
         both = [task for task in tasks if all((task, agent) in found for agent in pair)]

@@ -16,9 +16,9 @@ import numpy as np
 from scipy import stats
 
 Result = dict[str, float]
-# What was the default when some of the rows were made, so that they can be added to: an encoder that every coagent shapes and λ-returns
-# with expectations over the next outputs; with them 16 environments and rollouts of one size, and on MiniGrid, still before, codes as
-# numbers and a bonus for observations
+# What was the default when some of the rows were made, so that they can be added to: updates without a limit of their KL; with them an
+# encoder that every coagent shapes and λ-returns with expectations over the next outputs; with all these 16 environments and rollouts of
+# one size, and on MiniGrid, still before, codes as numbers and a bonus for observations
 UNLIMITED: dict[str, Any] = dict(target_kl=None)
 EXPECTED: dict[str, Any] = UNLIMITED | dict(sampled_returns=False, encoder_gradient="all")
 SIXTEEN: dict[str, Any] = EXPECTED | dict(num_envs=16, num_steps=128, num_minibatches=8, update_epochs=8)

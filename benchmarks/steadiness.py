@@ -2,12 +2,12 @@
 
     python benchmarks/steadiness.py [--tasks DoorKey-5x5 …] [--agents default …] [--seeds 3] [--workers 1] [--table]
 
-Four options, the task's frames, no early stop. Agents: the default now; before it, with expectations in λ-returns and an encoder that all
-coagents shape; the default before rollouts grew (indicators of MiniGrid's codes, a bonus for places), and this with one thing changed:
-a bonus for observations; codes as numbers; half the step size of Adam, or one that goes to zero; indicators scaled by half as much. Rows
-go to steadiness.csv beside this file; runs whose row is there are not run again. A row holds the frames at which the mean return of the
-last 100 episodes first was the target, its mean and least over the updates after the first third of the frames, the share of these
-updates in which it was below the target, and the mean return of 100 evaluation episodes at the end.
+Four options, the task's frames, no early stop. Agents: the default now; the one before, without a limit of an update's KL; before it, with
+expectations in λ-returns and an encoder that all coagents shape; the default before rollouts grew (indicators of MiniGrid's codes, a bonus
+for places), and this with one thing changed: a bonus for observations; codes as numbers; half the step size of Adam, or one that goes to
+zero; indicators scaled by half as much. Rows go to steadiness.csv beside this file; runs whose row is there are not run again. A row holds
+the frames at which the mean return of the last 100 episodes first was the target, its mean and least over the updates after the first third
+of the frames, the share of these updates in which it was below the target, and the mean return of 100 evaluation episodes at the end.
 """
 
 from __future__ import annotations
@@ -33,9 +33,14 @@ TASKS = {
     "KeyCorridorS3R2": (600_000, 0.85),
     "UnlockPickup": (600_000, 0.8),
     "FourRooms": (600_000, 0.45),
+    "Empty-8x8": (200_000, 0.9),
+    "DoorKey-6x6": (200_000, 0.85),
+    "DistShift1": (200_000, 0.85),
+    "MultiRoom-N4-S5": (300_000, 0.7),
 }
 AGENTS: dict[str, dict[str, Any]] = {
     "now": {},
+    "no limit": rows.UNLIMITED,
     "growing rollouts": rows.EXPECTED,
     "default": rows.SIXTEEN,
     "observations": rows.SIXTEEN | dict(int_counts="observation"),

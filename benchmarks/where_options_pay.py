@@ -2,10 +2,10 @@
 
     python benchmarks/where_options_pay.py [--tasks DoorKey-8x8 …] [--agents flat …] [--seeds 10] [--workers 1] [--table]
 
-Agents on MiniGrid, all with the default setting and as many frames, each until the mean return of the last 100 episodes reaches the task's
-target, infinite if the limit comes first. The tasks are the hard half of minigrid_suite.py, with the frames of their stages as limits and
-the returns at which they count as learned there as targets. Options: 2, 4, 8 or 16, and two levels of two. Flat controls, each with
-something that options have, and no options:
+Agents on MiniGrid, all with the default setting then (`rows.UNLIMITED`) and as many frames, each until the mean return of the last 100
+episodes reaches the task's target, infinite if the limit comes first. The tasks are the hard half of minigrid_suite.py, with the frames of
+their stages as limits and the returns at which they count as learned there as targets. Options: 2, 4, 8 or 16, and two levels of two. Flat
+controls, each with something that options have, and no options:
 
     sticky          the last action is repeated with probability 1/4, whatever happens: persistence that nobody learns
     wide            as many weights as four options have, or a little more: the encoder's second layer is wider
@@ -112,7 +112,7 @@ class Run:
 
 def make(run: Run) -> oc.CoagentActorCritic:
     chosen, (task, *without) = AGENTS[run.agent], run.task.split(" ", 1)
-    settings: dict[str, Any] = (rows.BEFORE if run.task in BEFORE else {}) | ({"int_coef": 0.0} if without else {})
+    settings: dict[str, Any] = (rows.BEFORE if run.task in BEFORE else rows.UNLIMITED) | ({"int_coef": 0.0} if without else {})
     if chosen.hidden_sizes:
         settings["hidden_sizes"] = chosen.hidden_sizes
     return oc.CoagentActorCritic(f"MiniGrid-{task}-v0", chosen.network, forms={"action": "score"}, seed=run.seed, **settings)

@@ -82,6 +82,18 @@ def time_to_threshold(run: Columns, threshold: float, episodes: int = EPISODES) 
     return Reached(float(run["timesteps"][update]), seconds(run, update + 1))
 
 
+def fallen(run: Columns, threshold: float, episodes: int = EPISODES, part: float = 0.8) -> float:
+    """Of the steps after a threshold (above 0) was first reached, the share in which the mean return is below that part of it.
+
+    NaN if it was not reached, or at the last update.
+    """
+    passed = (run["return_mean"] >= threshold) & (run["episodes"] >= episodes)
+    after = np.cumsum(passed)[:-1] > 0  # updates, from the one after it was reached
+    steps = np.diff(run["timesteps"])
+    below = run["return_mean"][1:] < part * threshold
+    return float(steps[after & below].sum() / steps[after].sum()) if after.any() else float("nan")
+
+
 def seconds(run: Columns, updates: int | None = None) -> float:
     """Seconds spent in the first updates, all by default: the sum of the columns that hold times."""
     return float(sum(values[:updates].sum() for name, values in run.items() if name.startswith("seconds")))

@@ -59,3 +59,12 @@ def test_a_threshold_is_reached_once_a_hundred_episodes_say_so():
     assert statistics.time_to_threshold(columns, 0.9, episodes=1) == (10.0, 0.5)
     assert statistics.time_to_threshold(columns, 0.91) == (np.inf, np.inf)
     assert statistics.seconds(columns) == 2.0
+
+
+def test_what_has_fallen_is_counted_in_steps_after_the_threshold():
+    columns = run([10, 20, 60, 70, 100], [0.0, 0.95, 0.75, 0.71, 0.9], episodes=[99, 100, 120, 130, 150])
+    assert statistics.fallen(columns, 0.9) == pytest.approx(10 / 80)  # 0.71 < 0.72 <= 0.75
+    assert statistics.fallen(columns, 0.95) == pytest.approx(50 / 80)
+    assert statistics.fallen(columns, 0.95, part=0.5) == 0.0
+    assert np.isnan(statistics.fallen(columns, 0.96))
+    assert np.isnan(statistics.fallen(run([10, 20], [0.0, 0.9], episodes=[99, 100]), 0.9))  # nothing is known of later
