@@ -90,6 +90,7 @@ def main(command: Benchmark) -> None:
             num_envs=NUM_ENVS,
             num_minibatches=NUM_MINIBATCHES,
             update_epochs=EPOCHS,
+            target_kl=1e9,  # learns from every minibatch
             observation_kinds=command.observation_kinds,
         )
         agent.update()  # compiles the environment

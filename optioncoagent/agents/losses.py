@@ -101,9 +101,10 @@ def of_network(network: CoagentNetwork, part: Tensor, read: Tensor, batch: Any, 
     """
     counted, learned = len(part) - 1, batch.learned.permute(1, 2, 0).contiguous()
     sizes = tuple(c.num_outputs for c in network.counted)
+    if not network.gaussians:  # without slices, for which autograd would fill gradients as large as what they are of
+        of_counted: Tensor = Losses.apply(read, part, learned, batch.target, batch.valid, sizes, coefs)
+        return of_counted
     parts: Tensor = Losses.apply(read[: counted + 1], part, learned[:, :counted], batch.target, batch.valid, sizes, coefs)
-    if not network.gaussians:
-        return parts
     pairs = zip(of_gaussians(network, read, batch.drawn.T), learned[:, counted:].unbind(dim=1), strict=True)
     return torch.cat([parts[:-1], torch.stack([gaussian(*pair, row, coefs) for pair, row in pairs]), parts[-1:]])
 

@@ -76,27 +76,34 @@ def _row(leaf: Leaf, x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype).atan() if leaf.kind == "slope" else x
 
 
-class _IndicatorProduct(torch.autograd.Function):
-    """x Wᵀ (n, h) of indicators x (n, size), given as the columns (n, k) where they are 1, and W (h, size): a sum of k columns of W.
+class _FirstLayer(torch.autograd.Function):
+    """[x, c 1{cells}] Wᵀ + b for numbers x (n, m) and indicators of cells, given as the columns (n, k) where they are 1; W (h, m + size).
 
-    Forward it costs k / size of a matrix product; backward, ∂W = gᵀ x is one.
+    Forward the indicators are a sum of k columns of W, k / size of a matrix product; backward ∂W = gᵀ [x, c 1{cells}] is one. The gradient is
+    written out, because autograd would fill one as large as W for each of its two parts.
     """
 
     @staticmethod
-    def forward(ctx: Any, columns: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(columns)
-        ctx.size = weight.shape[1]
-        return F.embedding_bag(columns, weight.T.contiguous(), mode="sum")
+    def forward(ctx: Any, x: Tensor, columns: Tensor, weight: Tensor, bias: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(x, columns, weight)
+        ctx.scale = scale
+        numbers, cells = weight.tensor_split([x.shape[1]], dim=1)
+        added = F.embedding_bag(columns, cells.T.contiguous(), mode="sum")
+        return torch.addmm(bias, x, numbers.T).add_(added, alpha=scale)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
-        (gradient,), (columns,) = gradients, ctx.saved_tensors
-        return None, gradient.T @ indicators(columns, ctx.size, gradient.dtype)
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        (gradient,), (x, columns, weight) = upstream, ctx.saved_tensors
+        numbers = x.shape[1]
+        given = indicators(columns, weight.shape[1] - numbers, gradient.dtype, ctx.scale, numbers)
+        given[:, :numbers] = x
+        of_x = gradient @ weight[:, :numbers] if ctx.needs_input_grad[0] else None
+        return of_x, None, gradient.T @ given, gradient.sum(dim=0), None
 
 
-def indicators(columns: Tensor, size: int, dtype: torch.dtype) -> Tensor:
-    """Rows (n, size) that are 1 in these columns (n, k), else 0."""
-    return torch.zeros(len(columns), size, dtype=dtype, device=columns.device).scatter_(1, columns.long(), 1.0)
+def indicators(columns: Tensor, size: int, dtype: torch.dtype, value: float = 1.0, before: int = 0) -> Tensor:
+    """Rows (n, before + size): after so many columns of zeros this value in these columns (n, k), else 0."""
+    return torch.zeros(len(columns), before + size, dtype=dtype, device=columns.device).scatter_(1, columns.long() + before, value)
 
 
 class Encoder(nn.Module):
@@ -106,8 +113,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.inputs = Inputs(spec)
         self.images = nn.ModuleDict({str(spec.leaves.index(leaf)): Convolutions(leaf.shape) for leaf in self.inputs.images})
-        self.num_numbers = len(self.inputs.scale) + sum(image.num_features for image in self.images.values())  # type: ignore[misc]
-        sizes = (self.num_numbers + self.inputs.num_indicators, *hidden_sizes)
+        num_numbers = len(self.inputs.scale) + sum(image.num_features for image in self.images.values())  # type: ignore[misc]
+        sizes = (num_numbers + self.inputs.num_indicators, *hidden_sizes)
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
         for layer in self.layers:
             nn.init.orthogonal_(layer.weight, math.sqrt(2))  # type: ignore[arg-type]
@@ -122,14 +129,9 @@ class Encoder(nn.Module):
         if self.inputs.cells and not len(self.layers):
             x = torch.cat([x, SCALE["cells"] * indicators(given["cells"], self.inputs.num_indicators, x.dtype)], dim=-1)
         for number, layer in enumerate(self.layers):
-            x = F.relu(self._first(layer, x, given["cells"]) if number == 0 and self.inputs.cells else layer(x))
+            with_cells = number == 0 and self.inputs.cells
+            x = F.relu(_FirstLayer.apply(x, given["cells"], layer.weight, layer.bias, SCALE["cells"]) if with_cells else layer(x))
         return x
-
-    def _first(self, layer: Any, x: Tensor, columns: Tensor) -> Tensor:
-        """layer([x, the scaled indicators of these columns])"""
-        numbers, cells = layer.weight.tensor_split([self.num_numbers], dim=1)
-        added: Tensor = _IndicatorProduct.apply(columns, cells)
-        return F.linear(x, numbers, layer.bias).add(added, alpha=SCALE["cells"])
 
 
 class CoagentModule(nn.Module):

@@ -66,8 +66,8 @@ class Settings:
     clip_coef: float = 0.2
     """Probability ratios are clipped to 1 ± this in every coagent's objective."""
     target_kl: float | None = 0.05
-    """Learning from a rollout stops before a minibatch in which the actions' policies are farther than this from those that acted, in KL
-    divergence; None: at no distance."""
+    """Learning from a rollout stops at a minibatch in which the actions' policies are farther than this from those that acted, in KL
+    divergence, and the step that brought them there is taken back, unless it was the first; None: no limit."""
     ent_coef: float = 0.01
     """Weight of the entropy bonus of every coagent's policy."""
     ent_coefs: dict[str, float] = field(default_factory=dict)
