@@ -92,8 +92,8 @@ class Agent(oc.OptionCritic):
 
     chosen = Critic()
 
-    def losses(self, batch: Any) -> torch.Tensor:
-        parts = super().losses(batch)
+    def losses(self, batch: Any, read: torch.Tensor | None = None) -> torch.Tensor:
+        parts = super().losses(batch, read)
         if not self.chosen.centred:
             return parts
         module, options = self.module, self.network["option"].num_outputs
@@ -110,13 +110,11 @@ class Agent(oc.OptionCritic):
         errors = (value - batch.target) ** 2 + (value.detach() + told - batch.target) ** 2
         return torch.cat([parts[:-1], self.settings.vf_coef * (batch.valid * errors).mean()[None]])
 
-    def _epoch(self, rollout: Any, batch: Any, num_minibatches: int) -> list[torch.Tensor]:
-        parts = super()._epoch(rollout, batch, num_minibatches)
-        self.passes = getattr(self, "passes", 0) + 1
-        if self.passes % self.size.update_epochs == 0:
-            for _ in range(self.chosen.epochs):
-                self._critic_epoch(rollout, batch, num_minibatches)
-        return parts
+    def _epochs(self, rollout: Any, batch: Any, size: Any) -> tuple[list[torch.Tensor], float]:
+        found = super()._epochs(rollout, batch, size)
+        for _ in range(self.chosen.epochs):
+            self._critic_epoch(rollout, batch, size.num_minibatches)
+        return found
 
     def _critic_epoch(self, rollout: Any, batch: Any, num_minibatches: int) -> None:
         heads = [*self.module.critic.parameters(), *self.module.common["critic"].parameters()]

@@ -244,7 +244,7 @@ class CoagentActorCritic:
                             parameter.data.copy_(value)
                         return seen, divergence
                     before = [parameter.detach().clone() for parameter in self.module.parameters()]
-                seen.append(self._step(self._losses(read, minibatch)))
+                seen.append(self._step(self.losses(minibatch, read)))
         return seen, divergence
 
     def _step(self, parts: Tensor) -> Tensor:
@@ -258,20 +258,17 @@ class CoagentActorCritic:
         self.optimizer.step()
         return parts.detach()
 
-    def losses(self, batch: Batch) -> Tensor:
+    def losses(self, batch: Batch, read: Tensor | None = None) -> Tensor:
         """What is minimised, in parts, in the order of `loss_names`: one for each coagent (objective and entropy bonus), one for the
-        critic."""
-        return self._losses(self._read(batch), batch)
+        critic. read: what `_read` says of the batch, if it is there already."""
+        coefs = losses.Coefs(self.settings.clip_coef, self.settings.vf_coef)
+        return losses.of_network(self.network, self.module.part, self._read(batch) if read is None else read, batch, coefs)
 
     def _read(self, batch: Batch) -> Tensor:
         """What the module says of the steps of a batch: the rows of its readout that they are about, (R, B)."""
         features, _ = self.module.encode(batch.inputs, batch.start, batch.hidden)
         readout = self.module.readout(features, shaping=self.shaping)
         return self.module.read(readout, batch.rows.T.contiguous(), batch.indicators)
-
-    def _losses(self, read: Tensor, batch: Batch) -> Tensor:
-        coefs = losses.Coefs(self.settings.clip_coef, self.settings.vf_coef)
-        return losses.of_network(self.network, self.module.part, read, batch, coefs)
 
     # Acting
 

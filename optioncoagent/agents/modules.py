@@ -79,8 +79,8 @@ def _row(leaf: Leaf, x: Tensor, dtype: torch.dtype) -> Tensor:
 class _FirstLayer(torch.autograd.Function):
     """[x, c 1{cells}] Wᵀ + b for numbers x (n, m) and indicators of cells, given as the columns (n, k) where they are 1; W (h, m + size).
 
-    Forward the indicators are a sum of k columns of W, k / size of a matrix product; backward ∂W = gᵀ [x, c 1{cells}] is one. The gradient is
-    written out, because autograd would fill one as large as W for each of its two parts.
+    Forward the indicators are a sum of k columns of W, k / size of a matrix product; backward ∂W = gᵀ [x, c 1{cells}] is one. It is written
+    out, because autograd would fill a gradient as large as W for each of its two parts.
     """
 
     @staticmethod
