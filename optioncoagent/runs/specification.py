@@ -24,7 +24,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +58,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class Specification:
-    """A checked specification: settings is {name: flags of train}, total_timesteps {name: what they come to}, thresholds {task: return}."""
+    """A checked specification: settings is {name: flags of train}, total_timesteps {name: what they come to}, thresholds {task: return},
+    defaults what train takes for flags that are not given."""
 
     tasks: tuple[str, ...]
     seeds: tuple[int, ...]
     settings: dict[str, Flags]
     total_timesteps: dict[str, int]
     thresholds: dict[str, float]
+    defaults: Flags
 
     @property
     def trials(self) -> list[Trial]:
@@ -91,7 +93,8 @@ def read_specification(path: Path, train: type) -> Specification:
 
 def check(content: Mapping[str, Any], train: type) -> Specification:
     """The specification that TOML's content is; see `read_specification`."""
-    flags = flag_names(train)
+    defaults = flag_defaults(train)
+    flags = [*defaults]
     for key in content:
         _known(key, [*KEYS, *flags], "the specification has")
     tasks, seeds = _tasks(content), _seeds(content)
@@ -122,18 +125,18 @@ def check(content: Mapping[str, Any], train: type) -> Specification:
         for i, env_kwargs in enumerate(made_with):
             if env_kwargs not in made_with[:i]:
                 _check_task(task, env_kwargs)
-    return Specification(tasks, seeds, merged, total_timesteps, thresholds)
+    return Specification(tasks, seeds, merged, total_timesteps, thresholds, defaults)
 
 
-def flag_names(train: type) -> list[str]:
-    """The flags of train that a specification may set, with underscores."""
-    names = []
+def flag_defaults(train: type) -> Flags:
+    """The flags of train that a specification may set, with underscores, and their defaults."""
+    defaults: Flags = {}
     for field in fields(train):
         if field.name in FLAG_PREFIXES and is_dataclass(field.default):
-            names += [inner.name for inner in fields(field.default)]
+            defaults |= {inner.name: getattr(field.default, inner.name) for inner in fields(field.default)}
         else:
-            names.append(field.name)
-    return [name for name in names if name not in SET_BY_THE_SWEEP]
+            defaults[field.name] = field.default_factory() if field.default_factory is not MISSING else field.default
+    return {name: value for name, value in defaults.items() if name not in SET_BY_THE_SWEEP}
 
 
 def to_arguments(flags: Mapping[str, Any]) -> list[str]:

@@ -2,7 +2,7 @@
 
 A sweep knows its runs by their command and their files only, and keeps no state but those: the same sweep again runs what is missing.
 
-    FOLDER/sweep.json                    what every setting means
+    FOLDER/sweep.json                    what every setting means, and what the defaults were that it leaves as they are
     FOLDER/TASK/SETTING/SEED             run folders, and beside each SEED.log, what the trial printed
     FOLDER/trials.csv, results.csv       a row for each trial; the table
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +37,12 @@ def run_sweep(
 
     workers, backend, address: see `start_workers`; by default as many workers as cores. A trial that fails is tried again, from its
     checkpoint, up to `retries` times. Ctrl-C (KeyboardInterrupt) ends all trials, which keep what they have.
-    Raises FileExistsError if the folder holds trials of other settings.
+    Raises FileExistsError if the folder holds trials of other settings, or of other defaults.
     """
     folder = folder.resolve()
-    _describe(specification, folder)
-    jobs = {
-        trial.name: train_job(folder / trial.name, trial.arguments, Path.cwd(), command)
-        for trial in specification.trials
-        if not (folder / trial.name / table.FINISHED).exists()
-    }
+    missing = [trial for trial in specification.trials if not (folder / trial.name / table.FINISHED).exists()]
+    _describe(specification, folder, {trial.setting for trial in missing})
+    jobs = {trial.name: train_job(folder / trial.name, trial.arguments, Path.cwd(), command) for trial in missing}
     if not jobs:
         return {}
     with start_workers(workers or os.cpu_count() or 1, backend, address) as submit, _Bar(specification, folder, progress_bar) as bar:
@@ -61,21 +58,34 @@ def gather(specification: Specification, folder: Path) -> str:
     return table.to_text(rows)
 
 
-def _describe(specification: Specification, folder: Path) -> None:
-    """Write sweep.json, or check that it describes the same settings; new ones are added."""
+def _describe(specification: Specification, folder: Path, to_run: Collection[str]) -> None:
+    """Write sweep.json, or check that it describes the same settings, and of those to run the same defaults; new ones are added."""
     path = folder / "sweep.json"
     content = json.loads(path.read_text()) if path.exists() else {"settings": {}}
-    now = json.loads(json.dumps(specification.settings, default=str))
+    now, defaults = json.loads(json.dumps([specification.settings, specification.defaults], default=str))
+    defaults_then = content.setdefault("defaults", {})  # {setting: defaults}; folders of earlier versions have none
     for name, flags in now.items():
-        was = content["settings"].get(name, flags)
-        if was != flags:
-            keys = sorted(key for key in {*was, *flags} if was.get(key) != flags.get(key))
-            raise FileExistsError(f"{folder} holds trials of setting {name!r} with other {', '.join(keys)}: choose another name or folder")
+        if other := _differing(content["settings"].get(name, flags), flags):
+            raise FileExistsError(f"{folder} holds trials of setting {name!r} with other {', '.join(other)}: choose another name or folder")
+        if name not in content["settings"]:
+            defaults_then[name] = defaults
+        changed = [key for key in _differing(defaults_then.get(name, defaults), defaults) if key not in flags]
+        if changed and name in to_run:
+            raise FileExistsError(
+                f"{folder} holds trials of setting {name!r} from when the defaults of {', '.join(changed)} were others: choose another "
+                "name or folder, or finish them with the version that began them"
+            )
     content["settings"] |= now
     folder.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(json.dumps(content, indent=2) + "\n")
     os.replace(partial, path)
+
+
+def _differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Keys whose values are not the same, or that one of them lacks."""
+    nothing = object()
+    return sorted(key for key in {*was, *now} if was.get(key, nothing) != now.get(key, nothing))
 
 
 class _Bar:

@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import json
 import os
 import signal
 import subprocess
@@ -91,7 +92,7 @@ def test_flags_are_those_of_the_command_line():
         "CartPole-v1 --seed 4 --total-timesteps 384 --no-normalize-advantages --hidden-sizes 16 --num-options 2 3".split()
     )
     assert chosen.thresholds == {TASK: 0.3} and spec(threshold={TASK: 2}).thresholds == {TASK: 2.0}
-    names = specification.flag_names(Train)
+    names = specification.flag_defaults(Train)
     assert {"num_options", "learning_rate", "eval_episodes"} <= {*names} and not {"env_id", "seed", "run_dir", "settings"} & {*names}
 
 
@@ -151,6 +152,28 @@ def test_the_same_sweep_again_runs_only_what_is_missing(tmp_path):
     assert len(after) == 9 and before.items() <= after.items()
     with pytest.raises(FileExistsError, match="setting 'a' with other num_options"):
         run(spec(settings={"a": {"num_options": 3}}), tmp_path)
+
+
+def test_a_sweep_does_not_go_on_under_other_defaults(tmp_path):
+    """Of what its settings leave as it is; where nothing is to be run, or where there is no record of the defaults, it does not matter."""
+    run(spec(seeds=1), tmp_path)
+    path = tmp_path / "sweep.json"
+    content = json.loads(path.read_text())
+    assert content["defaults"]["b"]["num_options"] == [4] and content["defaults"]["a"]["target_kl"] == 0.05
+    del content["defaults"]["a"]["target_kl"]  # there was no such flag
+    content["defaults"]["b"]["num_options"] = content["defaults"]["a"]["num_options"] = [8]
+    path.write_text(json.dumps(content))
+    assert run(spec(seeds=1), tmp_path) == {}
+    only = {name: {"settings": {name: CONTENT["settings"][name]}, "seeds": 2} for name in "ab"}
+    with pytest.raises(FileExistsError, match="setting 'a' from when the defaults of target_kl were others"):
+        run(spec(**only["a"]), tmp_path)  # its num_options are its own
+    with pytest.raises(FileExistsError, match="setting 'b' from when the defaults of num_options were others"):
+        run(spec(**only["b"]), tmp_path)
+    assert not (tmp_path / TASK / "a" / "1").exists()
+    assert run(spec(settings={"c": {}}, seeds=1), tmp_path) == {}  # a new setting has the defaults now
+    del content["defaults"]
+    path.write_text(json.dumps(content))
+    assert run(spec(seeds=2), tmp_path) == {}
 
 
 def test_a_trial_that_fails_goes_on_from_where_it_was(tmp_path):
