@@ -8,8 +8,8 @@ seconds are those of the processor.
 Episodes of MountainCarContinuous-v0 last up to 999 steps and pay at the end, beyond what the default discount sees: hence a third agent.
 PPO is run with Stable-Baselines3's own defaults and, where actions are continuous, with what its zoo recommends for the task, which was
 searched for on the task. LunarLander-v3 needs `pip install "gymnasium[box2d]"`. Rows of defaults before: "options, no limit" and "flat, no
-limit" (`rows.UNLIMITED`), "options, expected returns" (`rows.EXPECTED`), and of LunarLander-v3, with rollouts of one size, "options before"
-and "flat before"; rollouts begin to grow after 262,144 steps, so that shorter runs are the same by both.
+limit" (`rows.UNLIMITED`), "options, expected returns" and flat (`rows.EXPECTED`), and of LunarLander-v3, with rollouts of one size,
+"options before" and "flat before"; rollouts begin to grow after 262,144 steps, so that shorter runs are the same by both.
 
     python benchmarks/gymnasium_tasks.py [--agents options flat ppo "ppo, zoo" …] [--tasks Pendulum-v1 …] [--seeds 5] [--table]
 """
@@ -50,6 +50,7 @@ OURS: dict[str, dict[str, Any]] = {
     "options, no limit": UNLIMITED,
     "flat, no limit": UNLIMITED | {"num_options": 1},
     "options, expected returns": EXPECTED,
+    "flat, expected returns": EXPECTED | {"num_options": 1},
     f"options, {GAMMA}": EXPECTED | {"gamma": 0.999},
 }
 # rl-baselines3-zoo, hyperparams/ppo.yml

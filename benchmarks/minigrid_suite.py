@@ -288,8 +288,8 @@ class Benchmark:
     ppo: bool = False
     """Run Stable-Baselines3's PPO, and nothing else."""
     agents: tuple[str, ...] = (*AGENTS, "ppo")
-    """In the table. There are rows of defaults before, too: "options, expected returns" (`rows.EXPECTED`), "options, 64 environments",
-    "options before", and of the last two flat ones likewise."""
+    """In the table. There are rows of defaults before, too: "options, no limit" (`rows.UNLIMITED`), "options, expected returns"
+    (`rows.EXPECTED`), "options, 64 environments", "options before", and of all but the second flat ones likewise."""
     leave_out: tuple[str, ...] = ()
     """Tasks that are not in the table."""
     table: bool = False

@@ -7,6 +7,7 @@ sweep, returns, epochs.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -230,9 +231,11 @@ class CoagentActorCritic:
 
     def _epochs(self, rollout: Rollout, batch: Batch, size: Size) -> tuple[list[Tensor], float]:
         """Passes over a rollout, until the actions' policies are too far from those that acted: the losses of each minibatch, and how far
-        they were when that was last looked at. A step that went too far is taken back, but for the first, so that something is learned."""
+        they were when that was last looked at (NaN if never). The step that went too far is taken back, though not out of Adam's moments,
+        unless it was the first, so that something is learned."""
         cut, limit = by_step if rollout.hidden is None else by_environment, self.settings.target_kl
-        seen, divergence, before = list[Tensor](), 0.0, list[Tensor]()
+        parameters, before = [parameter.detach() for parameter in self.module.parameters()], list[Tensor]()
+        seen, divergence = list[Tensor](), math.nan
         for _ in range(size.update_epochs):
             for steps in cut(rollout.valid, size.num_minibatches, self.shuffle):
                 minibatch = batch.at(steps)
@@ -240,10 +243,10 @@ class CoagentActorCritic:
                 if seen:
                     divergence = float(losses.divergence(self.network, read.detach(), minibatch))
                     if limit is not None and divergence > limit:
-                        for parameter, value in zip(self.module.parameters(), before, strict=False):
-                            parameter.data.copy_(value)
+                        if before:
+                            torch._foreach_copy_(parameters, before)  # one call, which no interrupt can divide
                         return seen, divergence
-                    before = [parameter.detach().clone() for parameter in self.module.parameters()]
+                    before = [parameter.clone() for parameter in parameters] if limit is not None else []
                 seen.append(self._step(self.losses(minibatch, read)))
         return seen, divergence
 

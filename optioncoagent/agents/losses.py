@@ -111,21 +111,22 @@ def of_network(network: CoagentNetwork, part: Tensor, read: Tensor, batch: Any, 
 
 @torch.no_grad()
 def divergence(network: CoagentNetwork, read: Tensor, batch: Any) -> Tensor:
-    """How far the policies of the actions are from those that acted, given what is upstream of them: KL(π_old ‖ π), summed over the action
-    coagents, a mean over steps. read (R, n): the rows of the readout that `batch`, a `targets.Batch`, is about.
+    """How far the policies of the actions are from those that acted, given what is upstream of them: KL(π_old ‖ π) of each action coagent
+    where it executed, their sum, a mean over steps. read (R, n): the rows of the readout that `batch`, a `targets.Batch`, is about.
 
     Of a Gaussian it is estimated from what was drawn, without bias: ρ − 1 − ln ρ (Schulman, "Approximating KL divergence").
     """
     log_old, pairs = batch.learned[:, 0].T, dict(zip(network.gaussians, of_gaussians(network, read, batch.drawn.T), strict=True))
-    far, first = torch.zeros_like(batch.valid), 0
+    acted, total, first = dict(zip(network.action, batch.acted.T, strict=True)), torch.zeros_like(batch.target[0]), 0
     for coagent in network.by_kind:
         here = slice(first, first := first + coagent.num_outputs)
         if coagent.name not in network.action:
             continue
         if coagent.gaussian is None:
             # Σ_u π_old(u) ( ln π_old(u) − ln π(u) )
-            far += (log_old[here].exp() * (log_old[here] - read[here].log_softmax(dim=0))).sum(dim=0)
+            far = (log_old[here].exp() * (log_old[here] - read[here].log_softmax(dim=0))).sum(dim=0)
         else:
-            log_ratio = log_density(*pairs[coagent.name]) - log_old[first - 1]
-            far += log_ratio.exp() - 1 - log_ratio
-    return far.dot(batch.valid) / batch.valid.sum()
+            log_ratio = (log_density(*pairs[coagent.name]) - log_old[first - 1]).clamp(max=MAX_LOG_RATIO)
+            far = log_ratio.exp() - 1 - log_ratio
+        total += far.dot(acted[coagent.name])
+    return total / batch.valid.sum()

@@ -52,7 +52,8 @@ class Settings:
     """Steps of each environment in one rollout. By default rollouts grow: 2,048 steps of all environments together at first, up to 16,384
     as they are a 64th of the steps so far, but at least 32 of each (see `optioncoagent.agents.sizes`)."""
     update_epochs: int | None = None
-    """Passes over a rollout; 1 with one minibatch is the plain local gradient. By default 8, over rollouts of more than 4,096 steps 4."""
+    """Passes over a rollout, at most (see target_kl); 1 with one minibatch is the plain local gradient. By default 8, over rollouts of more
+    than 4,096 steps 4."""
     num_minibatches: int | None = None
     """Parts into which each pass is cut. By default 8, or more of 1,024 steps each."""
     learning_rate: float = 1e-3
@@ -131,7 +132,7 @@ class Settings:
             _require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "greater than 0 and finite")
         if self.target_kl is not None:
             number = isinstance(self.target_kl, int | float) and not isinstance(self.target_kl, bool)
-            _require(number and self.target_kl > 0, "target_kl", self.target_kl, "greater than 0, or None")
+            _require(number and 0 < self.target_kl < math.inf, "target_kl", self.target_kl, "greater than 0 and finite, or None")
         for name in ("gamma", "gae_lambda"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "in [0, 1]")
         for name in ("ent_coef", "vf_coef", "int_coef", "diversity_coef"):

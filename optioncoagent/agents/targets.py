@@ -36,7 +36,7 @@ class Batch:
     form, with everything that the gradient is weighted with, so zero where the coagent did not execute; and the weight of its coagent's
     entropy where it did, else 0.
     target: (B,), λ-return for Q(S_t, K_t). valid: (B,), 1 where there is something to learn from, else 0; so then is what is learned but
-    for ln π_old.
+    for ln π_old. acted: (B, action coagents), 1 where they executed at such a step.
     """
 
     inputs: Any
@@ -48,6 +48,7 @@ class Batch:
     learned: Tensor
     target: Tensor
     valid: Tensor
+    acted: Tensor
 
     def __len__(self) -> int:
         return len(self.target)
@@ -109,6 +110,7 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
         learned=torch.stack([log_old, weight * executed * advantage_of, entropy[:, None] * executed]).permute(2, 0, 1).contiguous(),
         target=q + advantage,
         valid=flat.valid.to(q.dtype),
+        acted=torch.stack([flat.executed[name] & flat.valid for name in network.action], dim=1).to(q.dtype),
     )
 
 

@@ -45,7 +45,13 @@ def run(setting: Setting, seed: int) -> list[Row]:
     rows: list[Row] = []
     for form in FORMS:
         agent = OptionCritic(
-            setting.env_id, num_options=setting.num_options, gradient_form=form, seed=seed, encoder_gradient="all", sampled_returns=False
+            setting.env_id,
+            num_options=setting.num_options,
+            gradient_form=form,
+            seed=seed,
+            encoder_gradient="all",
+            sampled_returns=False,
+            target_kl=None,
         )
 
         def log(metrics: dict[str, float], form: str = form) -> None:

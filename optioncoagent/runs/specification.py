@@ -14,7 +14,7 @@
     env_kwargs = { view = "full" }
     ent_coefs = { termination = 0.0 }
 
-Without settings there is one, "default".
+Without settings there is one, "default". What the command line calls None is "None" here, as in target_kl = "None".
 """
 
 from __future__ import annotations

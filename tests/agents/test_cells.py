@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import optioncoagent as oc
-from optioncoagent.agents.modules import SCALE, Encoder, indicators
+from optioncoagent.agents.modules import SCALE, Encoder, _FirstLayer, indicators
 from optioncoagent.agents.observations import CODES, ObservationSpec
 
 SPACE = gym.spaces.Dict(
@@ -58,6 +58,16 @@ def test_first_layer_and_its_gradient_are_those_of_the_indicators():
     (exact * direction).sum().backward()
     torch.testing.assert_close(encoder.layers[0].weight.grad, weight.grad, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(encoder.layers[0].bias.grad, ((exact > 0) * direction).sum(0), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("numbers", [0, 3])
+def test_the_gradient_of_the_first_layer_reaches_what_is_beside_the_cells(numbers):
+    """As images' convolutions need it, and in all it is given."""
+    rng, columns = torch.Generator().manual_seed(0), torch.tensor([[0, 3], [1, 2], [0, 2]], dtype=torch.int32)
+    x, weight, bias = (
+        torch.randn(*shape, dtype=torch.float64, generator=rng).requires_grad_() for shape in ((3, numbers), (4, numbers + 5), (4,))
+    )
+    torch.autograd.gradcheck(lambda x, weight, bias: _FirstLayer.apply(x, columns, weight, bias, 0.5), (x, weight, bias))
 
 
 def test_without_layers_the_indicators_are_the_features():

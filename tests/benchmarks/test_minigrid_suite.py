@@ -1,0 +1,40 @@
+"""What the suite's table says is what its rows hold."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from run_folders import benchmark
+
+
+@pytest.fixture
+def suite(monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    return benchmark("minigrid_suite")
+
+
+def row(suite, agent, seed, final, frames, fallen, task="Empty-8x8"):
+    """A run that reached each level up to 0.90 at these frames, and nothing above; shares are of all levels."""
+    reached = [str(frames)] * 18
+    return {
+        "task": task, "agent": agent, "seed": seed, "final_return": final, "reached_frames": " ".join(reached),
+        "reached_seconds": " ".join(["1.0"] * len(reached)), "fallen": " ".join([str(fallen)] * len(reached)) if fallen is not None else "",
+    }  # fmt: skip
+
+
+def test_the_rows_that_there_are_have_a_share_for_every_level_that_was_reached(suite):
+    """Of the agents whose runs were still there when the column came."""
+    with_shares = [row for row in suite.read() if row["fallen"]]
+    assert {"options", "flat"} <= {row["agent"] for row in with_shares}
+    for row in with_shares:
+        reached, shares = row["reached_frames"].split(), np.array(row["fallen"].split(), float)
+        assert len(reached) - 1 <= len(shares) <= len(reached) and ((shares >= 0) & (shares <= 1)).all()
+
+
+def test_what_had_fallen_back_and_what_ended_there_is_counted(suite, capsys):
+    rows = [row(suite, "options", 0, 0.95, 1000, 0.1), row(suite, "options", 1, 0.3, 2000, 0.3), row(suite, "flat", 0, 0.9, 4000, None)]
+    suite.table(rows, ["Empty-8x8"], ("options", "flat"))
+    printed = capsys.readouterr().out
+    assert "| Empty-8x8 | 0.85 | options | 2k | 1 | 2/2 | 20.0% |" in printed and "| flat | 4k | 1 | 1/1 |  |" in printed
+    assert "options: below four fifths of what was reached for 20.0% of the steps afterwards, mean over tasks; 1 of 2 runs" in printed
+    assert "flat: below" not in printed and "| options / flat | 0.50 [" in printed
