@@ -64,13 +64,18 @@ class Inputs(nn.Module):
         return given
 
 
+def _one_hot(x: Tensor, size: int) -> Tensor:
+    """(n,) int as rows (n, size) uint8; torch's own makes them of eight bytes each, and looks for the least and the largest first."""
+    return torch.zeros(len(x), size, dtype=torch.uint8, device=x.device).scatter_(1, x[:, None], 1)
+
+
 def _row(leaf: Leaf, x: Tensor, dtype: torch.dtype) -> Tensor:
     """One leaf as a row of numbers, (n, size); what are bytes stay bytes."""
     if leaf.counts:
         columns = x.reshape(len(x), -1).unbind(dim=1)
-        return torch.cat([F.one_hot(column, n) for column, n in zip(columns, leaf.counts, strict=True)], dim=-1).to(torch.uint8)
+        return torch.cat([_one_hot(column, n) for column, n in zip(columns, leaf.counts, strict=True)], dim=-1)
     if leaf.kind == "discrete":
-        return F.one_hot(x, leaf.size).to(torch.uint8)
+        return _one_hot(x, leaf.size)
     x = x.reshape(len(x), -1)
     x = x if x.dtype == torch.uint8 else x.to(dtype)
     return x.to(dtype).atan() if leaf.kind == "slope" else x
