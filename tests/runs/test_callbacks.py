@@ -100,7 +100,7 @@ def test_a_recorder_keeps_the_last_good_checkpoint(tmp_path):
 
     def breaks(agent, row):
         if row["timesteps"] == 128:
-            agent.losses = lambda batch: next(iter(agent.module.parameters())).flatten() * float("nan")
+            agent.losses = lambda batch, read: next(iter(agent.module.parameters())).flatten() * float("nan")
 
     with pytest.raises(ValueError, match="finite"), runs.Recorder(tmp_path / "mine", checkpoint_seconds=0) as record:
         oc.OptionCritic(RUN.env_id, **vars(RUN.settings)).learn(512, callback=runs.chain(record, breaks))
