@@ -13,7 +13,7 @@ def suite(monkeypatch):
     return benchmark("minigrid_suite")
 
 
-def row(suite, agent, seed, final, frames, fallen, task="Empty-8x8"):
+def row(agent, seed, final, frames, fallen, task="Empty-8x8"):
     """A run that reached each level up to 0.90 at these frames, and nothing above; shares are of all levels."""
     reached = [str(frames)] * 18
     return {
@@ -32,7 +32,7 @@ def test_the_rows_that_there_are_have_a_share_for_every_level_that_was_reached(s
 
 
 def test_what_had_fallen_back_and_what_ended_there_is_counted(suite, capsys):
-    rows = [row(suite, "options", 0, 0.95, 1000, 0.1), row(suite, "options", 1, 0.3, 2000, 0.3), row(suite, "flat", 0, 0.9, 4000, None)]
+    rows = [row("options", 0, 0.95, 1000, 0.1), row("options", 1, 0.3, 2000, 0.3), row("flat", 0, 0.9, 4000, None)]
     suite.table(rows, ["Empty-8x8"], ("options", "flat"))
     printed = capsys.readouterr().out
     assert "| Empty-8x8 | 0.85 | options | 2k | 1 | 2/2 | 20.0% |" in printed and "| flat | 4k | 1 | 1/1 |  |" in printed
