@@ -24,9 +24,11 @@ def main(arguments):
     resumed = "--resume" in arguments
     folder = Path(arguments[arguments.index("--resume" if resumed else "--run-dir") + 1])
     if not resumed:
-        folder.mkdir(parents=True)
-        (folder / "config.json").write_text(json.dumps({"seed": int(arguments[arguments.index("--seed") + 1])}))
-        (folder / "metrics.csv").write_text(f"{COLUMNS}\n")
+        begun = folder.with_name(f".{folder.name}")  # the folder is there whole or not at all, as `train`'s is
+        begun.mkdir(parents=True, exist_ok=True)
+        (begun / "config.json").write_text(json.dumps({"seed": int(arguments[arguments.index("--seed") + 1])}))
+        (begun / "metrics.csv").write_text(f"{COLUMNS}\n")
+        begun.rename(folder)
     seed = json.loads((folder / "config.json").read_text())["seed"]
     begin = (folder / "metrics.csv").read_text().count("\n") - 1
     print(f"from update {begin}, process {os.getpid()}", flush=True)
