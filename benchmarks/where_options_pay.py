@@ -2,7 +2,7 @@
 
     python benchmarks/where_options_pay.py [--tasks DoorKey-8x8 …] [--agents flat …] [--seeds 10] [--workers 1] [--table]
 
-Agents on MiniGrid, all with the default setting then (`rows.UNLIMITED`) and as many frames, each until the mean return of the last 100
+Agents on MiniGrid, all with the default setting and as many frames, each until the mean return of the last 100
 episodes reaches the task's target, infinite if the limit comes first. The tasks are the hard half of minigrid_suite.py, with the frames of
 their stages as limits and the returns at which they count as learned there as targets. Options: 2, 4, 8 or 16, and two levels of two. Flat
 controls, each with something that options have, and no options:
@@ -15,8 +15,9 @@ and, if they are asked for,
     gated           the last action is repeated until a gate opens, a coagent that learns (`with_gate`): actions last as long as it pays
 
 and options without what is learned of their ends: chosen anew at every step (the heads of four options, without persistence), or with
-probability 1/4. Three further tasks have rows that were made with the defaults before (`rows.BEFORE`); they are marked so, still run with
-these, and are not averaged with the others. "no bonus" is without the exploration bonus, which is the default on MiniGrid.
+probability 1/4. Four further tasks have rows that were made with defaults before (`rows.BEFORE`; "no limit": `rows.UNLIMITED`); they are
+marked so, still run with these, and are not averaged with the others. "no bonus" is without the exploration bonus, which is the default on
+MiniGrid.
 
 Rows go to where_options_pay.csv beside this file; runs whose row is there are not run again. Printed are, for each task and agent, the
 frames of each seed, their median with its bootstrap interval, the mean return when the run stopped, the mean length of an option (of an
@@ -55,13 +56,14 @@ HARD = {
     "BlockedUnlockPickup": (1_500_000, 0.85),
     "ObstructedMaze-1Dl": (1_500_000, 0.85),
 }
+UNLIMITED = {"BlockedUnlockPickup no limit": HARD["BlockedUnlockPickup"]}
 BEFORE = {
     "Dynamic-Obstacles-6x6": (150_000, 0.8),
     "DoorKey-6x6 no bonus": (150_000, 0.8),
     "KeyCorridorS3R1": (150_000, 0.8),
 }
-TASKS = HARD | BEFORE
-GROUPS = {"now": tuple(HARD), "before": tuple(BEFORE)}
+TASKS = HARD | UNLIMITED | BEFORE
+GROUPS = {"now": tuple(HARD), "no limit": tuple(UNLIMITED), "before": tuple(BEFORE)}
 REPEAT = 1 / 4
 
 
@@ -112,7 +114,8 @@ class Run:
 
 def make(run: Run) -> oc.CoagentActorCritic:
     chosen, (task, *without) = AGENTS[run.agent], run.task.split(" ", 1)
-    settings: dict[str, Any] = (rows.BEFORE if run.task in BEFORE else rows.UNLIMITED) | ({"int_coef": 0.0} if without else {})
+    defaults = rows.BEFORE if run.task in BEFORE else rows.UNLIMITED if run.task in UNLIMITED else {}
+    settings: dict[str, Any] = defaults | ({"int_coef": 0.0} if without == ["no bonus"] else {})
     if chosen.hidden_sizes:
         settings["hidden_sizes"] = chosen.hidden_sizes
     return oc.CoagentActorCritic(f"MiniGrid-{task}-v0", chosen.network, forms={"action": "score"}, seed=run.seed, **settings)

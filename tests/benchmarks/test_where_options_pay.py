@@ -1,5 +1,6 @@
 """What the comparison of options with flat controls rests on: the controls are what they are said to be, and so are the statistics."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +46,13 @@ def test_all_actions_learn_in_the_same_form_and_the_bonus_is_as_said():
 @pytest.mark.filterwarnings("ignore:.*MultiRoom-N4-S5-v0 is out of date:DeprecationWarning")  # the suite has this version too
 def test_tasks_with_rows_of_the_defaults_before_keep_them_and_the_others_have_the_defaults():
     pay = benchmark("where_options_pay")
-    usual = oc.OptionCritic("MiniGrid-DoorKey-8x8-v0", 4, seed=0, target_kl=None).settings
+    usual = oc.OptionCritic("MiniGrid-DoorKey-8x8-v0", 4, seed=0).settings
     for task in pay.TASKS:
         settings = pay.make(pay.Run(task, "4 options", 0)).settings
         before = (settings.observation_kinds, settings.int_counts) == ({"image": "grid"}, "observation")
         assert (settings == usual) == (task in pay.HARD) and before == (task in pay.BEFORE) == ("defaults before" in pay.called(task))
+        assert (settings == replace(usual, target_kl=None)) == (task in pay.UNLIMITED) == ("no limit" in pay.called(task))
+        assert (settings.int_coef == 0) == ("no bonus" in task)
 
 
 def test_the_hard_half_is_the_suites_with_its_budgets_and_levels():
