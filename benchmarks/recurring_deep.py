@@ -1,0 +1,293 @@
+"""Claim: where goals come back, learned options pay with networks as they do with tables, or they do not.
+
+    python benchmarks/recurring_deep.py [--tune] [--agents "4 options" …] [--places doorways …] [--seeds 5] [--workers 1] [--table]
+
+The tasks of recurring_goals.py (four rooms, dynamics of OC's authors' code; the goal of each task is one of the four doorways, or any cell)
+with the learner of this library in place of tables: the cell as indicators, the default network, and the default setting but for what is
+searched and for rollouts of 2,048 steps with four passes over each in four minibatches. 40 tasks of 20,480 frames, one after the other,
+the first of them learned from nothing, too. The observation says where the agent is and never where the goal is. Some agents are told when
+a task begins, the others are not:
+
+    flat, anew              told: begins anew at every task
+    flat, slow start        told: begins at slow weights, which move a little towards what each task ended with (Reptile); critic anew
+    flat, new head          told: its encoder goes on; the action's head and the critic begin anew
+    flat, goes on           is not told: everything goes on
+    4 options               told: encoder, options and terminations go on; the policy over options and the critic begin anew
+    4 options, one step     as 4 options, which always end: chosen at every step, without duration
+    4 options, slow start   told: as 4 options, but what goes on there begins at slow weights here
+    4 options, goes on      is not told: everything goes on
+
+Whatever begins anew, or at slow weights, has new moments of Adam, too. For each agent the best of its grid of eight (--tune: doorways, seed
+1000, 20 tasks): the step size of Adam or two of them, one for what begins anew and one for what goes on ("4 options, goes on": for the same
+parts), the weight of the entropy bonus, how far slow weights move, and whether an update's KL has its default limit, which holds back
+whoever has to change its mind. Figures are goals reached per thousand steps, of which 104 is the most, 9.6 moves each: over all tasks, in
+the first ten, and in the last 20, in all and in the first and in the last fifth of each task's frames; and the share of the last 20 that is
+learned: 50 per thousand in the last fifth. Rows go to recurring_deep.csv beside this file; runs whose row is there are not run again.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import rows
+import torch
+import tyro
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+import optioncoagent as oc
+from optioncoagent.gallery import always_terminating
+from optioncoagent_envs.tabular.four_rooms import CELLS, STATE, FourRooms
+from optioncoagent_envs.tabular.tables import MOVES
+
+ROWS = Path(__file__).with_suffix(".csv")
+TASKS, FRAMES, NUM_ENVS, NUM_STEPS = 40, 20_480, 32, 64
+MAX_STEPS = 1000
+LEARNED = 50.0  # goals per thousand steps
+DOORWAYS = tuple(STATE[cell] for cell in ((3, 6), (6, 2), (7, 9), (10, 6)))
+PLACES = ("doorways", "anywhere")
+
+
+@cache
+def dynamics() -> tuple[np.ndarray, np.ndarray]:
+    """For every cell and move the cells that may follow and their cumulative probabilities, (cells, moves, most) each, wherever the goal
+    is."""
+    outcomes = [FourRooms("code", goal=0 if s else 1).P[s] for s in range(len(CELLS))]
+    most = max(len(one) for of_moves in outcomes for one in of_moves.values())
+    following, cumulative = np.zeros((len(CELLS), len(MOVES), most), dtype=np.int64), np.ones((len(CELLS), len(MOVES), most))
+    for s, of_moves in enumerate(outcomes):
+        for a, found in of_moves.items():
+            following[s, a, : len(found)] = [t for _, t, _, _ in found]
+            cumulative[s, a, : len(found)] = np.cumsum([p for p, _, _, _ in found])
+            cumulative[s, a, len(found) - 1 :] = 1.0
+    return following, cumulative
+
+
+class Rooms(VectorEnv):
+    """Many times four rooms with one goal, `goal`, which may be set from outside: it counts from the next step on."""
+
+    metadata = {"autoreset_mode": AutoresetMode.SAME_STEP}
+
+    def __init__(self, num_envs: int, goal: int):
+        self.num_envs, self.goal = num_envs, goal
+        self.single_observation_space, self.single_action_space = gym.spaces.Discrete(len(CELLS)), gym.spaces.Discrete(len(MOVES))
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+
+    def reset(self, *, seed: Any = None, options: Any = None) -> tuple[np.ndarray, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.age = np.zeros(self.num_envs, dtype=np.int64)
+        self.state = self._starts(self.num_envs)
+        return self.state.copy(), {}
+
+    def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        following, cumulative = dynamics()
+        drawn = (cumulative[self.state, actions] <= self.np_random.random((self.num_envs, 1))).sum(axis=1)
+        self.state = following[self.state, actions, drawn]
+        self.age += 1
+        terminated = self.state == self.goal
+        truncated = (self.age == MAX_STEPS) & ~terminated
+        ended, info = terminated | truncated, dict[str, Any]()
+        if ended.any():
+            info = {"final_obs": self.state.astype(object), "_final_obs": ended}
+            self.age[ended] = 0
+            self.state = np.where(ended, self._starts(self.num_envs), self.state)
+        return self.state.copy(), terminated.astype(float), terminated, truncated, info
+
+    def _starts(self, number: int) -> np.ndarray:
+        """Drawn from all cells but the goal."""
+        drawn = self.np_random.integers(len(CELLS) - 1, size=number)
+        return drawn + (drawn >= self.goal)
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """slow: Adam's step size for what goes on; fast: for what begins anew with a task. entropy: the weight of its bonus. kl: is the default
+    limit kept? part: how far slow weights move towards what a task ended with."""
+
+    slow: float
+    fast: float
+    entropy: float
+    kl: bool = False
+    part: float = 0.0
+
+
+ENTROPIES = (0.01, 0.1)
+ONE_SPEED = tuple(Sizes(size, size, entropy, kl) for size in (0.003, 0.01) for entropy in ENTROPIES for kl in (True, False))
+TWO_SPEEDS = tuple(Sizes(slow, fast, entropy) for slow in (0.0001, 0.001) for fast in (0.01, 0.03) for entropy in ENTROPIES)
+SLOW_START = tuple(Sizes(size, size, entropy, part=part) for size in (0.003, 0.01) for entropy in ENTROPIES for part in (0.1, 0.3))
+GRIDS: dict[str, tuple[Sizes, ...]] = {
+    "flat, anew": ONE_SPEED,
+    "flat, slow start": SLOW_START,
+    "flat, new head": TWO_SPEEDS,
+    "flat, goes on": ONE_SPEED,
+    "4 options": TWO_SPEEDS,
+    "4 options, one step": TWO_SPEEDS,
+    "4 options, slow start": SLOW_START,
+    "4 options, goes on": TWO_SPEEDS,
+}
+AGENTS = tuple(GRIDS)
+# of which heads the weights are told that a task begins, where it is not the policy over options and the critic; none: all weights are
+HEADS: dict[str, tuple[str, ...]] = {
+    "flat, anew": (),
+    "flat, slow start": ("critic",),
+    "flat, new head": ("policy_action", "critic"),
+    "flat, goes on": (),
+}
+# what --tune printed
+TUNED: dict[str, Sizes] = {agent: grid[0] for agent, grid in GRIDS.items()}
+
+
+@dataclass(frozen=True)
+class Run:
+    agent: str
+    places: str
+    seed: int
+
+
+def goals(places: str, seed: int, tasks: int) -> np.ndarray:
+    """The goal of each task."""
+    return np.random.default_rng(seed).choice(DOORWAYS if places == "doorways" else len(CELLS), tasks)
+
+
+def make(agent: str, sizes: Sizes, env: VectorEnv, seed: int) -> oc.CoagentActorCritic:
+    """The agent before its first task."""
+    settings: dict[str, Any] = {"num_steps": NUM_STEPS, "num_minibatches": 4, "update_epochs": 4, "ent_coef": sizes.entropy, "seed": seed}
+    settings |= {} if sizes.kl else {"target_kl": None}
+    if agent == "4 options, one step":
+        made: oc.CoagentActorCritic = oc.CoagentActorCritic(env, lambda num_actions: always_terminating(4, num_actions), **settings)
+    else:
+        made = oc.OptionCritic(env, 1 if agent.startswith("flat") else 4, **settings)
+    parts: dict[bool, list[torch.Tensor]] = {True: [], False: []}
+    for name, parameter in made.module.named_parameters():
+        parts[begins_anew(agent, name)].append(parameter)
+    groups = [{"params": parts[anew], "lr": sizes.fast if anew else sizes.slow} for anew in (True, False) if parts[anew]]
+    made.optimizer = torch.optim.Adam(groups, eps=1e-5, fused=True)
+    return made
+
+
+def begins_anew(agent: str, parameter: str) -> bool:
+    """Does this parameter begin anew with a task, or, of who is not told, learn at the speed of those that would?"""
+    heads = HEADS.get(agent, ("policy_option", "critic"))
+    return not heads or any(part in heads for part in parameter.split("."))
+
+
+def life(agent: str, sizes: Sizes, schedule: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
+    """Goals reached per thousand steps in each fifth of each task, (tasks, 5), and how long options last in the end."""
+    env = Rooms(NUM_ENVS, schedule[0])
+    made = make(agent, sizes, env, seed)
+    first = {name: parameter.detach().clone() for name, parameter in made.module.named_parameters()}
+    updates, rates, row = FRAMES // (NUM_ENVS * NUM_STEPS), list[list[float]](), dict[str, float]()
+    for task, goal in enumerate(schedule):
+        env.goal = int(goal)
+        if task and not agent.endswith("goes on"):
+            told(agent, made, first, sizes)
+        ended = []
+        for _ in range(updates):
+            row = made.update()
+            assert made.running is not None
+            ended.append(sum(reward > 0 for reward, _ in made.running.finished))
+        rates.append([1000 * float(part.sum()) / (FRAMES / 5) for part in np.split(np.array(ended), 5)])
+    return np.array(rates), row.get("option/length", 1.0)
+
+
+@torch.no_grad()
+def told(agent: str, made: oc.CoagentActorCritic, first: dict[str, torch.Tensor], sizes: Sizes) -> None:
+    """A task begins: what does not go on is as it was at first, or for a slow start as the slow weights, which `first` becomes, are."""
+    for name, parameter in made.module.named_parameters():
+        if agent.endswith("slow start") and not begins_anew(agent, name):
+            # slow ← slow + part (what the task ended with − slow)
+            first[name] += sizes.part * (parameter - first[name])
+        elif not begins_anew(agent, name):
+            continue
+        parameter.copy_(first[name])
+        made.optimizer.state.pop(parameter, None)
+
+
+def train(run: Run) -> tuple[Run, dict[str, float]]:
+    began = time.perf_counter()
+    rates, length = life(run.agent, TUNED[run.agent], goals(run.places, run.seed, TASKS), run.seed)
+    late = rates[TASKS // 2 :]
+    parts = {"all": rates, "first_tasks": rates[: TASKS // 4], "last_tasks": late, "first_fifth": late[:, 0], "last_fifth": late[:, -1]}
+    parts["learned"] = late[:, -1] >= LEARNED
+    figures = {name: round(float(part.mean()), 3) for name, part in parts.items()}
+    return run, figures | {"length": round(length, 2), "seconds": round(time.perf_counter() - began, 1)}
+
+
+def tune(agents: tuple[str, ...], workers: int) -> None:
+    trials = [(agent, sizes) for agent in agents for sizes in GRIDS[agent]]
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        found = dict(zip(trials, pool.map(_tried, trials, chunksize=1), strict=True))
+    for agent in agents:
+        best = max(GRIDS[agent], key=lambda sizes: found[agent, sizes])
+        print(f'    "{agent}": {best},')
+        print(*(f"    {sizes}: {found[agent, sizes]:.1f}" for sizes in GRIDS[agent]), sep="\n", flush=True)
+
+
+def _tried(trial: tuple[str, Sizes]) -> float:
+    schedule = goals("doorways", 1000, TASKS // 2)
+    return float(life(*trial, schedule, 1000)[0].mean())
+
+
+# columns of the rows, as the table calls them
+SHOWN = {
+    "all": "all tasks",
+    "first_tasks": "first ten",
+    "last_tasks": "last 20",
+    "first_fifth": "their first fifth",
+    "last_fifth": "their last fifth",
+    "learned": "learned",
+    "length": "length",
+}
+
+
+def table(results: dict[Run, dict[str, float]]) -> None:
+    """Means over seeds and, of three or more, half their 95 % interval by Student's t."""
+    print(f"| places | agent | seeds | {' | '.join(SHOWN.values())} |\n" + "|---" * (3 + len(SHOWN)) + "|")
+    for places in PLACES:
+        for agent in AGENTS:
+            found = [row for run, row in results.items() if (run.agent, run.places) == (agent, places)]
+            if found:
+                cells = []
+                for name in SHOWN:
+                    x, digits = np.array([row[name] for row in found]), 2 if name == "learned" else 1
+                    half = f" ± {rows.half_interval(x):.{digits}f}" if len(x) > 2 else ""
+                    cells.append("" if name == "length" and agent.startswith("flat") else f"{x.mean():.{digits}f}{half}")
+                print(f"| {places} | {agent} | {len(found)} | {' | '.join(cells)} |")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    agents: tuple[str, ...] = AGENTS
+    """Of AGENTS."""
+    places: tuple[str, ...] = PLACES
+    """Where goals may be."""
+    seeds: int = 5
+    """Run seeds below this."""
+    workers: int = 1
+    """Runs at a time."""
+    tune: bool = False
+    """Search the grids of step sizes."""
+    table: bool = False
+    """Only print the table of the rows that there are."""
+
+
+def main(command: Benchmark) -> None:
+    if command.tune:
+        tune(command.agents, command.workers)
+        return
+    runs = [Run(agent, places, seed) for seed in range(command.seeds) for places in command.places for agent in command.agents]
+    if not command.table:
+        rows.fill(ROWS, runs, train, command.workers)
+    table(rows.read(ROWS, Run))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Benchmark))
