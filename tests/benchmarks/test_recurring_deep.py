@@ -1,0 +1,124 @@
+"""Goals that come back, with networks: the rooms are four rooms, and who is told that a task begins forgets what it is said to forget."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from run_folders import benchmark
+
+from optioncoagent_envs.tabular.four_rooms import CELLS, FourRooms
+
+
+@pytest.fixture
+def deep(monkeypatch):
+    """Benchmarks import what lies beside them."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    return benchmark("recurring_deep")
+
+
+@pytest.mark.parametrize("goal", [0, 1, 62])
+def test_the_rooms_move_as_the_environment_does_whatever_the_goal(deep, goal):
+    following, cumulative = deep.dynamics()
+    table = FourRooms("code", goal).P
+    for s in set(range(len(CELLS))) - {goal}:
+        for a in range(4):
+            found = np.zeros(len(CELLS))
+            np.add.at(found, following[s, a], np.diff(cumulative[s, a], prepend=0.0))
+            wanted = np.zeros(len(CELLS))
+            for p, t, reward, terminated in table[s][a]:
+                wanted[t] += p
+                assert (reward, terminated) == (float(t == goal), t == goal)
+            assert found == pytest.approx(wanted, abs=1e-12)
+
+
+def test_an_episode_ends_at_the_goal_or_cut_off_and_the_next_begins_elsewhere(deep, monkeypatch):
+    monkeypatch.setattr(deep, "MAX_STEPS", 7)
+    env, rng = deep.Rooms(64, 5), np.random.default_rng(0)
+    state, _ = env.reset(seed=3)
+    assert (state != 5).all()
+    age, reached, cut, seen = np.zeros(64, int), 0, 0, np.zeros(len(CELLS), int)
+    for _ in range(300):
+        state, reward, terminated, truncated, info = env.step(rng.integers(4, size=64))
+        age += 1
+        ended = terminated | truncated
+        assert (reward == terminated).all() and not (terminated & truncated).any() and (state != 5).all()
+        assert (truncated == ((age == 7) & ~terminated)).all()
+        if ended.any():
+            last = info["final_obs"][ended].astype(int)
+            assert (info["_final_obs"] == ended).all() and ((last == 5) == terminated[ended]).all()
+            np.add.at(seen, state[ended], 1)
+        age[ended] = 0
+        reached, cut = reached + terminated.sum(), cut + truncated.sum()
+    assert reached > 20 and cut > 1000
+    assert (np.delete(seen, 5) > 0).all() and seen[5] == 0  # it starts anywhere else
+
+
+FORGOTTEN = {
+    "flat, anew": {"encoder", "termination", "action", "critic"},
+    "flat, slow start": {"critic"},
+    "flat, new head": {"action", "critic"},
+    "4 options": {"option", "critic"},
+    "4 options, one step": {"option", "critic"},
+    "4 options, slow start": {"option", "critic"},
+}
+
+
+@pytest.mark.parametrize("agent", FORGOTTEN)
+def test_who_is_told_forgets_what_it_is_said_to_forget(deep, agent):
+    sizes = deep.Sizes(0.003, 0.01, 0.01, part=0.25)
+    made = deep.make(agent, sizes, deep.Rooms(deep.NUM_ENVS, 5), 0)
+    parameters = dict(made.module.named_parameters())
+    first = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    begin = {name: x.clone() for name, x in first.items()}
+    made.update()
+    after = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    deep.told(agent, made, first, sizes)
+    moved = {name for name in parameters if not torch.equal(after[name], begin[name])}
+    assert {_part(name) for name in moved} >= FORGOTTEN[agent] | {"encoder", "action"}
+    for name in moved:
+        if _part(name) in FORGOTTEN[agent]:
+            assert torch.equal(parameters[name], begin[name]) and parameters[name] not in made.optimizer.state
+        elif agent.endswith("slow start"):
+            assert torch.allclose(parameters[name], begin[name] + 0.25 * (after[name] - begin[name]))
+            assert torch.equal(first[name], parameters[name]) and parameters[name] not in made.optimizer.state
+        else:
+            assert torch.equal(parameters[name], after[name]) and parameters[name] in made.optimizer.state
+    made.update()  # Adam begins with new moments
+
+
+def _part(name: str) -> str:
+    """Whose parameter it is."""
+    return next(
+        part for part in ("encoder", "critic", "policy_termination", "policy_option", "policy_action") if part in name
+    ).removeprefix("policy_")
+
+
+def test_two_speeds_are_those_of_the_parts_that_are_said(deep):
+    made = deep.make("4 options, goes on", deep.Sizes(0.001, 0.03, 0.1), deep.Rooms(deep.NUM_ENVS, 5), 0)
+    of = {parameter: name for name, parameter in made.module.named_parameters()}
+    speeds = {of[parameter]: group["lr"] for group in made.optimizer.param_groups for parameter in group["params"]}
+    assert len(speeds) == len(of) and made.settings.ent_coef == 0.1 and made.settings.target_kl is None
+    assert all(speed == (0.03 if _part(name) in ("option", "critic") else 0.001) for name, speed in speeds.items())
+
+
+def test_figures_are_goals_per_thousand_steps_of_each_fifth(deep, monkeypatch):
+    monkeypatch.setattr(deep, "FRAMES", 5 * 2048)
+    reached, step = [], deep.Rooms.step
+
+    def counted(env, actions):
+        found = step(env, actions)
+        reached.append((env.goal, found[2].sum()))
+        return found
+
+    monkeypatch.setattr(deep.Rooms, "step", counted)
+    rates, length = deep.life("4 options", deep.Sizes(0.003, 0.01, 0.01), np.array([5, 60]), 0)
+    goals, ends = np.array(reached).T
+    assert rates.flatten() == pytest.approx(1000 * ends.reshape(10, -1).sum(axis=1) / 2048)
+    assert (goals.reshape(2, -1) == [[5], [60]]).all() and length > 1
+
+
+def test_every_row_is_of_a_run_the_script_knows_and_every_agent_has_been_tuned(deep):
+    for run in deep.rows.read(deep.ROWS, deep.Run):
+        assert run.agent in deep.AGENTS and run.places in deep.PLACES
+    assert all(deep.TUNED[agent] in grid for agent, grid in deep.GRIDS.items()) and {len(grid) for grid in deep.GRIDS.values()} == {8}
