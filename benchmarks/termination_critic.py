@@ -1,0 +1,194 @@
+"""Claim: terminations that learn to end where it can be foretold, in place of where it pays, make long options, and what these are worth.
+
+    python benchmarks/termination_critic.py [--seeds 10] [--table]
+
+The termination critic (Harutyunyan et al., "The Termination Critic", AISTATS 2019) in four rooms (dynamics of OC's authors' code), without
+sampling: the policies of four options and the policy over them ascend the exact gradient of the return, the terminations ascend the exact
+gradient of −H(p_ω), the entropy of where option ω ends, of which the return knows nothing. Beside it, by the same steps: terminations that
+ascend the return (option-critic), with a deliberation cost, and terminations that stay at one half. Every agent makes 1,000 steps from the
+same random parameters, of `of_length` each, terminations of a length of their own.
+
+Judged exactly: J without a cost; length, usage, I(ω; A | s) and sure terminations (`optioncoagent.exact.degeneracy`); H, the mean of H(p_ω)
+over the options as often as they begin; and what the options are worth when the goal moves to one of the 20 cells of the lower-right room
+and they stay as they are: the return of the best policy over them, a mean over these goals, at most that of options which are the four
+actions. Rows go to termination_critic.csv beside this
+file; runs whose row is there are not run again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rows
+import tyro
+from scipy.special import entr
+
+import optioncoagent as oc
+from optioncoagent.exact import degeneracy
+from optioncoagent.experiments.ascent import of_length
+from optioncoagent.experiments.problems import four_rooms
+from optioncoagent.gallery import TERMINATE, option_critic
+
+ROWS = Path(__file__).with_suffix(".csv")
+STEPS, STEP_SIZE, SCALE, SURE = 1000, 0.1, 0.5, 30.0
+Params = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Run:
+    terminations: str
+    seed: int
+
+
+def endings(mdp: oc.MDP, params: Params) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Where options end, in every option: b (O, S), z (O, S), F (O, S, S) and μ (O, S).
+
+    b: the probability to end on arrival; at terminal states 1. F[ω, s, f]: that ω, begun at s, ends at f, with one step at least. μ: where
+    ω begins, as often as it does under the policy over options (discounted), with sum 1. z: how often ω, begun by μ, arrives at a state.
+    """
+    policies = option_critic(4, mdp.num_actions).policies(params, mdp.num_observations)
+    b = np.where(mdp.terminal, 1.0, policies["termination"][mdp.observation, :, TERMINATE].T)
+    pi = policies["action"][mdp.observation].transpose(1, 0, 2)
+    P = mdp.transition_matrix.toarray().reshape(mdp.num_states, mdp.num_actions, mdp.num_states)
+    A = np.einsum("osa,sat->ost", pi, P)
+    begins = (oc.option_values(mdp, params).d_omega[:, None] * policies["option"][mdp.observation]).T
+    mu = begins / begins.sum(axis=1, keepdims=True)
+    goes_on = np.eye(mdp.num_states) - A * (1 - b)[:, None, :]
+    # F = A diag(b) + A diag(1 − b) F
+    F = np.linalg.solve(goes_on, A * b[:, None, :])
+    # z = Aᵀ y, y = μ + (1 − b) z
+    y = np.linalg.solve(goes_on.transpose(0, 2, 1), mu[..., None])
+    return b, (A.transpose(0, 2, 1) @ y)[..., 0], F, mu
+
+
+def entropies(mdp: oc.MDP, params: Params) -> np.ndarray:
+    """H(p_ω), (O,), in nats: p_ω(f) = Σ_s μ_ω(s) F_ω(f|s)."""
+    _, _, F, mu = endings(mdp, params)
+    return entr(np.einsum("os,osf->of", mu, F)).sum(axis=1)
+
+
+def gradient(mdp: oc.MDP, params: Params) -> np.ndarray:
+    """∂(−H(p_ω)) for the logits of the terminations, (num_observations, O, 2), where options begin (μ) held as it is (Theorem 2 there)."""
+    b, z, F, mu = endings(mdp, params)
+    p = np.einsum("os,osf->of", mu, F)
+    log_p = np.log(np.maximum(p, 1e-300))
+    # ∂(−H) / ∂b(x) = z(x) [ ln p(x) − Σ_f F(f|x) ln p(f) ]
+    slope = z * (log_p - np.einsum("oxf,of->ox", F, log_p)) * b * (1 - b)
+    found = np.zeros_like(params["termination"])
+    np.add.at(found[..., TERMINATE], mdp.observation, slope.T)
+    found[..., 1 - TERMINATE] = -found[..., TERMINATE]
+    return found
+
+
+def worth(mdp: oc.MDP, params: Params) -> float:
+    """The return of the best policy over options that stay as they are, by value iteration."""
+    policies = option_critic(4, mdp.num_actions).policies(params, mdp.num_observations)
+    b, pi = policies["termination"][mdp.observation, :, TERMINATE], policies["action"][mdp.observation]
+    Q = np.zeros(b.shape)
+    for _ in range(100_000):
+        # U(ω, s') = (1 − b) Q + b max_ω' Q
+        U = np.where(mdp.terminal[:, None], 0.0, (1 - b) * Q + b * Q.max(axis=1, keepdims=True))
+        following = (mdp.transition_matrix @ U).reshape(mdp.num_states, mdp.num_actions, -1)
+        new = np.einsum("soa,sao->so", pi, mdp.expected_reward[..., None] + mdp.gamma * following)
+        if np.abs(new - Q).max() < 1e-10:
+            return float(mdp.d0 @ new.max(axis=1))
+        Q = new
+    raise ValueError("value iteration did not settle")
+
+
+def actions(mdp: oc.MDP) -> Params:
+    """Options that are one action each."""
+    shapes = option_critic(4, mdp.num_actions).init_params(mdp.num_observations, scale=0.0)
+    return shapes | {
+        "action": shapes["action"] + SURE * np.eye(4),
+        "termination": shapes["termination"] + SURE * (np.arange(2) == TERMINATE),
+    }
+
+
+def by_return(cost: float = 0.0) -> Callable[[oc.MDP, Params], Params]:
+    """The exact gradient of the return less the costs of deliberation, of all coagents."""
+    return lambda mdp, params: oc.policy_gradient(mdp, option_critic(4, mdp.num_actions, deliberation_cost=cost), params)
+
+
+TERMINATIONS: dict[str, Callable[[oc.MDP, Params], Params]] = {
+    "by the return": by_return(),
+    "by the return, cost 0.02": by_return(0.02),
+    "by the return, cost 0.1": by_return(0.1),
+    "termination critic": lambda mdp, params: by_return()(mdp, params) | {"termination": gradient(mdp, params)},
+    "one half": lambda mdp, params: {name: g for name, g in by_return()(mdp, params).items() if name != "termination"},
+    "nothing is learned": lambda mdp, params: {},
+}
+
+
+def ascend(mdp: oc.MDP, run: Run) -> Params:
+    """The parameters that STEPS steps lead to; terminations have steps of their own, as their objective may have units of its own."""
+    params = option_critic(4, mdp.num_actions).init_params(mdp.num_observations, seed=run.seed, scale=SCALE)
+    if run.terminations == "one half":
+        params["termination"] = np.zeros_like(params["termination"])
+    rates = {ends: of_length(STEP_SIZE) for ends in (True, False)}
+    for _ in range(STEPS):
+        found = TERMINATIONS[run.terminations](mdp, params)
+        for ends in (True, False):
+            part = {name: g for name, g in found.items() if (name == "termination") == ends}
+            alpha = rates[ends](part) if part else 0.0
+            params = {**params, **{name: params[name] + alpha * g for name, g in part.items()}}
+    return params
+
+
+def train(run: Run) -> tuple[Run, dict[str, float]]:
+    began, (mdp, *moved) = time.perf_counter(), four_rooms("code")
+    params, network = ascend(mdp, run), option_critic(4, mdp.num_actions)
+    found = degeneracy(mdp, network, params)
+    begins = oc.option_values(mdp, params).d_omega @ network.policies(params, mdp.num_observations)["option"][mdp.observation]
+    return run, {
+        "J": round(oc.expected_return(mdp, network, params), 5),
+        "length": round(found["option/length"], 3),
+        "usage": round(found["option/usage_entropy"], 3),
+        "information": round(found["action/marginal_information"], 4),
+        "ends": round(found[f"termination/sure_{TERMINATE}"], 4),
+        "stays": round(found[f"termination/sure_{1 - TERMINATE}"], 4),
+        "entropy": round(float(begins @ entropies(mdp, params) / begins.sum()), 4),
+        "worth": round(float(np.mean([worth(other, params) for other in moved])), 5),
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
+def table(results: dict[Run, dict[str, float]]) -> None:
+    """Means over seeds, and half their 95 % interval by Student's t."""
+    columns = {"J": 4, "length": 2, "usage": 2, "information": 2, "ends": 2, "stays": 2, "entropy": 2, "worth": 3}
+    print(f"| terminations | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
+    for name in TERMINATIONS:
+        found = [row for run, row in results.items() if run.terminations == name]
+        if found:
+            x = {column: np.array([row[column] for row in found]) for column in columns}
+            cells = [f"{x[column].mean():.{d}f} ± {rows.half_interval(x[column]):.{d}f}" for column, d in columns.items()]
+            print(f"| {name} | {' | '.join(cells)} |")
+    mdp, *moved = four_rooms("code")
+    most = worth(mdp, actions(mdp)), float(np.mean([worth(other, actions(other)) for other in moved]))
+    print(f"\nAt most: J {most[0]:.4f}, worth {most[1]:.3f}")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    seeds: int = 10
+    """Run seeds below this."""
+    workers: int = 1
+    """Runs at a time."""
+    table: bool = False
+    """Only print the table of the rows that there are."""
+
+
+def main(command: Benchmark) -> None:
+    runs: list[Any] = [Run(name, seed) for seed in range(command.seeds) for name in TERMINATIONS]
+    if not command.table:
+        rows.fill(ROWS, runs, train, command.workers)
+    table(rows.read(ROWS, Run))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Benchmark))
