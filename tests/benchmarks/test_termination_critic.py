@@ -9,6 +9,7 @@ from scipy import stats
 
 import optioncoagent as oc
 from optioncoagent.experiments.problems import fewest_steps, four_rooms
+from optioncoagent.gallery import TERMINATE
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def ended(mdp, params, begin, option, rng):
     while True:
         o = mdp.observation[s]
         s = rng.choice(mdp.num_states, p=P[s, rng.choice(mdp.num_actions, p=policies["action"][o, option])])
-        if mdp.terminal[s] or rng.random() < policies["termination"][mdp.observation[s], option, 1]:
+        if mdp.terminal[s] or rng.random() < policies["termination"][mdp.observation[s], option, TERMINATE]:
             return s
 
 
