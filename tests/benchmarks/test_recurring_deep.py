@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from run_folders import benchmark
+from scipy import stats
 
 from optioncoagent_envs.tabular.four_rooms import CELLS, FourRooms
 
@@ -30,6 +31,18 @@ def test_the_rooms_move_as_the_environment_does_whatever_the_goal(deep, goal):
                 wanted[t] += p
                 assert (reward, terminated) == (float(t == goal), t == goal)
             assert found == pytest.approx(wanted, abs=1e-12)
+
+
+def test_a_step_is_drawn_as_the_table_says(deep):
+    env, number = deep.Rooms(20_000, 5), 20_000
+    env.reset(seed=0)
+    env.state = np.full(number, 51)
+    state, *_ = env.step(np.full(number, 2))
+    following, cumulative = deep.dynamics()
+    wanted = np.bincount(following[51, 2], weights=np.diff(cumulative[51, 2], prepend=0.0), minlength=len(CELLS))
+    seen = np.bincount(state, minlength=len(CELLS))
+    assert (wanted > 0).sum() > 2 and (seen[wanted == 0] == 0).all()
+    assert stats.chisquare(seen[wanted > 0], number * wanted[wanted > 0]).pvalue > 1e-3
 
 
 def test_an_episode_ends_at_the_goal_or_cut_off_and_the_next_begins_elsewhere(deep, monkeypatch):
@@ -95,10 +108,11 @@ def _part(name: str) -> str:
 
 
 def test_two_speeds_are_those_of_the_parts_that_are_said(deep):
-    made = deep.make("4 options, goes on", deep.Sizes(0.001, 0.03, 0.1), deep.Rooms(deep.NUM_ENVS, 5), 0)
+    made = deep.make("4 options", deep.Sizes(0.001, 0.03, 0.1), deep.Rooms(deep.NUM_ENVS, 5), 0)
     of = {parameter: name for name, parameter in made.module.named_parameters()}
     speeds = {of[parameter]: group["lr"] for group in made.optimizer.param_groups for parameter in group["params"]}
-    assert len(speeds) == len(of) and made.settings.ent_coef == 0.1 and made.settings.target_kl is None
+    assert len(speeds) == len(of) and made.settings.target_kl is None
+    assert made.settings.ent_coef == 0.1 and made.settings.ent_coefs == {"termination": 0.0}
     assert all(speed == (0.03 if _part(name) in ("option", "critic") else 0.001) for name, speed in speeds.items())
 
 
@@ -118,7 +132,34 @@ def test_figures_are_goals_per_thousand_steps_of_each_fifth(deep, monkeypatch):
     assert (goals.reshape(2, -1) == [[5], [60]]).all() and length > 1
 
 
-def test_every_row_is_of_a_run_the_script_knows_and_every_agent_has_been_tuned(deep):
+@pytest.mark.parametrize("agent", ["4 options", "4 options, goes on", "flat, goes on", "flat, anew"])
+def test_only_who_is_told_is_told_once_for_each_further_task(deep, monkeypatch, agent):
+    monkeypatch.setattr(deep, "FRAMES", 5 * 2048)
+    calls = []
+    monkeypatch.setattr(deep, "told", lambda *told: calls.append(told[0]))
+    deep.life(agent, deep.Sizes(0.003, 0.003, 0.01), np.array([5, 60, 5]), 0)
+    assert calls == ([] if agent.endswith("goes on") else [agent] * 2)
+
+
+def test_a_row_holds_the_figures_it_is_said_to_hold(deep, monkeypatch):
+    rates = np.arange(200.0).reshape(40, 5)
+    monkeypatch.setattr(deep, "life", lambda *_: (rates, 3.0))
+    _, row = deep.train(deep.Run("4 options", "doorways", 0))
+    assert row | {"seconds": 0.0} == {
+        "all": 99.5,
+        "first_tasks": 24.5,
+        "last_tasks": 149.5,
+        "first_fifth": 147.5,
+        "last_fifth": 151.5,
+        "learned": 1.0,
+        "length": 3.0,
+        "seconds": 0.0,
+    }
+    monkeypatch.setattr(deep, "life", lambda *_: (rates / 4, 3.0))  # in the last fifth 26 to 49.75
+    assert deep.train(deep.Run("4 options", "doorways", 0))[1]["learned"] == 0.0
+
+
+def test_every_row_is_of_a_run_the_script_knows_and_every_choice_of_its_grid(deep):
     for run in deep.rows.read(deep.ROWS, deep.Run):
         assert run.agent in deep.AGENTS and run.places in deep.PLACES
     assert all(deep.TUNED[agent] in grid for agent, grid in deep.GRIDS.items()) and {len(grid) for grid in deep.GRIDS.values()} == {8}
