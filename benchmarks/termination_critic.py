@@ -4,14 +4,16 @@
 
 The termination critic (Harutyunyan et al., "The Termination Critic", AISTATS 2019) in four rooms (dynamics of OC's authors' code), without
 sampling: the policies of four options and the policy over them ascend the exact gradient of the return, the terminations ascend the exact
-gradient of −H(p_ω), the entropy of where option ω ends, of which the return knows nothing. Beside it, by the same steps: terminations that
-ascend the return (option-critic), with a deliberation cost, and terminations that stay at one half. Every agent makes 1,000 steps from the
-same random parameters, of `of_length` each, terminations of a length of their own.
+gradient of −H(p_ω), the entropy of where option ω ends, where options begin being held as it is; of H the return knows nothing. The end of
+the episode is such a place, and an option that lasts until then has H = 0, the least there is. Beside it, by the same steps: all coagents
+ascend the return (option-critic), or the return less costs of deliberation, or the terminations stay at one half. Agents begin at the same
+random parameters (but for those halves) and make 1,000 steps of `of_length`, terminations of a length of their own.
 
-Judged exactly: J without a cost; length, usage, I(ω; A | s) and sure terminations (`optioncoagent.exact.degeneracy`); H, the mean of H(p_ω)
-over the options as often as they begin; and what the options are worth when the goal moves to one of the 20 cells of the lower-right room
-and they stay as they are: the return of the best policy over them, a mean over these goals, at most that of options which are the four
-actions. Rows go to termination_critic.csv beside this
+Judged exactly: J without a cost, halfway and in the end; length, usage, I(ω; A | s) and sure terminations (`exact.degeneracy`); H, and the
+probability to end with the episode, means over the options as often as they begin. And, when the goal moves to one of the 20
+cells of the lower-right room and the options stay as they are, means over these goals: the return of the best policy over them, which for
+given policies is the higher the sooner they end, and so beside it the same where they always end; and in how many sweeps of value iteration
+over the options and the four actions the return from the start is within 1 % of its limit. Rows go to termination_critic.csv beside this
 file; runs whose row is there are not run again.
 """
 
@@ -66,17 +68,16 @@ def endings(mdp: oc.MDP, params: Params) -> tuple[np.ndarray, np.ndarray, np.nda
     return b, (A.transpose(0, 2, 1) @ y)[..., 0], F, mu
 
 
-def entropies(mdp: oc.MDP, params: Params) -> np.ndarray:
-    """H(p_ω), (O,), in nats: p_ω(f) = Σ_s μ_ω(s) F_ω(f|s)."""
-    _, _, F, mu = endings(mdp, params)
-    return entr(np.einsum("os,osf->of", mu, F)).sum(axis=1)
+def places(mdp: oc.MDP, params: Params) -> np.ndarray:
+    """p_ω(f) = Σ_s μ_ω(s) F_ω(f|s), (O, S): where option ω ends."""
+    b, z, _, _ = endings(mdp, params)
+    return z * b
 
 
 def gradient(mdp: oc.MDP, params: Params) -> np.ndarray:
     """∂(−H(p_ω)) for the logits of the terminations, (num_observations, O, 2), where options begin (μ) held as it is (Theorem 2 there)."""
-    b, z, F, mu = endings(mdp, params)
-    p = np.einsum("os,osf->of", mu, F)
-    log_p = np.log(np.maximum(p, 1e-300))
+    b, z, F, _ = endings(mdp, params)
+    log_p = np.log(np.maximum(z * b, 1e-300))
     # ∂(−H) / ∂b(x) = z(x) [ ln p(x) − Σ_f F(f|x) ln p(f) ]
     slope = z * (log_p - np.einsum("oxf,of->ox", F, log_p)) * b * (1 - b)
     found = np.zeros_like(params["termination"])
@@ -85,29 +86,38 @@ def gradient(mdp: oc.MDP, params: Params) -> np.ndarray:
     return found
 
 
-def worth(mdp: oc.MDP, params: Params) -> float:
-    """The return of the best policy over options that stay as they are, by value iteration."""
-    policies = option_critic(4, mdp.num_actions).policies(params, mdp.num_observations)
-    b, pi = policies["termination"][mdp.observation, :, TERMINATE], policies["action"][mdp.observation]
-    Q = np.zeros(b.shape)
+def worth(mdp: oc.MDP, *of: Params) -> tuple[float, int]:
+    """The return of the best policy over all these options, which stay as they are, and in how many sweeps of value iteration it is within
+    1 % of that."""
+    b, pi = (np.concatenate(parts, axis=1) for parts in zip(*(_options(mdp, params) for params in of), strict=True))
+    Q, found = np.zeros(b.shape), [0.0]
     for _ in range(100_000):
         # U(ω, s') = (1 − b) Q + b max_ω' Q
         U = np.where(mdp.terminal[:, None], 0.0, (1 - b) * Q + b * Q.max(axis=1, keepdims=True))
         following = (mdp.transition_matrix @ U).reshape(mdp.num_states, mdp.num_actions, -1)
         new = np.einsum("soa,sao->so", pi, mdp.expected_reward[..., None] + mdp.gamma * following)
+        found.append(float(mdp.d0 @ new.max(axis=1)))
         if np.abs(new - Q).max() < 1e-10:
-            return float(mdp.d0 @ new.max(axis=1))
+            return found[-1], int(np.argmax(np.array(found) >= 0.99 * found[-1]))
         Q = new
     raise ValueError("value iteration did not settle")
 
 
+def _options(mdp: oc.MDP, params: Params) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities to end (S, O), and policies (S, O, A)."""
+    policies = option_critic(4, mdp.num_actions).policies(params, mdp.num_observations)
+    return policies["termination"][mdp.observation, :, TERMINATE], policies["action"][mdp.observation]
+
+
+def always_ending(params: Params) -> Params:
+    """The same options, which end at every step."""
+    return params | {"termination": SURE * (np.arange(2) == TERMINATE) + np.zeros_like(params["termination"])}
+
+
 def actions(mdp: oc.MDP) -> Params:
     """Options that are one action each."""
-    shapes = option_critic(4, mdp.num_actions).init_params(mdp.num_observations, scale=0.0)
-    return shapes | {
-        "action": shapes["action"] + SURE * np.eye(4),
-        "termination": shapes["termination"] + SURE * (np.arange(2) == TERMINATE),
-    }
+    zeros = option_critic(4, mdp.num_actions).init_params(mdp.num_observations, scale=0.0)
+    return always_ending(zeros | {"action": zeros["action"] + SURE * np.eye(4)})
 
 
 def by_return(cost: float = 0.0) -> Callable[[oc.MDP, Params], Params]:
@@ -125,52 +135,67 @@ TERMINATIONS: dict[str, Callable[[oc.MDP, Params], Params]] = {
 }
 
 
-def ascend(mdp: oc.MDP, run: Run) -> Params:
-    """The parameters that STEPS steps lead to; terminations have steps of their own, as their objective may have units of its own."""
+def ascend(mdp: oc.MDP, run: Run) -> list[Params]:
+    """The parameters halfway through STEPS steps and in the end; terminations have steps of their own, as H has units of its own."""
     params = option_critic(4, mdp.num_actions).init_params(mdp.num_observations, seed=run.seed, scale=SCALE)
     if run.terminations == "one half":
         params["termination"] = np.zeros_like(params["termination"])
-    rates = {ends: of_length(STEP_SIZE) for ends in (True, False)}
-    for _ in range(STEPS):
+    rates, passed = {ends: of_length(STEP_SIZE) for ends in (True, False)}, []
+    for step in range(1, STEPS + 1):
         found = TERMINATIONS[run.terminations](mdp, params)
         for ends in (True, False):
             part = {name: g for name, g in found.items() if (name == "termination") == ends}
             alpha = rates[ends](part) if part else 0.0
-            params = {**params, **{name: params[name] + alpha * g for name, g in part.items()}}
-    return params
+            params = params | {name: params[name] + alpha * g for name, g in part.items()}
+        if step in (STEPS // 2, STEPS):
+            passed.append(params)
+    return passed
+
+
+def judge(mdp: oc.MDP, moved: list[oc.MDP], params: Params) -> dict[str, float]:
+    """What the exact solver says of these parameters, and what their options are worth in other tasks."""
+    network, p = option_critic(4, mdp.num_actions), places(mdp, params)
+    found = degeneracy(mdp, network, params)
+    begins = oc.option_values(mdp, params).d_omega @ network.policies(params, mdp.num_observations)["option"][mdp.observation]
+    begins = begins / begins.sum()
+    worths = [(worth(other, params)[0], worth(other, always_ending(params))[0], worth(other, params, actions(other))[1]) for other in moved]
+    return {
+        "J": oc.expected_return(mdp, network, params),
+        "length": found["option/length"],
+        "usage": found["option/usage_entropy"],
+        "information": found["action/marginal_information"],
+        "ends": found[f"termination/sure_{TERMINATE}"],
+        "stays": found[f"termination/sure_{1 - TERMINATE}"],
+        "H": float(begins @ entr(p).sum(axis=1)),
+        "to the end": float(begins @ p[:, mdp.terminal].sum(axis=1)),
+        **dict(zip(("worth", "worth, always ending", "sweeps"), map(float, np.mean(worths, axis=0)), strict=True)),
+    }
 
 
 def train(run: Run) -> tuple[Run, dict[str, float]]:
     began, (mdp, *moved) = time.perf_counter(), four_rooms("code")
-    params, network = ascend(mdp, run), option_critic(4, mdp.num_actions)
-    found = degeneracy(mdp, network, params)
-    begins = oc.option_values(mdp, params).d_omega @ network.policies(params, mdp.num_observations)["option"][mdp.observation]
-    return run, {
-        "J": round(oc.expected_return(mdp, network, params), 5),
-        "length": round(found["option/length"], 3),
-        "usage": round(found["option/usage_entropy"], 3),
-        "information": round(found["action/marginal_information"], 4),
-        "ends": round(found[f"termination/sure_{TERMINATE}"], 4),
-        "stays": round(found[f"termination/sure_{1 - TERMINATE}"], 4),
-        "entropy": round(float(begins @ entropies(mdp, params) / begins.sum()), 4),
-        "worth": round(float(np.mean([worth(other, params) for other in moved])), 5),
-        "seconds": round(time.perf_counter() - began, 1),
-    }
+    halfway, params = ascend(mdp, run)
+    found = {"J halfway": oc.expected_return(mdp, option_critic(4, mdp.num_actions), halfway), **judge(mdp, moved, params)}
+    return run, {name: round(x, 5) for name, x in found.items()} | {"seconds": round(time.perf_counter() - began, 1)}
+
+
+# columns of the rows, and how many digits the table shows
+DIGITS = {"J halfway": 4, "J": 4, "length": 2, "usage": 2, "information": 2, "ends": 2, "stays": 2, "H": 2, "to the end": 2}
+DIGITS |= {"worth": 3, "worth, always ending": 3, "sweeps": 1}
 
 
 def table(results: dict[Run, dict[str, float]]) -> None:
     """Means over seeds, and half their 95 % interval by Student's t."""
-    columns = {"J": 4, "length": 2, "usage": 2, "information": 2, "ends": 2, "stays": 2, "entropy": 2, "worth": 3}
-    print(f"| terminations | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}")
+    print(f"| terminations | {' | '.join(DIGITS)} |\n|{'---|' * (len(DIGITS) + 1)}")
     for name in TERMINATIONS:
         found = [row for run, row in results.items() if run.terminations == name]
         if found:
-            x = {column: np.array([row[column] for row in found]) for column in columns}
-            cells = [f"{x[column].mean():.{d}f} ± {rows.half_interval(x[column]):.{d}f}" for column, d in columns.items()]
+            x = {column: np.array([row[column] for row in found]) for column in DIGITS}
+            cells = [f"{x[column].mean():.{d}f} ± {rows.half_interval(x[column]):.{d}f}" for column, d in DIGITS.items()]
             print(f"| {name} | {' | '.join(cells)} |")
     mdp, *moved = four_rooms("code")
-    most = worth(mdp, actions(mdp)), float(np.mean([worth(other, actions(other)) for other in moved]))
-    print(f"\nAt most: J {most[0]:.4f}, worth {most[1]:.3f}")
+    most, sweeps = np.mean([worth(other, actions(other)) for other in moved], axis=0)
+    print(f"\nOptions that are the four actions: J {worth(mdp, actions(mdp))[0]:.4f}, worth {most:.3f}, sweeps {sweeps:.1f}")
 
 
 @dataclass(frozen=True)
