@@ -184,6 +184,11 @@ def summarise(rows: list[Row]) -> tuple[dict[str, float], dict[tuple[str, str], 
     return thresholds, found
 
 
+def frames_until(row: Row, level: float) -> float:
+    """Frames at which the mean return of a row first was this high, a multiple of a twentieth; infinite if never."""
+    return _at(row["reached_frames"], round(level * 20) - 1)
+
+
 def _at(text: str, place: int, otherwise: float = np.inf) -> float:
     numbers = text.split()
     return float(numbers[place]) if place < len(numbers) else otherwise

@@ -64,6 +64,23 @@ def test_the_hard_half_is_the_suites_with_its_budgets_and_levels():
         assert limit == budgets[task] and target == pytest.approx(levels[task], abs=0.051)  # levels move with every further row
 
 
+def test_the_suites_agents_are_these_and_its_frames_are_those_until_the_target():
+    pay, suite = benchmark("where_options_pay"), benchmark("minigrid_suite")
+    for name, agent in {"flat": "flat", "4 options": "options"}.items():
+        ours = pay.make(pay.Run("DoorKey-8x8", name, 3))
+        theirs = oc.OptionCritic("MiniGrid-DoorKey-8x8-v0", seed=3, **suite.AGENTS[agent])
+        assert (ours.settings, ours.forms, str(ours.network)) == (theirs.settings, theirs.forms, str(theirs.network))
+        pairs = zip(ours.module.parameters(), theirs.module.parameters(), strict=True)
+        assert all(bool((x == y).all()) for x, y in pairs)
+    found = pay.read()
+    for row in suite.read():
+        if (row["task"], row["agent"]) == ("LavaCrossingS9N1", "flat"):
+            reached = [float(x) for x in row["reached_frames"].split()]
+            frames = found[pay.Run("LavaCrossingS9N1", "flat", row["seed"])]["frames"]
+            assert frames == (reached[16] if len(reached) > 16 else np.inf)  # 0.05, 0.10, …, 0.85
+    assert not any(pay.Run(task, "flat", 0) in found for task in ("Empty-8x8", "FourRooms"))  # of the suite, not of the hard half
+
+
 def test_every_row_that_there_is_is_one_the_script_knows():
     pay, rows = benchmark("where_options_pay"), benchmark("rows")
     for run in rows.read(pay.ROWS, pay.Run):
