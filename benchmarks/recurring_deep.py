@@ -19,7 +19,7 @@ while the goal moves, and are cut after 1,000 steps. Some agents are told when a
     4 options, goes on      is not told: everything goes on
 
 Anew is at the weights that the agent had at first. Whatever begins anew, or at slow weights, has new moments of Adam, too. For each agent
-the best of its grid of eight (--tune: doorways, one seed, 1000, 20 tasks): the step size of Adam, or two of them, one for what begins anew
+the best of its grid of eight, twelve of two speeds (--tune: doorways, one seed, 1000, 20 tasks): the step size of Adam, or two of them, one for what begins anew
 and one for what goes on, the weight of the entropy bonus, and how far slow weights move. Figures are goals reached per thousand steps: over
 all tasks, in the first ten, and in the last 20, in all and in the first and in the last fifth of each task's frames; and the share of the
 last 20 that is learned: 50 per thousand in the last fifth. Rows go to recurring_deep.csv beside this file; runs whose row is there are not
@@ -125,6 +125,7 @@ class Sizes:
 ENTROPIES = (0.01, 0.1)
 ONE_SPEED = tuple(Sizes(size, size, entropy) for size in (0.001, 0.003, 0.01, 0.03) for entropy in ENTROPIES)
 TWO_SPEEDS = tuple(Sizes(slow, fast, entropy) for slow in (0.0001, 0.001) for fast in (0.01, 0.03) for entropy in ENTROPIES)
+TWO_SPEEDS += (Sizes(0.001, 0.03, 0.3), Sizes(0.003, 0.03, 0.1), Sizes(0.003, 0.03, 0.3), Sizes(0.003, 0.01, 0.1))  # beyond the edges found
 SLOW_START = tuple(Sizes(size, size, entropy, part=part) for size in (0.003, 0.01) for entropy in ENTROPIES for part in (0.1, 0.3))
 GRIDS: dict[str, tuple[Sizes, ...]] = {
     "flat, anew": ONE_SPEED,
@@ -144,7 +145,16 @@ HEADS: dict[str, tuple[str, ...]] = {
     "flat, new head": ("policy_action", "critic"),
 }
 # what --tune printed
-TUNED: dict[str, Sizes] = {agent: grid[0] for agent, grid in GRIDS.items()}
+TUNED: dict[str, Sizes] = {
+    "flat, anew": Sizes(0.01, 0.01, 0.01),
+    "flat, slow start": Sizes(0.01, 0.01, 0.01, 0.1),
+    "flat, new head": Sizes(0.001, 0.03, 0.01),
+    "flat, goes on": Sizes(0.003, 0.003, 0.1),
+    "4 options": Sizes(0.003, 0.01, 0.1),
+    "4 options, one step": Sizes(0.003, 0.01, 0.1),
+    "4 options, slow start": Sizes(0.01, 0.01, 0.01, 0.1),
+    "4 options, goes on": Sizes(0.001, 0.001, 0.1),
+}
 
 
 @dataclass(frozen=True)

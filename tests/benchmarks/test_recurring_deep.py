@@ -162,4 +162,4 @@ def test_a_row_holds_the_figures_it_is_said_to_hold(deep, monkeypatch):
 def test_every_row_is_of_a_run_the_script_knows_and_every_choice_of_its_grid(deep):
     for run in deep.rows.read(deep.ROWS, deep.Run):
         assert run.agent in deep.AGENTS and run.places in deep.PLACES
-    assert all(deep.TUNED[agent] in grid for agent, grid in deep.GRIDS.items()) and {len(grid) for grid in deep.GRIDS.values()} == {8}
+    assert all(deep.TUNED[agent] in grid for agent, grid in deep.GRIDS.items()) and min(map(len, deep.GRIDS.values())) == 8
