@@ -19,11 +19,11 @@ while the goal moves, and are cut after 1,000 steps. Some agents are told when a
     4 options, goes on      is not told: everything goes on
 
 Anew is at the weights that the agent had at first. Whatever begins anew, or at slow weights, has new moments of Adam, too. For each agent
-the best of its grid of eight, twelve of two speeds (--tune: doorways, one seed, 1000, 20 tasks): the step size of Adam, or two of them, one for what begins anew
-and one for what goes on, the weight of the entropy bonus, and how far slow weights move. Figures are goals reached per thousand steps: over
-all tasks, in the first ten, and in the last 20, in all and in the first and in the last fifth of each task's frames; and the share of the
-last 20 that is learned: 50 per thousand in the last fifth. Rows go to recurring_deep.csv beside this file; runs whose row is there are not
-run again.
+the best of its grid of eight, twelve of two speeds (--tune: doorways, one seed, 1000, 20 tasks): the step size of Adam, or two of them, one
+for what begins anew and one for what goes on, the weight of the entropy bonus, and how far slow weights move. Figures are goals reached per
+thousand steps: over all tasks, in the first ten, and in the last 20, in all and in the first and in the last fifth of each task's frames;
+and the share of the last 20 that is learned: 50 per thousand in the last fifth. Rows go to recurring_deep.csv beside this file; runs whose
+row is there are not run again.
 """
 
 from __future__ import annotations
