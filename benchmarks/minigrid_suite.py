@@ -31,7 +31,7 @@ from typing import Any
 
 import numpy as np
 import tyro
-from rows import sooner
+from rows import median, sooner
 
 from optioncoagent.cli import Train
 from optioncoagent.runs import statistics
@@ -197,11 +197,6 @@ def _at(text: str, place: int, otherwise: float = np.inf) -> float:
 def mean(values: np.ndarray) -> float:
     """Of those that are known."""
     return float(values[np.isfinite(values)].mean()) if np.isfinite(values).any() else np.nan
-
-
-def median(values: np.ndarray) -> float:
-    """The upper one of two in the middle, so that infinity has no mean with anything."""
-    return float(np.sort(values)[len(values) // 2])
 
 
 def ratios(found: dict[tuple[str, str], Learned], pair: tuple[str, str], rng: np.random.Generator | None = None) -> float:
