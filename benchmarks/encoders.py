@@ -10,10 +10,10 @@ A cell of MiniGrid is (object, colour, state), three codes. The encoders, all fo
     convolutions   codes through three 2 × 2 convolutions of 16, 32 and 64 channels, a maximum over 2 × 2 after the first: the network of
                    MiniGrid's documentation
 
-The direction is given as indicators, the mission as the default encoder reads it. Four options, and
-default settings but for the bonus, which counts observations. Rows go to
-encoders.csv beside this file; runs whose row is there are not run again. A row holds the frames and the seconds of CPU until the mean
-return of the last 100 episodes first was the task's target (infinite if never), that mean at the end, and frames per CPU second.
+The direction is given as indicators, the mission as the default encoder reads it. Four options, and the default settings then
+(`rows.SIXTEEN`) but for the bonus, which counts observations. Rows go to encoders.csv beside this file; runs whose row is there are not run
+again. A row holds the frames and the seconds of CPU until the mean return of the last 100 episodes first was the task's target (infinite if
+never), that mean at the end, and frames per CPU second.
 """
 
 from __future__ import annotations
