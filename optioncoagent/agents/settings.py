@@ -76,7 +76,8 @@ class Settings:
     vf_coef: float = 0.5
     """Weight of the critic's loss."""
     int_coef: float | None = None
-    """Weight of the exploration bonus for what was seldom met; 0 for none. By default 0.005 on MiniGrid, else 0."""
+    """Weight of the exploration bonus for what was seldom met; 0 for none. By default 0.005 on MiniGrid, else 0. Where a task
+    asks for what mostly ends an episode, as MiniGrid-PutNear does, the bonus that the end takes away is in the way of learning it."""
     int_counts: Literal["auto", "place", "observation"] = "auto"
     """What the bonus counts: the place of the agent with what it carries, once in an episode, or its observation, seldom ones more;
     auto: places where the environment tells them, as MiniGrid does."""
