@@ -42,19 +42,19 @@ import torch
 import tyro
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
+from recurring_goals import DOORWAYS
 
 import optioncoagent as oc
 from optioncoagent.experiments.problems import fewest_steps
 from optioncoagent.gallery import always_terminating
 from optioncoagent.mdp import MDP
-from optioncoagent_envs.tabular.four_rooms import CELLS, STATE, FourRooms
+from optioncoagent_envs.tabular.four_rooms import CELLS, FourRooms
 from optioncoagent_envs.tabular.tables import MOVES
 
 ROWS = Path(__file__).with_suffix(".csv")
 TASKS, FRAMES, NUM_ENVS, NUM_STEPS = 40, 20_480, 32, 64
 MAX_STEPS = 1000
 LEARNED = 50.0  # goals per thousand steps
-DOORWAYS = tuple(STATE[cell] for cell in ((3, 6), (6, 2), (7, 9), (10, 6)))
 PLACES = ("doorways", "anywhere")
 
 

@@ -37,7 +37,8 @@ from optioncoagent.experiments.problems import four_rooms
 from optioncoagent.gallery import TERMINATE, option_critic
 
 ROWS = Path(__file__).with_suffix(".csv")
-STEPS, STEP_SIZE, SCALE, SURE = 1000, 0.1, 0.5, 30.0
+STEPS, STEP_SIZE, SCALE = 1000, 0.1, 0.5  # of the ascent, `of_length`'s, and of the random logits that it begins at
+SURE = 30.0  # a logit that is as good as certain
 Params = dict[str, np.ndarray]
 
 

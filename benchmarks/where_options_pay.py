@@ -285,7 +285,8 @@ class Benchmark:
 def main(command: Benchmark) -> None:
     runs = [Run(task, agent, seed) for seed in range(command.seeds) for task in command.tasks for agent in command.agents]
     if not command.table:
-        rows.fill(ROWS, [run for run in runs if run not in read()], train, command.workers)
+        there = read()
+        rows.fill(ROWS, [run for run in runs if run not in there], train, command.workers)
     results = read()
     table(results)
     picture(results).savefig(PICTURE, dpi=130)
