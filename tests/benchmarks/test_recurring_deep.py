@@ -118,6 +118,7 @@ def test_two_speeds_are_those_of_the_parts_that_are_said(deep):
 
 def test_figures_are_goals_per_thousand_steps_of_each_fifth(deep, monkeypatch):
     monkeypatch.setattr(deep, "FRAMES", 5 * 2048)
+    monkeypatch.setattr(deep, "MAX_STEPS", 30)  # episodes that are cut reach no goal
     reached, step = [], deep.Rooms.step
 
     def counted(env, actions):
@@ -155,8 +156,8 @@ def test_a_row_holds_the_figures_it_is_said_to_hold(deep, monkeypatch):
         "length": 3.0,
         "seconds": 0.0,
     }
-    monkeypatch.setattr(deep, "life", lambda *_: (rates / 4, 3.0))  # in the last fifth 26 to 49.75
-    assert deep.train(deep.Run("4 options", "doorways", 0))[1]["learned"] == 0.0
+    monkeypatch.setattr(deep, "life", lambda *_: (0.41 * rates, 3.0))  # the last fifths are at least 50 from the fifth of these tasks on
+    assert deep.train(deep.Run("4 options", "doorways", 0))[1]["learned"] == 0.8
 
 
 def test_every_row_is_of_a_run_the_script_knows_and_every_choice_of_its_grid(deep):
