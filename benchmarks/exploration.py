@@ -141,7 +141,7 @@ def write(run: Run, result: dict[str, float]) -> None:
 
 def table(rows: dict[Run, dict[str, float]]) -> None:
     """For each task and bonus: how many seeds reached the target, frames of each seed, or its return at the limit."""
-    print(f"{'task':25}{'settings':11}{'bonus':12}{'int_coef':>8}{'target':>8}  solved  median frames   frames of each seed (or its return)")
+    print(f"{'task':25}{'settings':11}{'bonus':12}{'int_coef':>8}{'target':>8}  solved  median frames  frames of each seed (or its return)")
     groups: dict[Run, list[Run]] = {}
     for run in RUNS:
         groups.setdefault(replace(run, seed=0), []).append(run)
@@ -154,7 +154,7 @@ def table(rows: dict[Run, dict[str, float]]) -> None:
         frames = np.array([x["frames"] for x in found])
         seeds = [f"{x['frames'] / 1000:.0f}k" if np.isfinite(x["frames"]) else f"({x['return_mean']:.2f})" for x in found]
         median = np.quantile(frames, 0.5, method="higher")
-        print(f"{start}{TARGETS.get(key.task, 0.9):8.2f}  {np.isfinite(frames).sum()} of {len(frames)}{median:15,.0f}   {' '.join(seeds)}")
+        print(f"{start}{TARGETS.get(key.task, 0.9):8.2f}  {np.isfinite(frames).sum()} of {len(frames)}{median:15,.0f}  {' '.join(seeds)}")
 
 
 @dataclass(frozen=True)
