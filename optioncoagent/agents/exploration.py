@@ -7,6 +7,7 @@ The bonus of step t belongs to the observation o' = o_{t+1} that it leads to, ou
 N(o) is the number of episodes so far in which o was met, this one included (visits, where the bonus is not episodic). The first observation
 of an episode is met, and counted, but no step is paid for it. A step that ends an episode pays nothing: the observation after it is the
 next episode's (SAME_STEP), or one from which nothing follows (NEXT_STEP), so that both modes count alike. Nor does the step that resets.
+So an end takes the bonus to come away, unless the bonus's return is a non-episodic one (`non_episodic`).
 
 In the end the environment's own reward shall decide, so that a bonus has to vanish. Lifetime counts see to it; what is paid once in every
 episode is multiplied by min(1, √(lasts / t)), t the steps of all environments before the rollout.
@@ -26,6 +27,7 @@ import torch
 from torch import Tensor
 
 from optioncoagent.agents.counts import count_and_pay, hash_rows, insert
+from optioncoagent.agents.non_episodic import Continuation
 from optioncoagent.agents.observations import ObservationSpec, Tensors
 from optioncoagent.agents.rollout import Rollout
 
@@ -58,11 +60,21 @@ NOVELTY_DIFFERENCE = Form(power=1.0, difference=1.0)
 
 
 class CountBonus:
-    """A bonus of this form and scale, and the counts it is made from, for `num_envs` environments. table, episode: powers of two."""
+    """A bonus of this form and scale, and the counts it is made from, for `num_envs` environments. table, episode: powers of two.
+    continuation: what makes its return a non-episodic one."""
 
-    def __init__(self, spec: ObservationSpec, num_envs: int, scale: float, form: Form = BOTH, table: int = TABLE, episode: int = EPISODE):
+    def __init__(
+        self,
+        spec: ObservationSpec,
+        num_envs: int,
+        scale: float,
+        form: Form = BOTH,
+        table: int = TABLE,
+        episode: int = EPISODE,
+        continuation: Continuation | None = None,
+    ):
         self.paths = [leaf.path for leaf in spec.leaves if leaf.kind != "mission"]
-        self.scale, self.form = scale, form
+        self.scale, self.form, self.continuation = scale, form, continuation
         self.counts = np.zeros(table, dtype=np.uint32)
         self.keys = np.zeros((num_envs, episode), dtype=np.uint64)  # the sets of the episodes in progress, and their stamps
         self.stamps = np.zeros((num_envs, episode), dtype=np.int64)
@@ -73,7 +85,11 @@ class CountBonus:
     def __call__(self, rollout: Rollout) -> tuple[Rollout, dict[str, float]]:
         """The rollout with the bonus in its rewards, and the mean bonus."""
         bonus = self.bonus(rollout)
-        return replace(rollout, reward=rollout.reward + bonus), {"bonus_mean": float(bonus[rollout.valid].mean())}
+        row = {"bonus_mean": float(bonus[rollout.valid].mean())}
+        if self.continuation is not None:
+            bonus = bonus + torch.from_numpy(self.continuation(rollout, bonus.cpu().numpy())).to(bonus)
+            row["bonus_to_come"] = self.continuation.worth
+        return replace(rollout, reward=rollout.reward + bonus), row
 
     def bonus(self, rollout: Rollout) -> Tensor:
         """Count the observations of a rollout; the bonus of each of its steps (num_steps, num_envs).
@@ -111,8 +127,8 @@ class CountBonus:
         env, slot = (self.stamps == self.episode[:, None]).nonzero()
         key = self.keys[env, slot].view(np.int64)
         order = np.lexsort((key, env))  # where an entry lies depends on the past, what is met does not
-        steps = np.array([self.steps])
-        return {"entry": entry, "count": self.counts[entry].view(np.int32), "env": env[order], "key": key[order], "steps": steps}
+        arrays = {"entry": entry, "count": self.counts[entry].view(np.int32), "env": env[order], "key": key[order]}
+        return arrays | {"steps": np.array([self.steps])} | ({} if self.continuation is None else self.continuation.to_arrays())
 
     def from_arrays(self, arrays: dict[str, np.ndarray]) -> None:
         """Put the counts where `to_arrays` found them. Raises ValueError for arrays of other tables."""
@@ -124,6 +140,8 @@ class CountBonus:
         self.steps = int(arrays["steps"][0]) if "steps" in arrays else 0  # older agents, whose weight did not fall
         for i, key in zip(env, arrays["key"].view(np.uint64), strict=True):
             insert(key, self.keys[i], self.stamps[i], 1, 0)
+        if self.continuation is not None and "gained" in arrays:  # not there where the bonus was an episodic one before
+            self.continuation.from_arrays(arrays)
 
 
 def _hashes_of_places(rollout: Rollout) -> np.ndarray:

@@ -25,9 +25,10 @@ from optioncoagent.agents import checkpoint, degeneracy, distributions, losses, 
 from optioncoagent.agents.diversity import Diversity
 from optioncoagent.agents.environments import Interface, make_vector_env
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
-from optioncoagent.agents.exploration import PLACES, CountBonus, default_coef, uncountable
+from optioncoagent.agents.exploration import BOTH, PLACES, CountBonus, default_coef, uncountable
 from optioncoagent.agents.minibatches import by_environment, by_step
 from optioncoagent.agents.modules import Encoder, derive_seed, make_module, torch_threads
+from optioncoagent.agents.non_episodic import Continuation
 from optioncoagent.agents.places import places_of
 from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, collect, reset, tick
 from optioncoagent.agents.scale import ReturnScale, Schedule
@@ -512,13 +513,14 @@ class CoagentActorCritic:
         """The exploration bonus, or None. Raises ValueError where observations cannot be counted."""
         if not self.settings.int_coef:
             return None
-        if self.settings.int_counts == "place":
-            if self._env is not None and places_of(self._env) is None:
-                raise ValueError(f'int_counts="place": {self._env} does not tell places, by a method places(); choose "observation"')
-            return CountBonus(self.spec, self.num_envs, self.settings.int_coef, PLACES)
-        if self._env is not None and (refusal := uncountable(self.spec, self._env.single_observation_space)):
+        form = PLACES if self.settings.int_counts == "place" else BOTH
+        if form is PLACES and self._env is not None and places_of(self._env) is None:
+            raise ValueError(f'int_counts="place": {self._env} does not tell places, by a method places(); choose "observation"')
+        if form is BOTH and self._env is not None and (refusal := uncountable(self.spec, self._env.single_observation_space)):
             raise ValueError(f"int_coef={self.settings.int_coef}: {refusal}")
-        return CountBonus(self.spec, self.num_envs, self.settings.int_coef)
+        goes_on = self.settings.int_returns == "non-episodic"
+        continuation = Continuation(self.num_envs, self.settings.gamma) if goes_on else None
+        return CountBonus(self.spec, self.num_envs, self.settings.int_coef, form, continuation=continuation)
 
     def _start(self) -> Running:
         n, device = self.env.num_envs, self.settings.device

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 COUNTED = ("auto", "place", "observation")
+RETURNS = ("episodic", "non-episodic")
 LEARNED_FROM = ("all", "sampled")
 KINDS = ("box", "cells", "grid", "pixels", "slope")  # what a Box may be taken for
 # what was done before there was a choice: of agents and runs whose settings do not say
@@ -76,11 +77,13 @@ class Settings:
     vf_coef: float = 0.5
     """Weight of the critic's loss."""
     int_coef: float | None = None
-    """Weight of the exploration bonus for what was seldom met; 0 for none. By default 0.005 on MiniGrid, else 0. Where a task
-    asks for what mostly ends an episode, as MiniGrid-PutNear does, the bonus that the end takes away is in the way of learning it."""
+    """Weight of the exploration bonus for what was seldom met; 0 for none. By default 0.005 on MiniGrid, else 0."""
     int_counts: Literal["auto", "place", "observation"] = "auto"
     """What the bonus counts: the place of the agent with what it carries, once in an episode, or its observation, seldom ones more;
     auto: places where the environment tells them, as MiniGrid does."""
+    int_returns: Literal["episodic", "non-episodic"] = "episodic"
+    """Does the end of an episode take the bonus to come away (episodic), or go on with that of the next episode? Where a task asks for what
+    mostly ends an episode, as MiniGrid-PutNear does, the bonus that an end takes away is in the way of learning it."""
     diversity_coef: float = 0.0
     """Weight of a reward for actions that tell which option chose them, whatever network it is (see `optioncoagent.agents.diversity`);
     0 for none."""
@@ -147,6 +150,7 @@ class Settings:
             value = getattr(self, name)
             _require(isinstance(value, int) and not isinstance(value, bool) and value >= 0, name, value, "an integer of at least 0")
         _require(self.int_counts in COUNTED, "int_counts", self.int_counts, "one of " + ", ".join(COUNTED))
+        _require(self.int_returns in RETURNS, "int_returns", self.int_returns, "one of " + ", ".join(RETURNS))
         _require(self.encoder_gradient in LEARNED_FROM, "encoder_gradient", self.encoder_gradient, "one of " + ", ".join(LEARNED_FROM))
         _require(self.dtype in ("float32", "float64"), "dtype", self.dtype, '"float32" or "float64"')
         kinds = self.observation_kinds

@@ -36,7 +36,11 @@ def test_save_and_load(tmp_path):
         oc.OptionCritic.load(tmp_path / "nothing")
 
 
-@pytest.mark.parametrize("changes", [{}, {"int_coef": 0.1}, {"recurrent_size": 5}], ids=["plain", "exploration", "recurrent"])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"int_coef": 0.1}, {"int_returns": "non-episodic"}, {"recurrent_size": 5}],
+    ids=["plain", "exploration", "non-episodic", "recurrent"],
+)
 @pytest.mark.parametrize("env_id", ["MiniGrid-Empty-Random-5x5-v0", "MiniGrid-KeyCorridorS3R1-v0"])
 def test_training_goes_on_bit_for_bit(env_id, changes, tmp_path):
     def kept(agent, name):

@@ -54,12 +54,13 @@ OUT_OF_RANGE = dict(
     seed=-1,
     recurrent_size=-1,
     encoder_gradient="none",
+    int_returns="both",
 )
 
 
 def test_every_setting_changes_the_first_updates():
     """No dead settings (where and with how many threads torch computes may not matter)."""
-    assert {f.name for f in fields(Settings)} == {*CHANGES, "int_coef", "int_counts", "device", "torch_threads"}
+    assert {f.name for f in fields(Settings)} == {*CHANGES, "int_coef", "int_counts", "int_returns", "device", "torch_threads"}
 
     def first_updates(env="CartPole-v1", **settings):
         agent = oc.OptionCritic(env, num_options=2, **{**SMALL, **settings})
@@ -75,6 +76,8 @@ def test_every_setting_changes_the_first_updates():
     assert not torch.equal(first_updates(GRIDWORLD, int_coef=0.1), first_updates(GRIDWORLD))  # CartPole's observations are not counted
     places, observations = (first_updates("MiniGrid-Empty-5x5-v0", int_counts=what) for what in ("place", "observation"))
     assert not torch.equal(places, observations)
+    ends = {"env": "MiniGrid-Dynamic-Obstacles-5x5-v0", "num_steps": 64}
+    assert not torch.equal(*(first_updates(**ends, int_returns=returns) for returns in ("episodic", "non-episodic")))
 
 
 @pytest.mark.parametrize(("name", "value"), [*OUT_OF_RANGE.items(), ("dtype", "float16"), ("hidden_sizes", (0,))])
