@@ -1,9 +1,11 @@
 """Claim: what options are worth when a MiniGrid task changes: frames until the new task is learned, options beside the flat agent.
 
-    python benchmarks/transfer.py [--changes "DoorKey-5x5 DoorKey-8x8" …] [--agents options …] [--seeds 10] [--workers 1] [--table]
+    python benchmarks/transfer.py [--changes "DoorKey-5x5 DoorKey-8x8" …] [--agents options …] [--default now] [--seeds 5]
+        [--workers 1] [--table]
 
 Each agent learns the first task for its frames, then the second until the mean return of the last 100 episodes reaches a target, infinite
-if the limit comes first. Agents, all with the default then (`rows.SIXTEEN`): four options and the flat agent go on learning everything;
+if the limit comes first. Agents, all with the present default, or all with one before (`rows.SIXTEEN`): four options and the flat agent
+go on learning everything;
 "options kept" keeps its encoder, its options' policies and their terminations and learns the policy over options and the critic alone;
 "encoder kept" keeps its encoder alone, as it is, under heads and a critic that begin anew, so that it says what options kept have of
 their features; "new heads" is the same with an encoder that goes on learning; "anew" begins with the second task. Rows go to transfer.csv
@@ -16,7 +18,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import rows
@@ -32,7 +34,18 @@ CHANGES = {
     "KeyCorridorS3R1 KeyCorridorS3R2": (120_000, 300_000, 0.8),
     "SimpleCrossingS9N1 LavaCrossingS9N1": (120_000, 300_000, 0.9),
 }
+DEFAULTS: dict[str, dict[str, Any]] = {"now": {}, "before": rows.SIXTEEN}
 AGENTS = ("options", "options kept", "options, encoder kept", "options anew", "flat", "flat, encoder kept", "flat, new heads", "flat anew")
+# which agents are compared over the changes together
+PAIRS = (
+    ("options", "flat"),
+    ("options", "options anew"),
+    ("flat", "flat anew"),
+    ("options anew", "flat anew"),
+    ("options kept", "options, encoder kept"),
+    ("options, encoder kept", "flat, encoder kept"),
+    ("flat, new heads", "flat"),
+)
 KEPT = ("encoder.", "policies.policy_action.", "policies.policy_termination.", "common.policy_action.", "common.policy_termination.")
 
 
@@ -41,13 +54,15 @@ class Run:
     change: str
     agent: str
     seed: int
+    default: str = "now"
+    """Of DEFAULTS."""
 
 
 def second_agent(run: Run) -> tuple[oc.OptionCritic, float]:
     """The agent as it begins the second task, and the mean return of its last 100 episodes of the first, NaN where it had none."""
     first, second = (f"MiniGrid-{task}-v0" for task in run.change.split())
     frames, _, _ = CHANGES[run.change]
-    settings: dict[str, Any] = dict(num_options=1 if run.agent.startswith("flat") else 4, seed=run.seed, **rows.SIXTEEN)
+    settings: dict[str, Any] = dict(num_options=1 if run.agent.startswith("flat") else 4, seed=run.seed, **DEFAULTS[run.default])
     if run.agent.endswith("anew"):
         return oc.OptionCritic(second, **settings), float("nan")
     learned = oc.OptionCritic(first, **settings).learn(frames)
@@ -72,7 +87,8 @@ def train(run: Run) -> tuple[Run, dict[str, float]]:
 
 
 def table(results: dict[Run, dict[str, float]]) -> None:
-    """Medians over seeds with 95 % bootstrap intervals, and how often fewer frames are needed than by the flat agent that goes on."""
+    """What the agents need by one default: medians over seeds with 95 % bootstrap intervals, how often fewer frames are needed than by
+    the flat agent that goes on, and how often over the changes together, of PAIRS."""
     found: dict[tuple[str, str], np.ndarray] = {}
     for change in CHANGES:
         for agent in AGENTS:
@@ -88,6 +104,11 @@ def table(results: dict[Run, dict[str, float]]) -> None:
         against = rows.sooner([frames], [flat]) if len(flat) and agent != "flat" else None
         cells.append("{:.2f} [{:.2f}, {:.2f}]".format(*against) if against else "")
         print(f"| {change.replace(' ', ' → ')} | {agent} | {' | '.join(cells)} |")
+    print("\n| agent | against | sooner, the changes together, 95 % |\n|---|---|---|")
+    for agent, other in PAIRS:
+        both = [(found[change, agent], found[change, other]) for change in CHANGES]
+        if all(len(a) and len(b) for a, b in both):
+            print(f"| {agent} | {other} | {{:.2f}} [{{:.2f}}, {{:.2f}}] |".format(*rows.sooner(*zip(*both, strict=True))))
 
 
 def _shown(*thousands: float) -> str:
@@ -100,7 +121,9 @@ class Benchmark:
     """Of CHANGES."""
     agents: tuple[str, ...] = AGENTS
     """Of AGENTS."""
-    seeds: int = 10
+    default: Literal["now", "before"] = "now"
+    """Of DEFAULTS."""
+    seeds: int = 5
     """Run seeds below this."""
     workers: int = 1
     """Runs at a time."""
@@ -109,10 +132,12 @@ class Benchmark:
 
 
 def main(command: Benchmark) -> None:
-    runs = [Run(change, agent, seed) for seed in range(command.seeds) for change in command.changes for agent in command.agents]
+    runs = [
+        Run(change, agent, seed, command.default) for seed in range(command.seeds) for change in command.changes for agent in command.agents
+    ]
     if not command.table:
         rows.fill(ROWS, runs, train, command.workers)
-    table(rows.read(ROWS, Run))
+    table({run: row for run, row in rows.read(ROWS, Run).items() if run.default == command.default})
 
 
 if __name__ == "__main__":
