@@ -2,6 +2,7 @@
 
     python benchmarks/minigrid_suite.py [--stages easy middle hard] [--seeds 5] [--workers 1] [--folder runs/minigrid_suite] [--table]
     python benchmarks/minigrid_suite.py --stages easy-rest middle-rest hard-rest [--seeds 1] …
+    python benchmarks/minigrid_suite.py --run "options, non-episodic" [--stages …] [--seeds 1] --agents options "options, non-episodic"
     python benchmarks/minigrid_suite.py --ppo [--stages …] [--seeds 5]
 
 One version of each of twenty tasks over the whole range of difficulty, and of the rest in stages of their own, each trained for the frames
@@ -14,6 +15,8 @@ Printed are, for each task and agent, frames and seconds until then (median over
 there, how much of the steps afterwards they had fallen back, and the interquartile mean of the final returns with its bootstrap interval;
 then, for each two of the agents, their ratio of frames and the probability that the first is sooner (`rows.sooner`). The rows are drawn
 too.
+
+--run: other agents than the two, of AGENTS; non-episodic: with a bonus whose return does not end with the episode (`int_returns`).
 
 --ppo: Stable-Baselines3's PPO on some of the tasks, for the same frames, as MiniGrid's documentation trains it (`minigrid_ppo`), in place
 of the agents. It needs stable-baselines3.
@@ -44,7 +47,13 @@ ROWS = Path(__file__).with_suffix(".csv")
 PICTURE = Path(__file__).parent / "figures" / "minigrid_suite.png"
 FIELDS = ("task", "agent", "seed", "frames", "seconds", "final_return", "reached_frames", "reached_seconds", "fallen")
 LEVELS = np.arange(1, 20) / 20
-AGENTS: dict[str, dict[str, Any]] = {"options": {}, "flat": {"num_options": 1}}
+AGENTS: dict[str, dict[str, Any]] = {
+    "options": {},
+    "flat": {"num_options": 1},
+    "options, non-episodic": {"int_returns": "non-episodic"},
+    "flat, non-episodic": {"num_options": 1, "int_returns": "non-episodic"},
+}
+USUAL = ("options", "flat")
 STAGES = {
     "easy": (
         200_000,
@@ -83,9 +92,9 @@ def tasks_of(stages: tuple[str, ...]) -> list[str]:
 Row = dict[str, Any]
 
 
-def specification(stage: str, tasks: list[str], seed: int) -> Specification:
-    frames, _ = STAGES[stage]
-    content = {"tasks": [f"MiniGrid-{task}-v0" for task in tasks], "seeds": [seed], "total_timesteps": frames, "settings": AGENTS}
+def specification(stage: str, tasks: list[str], seed: int, agents: tuple[str, ...]) -> Specification:
+    (frames, _), settings = STAGES[stage], {agent: AGENTS[agent] for agent in agents}
+    content = {"tasks": [f"MiniGrid-{task}-v0" for task in tasks], "seeds": [seed], "total_timesteps": frames, "settings": settings}
     return check(content, Train)
 
 
@@ -133,10 +142,10 @@ def fill(command: Benchmark) -> None:
     for seed in range(command.seeds):
         for stage in command.stages:
             there = {(row["task"], row["agent"], row["seed"]) for row in read()}
-            tasks = [task for task in STAGES[stage][1] if any((task, agent, seed) not in there for agent in AGENTS)]
+            tasks = [task for task in STAGES[stage][1] if any((task, agent, seed) not in there for agent in command.run)]
             if not tasks:
                 continue
-            chosen = specification(stage, tasks, seed)
+            chosen = specification(stage, tasks, seed, command.run)
             failed = run_sweep(chosen, command.folder / stage, command.workers, "pool")
             finished = [row_of(trial, command.folder / stage) for trial in chosen.trials if trial.name not in failed]
             write([row for row in finished if (row["task"], row["agent"], row["seed"]) not in there])
@@ -279,6 +288,8 @@ def draw(rows: list[Row], tasks: list[str]) -> None:
 class Benchmark:
     stages: tuple[str, ...] = FIRST
     """Of STAGES; run, and in the table."""
+    run: tuple[str, ...] = USUAL
+    """Of AGENTS: those that are trained."""
     seeds: int = 5
     """Run seeds below this."""
     workers: int = 1
@@ -287,7 +298,7 @@ class Benchmark:
     """Where the run folders go."""
     ppo: bool = False
     """Run Stable-Baselines3's PPO, and nothing else."""
-    agents: tuple[str, ...] = (*AGENTS, "ppo")
+    agents: tuple[str, ...] = (*USUAL, "ppo")
     """In the table. There are rows of defaults before, too: "options, no limit" (`rows.UNLIMITED`), "options, expected returns"
     (`rows.EXPECTED`), "options, 64 environments", "options before", and of all but the second flat ones likewise."""
     leave_out: tuple[str, ...] = ()
