@@ -2,7 +2,7 @@
 
     python benchmarks/minigrid_suite.py [--stages easy middle hard] [--seeds 5] [--workers 1] [--folder runs/minigrid_suite] [--table]
     python benchmarks/minigrid_suite.py --stages easy-rest middle-rest hard-rest [--seeds 1] …
-    python benchmarks/minigrid_suite.py --run "options, non-episodic" [--stages …] [--seeds 1] --agents options "options, non-episodic"
+    python benchmarks/minigrid_suite.py --run "options-non-episodic" [--stages …] [--seeds 1] --agents options "options-non-episodic"
     python benchmarks/minigrid_suite.py --ppo [--stages …] [--seeds 5]
 
 One version of each of twenty tasks over the whole range of difficulty, and of the rest in stages of their own, each trained for the frames
@@ -50,8 +50,8 @@ LEVELS = np.arange(1, 20) / 20
 AGENTS: dict[str, dict[str, Any]] = {
     "options": {},
     "flat": {"num_options": 1},
-    "options, non-episodic": {"int_returns": "non-episodic"},
-    "flat, non-episodic": {"num_options": 1, "int_returns": "non-episodic"},
+    "options-non-episodic": {"int_returns": "non-episodic"},
+    "flat-non-episodic": {"num_options": 1, "int_returns": "non-episodic"},
 }
 USUAL = ("options", "flat")
 STAGES = {
