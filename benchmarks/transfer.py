@@ -33,7 +33,10 @@ CHANGES = {
     "MultiRoom-N2-S4 MultiRoom-N4-S5": (80_000, 300_000, 0.65),
     "KeyCorridorS3R1 KeyCorridorS3R2": (120_000, 300_000, 0.8),
     "SimpleCrossingS9N1 LavaCrossingS9N1": (120_000, 300_000, 0.9),
+    "FourRooms-first FourRooms-last": (160_000, 300_000, 0.5),
 }
+# FourRooms with its goal in one place, of the first room and of the last; the agent starts anywhere
+GOALS = {"FourRooms-first": (3, 3), "FourRooms-last": (15, 15)}
 DEFAULTS: dict[str, dict[str, Any]] = {"now": {}, "before": rows.SIXTEEN}
 AGENTS = ("options", "options kept", "options, encoder kept", "options anew", "flat", "flat, encoder kept", "flat, new heads", "flat anew")
 # which agents are compared over the changes together
@@ -58,22 +61,28 @@ class Run:
     """Of DEFAULTS."""
 
 
+def environment(task: str) -> dict[str, Any]:
+    """What an agent of the task is made with."""
+    goal = {"env_kwargs": {"goal_pos": GOALS[task]}} if task in GOALS else {}
+    return {"env": f"MiniGrid-{'FourRooms' if goal else task}-v0"} | goal
+
+
 def second_agent(run: Run) -> tuple[oc.OptionCritic, float]:
     """The agent as it begins the second task, and the mean return of its last 100 episodes of the first, NaN where it had none."""
-    first, second = (f"MiniGrid-{task}-v0" for task in run.change.split())
+    first, second = (environment(task) for task in run.change.split())
     frames, _, _ = CHANGES[run.change]
     settings: dict[str, Any] = dict(num_options=1 if run.agent.startswith("flat") else 4, seed=run.seed, **DEFAULTS[run.default])
     if run.agent.endswith("anew"):
-        return oc.OptionCritic(second, **settings), float("nan")
-    learned = oc.OptionCritic(first, **settings).learn(frames)
+        return oc.OptionCritic(**second, **settings), float("nan")
+    learned = oc.OptionCritic(**first, **settings).learn(frames)
     first_return = float(np.mean([episode_return for episode_return, _ in learned.recent]))
     if run.agent.endswith(("encoder kept", "new heads")):
-        agent, kept = oc.OptionCritic(second, **settings), ("encoder.",) if run.agent.endswith("encoder kept") else ()
+        agent, kept = oc.OptionCritic(**second, **settings), ("encoder.",) if run.agent.endswith("encoder kept") else ()
         agent.module.encoder.load_state_dict(learned.module.encoder.state_dict())
     else:
         with tempfile.TemporaryDirectory() as folder:
             learned.save(folder)
-            agent, kept = oc.OptionCritic.load(folder, env=second), KEPT if run.agent == "options kept" else ()
+            agent, kept = oc.OptionCritic.load(folder, **second), KEPT if run.agent == "options kept" else ()
     for name, parameter in agent.module.named_parameters():
         parameter.requires_grad_(not name.startswith(kept))
     return agent, first_return
@@ -104,11 +113,11 @@ def table(results: dict[Run, dict[str, float]]) -> None:
         against = rows.sooner([frames], [flat]) if len(flat) and agent != "flat" else None
         cells.append("{:.2f} [{:.2f}, {:.2f}]".format(*against) if against else "")
         print(f"| {change.replace(' ', ' → ')} | {agent} | {' | '.join(cells)} |")
-    print("\n| agent | against | sooner, the changes together, 95 % |\n|---|---|---|")
+    print("\n| agent | against | changes | sooner, these together, 95 % |\n|---|---|---|---|")
     for agent, other in PAIRS:
-        both = [(found[change, agent], found[change, other]) for change in CHANGES]
-        if all(len(a) and len(b) for a, b in both):
-            print(f"| {agent} | {other} | {{:.2f}} [{{:.2f}}, {{:.2f}}] |".format(*rows.sooner(*zip(*both, strict=True))))
+        both = [(found[change, agent], found[change, other]) for change in CHANGES if all(len(found[change, x]) for x in (agent, other))]
+        if both:
+            print(f"| {agent} | {other} | {len(both)} | {{:.2f}} [{{:.2f}}, {{:.2f}}] |".format(*rows.sooner(*zip(*both, strict=True))))
 
 
 def _shown(*thousands: float) -> str:

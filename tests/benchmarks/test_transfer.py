@@ -61,3 +61,13 @@ def test_frames_are_counted_from_the_change(transfer, monkeypatch):
     monkeypatch.setitem(transfer.CHANGES, CHANGE, (4_096, 40_000, -1.0))
     run, row = transfer.train(transfer.Run(CHANGE, "flat", 0))
     assert 0 < row["frames"] <= 8_192 and row["return_mean"] >= 0
+
+
+def test_the_goal_moves_to_another_room(transfer, monkeypatch):
+    change = "FourRooms-first FourRooms-last"
+    monkeypatch.setitem(transfer.CHANGES, change, (256, 256, 2.0))
+    for agent_name in ("flat", "flat anew", "flat, encoder kept"):
+        agent, _ = transfer.second_agent(transfer.Run(change, agent_name, 0))
+        agent.update()
+        assert agent.interface.env_kwargs == {"goal_pos": (15, 15)} and agent.interface.env_id == "MiniGrid-FourRooms-v0"
+    assert transfer.environment("Unlock") == {"env": "MiniGrid-Unlock-v0"}
