@@ -39,6 +39,8 @@ SETTINGS = {
     "indicators": rows.SIXTEEN,
     "now": {},  # the present default, whose bonus for places falls
     "now, flat": dict(num_options=1),
+    "non-episodic": dict(int_returns="non-episodic"),  # the bonus goes on past the end of an episode
+    "non-episodic, flat": dict(num_options=1, int_returns="non-episodic"),
 }
 # 0.9 where an episode may be so short. MultiRoom-N4-S5-v0, in spite of its name, has six rooms
 TARGETS = {"MultiRoom-N4-S5-v0": 0.65, "MultiRoom-N6-v0": 0.5, "KeyCorridorS3R3-v0": 0.85, "UnlockPickup-v0": 0.8, "FourRooms-v0": 0.5}
@@ -102,6 +104,16 @@ RUNS = [
     *runs("MultiRoom-N6-v0", "place, seldom", 1, 1_000_000, "indicators"),
     *runs("PutNear-6x6-N2-v0", "none;place", 2, 600_000, "now"),
     *runs("PutNear-6x6-N2-v0", "none;place", 2, 600_000, "now, flat"),
+    *runs("PutNear-6x6-N2-v0", "place", 3, 600_000, "non-episodic"),
+    *runs("PutNear-6x6-N2-v0", "place", 3, 600_000, "non-episodic, flat"),
+    *runs("Dynamic-Obstacles-5x5-v0", "place", 3, 200_000, "now"),
+    *runs("Dynamic-Obstacles-5x5-v0", "place", 3, 200_000, "non-episodic"),
+    *runs("Dynamic-Obstacles-8x8-v0", "place", 3, 200_000, "now"),
+    *runs("Dynamic-Obstacles-8x8-v0", "place", 3, 200_000, "non-episodic"),
+    *runs("PutNear-8x8-N3-v0", "none", 1, 1_500_000, "now"),
+    *runs("PutNear-8x8-N3-v0", "none", 1, 1_500_000, "now, flat"),
+    *runs("PutNear-8x8-N3-v0", "place", 1, 1_500_000, "non-episodic"),
+    *runs("PutNear-8x8-N3-v0", "place", 1, 1_500_000, "non-episodic, flat"),
 ]
 
 
