@@ -16,9 +16,9 @@ and, if they are asked for,
     gated           the last action is repeated until a gate opens, a coagent that learns (`with_gate`): actions last as long as it pays
 
 and options without what is learned of their ends: chosen anew at every step (the heads of four options, without persistence), or with
-probability 1/4. Four further tasks have rows that were made with defaults before (`rows.BEFORE`; "no limit": `rows.UNLIMITED`); they are
-marked so, still run with these, and are not averaged with the others. "no bonus" is without the exploration bonus, which is the default on
-MiniGrid.
+probability 1/4; and four options with the encoder of the flat agent that is wide. Four further tasks have rows that were made with
+defaults before (`rows.BEFORE`; "no limit": `rows.UNLIMITED`); they are marked so, still run with these, and are not averaged with the
+others. "no bonus" is without the exploration bonus, which is the default on MiniGrid.
 
 Rows go to where_options_pay.csv beside this file; runs whose row is there are not run again. Printed are, for each task and agent, the
 frames of each seed, their median with its bootstrap interval, the mean return when the run stopped, the mean length of an option (of an
@@ -98,6 +98,7 @@ AGENTS = {
     "flat, wide": Agent(options(1).network, (64, 101)),
     "2 options": options(2),
     "4 options": options(4),
+    "4 options, wide": Agent(options(4).network, (64, 101)),
     "8 options": options(8),
     "16 options": options(16),
     "2 x 2 options": options((2, 2)),
