@@ -3,10 +3,11 @@
     python benchmarks/degeneracy.py [--where "four rooms" MiniGrid] [--tasks Unlock …] [--seeds 3] [--workers 1] [--table]
 
 Four options. Remedies: a deliberation cost, charged for each new choice and part of the values (Harb et al., "When Waiting Is Not an
-Option", AAAI 2018); the same number as a margin, a regulariser of the terminations alone, which the critic does not know (OC); terminations
-that are improbable at first (b = 0.05); terminations without the entropy bonus, which draws b to a half; a reward for actions that tell
-which option chose them, given the one that ran before (`optioncoagent.agents.diversity`; on MiniGrid only); and, for comparison, ends
-that nothing decides, after four steps on average.
+Option", AAAI 2018); the same number as a margin, a regulariser of the terminations alone, which the critic does not know (OC; on MiniGrid
+in standard deviations of the advantages, by which all of them are divided); terminations that are improbable at first (b = 0.05);
+terminations without the entropy bonus, which draws b to a half; a reward for actions that tell which option chose them, given the one that
+ran before (`optioncoagent.agents.diversity`; on MiniGrid only); and, for comparison, ends that nothing decides, after four steps on
+average.
 
 In four rooms (dynamics of the authors' code, no move) tabular agents, 40 runs of 1,000 episodes each, whose figures are exact: the option's
 length, the entropy of how options are used, I(ω; A | s) and the share of terminations below 0.05 and above 0.95, under the occupancies of
@@ -50,7 +51,7 @@ FIGURES = ("length", "usage_entropy", "information", "sure_0", "sure_1")
 @dataclass(frozen=True)
 class Remedy:
     """cost: of deliberation; bias: added to the logits of ending; entropy: do terminations have the entropy bonus? chance: ends by
-    chance; margin: in place of the cost, in option-critic's own loop in four rooms, which has it. diversity: the weight of that reward, on
+    chance; margin: in place of the cost, in four rooms in option-critic's own loop, which has it. diversity: the weight of that reward, on
     MiniGrid."""
 
     cost: float = 0.0
@@ -74,6 +75,9 @@ ON_MINIGRID = {
     "no entropy of terminations, seldom ending at first": Remedy(bias=SELDOM, entropy=False),
     "seldom ending at first": Remedy(bias=SELDOM),
     "ending by chance": Remedy(chance=True),
+    "margin 0.01": Remedy(margin=0.01),
+    "margin 0.05": Remedy(margin=0.05),
+    "margin 0.2": Remedy(margin=0.2),
     "diversity 0.003": Remedy(diversity=0.003),
     "diversity 0.01": Remedy(diversity=0.01),
     "diversity 0.03": Remedy(diversity=0.03),
@@ -98,6 +102,20 @@ IN_FOUR_ROOMS = {
 }
 
 
+class WithMargin(oc.CoagentActorCritic):
+    """Terminations learn as if going on were worth so much more than the critic says; nothing else does."""
+
+    margin = 0.0
+
+    def losses(self, batch: Any, read: torch.Tensor | None = None) -> torch.Tensor:
+        read = self._read(batch) if read is None else read
+        parts, of_termination = super().losses(batch, read), self.loss_names.index("termination/loss")
+        # ξ ∂(1 − b) where the termination executed, at all but first steps, is the gradient of −ξ b
+        b = read[: len(self.module.part)][self.module.part == of_termination].softmax(dim=0)[TERMINATE]
+        penalty = self.margin * (b * batch.valid * ~batch.start).mean()
+        return torch.stack([part + penalty if i == of_termination else part for i, part in enumerate(parts)])
+
+
 @dataclass(frozen=True)
 class Run:
     task: str
@@ -110,7 +128,8 @@ def make(run: Run) -> oc.CoagentActorCritic:
     settings: dict[str, Any] = {"diversity_coef": remedy.diversity}
     if not remedy.entropy:
         settings["ent_coefs"] = {"termination": 0.0}
-    agent = oc.CoagentActorCritic(f"MiniGrid-{run.task}-v0", remedy.network, seed=run.seed, **settings)
+    agent = WithMargin(f"MiniGrid-{run.task}-v0", remedy.network, seed=run.seed, **settings)
+    agent.margin = remedy.margin or 0.0
     if remedy.bias:
         with torch.no_grad():
             agent.module.common["policy_termination"].bias[TERMINATE] += remedy.bias  # type: ignore[index,operator]

@@ -153,13 +153,13 @@ def write(run: Run, result: dict[str, float]) -> None:
 
 def table(rows: dict[Run, dict[str, float]]) -> None:
     """For each task and bonus: how many seeds reached the target, frames of each seed, or its return at the limit."""
-    print(f"{'task':25}{'settings':11}{'bonus':12}{'int_coef':>8}{'target':>8}  solved  median frames  frames of each seed (or its return)")
+    print(f"{'task':25}{'settings':20}{'bonus':12}{'int_coef':>8}{'target':>8}  solved  median frames  frames of each seed (or its return)")
     groups: dict[Run, list[Run]] = {}
     for run in RUNS:
         groups.setdefault(replace(run, seed=0), []).append(run)
     for key, members in groups.items():
         found = [rows[run] for run in members if run in rows]
-        start = f"{key.task:25}{key.settings:11}{key.bonus:12}{key.int_coef:8}"
+        start = f"{key.task:25}{key.settings:20}{key.bonus:12}{key.int_coef:8}"
         if not found:
             print(f"{start}  not run")
             continue
