@@ -82,8 +82,9 @@ class Settings:
     """What the bonus counts: the place of the agent with what it carries, once in an episode, or its observation, seldom ones more;
     auto: places where the environment tells them, as MiniGrid does."""
     int_returns: Literal["episodic", "non-episodic"] = "episodic"
-    """Does the end of an episode take the bonus to come away (episodic), or go on with that of the next episode? Where a task asks for what
-    mostly ends an episode, as MiniGrid-PutNear does, the bonus that an end takes away is in the way of learning it."""
+    """Where the return of the bonus ends: with the episode (episodic), or nowhere, the next episode's being part of it (non-episodic).
+    Where a task asks for what mostly ends an episode, as MiniGrid-PutNear does, the bonus that an end takes away is in the way of
+    learning it."""
     diversity_coef: float = 0.0
     """Weight of a reward for actions that tell which option chose them, whatever network it is (see `optioncoagent.agents.diversity`);
     0 for none."""
