@@ -510,17 +510,20 @@ class CoagentActorCritic:
         return {**self.rewards, "schedule": self.schedule}
 
     def _exploration(self) -> CountBonus | None:
-        """The exploration bonus, or None. Raises ValueError where observations cannot be counted."""
-        if not self.settings.int_coef:
+        """The exploration bonus, or None. Raises ValueError where observations cannot be counted, or returns be non-episodic."""
+        coef, gamma, non_episodic = self.settings.int_coef, self.settings.gamma, self.settings.int_returns == "non-episodic"
+        if non_episodic and not (coef and gamma < 1):
+            why = "there is no bonus" if not coef else "they would be infinite"
+            raise ValueError(f'int_returns="non-episodic" with int_coef={coef} and gamma={gamma}: {why}; choose "episodic"')
+        if not coef:
             return None
         form = PLACES if self.settings.int_counts == "place" else BOTH
         if form is PLACES and self._env is not None and places_of(self._env) is None:
             raise ValueError(f'int_counts="place": {self._env} does not tell places, by a method places(); choose "observation"')
         if form is BOTH and self._env is not None and (refusal := uncountable(self.spec, self._env.single_observation_space)):
-            raise ValueError(f"int_coef={self.settings.int_coef}: {refusal}")
-        goes_on = self.settings.int_returns == "non-episodic"
-        continuation = Continuation(self.num_envs, self.settings.gamma) if goes_on else None
-        return CountBonus(self.spec, self.num_envs, self.settings.int_coef, form, continuation=continuation)
+            raise ValueError(f"int_coef={coef}: {refusal}")
+        continuation = Continuation(self.num_envs, gamma, (coef, form is PLACES)) if non_episodic else None
+        return CountBonus(self.spec, self.num_envs, coef, form, continuation=continuation)
 
     def _start(self) -> Running:
         n, device = self.env.num_envs, self.settings.device

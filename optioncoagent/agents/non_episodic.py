@@ -1,14 +1,17 @@
 """A bonus whose return does not end with the episode, learned by the critic that there is.
 
 An end takes away the bonus to come, and where a task asks for what ends an episode, an agent learns from that not to do it. In a
-non-episodic return the episode that follows is part of it: upon a termination of S_t the value is not 0 but that of the bonus from the next
+non-episodic return the episode that follows is part of it: upon a termination the value is not 0 but that of the bonus from the next
 episode's first state, drawn from d_0 whatever came before, so a number and no function:
 
-    c = E[ Σ_{t<T} γ^t b_t + γ^T c ] = E[ Σ_{t<T} γ^t b_t ] / (1 − E[γ^T])
+    c = E[ Σ_{t<T} γ^t b_t + γ^T c 1{terminated} ] = E[ Σ_{t<T} γ^t b_t ] / (1 − E[ γ^T 1{terminated} ])
 
 over episodes, T their length. γ c is paid at a termination, and one critic's values are those of the environment's episodic return and the
 bonus's non-episodic one together; "Exploration by Random Network Distillation" by Burda et al., which asks for non-episodic returns, has a
-second critic for it. At a truncation nothing is paid: the critic's value goes on from there.
+second critic for it.
+
+At a truncation nothing is paid: the critic's value goes on from there. What part of it is the bonus is not known, and c counts it as 0: all
+the places of a long episode are known by then. So c is exact without truncations, else rather too small than too large.
 """
 
 from __future__ import annotations
@@ -19,16 +22,19 @@ import numpy as np
 
 from optioncoagent.agents.rollout import Rollout
 
-EPISODES = 100  # the last ones, of which expectations are means
+EPISODES = 100  # the last ones, of which expectations are means; or four of each environment, if that is more
 
 
 class Continuation:
-    """What is paid at terminations, from the bonuses of the episodes that ended in `num_envs` environments."""
+    """What is paid at terminations, from the bonuses of the episodes that ended in `num_envs` environments.
 
-    def __init__(self, num_envs: int, gamma: float):
-        self.gamma = gamma
-        self.gained = np.zeros(num_envs)  # Σ_k γ^k b_k over the steps so far of the episode in progress
-        self.ended: deque[tuple[float, float]] = deque(maxlen=EPISODES)  # that sum, and γ^T, of episodes
+    units: what a bonus is measured in, any numbers: what was found with others, or another discount, is not taken over.
+    """
+
+    def __init__(self, num_envs: int, gamma: float, units: tuple[float, ...] = ()):
+        self.gamma, self.units = gamma, np.array([gamma, *units])
+        self.gained = np.full(num_envs, np.nan)  # Σ_k γ^k b_k over the steps so far of the episode in progress, if its start was seen
+        self.ended: deque[tuple[float, float]] = deque(maxlen=max(EPISODES, 4 * num_envs))  # that sum, and γ^T 1{terminated}, of episodes
 
     @property
     def worth(self) -> float:
@@ -42,13 +48,15 @@ class Continuation:
         terminated, truncated = (x.cpu().numpy() & valid for x in (rollout.terminated, rollout.truncated))
         for t in range(len(bonus)):
             self.gained = np.where(start[t], 0.0, self.gained) + self.gamma ** age[t] * bonus[t]
-            for i in np.flatnonzero(terminated[t] | truncated[t]):
-                self.ended.append((self.gained[i], self.gamma ** (age[t, i] + 1)))
+            for i in np.flatnonzero((terminated[t] | truncated[t]) & np.isfinite(self.gained)):
+                self.ended.append((self.gained[i], self.gamma ** (age[t, i] + 1) * terminated[t, i]))
         return np.where(terminated, self.gamma * self.worth, 0.0)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        return {"gained": self.gained, "ended": np.reshape(self.ended, (-1, 2))}
+        return {"gained": self.gained, "ended": np.reshape(self.ended, (-1, 2)), "units": self.units}
 
     def from_arrays(self, arrays: dict[str, np.ndarray]) -> None:
-        self.gained = arrays["gained"]
-        self.ended.extend((float(gained), float(discount)) for gained, discount in arrays["ended"])
+        if np.array_equal(arrays["units"], self.units) and len(arrays["gained"]) == len(self.gained):
+            self.gained = arrays["gained"]
+            self.ended.clear()
+            self.ended.extend((float(gained), float(discount)) for gained, discount in arrays["ended"])

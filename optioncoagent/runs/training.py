@@ -181,7 +181,7 @@ def _train(run: Run, agent: OptionCritic, path: Path, ends: Ends | None, profile
     print(agent.spec, flush=True)
     if agent.settings.int_coef:
         what = {"place": "places new to an episode", "observation": "observations that were seldom met"}[agent.settings.int_counts]
-        print(f"exploration bonus for {what}: int_coef={agent.settings.int_coef:g}", flush=True)
+        print(f"exploration bonus for {what}: int_coef={agent.settings.int_coef:g}, {agent.settings.int_returns} returns", flush=True)
     if 0 < agent.num_timesteps < run.total_timesteps and backend != "compiled":
         print(f"the state of {run.env_id} cannot be kept: its episodes start anew")
     seconds = dict.fromkeys(("environment", "acting", "learning"), 0.0)

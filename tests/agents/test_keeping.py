@@ -41,7 +41,7 @@ def test_save_and_load(tmp_path):
     [{}, {"int_coef": 0.1}, {"int_returns": "non-episodic"}, {"recurrent_size": 5}],
     ids=["plain", "exploration", "non-episodic", "recurrent"],
 )
-@pytest.mark.parametrize("env_id", ["MiniGrid-Empty-Random-5x5-v0", "MiniGrid-KeyCorridorS3R1-v0"])
+@pytest.mark.parametrize("env_id", ["MiniGrid-Dynamic-Obstacles-5x5-v0", "MiniGrid-KeyCorridorS3R1-v0"])
 def test_training_goes_on_bit_for_bit(env_id, changes, tmp_path):
     def kept(agent, name):
         agent.save(tmp_path / name)

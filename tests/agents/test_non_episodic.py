@@ -1,11 +1,12 @@
 """Bonuses whose return goes on past the end of an episode, with one critic."""
 
 from collections import deque
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from exploring import PLAIN, bonuses
+from exploring import PLAIN
 from gymnasium.vector import AutoresetMode
 from scripted import ScriptedVectorEnv
 from small import SMALL, random_mdp
@@ -14,7 +15,7 @@ from tabular import TabularVectorEnv
 import optioncoagent as oc
 from optioncoagent.agents.exploration import EPISODIC, CountBonus
 from optioncoagent.agents.non_episodic import Continuation
-from optioncoagent.agents.rollout import collect
+from optioncoagent.agents.rollout import Rollout, collect
 
 BONUS = np.array([0.3, 0.0, 1.0, 0.2, 0.0])  # of the state that a step leads to; the last is the end
 MODES = (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP)
@@ -47,8 +48,9 @@ def policy(seed):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_one_number_makes_an_episodic_return_the_non_episodic_one(seed):
-    """c = J / (1 − γ E[γ^{T-1}]) is the return of an MDP whose end is a new beginning, and with γ c paid at the end the episodic return is
-    that too, from the first step of an episode and from every other. Flat: an option that goes on would make beginnings differ."""
+    """The mathematics, by the exact solver alone: c = J / (1 − γ E[γ^{T-1}]) is the return of an MDP whose end is a new beginning, and
+    with γ c paid at the end the episodic return is that too, from the first step of an episode and from every other. Flat: an option that
+    goes on would make beginnings differ."""
     mdps, network = chain(), oc.option_critic(1, 2)
     params = network.init_params(5, seed=seed)
     gained, ends, again = (oc.expected_return(mdps[name], network, params) for name in ("episodic", "ends", "again"))
@@ -59,7 +61,7 @@ def test_one_number_makes_an_episodic_return_the_non_episodic_one(seed):
     values = [oc.option_values(mdp, params).v_omega[:4] for mdp in (paid, mdps["again"])]
     np.testing.assert_allclose(*values)
     assert np.ptp(values[0]) > 0.05  # not all the same
-    # with c held, as the learner holds it: ∇J = ∇(paid, c held) + γ E[γ^{T-1}] ∇c, and c is J itself, so the direction is the same
+    # with c held, as the learner holds it: ∇J = ∇(paid, c held) + γ E[γ^{T-1}] ∇c, and c is J itself: the same direction, but shorter
     held, whole = (oc.policy_gradient(mdp, network, params) for mdp in (paid, mdps["again"]))
     for name in params:
         np.testing.assert_allclose(held[name][:4] / (1 - 0.9 * ends), whole[name][:4], atol=1e-12)
@@ -101,7 +103,7 @@ def test_by_hand(num_steps):
         [counts(collect(agent.module, agent.sampler, agent.spec, agent.running, num_steps))[0].reward for _ in range(9 // num_steps)]
     )
     first, second = 1 + 1 / 4, 1 + 1 / 2 + 1 / 8
-    after_one, after_two = first / (1 - 1 / 16), (first + second) / 2 / (1 - (1 / 16 + 1 / 32) / 2)
+    after_one, after_two = first / (1 - 1 / 16), (first + second) / 2 / (1 - 1 / 16 / 2)
     # a rollout pays what is known at its end
     known = after_two if num_steps == 9 else after_one
     np.testing.assert_allclose(rewards[:, 0] - 10, [1, 0, 1, 0.5 * known, 1, 1, 0, 1, 0])
@@ -109,36 +111,86 @@ def test_by_hand(num_steps):
 
 
 def test_an_agent_pays_at_terminations_and_reports_the_environments_return():
-    episodes = [[[0, 1, 2, 3]] * 40] * 2
-    rows = {}
-    for returns in ("episodic", "non-episodic"):
-        agent = oc.OptionCritic(ScriptedVectorEnv(episodes, 4), num_steps=12, normalize_rewards=False, int_returns=returns, **PLAIN)
-        rows[returns] = [agent.update() for _ in range(2)]
-    assert [row["return_mean"] for row in rows["non-episodic"]] == [30.0, 30.0]
-    assert rows["non-episodic"][0]["bonus_mean"] == rows["episodic"][0]["bonus_mean"]
-    assert "bonus_to_come" not in rows["episodic"][0] and rows["non-episodic"][0]["bonus_to_come"] > 0
-    assert rows["non-episodic"][0]["critic/loss"] != rows["episodic"][0]["critic/loss"]
+    """Episodes of three steps, every second one truncated; γ = 1/2. Of each two of the first four: first visits 1 + 1/2, then of places met
+    in k episodes 1 / √k."""
+    episodes = [[[0, 1, 2, 3]] * 40]
+    made = {
+        returns: oc.OptionCritic(ScriptedVectorEnv(episodes, 4), num_steps=12, gamma=0.5, int_returns=returns, **PLAIN)
+        for returns in ("episodic", "non-episodic")
+    }
+    rows = {returns: agent.update() for returns, agent in made.items()}
+    gained = np.mean([1.5 / np.sqrt(k) for k in (1, 2, 3, 4)])
+    assert rows["non-episodic"]["bonus_to_come"] == pytest.approx(gained / (1 - 1 / 8 / 2))
+    assert "bonus_to_come" not in rows["episodic"]
+    assert rows["non-episodic"]["bonus_mean"] == rows["episodic"]["bonus_mean"]
+    assert rows["non-episodic"]["return_mean"] == rows["episodic"]["return_mean"] == 30.0
+    assert [*made["non-episodic"].rewards] == ["exploration", "scale"]  # in this order: both parts of the bonus are divided
 
 
-def test_no_episode_has_ended():
-    assert Continuation(2, 0.9).worth == 0.0
-    undiscounted = Continuation(1, 1.0)
-    undiscounted.ended.append((3.0, 1.0))
-    assert undiscounted.worth == 0.0  # it would be infinite: nothing is paid
+def rollout_of(start, valid, terminated, truncated, before=0):
+    """One of a single environment, with nothing but its beginnings and ends, from lists; before: steps of the episode before it."""
+    flags = [torch.tensor(x, dtype=torch.bool)[:, None] for x in (start, valid, terminated, truncated)]
+    age, ages = before - 1, []
+    for begins in start:
+        age = 0 if begins else age + 1
+        ages.append([age])
+    nothing = torch.zeros(len(start), 1)
+    start, valid, terminated, truncated = flags
+    return Rollout({}, start, valid, torch.tensor(ages), {}, {}, {}, nothing, terminated, truncated, {}, torch.zeros(0, 2), None)
+
+
+def test_ends_of_every_kind():
+    """A step that terminates and is cut at once, terminates; one that only resets, ends nothing; an episode whose beginning was not seen
+    says nothing of what episodes are worth."""
+    continuation = Continuation(1, 0.5)
+    unseen = rollout_of([False, True], [True, True], [True, False], [False, False])
+    assert continuation(unseen, np.ones((2, 1))).tolist() == [[0.0], [0.0]] and not continuation.ended
+    both = rollout_of([False, True], [True, False], [True, True], [True, False], before=1)
+    paid = continuation(both, np.array([[0.0], [0.0]]))
+    assert list(continuation.ended) == [(1.0, 0.25)] and paid.tolist() == [[0.5 * 1 / 0.75], [0.0]]
+
+
+@pytest.mark.parametrize(("num_envs", "number"), [(1, 100), (50, 200)])
+def test_the_last_episodes_count(num_envs, number):
+    continuation, one = Continuation(num_envs, 0.5), rollout_of([True], [True], [True], [False])
+    names = ("start", "valid", "age", "terminated", "truncated")
+    wide = replace(one, **{name: getattr(one, name).expand(1, num_envs) for name in names})
+    for k in range(number // num_envs + 1):
+        continuation(wide, np.full((1, num_envs), float(k > 0)))
+    assert len(continuation.ended) == number and continuation.worth == pytest.approx(1 / (1 - 1 / 2))
+
+
+def test_what_was_found_is_kept_in_the_same_units_alone():
+    ended = rollout_of([True], [True], [True], [False])
+    found = Continuation(1, 0.5, (0.005, True))
+    found(ended, np.ones((1, 1)))
+    same, other, wider = Continuation(1, 0.5, (0.005, True)), Continuation(1, 0.5, (0.05, True)), Continuation(2, 0.5, (0.005, True))
+    for continuation in (same, other, wider):
+        continuation.from_arrays(found.to_arrays())
+    assert [x.worth for x in (found, same, other, wider)] == [2.0, 2.0, 0.0, 0.0]
 
 
 def test_an_agent_saved_without_goes_on_with(tmp_path):
-    env_id = "MiniGrid-Empty-5x5-v0"
+    env_id = "MiniGrid-Dynamic-Obstacles-5x5-v0"
     oc.OptionCritic(env_id, **SMALL).learn(512).save(tmp_path / "episodic")
     loaded = oc.OptionCritic.load(tmp_path / "episodic", int_returns="non-episodic").learn(512)
-    assert loaded.exploration.continuation.worth > 0
+    worth = loaded.exploration.continuation.worth
+    assert worth > 0
     loaded.save(tmp_path / "other")
-    again = oc.OptionCritic.load(tmp_path / "other")
-    again.learn(1)
-    assert again.exploration.continuation.worth != 0
+    for changes, kept in (({}, worth), ({"gamma": 0.9}, 0.0), ({"int_coef": 0.5}, 0.0), ({"int_counts": "observation"}, 0.0)):
+        again = oc.OptionCritic.load(tmp_path / "other", **changes)
+        assert again.exploration.continuation.gamma == again.settings.gamma
+        assert again.exploration.continuation.worth == kept
 
 
-def test_bonuses_alone_are_unchanged():
-    episodes = [[[0, 1, 2, 3]] * 20]
-    paid, _ = bonuses(ScriptedVectorEnv(episodes, 4), EPISODIC, 6, 1)
-    assert paid[:, 0].tolist() == [1, 1, 0, 1, 1, 0]
+@pytest.mark.parametrize(
+    ("env_id", "settings", "why"),
+    [
+        ("CartPole-v1", {}, "no bonus"),
+        ("MiniGrid-Empty-5x5-v0", {"int_coef": 0}, "no bonus"),
+        ("MiniGrid-Empty-5x5-v0", {"gamma": 1}, "infinite"),
+    ],
+)
+def test_non_episodic_returns_that_cannot_be_are_refused(env_id, settings, why):
+    with pytest.raises(ValueError, match=f'int_returns="non-episodic" with .*{why}.*choose "episodic"'):
+        oc.OptionCritic(env_id, int_returns="non-episodic", **settings)
