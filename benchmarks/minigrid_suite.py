@@ -2,7 +2,7 @@
 
     python benchmarks/minigrid_suite.py [--stages easy middle hard] [--seeds 5] [--workers 1] [--folder runs/minigrid_suite] [--table]
     python benchmarks/minigrid_suite.py --stages easy-rest middle-rest hard-rest [--seeds 1] …
-    python benchmarks/minigrid_suite.py --run "options-non-episodic" [--stages …] [--seeds 1] --agents options "options-non-episodic"
+    python benchmarks/minigrid_suite.py --run options-non-episodic [--stages …] [--seeds 1] [--agents options options-non-episodic]
     python benchmarks/minigrid_suite.py --ppo [--stages …] [--seeds 5]
 
 One version of each of twenty tasks over the whole range of difficulty, and of the rest in stages of their own, each trained for the frames
@@ -16,7 +16,7 @@ there, how much of the steps afterwards they had fallen back, and the interquart
 then, for each two of the agents, their ratio of frames and the probability that the first is sooner (`rows.sooner`). The rows are drawn
 too.
 
---run: other agents than the two, of AGENTS; non-episodic: with a bonus whose return does not end with the episode (`int_returns`).
+--run: other agents than the two; non-episodic: with a bonus whose return does not end with the episode (`int_returns`).
 
 --ppo: Stable-Baselines3's PPO on some of the tasks, for the same frames, as MiniGrid's documentation trains it (`minigrid_ppo`), in place
 of the agents. It needs stable-baselines3.
@@ -30,7 +30,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import tyro
@@ -53,7 +53,7 @@ AGENTS: dict[str, dict[str, Any]] = {
     "options-non-episodic": {"int_returns": "non-episodic"},
     "flat-non-episodic": {"num_options": 1, "int_returns": "non-episodic"},
 }
-USUAL = ("options", "flat")
+USUAL: tuple[Literal["options", "flat"], ...] = ("options", "flat")
 STAGES = {
     "easy": (
         200_000,
@@ -142,15 +142,14 @@ def fill(command: Benchmark) -> None:
     for seed in range(command.seeds):
         for stage in command.stages:
             there = {(row["task"], row["agent"], row["seed"]) for row in read()}
-            tasks = [task for task in STAGES[stage][1] if any((task, agent, seed) not in there for agent in command.run)]
-            if not tasks:
-                continue
-            chosen = specification(stage, tasks, seed, command.run)
-            failed = run_sweep(chosen, command.folder / stage, command.workers, "pool")
-            finished = [row_of(trial, command.folder / stage) for trial in chosen.trials if trial.name not in failed]
-            write([row for row in finished if (row["task"], row["agent"], row["seed"]) not in there])
-            for name, reason in failed.items():
-                print(f"{name} failed: {reason}")
+            missing = {agent: [task for task in STAGES[stage][1] if (task, agent, seed) not in there] for agent in command.run}
+            # agents that lack the same tasks are one sweep, so that its runs share the workers
+            for tasks in dict.fromkeys(tuple(tasks) for tasks in missing.values() if tasks):
+                chosen = specification(stage, [*tasks], seed, tuple(agent for agent in missing if tuple(missing[agent]) == tasks))
+                failed = run_sweep(chosen, command.folder / stage, command.workers, "pool")
+                write([row_of(trial, command.folder / stage) for trial in chosen.trials if trial.name not in failed])
+                for name, reason in failed.items():
+                    print(f"{name} failed: {reason}")
 
 
 def fill_ppo(command: Benchmark) -> None:
@@ -288,8 +287,8 @@ def draw(rows: list[Row], tasks: list[str]) -> None:
 class Benchmark:
     stages: tuple[str, ...] = FIRST
     """Of STAGES; run, and in the table."""
-    run: tuple[str, ...] = USUAL
-    """Of AGENTS: those that are trained."""
+    run: tuple[Literal["options", "flat", "options-non-episodic", "flat-non-episodic"], ...] = USUAL
+    """Those that are trained."""
     seeds: int = 5
     """Run seeds below this."""
     workers: int = 1
@@ -298,9 +297,10 @@ class Benchmark:
     """Where the run folders go."""
     ppo: bool = False
     """Run Stable-Baselines3's PPO, and nothing else."""
-    agents: tuple[str, ...] = (*USUAL, "ppo")
-    """In the table. There are rows of defaults before, too: "options, no limit" (`rows.UNLIMITED`), "options, expected returns"
-    (`rows.EXPECTED`), "options, 64 environments", "options before", and of all but the second flat ones likewise."""
+    agents: tuple[str, ...] | None = None
+    """In the table; those of --run and ppo, if none are given. There are rows of defaults before, too: "options, no limit"
+    (`rows.UNLIMITED`), "options, expected returns" (`rows.EXPECTED`), "options, 64 environments", "options before", and of all but the
+    second flat ones likewise."""
     leave_out: tuple[str, ...] = ()
     """Tasks that are not in the table."""
     table: bool = False
@@ -311,7 +311,7 @@ def main(command: Benchmark) -> None:
     if not command.table:
         fill_ppo(command) if command.ppo else fill(replace(command, folder=command.folder.absolute()))
     tasks, rows = [task for task in tasks_of(command.stages) if task not in command.leave_out], read()
-    table([row for row in rows if row["task"] in tasks], tasks, command.agents)
+    table([row for row in rows if row["task"] in tasks], tasks, command.agents or (*command.run, "ppo"))
     draw([row for row in rows if row["task"] in tasks_of(FIRST)], tasks_of(FIRST))
 
 

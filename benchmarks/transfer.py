@@ -8,8 +8,9 @@ if the limit comes first. Agents, all with the present default, or all with one 
 go on learning everything;
 "options kept" keeps its encoder, its options' policies and their terminations and learns the policy over options and the critic alone;
 "encoder kept" keeps its encoder alone, as it is, under heads and a critic that begin anew, so that it says what options kept have of
-their features; "new heads" is the same with an encoder that goes on learning; "anew" begins with the second task. Rows go to transfer.csv
-beside this file; runs whose row is there are not run again.
+their features; "new heads" is the same with an encoder that goes on learning; "anew" begins with the second task. By the present default
+rollouts grow with all the steps that an agent has learned from, so that those which go on have larger ones after 262,144 steps of both
+tasks, others of the second. Rows go to transfer.csv beside this file; runs whose row is there are not run again.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ CHANGES = {
     "SimpleCrossingS9N1 LavaCrossingS9N1": (120_000, 300_000, 0.9),
     "FourRooms-first FourRooms-last": (160_000, 300_000, 0.5),
 }
-# FourRooms with its goal in one place, of the first room and of the last; the agent starts anywhere
+# FourRooms with its goal in one place, of the first room and of the last; the agent starts anywhere. These are MiniGrid's own levels in
+# Python, so that their seconds are not to be compared
 GOALS = {"FourRooms-first": (3, 3), "FourRooms-last": (15, 15)}
 DEFAULTS: dict[str, dict[str, Any]] = {"now": {}, "before": rows.SIXTEEN}
 AGENTS = ("options", "options kept", "options, encoder kept", "options anew", "flat", "flat, encoder kept", "flat, new heads", "flat anew")

@@ -38,3 +38,49 @@ def test_what_had_fallen_back_and_what_ended_there_is_counted(suite, capsys):
     assert "| Empty-8x8 | 0.85 | options | 2k | 1 | 2/2 | 20.0% |" in printed and "| flat | 4k | 1 | 1/1 |  |" in printed
     assert "options: below four fifths of what was reached for 20.0% of the steps afterwards, mean over tasks; 1 of 2 runs" in printed
     assert "flat: below" not in printed and "| options / flat | 0.50 [" in printed
+
+
+def test_what_has_no_row_is_run_and_nothing_else(suite, monkeypatch, tmp_path):
+    """Of the agents asked for; the flat one lacks a task that options have."""
+    ran, written = [], []
+    there = [
+        {"task": "A", "agent": "options", "seed": 0},
+        {"task": "A", "agent": "flat", "seed": 1},
+        {"task": "B", "agent": "flat", "seed": 1},
+    ]
+    monkeypatch.setitem(suite.STAGES, "small", (1_000, ["A", "B"]))
+    monkeypatch.setattr(suite, "read", lambda: there)
+    monkeypatch.setattr(suite, "check", lambda content, _: _Chosen(content))
+    monkeypatch.setattr(suite, "run_sweep", lambda chosen, *_: ran.append(chosen.content) or {})
+    monkeypatch.setattr(suite, "row_of", lambda trial, folder: trial)
+    monkeypatch.setattr(suite, "write", written.extend)
+    suite.fill(suite.Benchmark(stages=("small",), seeds=2, folder=tmp_path))
+    found = sorted((tuple(c["tasks"]), tuple(c["settings"]), c["seeds"]) for c in ran)
+    a, b = "MiniGrid-A-v0", "MiniGrid-B-v0"
+    assert found == [((a, b), ("flat",), [0]), ((a, b), ("options",), [1]), ((b,), ("options",), [0])]
+    assert {(c["settings"][name] == suite.AGENTS[name]) for c in ran for name in c["settings"]} == {True}
+    ran.clear()
+    suite.fill(suite.Benchmark(stages=("small",), seeds=1, folder=tmp_path, run=("flat-non-episodic",)))
+    assert [(c["tasks"], c["settings"]) for c in ran] == [
+        ([a, b], {"flat-non-episodic": {"num_options": 1, "int_returns": "non-episodic"}})
+    ]
+
+
+class _Chosen:
+    def __init__(self, content):
+        self.content, self.trials = content, []
+
+
+@pytest.mark.slow
+def test_two_sweeps_of_a_stage_have_one_folder(suite, monkeypatch, tmp_path):
+    """Really run, for a rollout each."""
+    monkeypatch.setitem(suite.STAGES, "small", (512, ["Empty-5x5", "Empty-6x6"]))
+    monkeypatch.setattr(suite, "ROWS", tmp_path / "rows.csv")
+    run = suite.Benchmark(stages=("small",), seeds=1, folder=tmp_path / "runs")
+    suite.fill(suite.replace(run, run=("flat",)))
+    (flat,) = {tuple(sorted((row["task"], row["agent"]) for row in suite.read()))}
+    assert flat == (("Empty-5x5", "flat"), ("Empty-6x6", "flat"))
+    suite.fill(run)
+    assert sorted((row["task"], row["agent"]) for row in suite.read()) == [
+        ("Empty-5x5", "flat"), ("Empty-5x5", "options"), ("Empty-6x6", "flat"), ("Empty-6x6", "options")
+    ]  # fmt: skip
