@@ -4,14 +4,15 @@ An end takes away the bonus to come, and where a task asks for what ends an epis
 non-episodic return the episode that follows is part of it: upon a termination the value is not 0 but that of the bonus from the next
 episode's first state, drawn from d_0 whatever came before, so a number and no function:
 
-    c = E[ Σ_{t<T} γ^t b_t + γ^T c 1{terminated} ] = E[ Σ_{t<T} γ^t b_t ] / (1 − E[ γ^T 1{terminated} ])
+    c = E[ Σ_{t<T} γ^t b_t + γ^T c ] = E[ Σ_{t<T} γ^t b_t ] / (1 − E[γ^T])
 
 over episodes, T their length. γ c is paid at a termination, and one critic's values are those of the environment's episodic return and the
 bonus's non-episodic one together; "Exploration by Random Network Distillation" by Burda et al., which asks for non-episodic returns, has a
 second critic for it.
 
-At a truncation nothing is paid: the critic's value goes on from there. What part of it is the bonus is not known, and c counts it as 0: all
-the places of a long episode are known by then. So c is exact without truncations, else rather too small than too large.
+At a truncation nothing is paid: the critic's value goes on from there, as if there were no limit. What part of it is the bonus is not
+known, and in c the next episode stands for it. So c is exact without truncations; where limits are short and the bonus of an episode dries
+up it is too large.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 
 from optioncoagent.agents.rollout import Rollout
 
-EPISODES = 100  # the last ones, of which expectations are means; or four of each environment, if that is more
+EPISODES = 100  # the last ones, of which expectations are means; or two of each environment, if that is more
 
 
 class Continuation:
@@ -34,7 +35,7 @@ class Continuation:
     def __init__(self, num_envs: int, gamma: float, units: tuple[float, ...] = ()):
         self.gamma, self.units = gamma, np.array([gamma, *units])
         self.gained = np.full(num_envs, np.nan)  # Σ_k γ^k b_k over the steps so far of the episode in progress, if its start was seen
-        self.ended: deque[tuple[float, float]] = deque(maxlen=max(EPISODES, 4 * num_envs))  # that sum, and γ^T 1{terminated}, of episodes
+        self.ended: deque[tuple[float, float]] = deque(maxlen=max(EPISODES, 2 * num_envs))  # that sum, and γ^T, of episodes
 
     @property
     def worth(self) -> float:
@@ -49,7 +50,7 @@ class Continuation:
         for t in range(len(bonus)):
             self.gained = np.where(start[t], 0.0, self.gained) + self.gamma ** age[t] * bonus[t]
             for i in np.flatnonzero((terminated[t] | truncated[t]) & np.isfinite(self.gained)):
-                self.ended.append((self.gained[i], self.gamma ** (age[t, i] + 1) * terminated[t, i]))
+                self.ended.append((self.gained[i], self.gamma ** (age[t, i] + 1)))
         return np.where(terminated, self.gamma * self.worth, 0.0)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
