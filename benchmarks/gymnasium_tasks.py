@@ -7,9 +7,10 @@ seconds are those of the processor.
 
 Episodes of MountainCarContinuous-v0 last up to 999 steps and pay at the end, beyond what the default discount sees: hence a third agent.
 PPO is run with Stable-Baselines3's own defaults and, where actions are continuous, with what its zoo recommends for the task, which was
-searched for on the task. LunarLander-v3 needs `pip install "gymnasium[box2d]"`. Rows of defaults before: "options, no limit" and "flat, no
-limit" (`rows.UNLIMITED`), "options, expected returns" and flat (`rows.EXPECTED`), and of LunarLander-v3, with rollouts of one size,
-"options before" and "flat before"; rollouts begin to grow after 262,144 steps, so that shorter runs are the same by both.
+searched for on the task. Taxi-v4 is also run with an exploration bonus ("options, bonus", "flat, bonus"). LunarLander-v3 needs
+`pip install "gymnasium[box2d]"`. Rows of defaults before: "options, no limit" and "flat, no limit" (`rows.UNLIMITED`), "options, expected
+returns" and flat (`rows.EXPECTED`), and of LunarLander-v3, with rollouts of one size, "options before" and "flat before"; rollouts begin to
+grow after 262,144 steps, so that shorter runs are the same by both.
 
     python benchmarks/gymnasium_tasks.py [--agents options flat ppo "ppo, zoo" …] [--tasks Pendulum-v1 …] [--seeds 5] [--table]
 """
@@ -47,6 +48,8 @@ LONG, GAMMA = "MountainCarContinuous-v0", "gamma 0.999"
 OURS: dict[str, dict[str, Any]] = {
     "options": {},
     "flat": {"num_options": 1},
+    "options, bonus": {"int_coef": 1.0},  # of tasks whose observations can be counted
+    "flat, bonus": {"num_options": 1, "int_coef": 1.0},
     "options, no limit": UNLIMITED,
     "flat, no limit": UNLIMITED | {"num_options": 1},
     "options, expected returns": EXPECTED,
