@@ -44,7 +44,7 @@ FRAMES = {
 EPISODES, SEED = 50, 1_000_000
 FIELDS = ("task", "agent", "seed", "frames", "half", "training", "deterministic", "sampled", "seconds")
 
-LONG, GAMMA = "MountainCarContinuous-v0", "gamma 0.999"
+LONG, GAMMA, SPARSE = "MountainCarContinuous-v0", "gamma 0.999", "Taxi-v4"
 OURS: dict[str, dict[str, Any]] = {
     "options": {},
     "flat": {"num_options": 1},
@@ -152,7 +152,12 @@ def write(run: Run, result: dict[str, float]) -> None:
 def main(agents: tuple[str, ...] = (*OURS, *THEIRS), tasks: tuple[str, ...] = tuple(FRAMES), seeds: int = 5, table: bool = False) -> None:
     torch.set_num_threads(1)
     for run in [Run(task, agent, seed) for seed in range(seeds) for task in tasks for agent in agents]:
-        if table or run in read() or (run.agent == "ppo, zoo" and run.task not in ZOO) or (GAMMA in run.agent and run.task != LONG):
+        of_another_task = (
+            (run.agent == "ppo, zoo" and run.task not in ZOO)
+            or (GAMMA in run.agent and run.task != LONG)
+            or ("bonus" in run.agent and run.task != SPARSE)
+        )
+        if table or run in read() or of_another_task:
             continue
         began = time.process_time()
         result = (train_ours if run.agent in OURS else train_theirs)(run)
