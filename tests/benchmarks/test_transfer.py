@@ -104,5 +104,5 @@ def test_agents_are_compared_over_the_changes_that_both_have(transfer, capsys):
     }
     transfer.table(rows)
     lines = capsys.readouterr().out.splitlines()
-    assert any(line.startswith("| options | flat | 2 | 0.38 [") for line in lines)
+    assert any(line.startswith("| options | flat | 2 | 0.38 |") for line in lines)
     assert not any(line.startswith("| flat | flat anew") for line in lines)
