@@ -128,8 +128,10 @@ def make(run: Run) -> oc.CoagentActorCritic:
     settings: dict[str, Any] = {"diversity_coef": remedy.diversity}
     if not remedy.entropy:
         settings["ent_coefs"] = {"termination": 0.0}
-    agent = WithMargin(f"MiniGrid-{run.task}-v0", remedy.network, seed=run.seed, **settings)
-    agent.margin = remedy.margin or 0.0
+    learner = oc.CoagentActorCritic if remedy.margin is None else WithMargin
+    agent = learner(f"MiniGrid-{run.task}-v0", remedy.network, seed=run.seed, **settings)
+    if isinstance(agent, WithMargin):
+        agent.margin = remedy.margin or 0.0
     if remedy.bias:
         with torch.no_grad():
             agent.module.common["policy_termination"].bias[TERMINATE] += remedy.bias  # type: ignore[index,operator]

@@ -74,6 +74,7 @@ def test_on_minigrid_remedies_are_what_they_are_called(remedies):
         agent, parts = remedies.make(remedies.Run("Empty-5x5", name, 0)), dict(f" {part}".rsplit(" ", 1) for part in name.split(", "))
         assert agent.settings.diversity_coef == float(parts.get(" diversity", 0.0))
         assert max(c.cost for c in agent.network.coagents) == float(parts.get(" cost", 0.0))
+        assert getattr(agent, "margin", 0.0) == float(parts.get(" margin", 0.0))
         assert ("termination" in agent.settings.ent_coefs) == (parts.get(" no entropy of") == "terminations")
         assert ("termination" in agent.network.names) == (parts.get(" ending by") != "chance")
 
