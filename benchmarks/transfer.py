@@ -112,20 +112,14 @@ def table(results: dict[Run, dict[str, float]]) -> None:
             continue
         low, high = rows.median_interval(frames)
         cells = [_shown(*frames), f"{_shown(rows.median(frames))} [{_shown(low)}, {_shown(high)}]" if len(frames) > 3 else ""]
-        cells.append(_sooner([frames], [flat]) if len(flat) and agent != "flat" else "")
+        cells.append(rows.shown_sooner([frames], [flat]) if len(flat) and agent != "flat" else "")
         print(f"| {change.replace(' ', ' → ')} | {agent} | {' | '.join(cells)} |")
     print("\n| agent | against | changes | sooner, these together, 95 % |\n|---|---|---|---|")
     for agent, other in PAIRS:
         both = [(found[change, agent], found[change, other]) for change in CHANGES if all(len(found[change, x]) for x in (agent, other))]
         if both:
             ours, theirs = ([*part] for part in zip(*both, strict=True))
-            print(f"| {agent} | {other} | {len(both)} | {_sooner(ours, theirs)} |")
-
-
-def _sooner(ours: list[np.ndarray], theirs: list[np.ndarray]) -> str:
-    """With its interval where there are more than three seeds of everything: of fewer a bootstrap says too much."""
-    middle, low, high = rows.sooner(ours, theirs)
-    return f"{middle:.2f} [{low:.2f}, {high:.2f}]" if min(map(len, [*ours, *theirs])) > 3 else f"{middle:.2f}"
+            print(f"| {agent} | {other} | {len(both)} | {rows.shown_sooner(ours, theirs)} |")
 
 
 def _shown(*thousands: float) -> str:

@@ -159,12 +159,6 @@ def frames_of(results: Results, task: str, agent: str) -> np.ndarray:
     return np.array([results[run]["frames"] for run in runs])
 
 
-def better(ours: list[np.ndarray], flat: list[np.ndarray], hierarchical: bool = False) -> str:
-    """Probability of being sooner, with its interval where no task has fewer than four seeds: of fewer a bootstrap says too much."""
-    middle, low, high = rows.sooner(ours, flat, hierarchical=hierarchical)
-    return f"{middle:.2f} [{low:.2f}, {high:.2f}]" if min(map(len, [*ours, *flat])) > 3 else f"{middle:.2f}"
-
-
 def pairs(results: Results, tasks: Iterable[str], agent: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Frames of an agent and of the flat one, in each of these tasks that have rows of both."""
     found = [(frames_of(results, task, agent), frames_of(results, task, "flat")) for task in tasks]
@@ -199,7 +193,7 @@ def table(results: Results) -> None:
                 ]
                 cells = [" ".join(each), f"{middle} [{low}, {high}]" if len(frames) > 3 else middle * (len(frames) > 2)]
                 ours, flat = pairs(results, [task], agent)
-                cells += [*means, better(ours, flat) if ours and agent != "flat" else ""]
+                cells += [*means, rows.shown_sooner(ours, flat) if ours and agent != "flat" else ""]
                 print(f"| {called(task)} | {agent} | {' | '.join(cells)} |")
     print("\n| defaults | agent | tasks | sooner than flat, these tasks | tasks like these | solved |\n|---|---|---|---|---|---|")
     for defaults, group in GROUPS.items():
@@ -207,7 +201,8 @@ def table(results: Results) -> None:
             found = [row for run, row in results.items() if run.agent == agent and run.task in group]
             both = pairs(results, group, agent)
             if found and both[0]:
-                intervals = ("", "") if agent == "flat" else (better(*both), better(*both, hierarchical=True) if len(both[0]) > 3 else "")
+                like_these = rows.shown_sooner(*both, hierarchical=True) if len(both[0]) > 3 else ""
+                intervals = ("", "") if agent == "flat" else (rows.shown_sooner(*both), like_these)
                 solved = f"{sum(np.isfinite(row['frames']) for row in found)}/{len(found)}"
                 print(f"| {defaults} | {agent} | {len(both[0])} | {' | '.join(intervals)} | {solved} |")
 
