@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
+import numpy as np
 from run_folders import benchmark
 
 rows = benchmark("rows")
@@ -37,3 +38,11 @@ def test_what_is_not_reached_within_the_limit_is_infinite() -> None:
     learner = Learner()
     frames, row = rows.train_until(learner, target=1.3, limit=120)
     assert (frames, row["return_mean"], learner.num_timesteps) == (math.inf, 1.2, 170)
+
+
+def test_what_is_sooner_has_its_interval_from_four_seeds_on():
+    """By hand: of the pairs of two tasks 3 / 4 and 3 / 8, a tie counted half; nothing is uncertain where all seeds are alike."""
+    ours, theirs = [np.array([1.0, 3.0]), np.array([2.0])], [np.array([2.0, 4.0]), np.array([2.0, np.inf, 1.0, 1.0])]
+    assert rows.shown_sooner(ours, theirs) == "0.56"  # (3 / 4 + (1 / 2 + 1) / 4) / 2
+    alike = [np.full(4, 1.0)], [np.full(4, 2.0)]
+    assert rows.shown_sooner(*alike) == "1.00 [1.00, 1.00]" and rows.shown_sooner(*reversed(alike)) == "0.00 [0.00, 0.00]"
