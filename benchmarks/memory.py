@@ -1,47 +1,71 @@
-"""Claim: an agent that remembers solves MiniGrid-Memory, where what is seen at the start says which way to turn at the end.
+"""Claim: what remembers on MiniGrid-Memory, where what is seen at the start says which way to turn at the end: options, and for how long.
 
-    python benchmarks/memory.py [--tasks MemoryS7 …] [--agents none "gated units" "memory coagent"] [--seeds 3] [--workers 1] [--table]
+    python benchmarks/memory.py [--tasks MemoryS9 …] [--agents options flat …] [--default now] [--seeds 5] [--workers 1] [--table]
 
-Four options with no memory, with gated recurrent units (`recurrent_size=64`, learned by backpropagation through time), and with a memory
-coagent of four outputs (`gallery.with_memory`, learned by its own local gradient, nothing through time: its form is score with the sampled
-return, as the critic cannot tell what is remembered); the rest as by default then (`rows.EXPECTED`). Rows go to memory.csv beside this
-file; runs whose row is there are not run again. A row holds the mean return of 100 evaluation episodes after the frames of the budget, and
-the frames at which the mean return of the last 100 episodes first was 0.9, infinite if never. An agent that cannot remember is right every
-second time.
+On MemoryS7 and S9 who stands where the corridor forks and looks back sees all three objects at once, so that nothing need be remembered; on
+S11 and S13 the first object is too far, and an agent that cannot remember is right every second time. What can remember is, of each agent
+by the default setting,
+
+    options            four options: the one in force was chosen by what was seen then
+    flat               nothing
+    anew               four options chosen at every step: the heads of four options, nothing that lasts
+    units              gated recurrent units (`recurrent_size=64`), learned by backpropagation through time; flat, or with four options
+    coagent            a memory coagent of four outputs (`gallery.with_memory`), learned by its own local gradient, nothing through time:
+                       its form is score with the sampled return, as the critic cannot tell what is remembered; flat, or with four options
+
+Rows go to memory.csv beside this file; runs whose row is there
+are not run again. A row holds the mean return of 100 evaluation episodes after the frames of the budget, the frames at which the mean
+return of the last 100 episodes first was 0.9, infinite if never, and how long options lasted in the end. `--default before`: the default
+when the first rows were made (`rows.EXPECTED`), 500,000 frames.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import rows
 import tyro
 
 import optioncoagent as oc
-from optioncoagent.gallery import with_memory
+from optioncoagent.gallery import always_terminating, with_memory
 
 ROWS = Path(__file__).with_suffix(".csv")
-TASKS = ("MemoryS7", "MemoryS11")
-FRAMES, TARGET, EPISODES = 500_000, 0.9, 100
+DEFAULTS: dict[str, dict[str, Any]] = {"now": {}, "before": rows.EXPECTED}
+# {task: frames}, by the present default those of the suite's stages
+FRAMES = {"MemoryS7": 600_000, "MemoryS9": 600_000, "MemoryS11": 1_500_000, "MemoryS13": 1_500_000}
+FRAMES_BEFORE, TARGET, EPISODES = 500_000, 0.9, 100
 
 
-def remembering(num_actions: int) -> oc.CoagentNetwork:
-    return with_memory(oc.option_critic(4, num_actions), 4, readers=("option", "action"))
+def remembering(network: oc.CoagentNetwork, readers: tuple[str, ...]) -> oc.CoagentNetwork:
+    return with_memory(network, 4, readers=readers)
 
 
-def make(agent: str, task: str, seed: int) -> oc.CoagentActorCritic:
-    env_id = f"MiniGrid-{task}-v0"
-    if agent == "memory coagent":
-        settings: dict[str, Any] = rows.EXPECTED | dict(gae_lambda=1.0, sampled_returns=True)
-        return oc.CoagentActorCritic(env_id, remembering, forms={"memory": "score"}, seed=seed, **settings)
-    return oc.OptionCritic(env_id, seed=seed, recurrent_size=64 if agent == "gated units" else 0, **rows.EXPECTED)
+@dataclass(frozen=True)
+class Agent:
+    """network: from the number of actions. settings: in place of the default's."""
+
+    network: Callable[[int], oc.CoagentNetwork]
+    forms: dict[str, str]
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
-AGENTS = ("none", "gated units", "memory coagent")
+ACTION, MEMORY = {"action": "score"}, {"memory": "score"}
+UNITS: dict[str, Any] = dict(recurrent_size=64)
+SAMPLED: dict[str, Any] = dict(gae_lambda=1.0, sampled_returns=True)
+AGENTS = {
+    "options": Agent(lambda n: oc.option_critic(4, n), ACTION),
+    "flat": Agent(lambda n: oc.option_critic(1, n), ACTION),
+    "anew": Agent(lambda n: always_terminating(4, n), ACTION),
+    "options, units": Agent(lambda n: oc.option_critic(4, n), ACTION, UNITS),
+    "flat, units": Agent(lambda n: oc.option_critic(1, n), ACTION, UNITS),
+    "options, coagent": Agent(lambda n: remembering(oc.option_critic(4, n), ("option", "action")), ACTION | MEMORY, SAMPLED),
+    "flat, coagent": Agent(lambda n: remembering(oc.option_critic(1, n), ("action",)), ACTION | MEMORY, SAMPLED),
+}
 
 
 @dataclass(frozen=True)
@@ -49,35 +73,64 @@ class Run:
     task: str
     agent: str
     seed: int
+    default: str = "now"
+    """Of DEFAULTS."""
+
+
+def make(run: Run) -> oc.CoagentActorCritic:
+    agent = AGENTS[run.agent]
+    settings: dict[str, Any] = DEFAULTS[run.default] | agent.settings
+    return oc.CoagentActorCritic(f"MiniGrid-{run.task}-v0", agent.network, forms=agent.forms, seed=run.seed, **settings)
 
 
 def train(run: Run) -> tuple[Run, dict[str, float]]:
-    began, solved = time.perf_counter(), float("inf")
-    agent = make(run.agent, run.task, run.seed)
-    while agent.num_timesteps < FRAMES:
+    began, solved, agent = time.perf_counter(), float("inf"), make(run)
+    frames = FRAMES[run.task] if run.default == "now" else FRAMES_BEFORE
+    while agent.num_timesteps < frames:
         row = agent.update()
         if np.isinf(solved) and len(agent.recent) == EPISODES and row["return_mean"] >= TARGET:
             solved = agent.num_timesteps
     final = float(np.mean(agent.evaluate(EPISODES).returns))
-    seconds = round(time.perf_counter() - began, 1)
-    return run, dict(frames=agent.num_timesteps, solved_at=solved, final_return=round(final, 4), seconds=seconds)
+    return run, {
+        "frames": agent.num_timesteps,
+        "solved_at": solved,
+        "final_return": round(final, 4),
+        "length": round(row.get("option/length", float("nan")), 2),
+        "seconds": round(time.perf_counter() - began, 1),
+    }
 
 
 def table(results: dict[Run, dict[str, float]]) -> None:
-    for task, agent in dict.fromkeys((run.task, run.agent) for run in results):
-        found = [results[run] for run in sorted(results, key=lambda run: run.seed) if (run.task, run.agent) == (task, agent)]
-        frames = " ".join(f"{row['solved_at'] / 1000:.0f}k" if np.isfinite(row["solved_at"]) else "∞" for row in found)
-        returns = " ".join(f"{row['final_return']:.2f}" for row in found)
-        print(f"{task:12}{agent:16}{returns:28}{frames}")
+    """What the agents come to by one default, seed by seed, and how often they are sooner than the flat agent that remembers nothing."""
+    print("| task | agent | evaluations | thousand frames | learned | sooner than flat, 95 % | length | seconds |")
+    print("|---|---|---|---|---|---|---|---|")
+    for task in FRAMES:
+        found = {
+            agent: [row for run, row in sorted(results.items(), key=lambda x: x[0].seed) if (run.task, run.agent) == (task, agent)]
+            for agent in AGENTS
+        }
+        at = {agent: np.array([row["solved_at"] for row in there]) for agent, there in found.items()}
+        for agent, there in found.items():
+            if not there:
+                continue
+            evaluations = " ".join(f"{row['final_return']:.2f}" for row in there)
+            frames = " ".join(f"{x / 1000:.0f}" if np.isfinite(x) else "∞" for x in at[agent])
+            sooner = rows.shown_sooner([at[agent]], [at["flat"]]) if agent != "flat" and len(at["flat"]) else ""
+            length, seconds = (np.median([row[name] for row in there]) for name in ("length", "seconds"))
+            learned = f"{np.isfinite(at[agent]).sum()}/{len(there)}"
+            lasts = f"{length:.1f}" if np.isfinite(length) else ""
+            print(f"| {task} | {agent} | {evaluations} | {frames} | {learned} | {sooner} | {lasts} | {seconds:.0f} |")
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    tasks: tuple[str, ...] = TASKS
-    """Of MiniGrid, without its prefix and version."""
-    agents: tuple[str, ...] = AGENTS
-    """What remembers."""
-    seeds: int = 3
+    tasks: tuple[str, ...] = tuple(FRAMES)
+    """Of FRAMES: MiniGrid's, without prefix and version."""
+    agents: tuple[str, ...] = tuple(AGENTS)
+    """Of AGENTS."""
+    default: Literal["now", "before"] = "now"
+    """Of DEFAULTS."""
+    seeds: int = 5
     """Run seeds below this."""
     workers: int = 1
     """Runs at a time."""
@@ -86,10 +139,10 @@ class Benchmark:
 
 
 def main(command: Benchmark) -> None:
-    runs = [Run(task, agent, seed) for seed in range(command.seeds) for task in command.tasks for agent in command.agents]
+    runs = [Run(task, agent, seed, command.default) for seed in range(command.seeds) for task in command.tasks for agent in command.agents]
     if not command.table:
         rows.fill(ROWS, runs, train, command.workers)
-    table(rows.read(ROWS, Run))
+    table({run: row for run, row in rows.read(ROWS, Run).items() if run.default == command.default})
 
 
 if __name__ == "__main__":

@@ -35,10 +35,14 @@ CHANGES = {
     "KeyCorridorS3R1 KeyCorridorS3R2": (120_000, 300_000, 0.8),
     "SimpleCrossingS9N1 LavaCrossingS9N1": (120_000, 300_000, 0.9),
     "FourRooms-first FourRooms-last": (160_000, 300_000, 0.5),
+    "Unlock UnlockPickup": (80_000, 600_000, 0.8),
+    "UnlockPickup BlockedUnlockPickup": (600_000, 1_500_000, 0.85),
 }
 # FourRooms with its goal in one place, of the first room and of the last; the agent starts anywhere. These are MiniGrid's own levels in
 # Python, so that their seconds are not to be compared
 GOALS = {"FourRooms-first": (3, 3), "FourRooms-last": (15, 15)}
+# one mission in all episodes, which is observed all the same, as those of the second task vary
+MISSION = {"Unlock": {"observation_kinds": {"mission": "mission"}}}
 DEFAULTS: dict[str, dict[str, Any]] = {"now": {}, "before": rows.SIXTEEN}
 AGENTS = ("options", "options kept", "options, encoder kept", "options anew", "flat", "flat, encoder kept", "flat, new heads", "flat anew")
 # which agents are compared over the changes together
@@ -66,7 +70,7 @@ class Run:
 def environment(task: str) -> dict[str, Any]:
     """What an agent of the task is made with."""
     goal = {"env_kwargs": {"goal_pos": GOALS[task]}} if task in GOALS else {}
-    return {"env": f"MiniGrid-{'FourRooms' if goal else task}-v0"} | goal
+    return {"env": f"MiniGrid-{'FourRooms' if goal else task}-v0"} | goal | MISSION.get(task, {})
 
 
 def second_agent(run: Run) -> tuple[oc.OptionCritic, float]:

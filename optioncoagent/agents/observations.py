@@ -8,7 +8,7 @@ A space is described by its leaves, the parts of (nested) Dict and Tuple spaces,
     grid       MiniGrid's codes: divided by 10
     pixels     divided by 255; an image goes through convolutions
     slope      a number that may be infinite (MiniGrid's goal_direction): its angle
-    mission    a MiniGrid mission that varies: indicators of its words and pairs of words
+    mission    a MiniGrid mission that varies, or is asked for: indicators of its words and pairs of words
 
 Anything else is refused by name before training starts. Bytes are pixels only where they look like an image (`is_image`) and do not come
 from MiniGrid, whose codes declare the same bounds; `observation_kinds` of the settings says otherwise.
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any
@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optioncoagent.agents.settings import KINDS
+from optioncoagent.agents.settings import BOX_KINDS
 
 Tensors = dict[str, Tensor]  # one tensor a leaf, batch axes first
 
@@ -81,26 +81,29 @@ class ObservationSpec:
     ) -> ObservationSpec:
         """Describe a single environment's observation space; minigrid: do its bytes hold MiniGrid's codes? rendered: or pictures of them?
 
-        kinds: {path: kind} of the leaves that are something else than they seem (one of `settings.KINDS`, for a Box).
+        kinds: {path: kind} of the leaves that are something else than they seem (one of `settings.BOX_KINDS`, for a Box), or of a mission
+        that does not vary and is to be observed all the same ("mission").
         Raises ValueError naming the part that is not supported, or that cannot be what `kinds` says.
         """
-        leaves = tuple(_leaves(space, "", minigrid, rendered))
+        kinds = kinds or {}
+        leaves = tuple(_leaves(space, "", minigrid, rendered, {path for path, kind in kinds.items() if kind == "mission"}))
         if not leaves:
             raise ValueError(f"the observation space {space} has nothing that varies")
-        return cls(leaves).taken_for(kinds or {})
+        return cls(leaves).taken_for(kinds)
 
     def taken_for(self, kinds: Mapping[str, str]) -> ObservationSpec:
-        """The same, where `kinds` says what a leaf is. Raises ValueError for a leaf that there is not, or that is no Box."""
+        """The same, where `kinds` says what a leaf is. Raises ValueError for a leaf that there is not, or that cannot be that."""
         unknown = set(kinds) - {leaf.path for leaf in self.leaves}
         if unknown:
             raise ValueError(f"observation_kinds names {sorted(unknown)}; the parts of an observation are {[x.path for x in self.leaves]}")
+        others = {leaf.path for leaf in self.leaves if kinds.get(leaf.path, leaf.kind) != leaf.kind}
         for leaf in self.leaves:
-            if leaf.path in kinds and not {kinds[leaf.path], leaf.kind} <= set(KINDS):
+            if leaf.path in others and not {kinds[leaf.path], leaf.kind} <= set(BOX_KINDS):
                 raise ValueError(
                     f"observation_kinds={dict(kinds)}: observation{_at(leaf.path)} is taken for {leaf.kind}; numbers (a Box) may be any of "
-                    f"{KINDS}, and nothing else can be chosen"
+                    f"{BOX_KINDS}, and nothing else can be chosen"
                 )
-        return ObservationSpec(tuple(_box(x.path, kinds[x.path], x.shape) if x.path in kinds else x for x in self.leaves))
+        return ObservationSpec(tuple(_box(x.path, kinds[x.path], x.shape) if x.path in others else x for x in self.leaves))
 
     @classmethod
     def from_json(cls, leaves: Sequence[Mapping[str, Any]]) -> ObservationSpec:
@@ -221,13 +224,14 @@ def _stacked(path: str, parts: Sequence[Any]) -> np.ndarray:
         ) from error
 
 
-def _leaves(space: gym.Space[Any], path: str, minigrid: bool, rendered: bool) -> Any:
+def _leaves(space: gym.Space[Any], path: str, minigrid: bool, rendered: bool, missions: Set[str]) -> Any:
+    """missions: the paths of those that are observed though they do not vary."""
     if isinstance(space, gym.spaces.Dict | gym.spaces.Tuple):
         parts = space.spaces.items() if isinstance(space, gym.spaces.Dict) else enumerate(space.spaces)
         for key, part in parts:
-            yield from _leaves(part, f"{path}/{key}" if path else str(key), minigrid, rendered)
+            yield from _leaves(part, f"{path}/{key}" if path else str(key), minigrid, rendered, missions)
     elif is_mission(space):
-        if _mission_varies(space):
+        if _mission_varies(space) or path in missions:
             yield Leaf(path, "mission", (), MISSION_FEATURES)
     elif isinstance(space, gym.spaces.Box):
         yield _box(path, _kind(space, path, minigrid, rendered), space.shape)

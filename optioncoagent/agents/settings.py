@@ -11,7 +11,8 @@ from typing import Any, Literal
 COUNTED = ("auto", "place", "observation")
 RETURNS = ("episodic", "non-episodic")
 LEARNED_FROM = ("all", "sampled")
-KINDS = ("box", "cells", "grid", "pixels", "slope")  # what a Box may be taken for
+BOX_KINDS = ("box", "cells", "grid", "pixels", "slope")  # what a Box may be taken for
+KINDS = (*BOX_KINDS, "mission")  # and a mission for one that varies
 # what was done before there was a choice: of agents and runs whose settings do not say
 OLD_DEFAULTS = {"encoder_gradient": "all", "target_kl": None}
 EVALUATION_SEED = 1_000_000  # apart from the training seeds one would choose
@@ -113,7 +114,8 @@ class Settings:
     """Precision of the parameters."""
     observation_kinds: dict[str, str] = field(default_factory=dict)
     """What parts of the observation are, where it is not what they are taken for: their keys joined by "/" ("" for one without parts) and
-    box, cells, grid, pixels or slope (see `optioncoagent.agents.observations`)."""
+    box, cells, grid, pixels or slope (see `optioncoagent.agents.observations`); or mission, for a mission that never varies and is left
+    out without, so that the agent can go on with tasks whose missions do."""
     device: str = "auto"
     """Where torch computes; auto: on a CUDA device if there is one, else on the CPU."""
     torch_threads: int = 1

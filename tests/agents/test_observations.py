@@ -8,6 +8,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from small import SMALL
 
 import optioncoagent as oc
+from optioncoagent.agents.observations import mission_features
 from optioncoagent.agents.rollout import collect
 
 
@@ -76,6 +77,23 @@ def test_missions_that_vary_are_seen(env_id):
     assert not torch.equal(*features)
     batch = {"image": observation["image"][None], "direction": np.array([0]), "mission": ("go to the red door",)}
     assert agent.predict(batch)[0].shape == (1,)
+
+
+def test_a_mission_that_never_varies_is_seen_if_asked_for_and_the_agent_goes_on_where_missions_vary(tmp_path):
+    kinds = {"mission": "mission"}
+    agent = oc.OptionCritic("MiniGrid-Unlock-v0", observation_kinds=kinds, **SMALL).learn(64)
+    assert [leaf.kind for leaf in agent.spec.leaves] == ["discrete", "cells", "mission"]
+    assert [leaf.kind for leaf in oc.OptionCritic("MiniGrid-Unlock-v0", **SMALL).spec.leaves] == ["discrete", "cells"]
+    assert torch.equal(agent.running.observation["mission"][0], torch.from_numpy(mission_features("open the door")))
+    agent.save(tmp_path)
+    other = oc.OptionCritic.load(tmp_path, env="MiniGrid-UnlockPickup-v0")
+    assert other.num_timesteps == agent.num_timesteps and other.learn(64).num_timesteps > agent.num_timesteps
+    assert len(agent.evaluate(2, env="MiniGrid-UnlockPickup-v0").returns) == 2
+
+    with pytest.raises(ValueError, match="observation_kinds names .'mission'.; the parts of an observation are .''."):
+        oc.OptionCritic("CartPole-v1", observation_kinds=kinds)
+    with pytest.raises(ValueError, match=r"observation\['direction'\] is taken for discrete; numbers \(a Box\) may be any"):
+        oc.OptionCritic("MiniGrid-Unlock-v0", observation_kinds={"direction": "mission"})
 
 
 def test_codes_and_pixels_are_told_apart():

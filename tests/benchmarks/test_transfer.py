@@ -80,7 +80,7 @@ def test_the_goal_moves_to_another_room(transfer, monkeypatch):
         assert goals == ([(15, 15)] if agent_name == "flat anew" else [(3, 3), (15, 15)])
         agent.update()
         assert agent.interface.env_kwargs == {"goal_pos": (15, 15)} and agent.interface.env_id == "MiniGrid-FourRooms-v0"
-    assert transfer.environment("Unlock") == {"env": "MiniGrid-Unlock-v0"}
+    assert transfer.environment("DoorKey-5x5") == {"env": "MiniGrid-DoorKey-5x5-v0"}
 
 
 def test_defaults(transfer):
@@ -106,3 +106,12 @@ def test_agents_are_compared_over_the_changes_that_both_have(transfer, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("| options | flat | 2 | 0.38 |") for line in lines)
     assert not any(line.startswith("| flat | flat anew") for line in lines)
+
+
+@pytest.mark.parametrize("agent_name", ["options", "options kept", "flat, encoder kept", "flat, new heads", "flat anew"])
+def test_the_one_mission_of_unlock_is_observed_so_that_the_agent_goes_on_where_missions_vary(transfer, monkeypatch, agent_name):
+    change = "Unlock UnlockPickup"
+    monkeypatch.setitem(transfer.CHANGES, change, (10_240, 256, 2.0))  # some episodes, which end after 288 steps
+    agent, _ = transfer.second_agent(transfer.Run(change, agent_name, 0))
+    assert [leaf.kind for leaf in agent.spec.leaves] == ["discrete", "cells", "mission"]
+    assert agent.interface.env_id == "MiniGrid-UnlockPickup-v0" and agent.update()["timesteps"] > 0
