@@ -7,8 +7,11 @@ first steps. A single step of n environments is n sequences of one step. Time is
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
+
+from optioncoagent.agents.scan import Units
 
 
 class Memoryless(nn.Module):
@@ -52,6 +55,15 @@ class Recurrence(nn.Module):
 
         start: (T · n,) bool, where an episode begins: the state before such a step is zero.
         """
+        n = len(hidden)
+        if x.device.type == "cpu":
+            of_inputs, of_states, *biases = (parameter for _, parameter in self.gru.named_parameters())
+            features = Units.apply(F.linear(x, of_inputs, biases[0]), start, hidden, of_states, biases[1])
+            return features, features[-n:]
+        return self.packed(x, start, hidden)
+
+    def packed(self, x: Tensor, start: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """The same by torch's units, on any device."""
         n = len(hidden)
         if len(x) == n:  # one step of each
             features = self.gru(x[None], _kept(hidden, start)[None])[0][0]

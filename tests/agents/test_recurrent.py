@@ -140,24 +140,48 @@ through = Recurrence.forward
 
 
 def by_single_steps(self, x, start, hidden, detach=True):
-    """Step by step."""
+    """Step by step, by torch's units."""
     features = []
     for x_t, start_t in zip(x.split(len(hidden)), start.split(len(hidden)), strict=True):
-        hidden = through(self, x_t, start_t, hidden.detach() if detach else hidden)[1]
+        hidden = self.packed(x_t, start_t, hidden.detach() if detach else hidden)[1]
         features.append(hidden)
     return torch.cat(features), hidden
 
 
+def outputs_and_gradients(road, unit, x, start, hidden):
+    """What a road through the units gives, and the gradients of a function of it in all that it depends on."""
+    of = [x.clone().requires_grad_(), hidden.clone().requires_grad_(), *unit.parameters()]
+    features, after = road(of[0], start, of[1])
+    weight = torch.linspace(-1, 1, features.numel(), dtype=x.dtype).reshape(features.shape)
+    return (features, after), torch.autograd.grad((weight * features).sum() + after.square().sum(), of)
+
+
+@pytest.mark.parametrize("steps", [1, 7])
 @pytest.mark.parametrize("starts", [0.0, 0.3, 1.0])
-def test_sequences_at_once_are_single_steps_one_after_the_other(starts):
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_sequences_at_once_are_single_steps_one_after_the_other(starts, steps, dtype):
+    """The compiled loops, torch's units on what is packed, and torch's units step by step: three roads to the same numbers."""
     generator = torch.Generator().manual_seed(0)
-    unit = Recurrence(4, 3).double()
-    x, hidden = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in ((7 * 5, 4), (5, 3)))
-    start = torch.rand(7 * 5, generator=generator) < starts
-    sides = [f(x, start, hidden) for f in (unit, lambda *given: by_single_steps(unit, *given, detach=False))]
-    gradients = [torch.autograd.grad(out.square().sum() + after.sum(), list(unit.parameters())) for out, after in sides]
-    torch.testing.assert_close(*sides)
-    torch.testing.assert_close(*gradients)
+    unit = Recurrence(4, 3).to(dtype)
+    with torch.no_grad():
+        for parameter in unit.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    x, hidden = (torch.randn(shape, generator=generator).to(dtype) for shape in ((steps * 5, 4), (5, 3)))
+    start = torch.rand(steps * 5, generator=generator) < starts
+    roads = unit, unit.packed, lambda *given: by_single_steps(unit, *given, detach=False)
+    compiled, packed, single = (outputs_and_gradients(road, unit, x, start, hidden) for road in roads)
+    tolerance = dict(rtol=1e-10, atol=1e-12) if dtype is torch.float64 else dict(rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(compiled, packed, **tolerance)
+    torch.testing.assert_close(packed, single, **tolerance)
+    assert compiled[0][0].dtype == dtype and (starts == 1.0) == (not bool(compiled[1][1].any()))
+
+
+def test_a_second_derivative_of_the_compiled_units_is_refused():
+    unit = Recurrence(4, 3)
+    x = torch.ones(2, 4, requires_grad=True)
+    (first,) = torch.autograd.grad(unit(x, torch.zeros(2, dtype=torch.bool), torch.zeros(2, 3))[0].square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        first.sum().backward()
 
 
 def test_stretches():
