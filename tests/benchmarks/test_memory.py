@@ -1,0 +1,52 @@
+"""Which of the tasks ask for a memory, and that what is to remember is in each agent."""
+
+from pathlib import Path
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from run_folders import benchmark
+
+
+@pytest.fixture
+def memory(monkeypatch):
+    """The benchmark; it imports what lies beside it."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    return benchmark("memory")
+
+
+@pytest.mark.parametrize(("task", "seen"), [("MemoryS7", 3), ("MemoryS9", 3), ("MemoryS11", 2), ("MemoryS13", 2)])
+def test_who_looks_back_from_the_fork_sees_all_three_objects_or_only_the_two_to_choose_from(memory, task, seen):
+    assert task in memory.FRAMES
+    env = gym.make(f"minigrid:MiniGrid-{task}-v0").unwrapped
+    for seed in range(5):
+        env.reset(seed=seed)
+        env.agent_pos, env.agent_dir = np.array((env.width - 2, env.height // 2)), 2  # west
+        image = env.gen_obs()["image"]
+        assert int(np.isin(image[..., 0], (5, 6)).sum()) == seen  # keys and balls
+
+
+def test_what_each_agent_remembers_with(memory):
+    remembers = {}
+    for name in memory.AGENTS:
+        agent = memory.make(memory.Run("MemoryS7", name, 0))
+        remembers[name] = {*agent.network.memory}, agent.settings.recurrent_size
+        agent.update()
+    assert remembers == {
+        "options": ({"option"}, 0),
+        "flat": ({"option"}, 0),  # of one option, which says nothing
+        "anew": (set(), 0),
+        "options, units": ({"option"}, 64),
+        "flat, units": ({"option"}, 64),
+        "options, coagent": ({"memory", "option"}, 0),
+        "flat, coagent": ({"memory", "option"}, 0),
+    }
+
+
+def test_a_row_says_when_the_target_was_reached_and_what_came_out(memory, monkeypatch):
+    monkeypatch.setitem(memory.FRAMES, "MemoryS7", 12_288)
+    monkeypatch.setattr(memory, "TARGET", -1.0)
+    run, row = memory.train(memory.Run("MemoryS7", "options", 0))
+    assert row["frames"] >= 12_288 > row["solved_at"] > 0 and 0 <= row["final_return"] <= 1 and row["length"] >= 1
+    monkeypatch.setattr(memory, "TARGET", 2.0)
+    assert memory.train(run)[1]["solved_at"] == float("inf")
