@@ -1,10 +1,10 @@
-"""Claim: what remembers on MiniGrid-Memory, where what is seen at the start says which way to turn at the end: options, and for how long.
+"""Claim: who remembers what is seen at the start of MiniGrid-Memory, which says which way to turn at the end, and which tasks ask for it.
 
     python benchmarks/memory.py [--tasks MemoryS9 …] [--agents options flat …] [--default now] [--seeds 5] [--workers 1] [--table]
 
 On MemoryS7 and S9 who stands where the corridor forks and looks back sees all three objects at once, so that nothing need be remembered; on
-S11 and S13 the first object is too far, and an agent that cannot remember is right every second time. What can remember is, of each agent
-by the default setting,
+S11 and S13 the first object is too far, and an agent that cannot remember is right every second time. The agents, all by the default
+setting, and what of them can remember:
 
     options            four options: the one in force was chosen by what was seen then
     flat               nothing
@@ -13,10 +13,9 @@ by the default setting,
     coagent            a memory coagent of four outputs (`gallery.with_memory`), learned by its own local gradient, nothing through time:
                        its form is score with the sampled return, as the critic cannot tell what is remembered; flat, or with four options
 
-Rows go to memory.csv beside this file; runs whose row is there
-are not run again. A row holds the mean return of 100 evaluation episodes after the frames of the budget, the frames at which the mean
-return of the last 100 episodes first was 0.9, infinite if never, and how long options lasted in the end. `--default before`: the default
-when the first rows were made (`rows.EXPECTED`), 500,000 frames.
+Rows go to memory.csv beside this file; runs whose row is there are not run again. A row holds the mean return of 100 evaluation episodes
+after the frames of the budget, the frames at which the mean return of the last 100 episodes first was 0.9, infinite if never, and how
+long options lasted in the end. `--default before`: the default when the first rows were made (`rows.EXPECTED`), 500,000 frames.
 """
 
 from __future__ import annotations

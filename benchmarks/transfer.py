@@ -152,7 +152,8 @@ def main(command: Benchmark) -> None:
     ]
     if not command.table:
         rows.fill(ROWS, runs, train, command.workers)
-    table({run: row for run, row in rows.read(ROWS, Run).items() if run.default == command.default})
+    asked = {run: row for run, row in rows.read(ROWS, Run).items() if run.default == command.default and run.change in command.changes}
+    table(asked)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ class Units(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, given: Tensor, start: Tensor, hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        before, after = (hidden.new_empty(len(given), hidden.shape[1]) for _ in range(2))
-        gates, inner = torch.empty_like(given), torch.empty_like(after)
+        gates = given.new_empty(given.shape)  # in rows one after the other, however those of `given` lie
+        before, after, inner = (given.new_empty(len(given), hidden.shape[1]) for _ in range(3))
         _forward(*map(_array, (given, start, hidden, weight.T, bias, before, after, gates, inner)))
         ctx.save_for_backward(start, weight, before, gates, inner)
         ctx.num_sequences = len(hidden)

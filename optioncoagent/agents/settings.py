@@ -12,7 +12,7 @@ COUNTED = ("auto", "place", "observation")
 RETURNS = ("episodic", "non-episodic")
 LEARNED_FROM = ("all", "sampled")
 BOX_KINDS = ("box", "cells", "grid", "pixels", "slope")  # what a Box may be taken for
-KINDS = (*BOX_KINDS, "mission")  # and a mission for one that varies
+KINDS = (*BOX_KINDS, "mission")  # and a mission that never varies, for one that does
 # what was done before there was a choice: of agents and runs whose settings do not say
 OLD_DEFAULTS = {"encoder_gradient": "all", "target_kl": None}
 EVALUATION_SEED = 1_000_000  # apart from the training seeds one would choose

@@ -21,6 +21,7 @@ from optioncoagent.agents import rollout as rollout_module
 from optioncoagent.agents.minibatches import by_environment
 from optioncoagent.agents.recurrent import Recurrence, stretches
 from optioncoagent.agents.rollout import collect
+from optioncoagent.agents.scan import Units
 from optioncoagent.agents.targets import make_batch
 from optioncoagent.cli import main
 
@@ -174,6 +175,20 @@ def test_sequences_at_once_are_single_steps_one_after_the_other(starts, steps, d
     torch.testing.assert_close(compiled, packed, **tolerance)
     torch.testing.assert_close(packed, single, **tolerance)
     assert compiled[0][0].dtype == dtype and (starts == 1.0) == (not bool(compiled[1][1].any()))
+
+
+def test_rows_may_lie_in_memory_in_any_way():
+    generator = torch.Generator().manual_seed(0)
+    given, start, hidden, weight, bias = (
+        *(torch.randn(6, 9, generator=generator), torch.rand(6, generator=generator) < 0.3),
+        *(torch.randn(shape, generator=generator) for shape in ((2, 3), (9, 3), 9)),
+    )
+    sides = []
+    for lay in (torch.Tensor.contiguous, lambda x: x.T.contiguous().T):
+        of = [lay(x).detach().requires_grad_() for x in (given, hidden, weight)]
+        after = Units.apply(of[0], start, of[1], of[2], bias)
+        sides.append((after, torch.autograd.grad(after, of, lay(torch.ones(6, 3)))))
+    torch.testing.assert_close(*sides, rtol=0, atol=0)
 
 
 def test_a_second_derivative_of_the_compiled_units_is_refused():
