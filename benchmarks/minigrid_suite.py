@@ -34,7 +34,7 @@ from typing import Any, Literal
 
 import numpy as np
 import tyro
-from rows import median, sooner
+from rows import fewest_seeds, median, shown_sooner
 
 from optioncoagent.cli import Train
 from optioncoagent.runs import statistics
@@ -246,11 +246,13 @@ def table(rows: list[Row], tasks: list[str], agents: tuple[str, ...]) -> None:
     for pair in combinations([agent for agent in agents if agent != "ppo"], 2):
         both = [task for task in tasks if all((task, agent) in found for agent in pair)]
         if both:
-            rng = np.random.default_rng(0)
-            low, high = np.quantile([ratios(found, pair, rng) for _ in range(2000)], [0.025, 0.975], method="nearest")
-            earlier = sooner(*([found[task, agent].frames for task in both] for agent in pair))
-            shown = ["{:.2f} [{:.2f}, {:.2f}]".format(*numbers) for numbers in ((ratios(found, pair), low, high), earlier)]
-            print(f"| {' / '.join(pair)} | {' | '.join(shown)} |")
+            ours, theirs = ([found[task, agent].frames for task in both] for agent in pair)
+            ratio = f"{ratios(found, pair):.2f}"
+            if fewest_seeds(ours + theirs) > 3:  # of fewer a bootstrap says too much
+                rng = np.random.default_rng(0)
+                low, high = np.quantile([ratios(found, pair, rng) for _ in range(2000)], [0.025, 0.975], method="nearest")
+                ratio += f" [{low:.2f}, {high:.2f}]"
+            print(f"| {' / '.join(pair)} | {ratio} | {shown_sooner(ours, theirs)} |")
 
 
 def draw(rows: list[Row], tasks: list[str]) -> None:

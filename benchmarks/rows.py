@@ -114,4 +114,9 @@ def sooner(ours: list[Any], theirs: list[Any], resamples: int = 2000, hierarchic
 def shown_sooner(ours: list[np.ndarray], theirs: list[np.ndarray], hierarchical: bool = False) -> str:
     """`sooner` for a table, its interval where no task has fewer than four seeds: of fewer a bootstrap says too much."""
     middle, low, high = sooner(ours, theirs, hierarchical=hierarchical)
-    return f"{middle:.2f} [{low:.2f}, {high:.2f}]" if min(map(len, [*ours, *theirs])) > 3 else f"{middle:.2f}"
+    return f"{middle:.2f} [{low:.2f}, {high:.2f}]" if fewest_seeds([*ours, *theirs]) > 3 else f"{middle:.2f}"
+
+
+def fewest_seeds(frames: list[np.ndarray]) -> int:
+    """Of some tasks, or agents, the one with the fewest seeds: how many it has."""
+    return min(map(len, frames))

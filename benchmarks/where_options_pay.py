@@ -257,7 +257,7 @@ def _draw_all(axes: Any, results: Results, agents: list[str]) -> None:
         if ours and agent != "flat":
             middle, low, high = rows.sooner(ours, flat, hierarchical=True)
             axes.plot(middle, y, "o", color=_colour(agent), markersize=4)
-            if len(ours) > 3 and min(map(len, [*ours, *flat])) > 3:
+            if len(ours) > 3 and rows.fewest_seeds([*ours, *flat]) > 3:
                 axes.plot([low, high], [y, y], color=_colour(agent), linewidth=1.5)
     axes.axvline(0.5, color="0.8", linewidth=1)
     axes.set_title("sooner than flat,\ntasks like the hard half", fontsize=8)
