@@ -1,6 +1,7 @@
 """Claim: where goals come back, learned options pay with networks as they do with tables, or they do not.
 
-    python benchmarks/recurring_deep.py [--tune] [--agents "4 options" …] [--places doorways …] [--seeds 5] [--workers 1] [--table]
+    python benchmarks/recurring_deep.py [--policies tables] [--tune] [--agents "4 options" …] [--places doorways …] [--seeds 5]
+        [--workers 1] [--table]
 
 The tasks of recurring_goals.py (four rooms, dynamics of OC's authors' code; the goal of each task is one of the four doorways, or any cell)
 with the learner of this library in place of tables: the cell as indicators, the default network, and the default setting but for what is
@@ -17,13 +18,18 @@ while the goal moves, and are cut after 1,000 steps. Some agents are told when a
     4 options, one step     as 4 options, which always end: chosen at every step, without duration
     4 options, slow start   told: as 4 options, but what goes on there begins at slow weights here
     4 options, goes on      is not told: everything goes on
+    4 options, bandit       as 4 options, but the policy over them does not observe, a bandit's, and is asked every eight steps on average,
+                            whatever the options do; no parameters are common to options
+    … of one step           as 4 options, bandit, asked at every step
+    … that observes         as 4 options, bandit, with a policy over options that observes
 
-Anew is at the weights that the agent had at first. Whatever begins anew, or at slow weights, has new moments of Adam, too. For each agent
-the best of its grid of eight, twelve of two speeds (--tune: doorways, one seed, 1000, 20 tasks): the step size of Adam, or two of them, one
-for what begins anew and one for what goes on, the weight of the entropy bonus, and how far slow weights move. Figures are goals reached per
-thousand steps: over all tasks, in the first ten, and in the last 20, in all and in the first and in the last fifth of each task's frames;
-and the share of the last 20 that is learned: 50 per thousand in the last fifth. Rows go to recurring_deep.csv beside this file; runs whose
-row is there are not run again.
+With --policies tables they have no encoder: every policy and the critic are linear in the indicators, a table, with nothing in common
+between options, learned by the same learner. Anew is at the weights that the agent had at first. Whatever begins anew, or at slow weights,
+has new moments of Adam, too. For each agent the best of its grid of eight, twelve of two speeds with a network (--tune: doorways, one seed,
+1000, 20 tasks): the step size of Adam, or two of them, one for what begins anew and one for what goes on, the weight of the entropy bonus,
+and how far slow weights move. Figures are goals reached per thousand steps: over all tasks, in the first ten, and in the last 20, in all
+and in the first and in the last fifth of each task's frames; and the share of the last 20 that is learned: 50 per thousand in the last
+fifth. Rows go to recurring_deep.csv beside this file; runs whose row is there are not run again.
 """
 
 from __future__ import annotations
@@ -32,8 +38,9 @@ import multiprocessing
 import time
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gymnasium as gym
 import numpy as np
@@ -46,7 +53,7 @@ from recurring_goals import DOORWAYS
 
 import optioncoagent as oc
 from optioncoagent.experiments.problems import fewest_steps
-from optioncoagent.gallery import always_terminating
+from optioncoagent.gallery import always_terminating, random_length
 from optioncoagent.mdp import MDP
 from optioncoagent_envs.tabular.four_rooms import CELLS, FourRooms
 from optioncoagent_envs.tabular.tables import MOVES
@@ -56,6 +63,8 @@ TASKS, FRAMES, NUM_ENVS, NUM_STEPS = 40, 20_480, 32, 64
 MAX_STEPS = 1000
 LEARNED = 50.0  # goals per thousand steps
 PLACES = ("doorways", "anywhere")
+MEAN_LENGTH = 8  # of the options that a bandit chooses
+Policies = Literal["network", "tables"]
 
 
 @cache
@@ -127,17 +136,33 @@ ONE_SPEED = tuple(Sizes(size, size, entropy) for size in (0.001, 0.003, 0.01, 0.
 TWO_SPEEDS = tuple(Sizes(slow, fast, entropy) for slow in (0.0001, 0.001) for fast in (0.01, 0.03) for entropy in ENTROPIES)
 TWO_SPEEDS += (Sizes(0.001, 0.03, 0.3), Sizes(0.003, 0.03, 0.1), Sizes(0.003, 0.03, 0.3), Sizes(0.003, 0.01, 0.1))  # beyond the edges found
 SLOW_START = tuple(Sizes(size, size, entropy, part=part) for size in (0.003, 0.01) for entropy in ENTROPIES for part in (0.1, 0.3))
-GRIDS: dict[str, tuple[Sizes, ...]] = {
-    "flat, anew": ONE_SPEED,
-    "flat, slow start": SLOW_START,
-    "flat, new head": TWO_SPEEDS,
-    "flat, goes on": ONE_SPEED,
-    "4 options": TWO_SPEEDS,
-    "4 options, one step": TWO_SPEEDS,
-    "4 options, slow start": SLOW_START,
-    "4 options, goes on": ONE_SPEED,
+ONE_SPEED_TABLES = tuple(Sizes(size, size, entropy) for size in (0.01, 0.03, 0.1, 0.3) for entropy in ENTROPIES)
+SLOW_START_TABLES = tuple(Sizes(size, size, entropy, part=part) for size in (0.03, 0.1) for entropy in ENTROPIES for part in (0.1, 0.3))
+TWO_SPEEDS_TABLES = tuple(Sizes(slow, fast, entropy) for slow in (0.003, 0.01) for fast in (0.1, 0.3) for entropy in ENTROPIES)
+BANDIT = tuple(Sizes(slow, fast, entropy) for slow in (0.001, 0.003) for fast in (0.1, 0.3) for entropy in ENTROPIES)
+GRIDS: dict[Policies, dict[str, tuple[Sizes, ...]]] = {
+    "network": {
+        "flat, anew": ONE_SPEED,
+        "flat, slow start": SLOW_START,
+        "flat, new head": TWO_SPEEDS,
+        "flat, goes on": ONE_SPEED,
+        "4 options": TWO_SPEEDS,
+        "4 options, one step": TWO_SPEEDS,
+        "4 options, slow start": SLOW_START,
+        "4 options, goes on": ONE_SPEED,
+        "4 options, bandit": BANDIT,
+    },
+    "tables": {
+        "flat, anew": ONE_SPEED_TABLES,
+        "flat, slow start": SLOW_START_TABLES,
+        "flat, goes on": ONE_SPEED_TABLES,
+        "4 options": TWO_SPEEDS_TABLES,
+        "4 options, slow start": SLOW_START_TABLES,
+        "4 options, bandit": TWO_SPEEDS_TABLES,
+        "4 options, bandit of one step": TWO_SPEEDS_TABLES,
+        "4 options, bandit that observes": TWO_SPEEDS_TABLES,
+    },
 }
-AGENTS = tuple(GRIDS)
 # the heads that begin anew where something does, if these are not the policy over options and the critic; none: everything does
 HEADS: dict[str, tuple[str, ...]] = {
     "flat, anew": (),
@@ -145,15 +170,18 @@ HEADS: dict[str, tuple[str, ...]] = {
     "flat, new head": ("policy_action", "critic"),
 }
 # what --tune printed
-TUNED: dict[str, Sizes] = {
-    "flat, anew": Sizes(0.01, 0.01, 0.01),
-    "flat, slow start": Sizes(0.01, 0.01, 0.01, 0.1),
-    "flat, new head": Sizes(0.001, 0.03, 0.01),
-    "flat, goes on": Sizes(0.003, 0.003, 0.1),
-    "4 options": Sizes(0.003, 0.01, 0.1),
-    "4 options, one step": Sizes(0.003, 0.01, 0.1),
-    "4 options, slow start": Sizes(0.01, 0.01, 0.01, 0.1),
-    "4 options, goes on": Sizes(0.001, 0.001, 0.1),
+TUNED: dict[Policies, dict[str, Sizes]] = {
+    "network": {
+        "flat, anew": Sizes(0.01, 0.01, 0.01),
+        "flat, slow start": Sizes(0.01, 0.01, 0.01, 0.1),
+        "flat, new head": Sizes(0.001, 0.03, 0.01),
+        "flat, goes on": Sizes(0.003, 0.003, 0.1),
+        "4 options": Sizes(0.003, 0.01, 0.1),
+        "4 options, one step": Sizes(0.003, 0.01, 0.1),
+        "4 options, slow start": Sizes(0.01, 0.01, 0.01, 0.1),
+        "4 options, goes on": Sizes(0.001, 0.001, 0.1),
+    },
+    "tables": {},
 }
 
 
@@ -162,6 +190,7 @@ class Run:
     agent: str
     places: str
     seed: int
+    policies: Policies = "network"
 
 
 def goals(places: str, seed: int, tasks: int) -> np.ndarray:
@@ -169,14 +198,35 @@ def goals(places: str, seed: int, tasks: int) -> np.ndarray:
     return np.random.default_rng(seed).choice(DOORWAYS if places == "doorways" else len(CELLS), tasks)
 
 
-def make(agent: str, sizes: Sizes, env: VectorEnv, seed: int) -> oc.CoagentActorCritic:
+class OneHot(torch.nn.Module):
+    """Cells (n, 1) to their indicators (n, cells)."""
+
+    def forward(self, cells: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.one_hot(cells.flatten(), len(CELLS)).float()
+
+
+def described(agent: str, num_actions: int) -> oc.CoagentNetwork:
+    """The agent's network."""
+    if "bandit" in agent:
+        length = 1 if agent.endswith("of one step") else MEAN_LENGTH
+        return random_length(4, num_actions, length, observes=agent.endswith("that observes"))
+    if agent == "4 options, one step":
+        return always_terminating(4, num_actions)
+    return oc.option_critic(1 if agent.startswith("flat") else 4, num_actions)
+
+
+def make(agent: str, sizes: Sizes, env: VectorEnv, seed: int, policies: Policies = "network") -> oc.CoagentActorCritic:
     """The agent before its first task."""
     settings: dict[str, Any] = {"num_steps": NUM_STEPS, "num_minibatches": 4, "update_epochs": 4, "target_kl": None, "seed": seed}
-    settings["ent_coef"] = sizes.entropy
-    if agent == "4 options, one step":
-        made: oc.CoagentActorCritic = oc.CoagentActorCritic(env, lambda num_actions: always_terminating(4, num_actions), **settings)
-    else:
-        made = oc.OptionCritic(env, 1 if agent.startswith("flat") else 4, ent_coefs={"termination": 0.0}, **settings)
+    network = described(agent, len(MOVES))
+    settings |= {"ent_coef": sizes.entropy, "ent_coefs": {"termination": 0.0} if "termination" in network.names else {}}
+    if policies == "tables":
+        settings["hidden_sizes"] = ()
+    elif "bandit" in agent:  # an encoder of one's own, with hidden_sizes=(): options have nothing but it in common
+        torch.manual_seed(seed)
+        layers = [OneHot(), torch.nn.Linear(len(CELLS), 64), torch.nn.ReLU(), torch.nn.Linear(64, 64), torch.nn.ReLU()]
+        settings |= {"encoder": torch.nn.Sequential(*layers), "hidden_sizes": ()}
+    made: oc.CoagentActorCritic = oc.CoagentActorCritic(env, network, **settings)
     parts: dict[bool, list[torch.Tensor]] = {True: [], False: []}
     for name, parameter in made.module.named_parameters():
         parts[begins_anew(agent, name)].append(parameter)
@@ -191,10 +241,10 @@ def begins_anew(agent: str, parameter: str) -> bool:
     return not heads or any(part in heads for part in parameter.split("."))
 
 
-def life(agent: str, sizes: Sizes, schedule: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
+def life(agent: str, sizes: Sizes, schedule: np.ndarray, seed: int, policies: Policies = "network") -> tuple[np.ndarray, float]:
     """Goals reached per thousand steps in each fifth of each task, (tasks, 5), and how long options last in the end."""
     env = Rooms(NUM_ENVS, schedule[0])
-    made = make(agent, sizes, env, seed)
+    made = make(agent, sizes, env, seed, policies)
     first = {name: parameter.detach().clone() for name, parameter in made.module.named_parameters()}
     updates, rates, row = FRAMES // (NUM_ENVS * NUM_STEPS), list[list[float]](), dict[str, float]()
     for task, goal in enumerate(schedule):
@@ -225,7 +275,7 @@ def told(agent: str, made: oc.CoagentActorCritic, first: dict[str, torch.Tensor]
 
 def train(run: Run) -> tuple[Run, dict[str, float]]:
     began = time.perf_counter()
-    rates, length = life(run.agent, TUNED[run.agent], goals(run.places, run.seed, TASKS), run.seed)
+    rates, length = life(run.agent, TUNED[run.policies][run.agent], goals(run.places, run.seed, TASKS), run.seed, run.policies)
     late = rates[TASKS // 2 :]
     parts = {"all": rates, "first_tasks": rates[: TASKS // 4], "last_tasks": late, "first_fifth": late[:, 0], "last_fifth": late[:, -1]}
     parts["learned"] = late[:, -1] >= LEARNED
@@ -233,19 +283,20 @@ def train(run: Run) -> tuple[Run, dict[str, float]]:
     return run, figures | {"length": round(length, 2), "seconds": round(time.perf_counter() - began, 1)}
 
 
-def tune(agents: tuple[str, ...], workers: int) -> None:
-    trials = [(agent, sizes) for agent in agents for sizes in GRIDS[agent]]
+def tune(policies: Policies, agents: tuple[str, ...], workers: int) -> None:
+    trials = [(policies, agent, sizes) for agent in agents for sizes in GRIDS[policies][agent]]
     with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        found = dict(zip(trials, pool.map(_tried, trials, chunksize=1), strict=True))
-    for agent in agents:
-        best = max(GRIDS[agent], key=lambda sizes: found[agent, sizes])
-        print(f'    "{agent}": {best},')
-        print(*(f"    {sizes}: {found[agent, sizes]:.1f}" for sizes in GRIDS[agent]), sep="\n", flush=True)
+        found: dict[str, dict[Sizes, float]] = {agent: {} for agent in agents}
+        for (_, agent, sizes), rate in zip(trials, pool.imap(_tried, trials), strict=True):
+            found[agent][sizes] = rate
+            if len(found[agent]) == len(GRIDS[policies][agent]):
+                print(f'    "{agent}": {max(found[agent], key=found[agent].__getitem__)},')
+                print(*(f"    {sizes}: {rate:.1f}" for sizes, rate in found[agent].items()), sep="\n", flush=True)
 
 
-def _tried(trial: tuple[str, Sizes]) -> float:
-    schedule = goals("doorways", 1000, TASKS // 2)
-    return float(life(*trial, schedule, 1000)[0].mean())
+def _tried(trial: tuple[Policies, str, Sizes]) -> float:
+    (policies, agent, sizes), schedule = trial, goals("doorways", 1000, TASKS // 2)
+    return float(life(agent, sizes, schedule, 1000, policies)[0].mean())
 
 
 # columns of the rows, as the table calls them
@@ -265,23 +316,25 @@ def table(results: dict[Run, dict[str, float]]) -> None:
     for places, cells in (("doorways", DOORWAYS), ("anywhere", range(len(CELLS)))):
         fewest = [fewest_steps(MDP.from_env(FourRooms("code", cell), gamma=0.99)) for cell in cells]
         print(f"{places}: at most {np.mean(1000 / np.array(fewest)):.0f}")
-    print(f"\n| places | agent | seeds | {' | '.join(SHOWN.values())} |\n" + "|---" * (3 + len(SHOWN)) + "|")
-    for places in PLACES:
-        for agent in AGENTS:
-            found = [row for run, row in results.items() if (run.agent, run.places) == (agent, places)]
+    print(f"\n| places | policies | agent | seeds | {' | '.join(SHOWN.values())} |\n" + "|---" * (4 + len(SHOWN)) + "|")
+    for places, (policies, agents) in product(PLACES, GRIDS.items()):
+        for agent in agents:
+            found = [row for run, row in results.items() if (run.agent, run.places, run.policies) == (agent, places, policies)]
             if found:
                 cells = []
                 for name in SHOWN:
                     x, digits = np.array([row[name] for row in found]), 2 if name == "learned" else 1
                     half = f" ± {rows.half_interval(x):.{digits}f}" if len(x) > 2 else ""
                     cells.append("" if name == "length" and agent.startswith("flat") else f"{x.mean():.{digits}f}{half}")
-                print(f"| {places} | {agent} | {len(found)} | {' | '.join(cells)} |")
+                print(f"| {places} | {policies} | {agent} | {len(found)} | {' | '.join(cells)} |")
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    agents: tuple[str, ...] = AGENTS
-    """Of AGENTS."""
+    policies: Policies = "network"
+    """A network, or tables of the same learner."""
+    agents: tuple[str, ...] = ()
+    """Of GRIDS; all of these policies, if none are given."""
     places: tuple[str, ...] = PLACES
     """Where goals may be."""
     seeds: int = 5
@@ -295,10 +348,11 @@ class Benchmark:
 
 
 def main(command: Benchmark) -> None:
+    agents = command.agents or tuple(GRIDS[command.policies])
     if command.tune:
-        tune(command.agents, command.workers)
+        tune(command.policies, agents, command.workers)
         return
-    runs = [Run(agent, places, seed) for seed in range(command.seeds) for places in command.places for agent in command.agents]
+    runs = [Run(agent, places, seed, command.policies) for seed in range(command.seeds) for places in command.places for agent in agents]
     if not command.table:
         rows.fill(ROWS, runs, train, command.workers)
     table(rows.read(ROWS, Run))

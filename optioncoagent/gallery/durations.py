@@ -21,7 +21,7 @@ def always_terminating(num_options: int, num_actions: int | Gaussian) -> Coagent
     return CoagentNetwork([Coagent("option", num_options), Coagent("action", num_actions, upstream=("option",))])
 
 
-def random_length(num_options: int, num_actions: int | Gaussian, mean_length: float) -> CoagentNetwork:
+def random_length(num_options: int, num_actions: int | Gaussian, mean_length: float, observes: bool = True) -> CoagentNetwork:
     """Options that end by a coin: lengths are geometric with this mean, at least 1, wherever the agent is.
 
         S_t ──► option ──► action            option executes at the first step, then with probability 1 / mean_length
@@ -29,6 +29,8 @@ def random_length(num_options: int, num_actions: int | Gaussian, mean_length: fl
 
     Asynchronous in the sense of ACN: an execution probability, and nothing that decides it. Equal to `option_critic` whose termination
     probability is 1 / mean_length everywhere; with mean_length 1 to `always_terminating`. ValueError for a mean below 1.
+
+    observes: does the policy over options? One that does not is a bandit's: it knows which option is worth most, and nothing of where.
     """
     if not mean_length >= 1:
         raise ValueError(f"mean_length={mean_length!r}: an option lasts one step at least")
@@ -37,7 +39,7 @@ def random_length(num_options: int, num_actions: int | Gaussian, mean_length: fl
     def executes(x: LocalState) -> Any:
         return rate + (1 - rate) * x.start
 
-    option = Coagent("option", num_options, executes=executes)
+    option = Coagent("option", num_options, executes=executes, observes=observes)
     return CoagentNetwork([option, Coagent("action", num_actions, upstream=("option",))])
 
 

@@ -9,6 +9,7 @@ NETWORKS = {
     "two levels": lambda n: oc.option_critic((2, 2), n, deliberation_cost=0.2),
     "always terminating": lambda n: gallery.always_terminating(3, n),
     "random length": lambda n: gallery.random_length(3, n, 2.5),
+    "bandit over options": lambda n: gallery.random_length(3, n, 2.5, observes=False),
     "clock": lambda n: gallery.clocked_options(2, n, 3),
     "feed-forward": lambda n: gallery.feed_forward_options((2, 3), n),
     "feed-forward, shared": lambda n: gallery.feed_forward_options((2, 2, 2), n, shared=True),
