@@ -25,7 +25,7 @@ while the goal moves, and are cut after 1,000 steps. Some agents are told when a
 
 With --policies tables they have no encoder: every policy and the critic are linear in the indicators, a table, with nothing in common
 between options, learned by the same learner. Anew is at the weights that the agent had at first. Whatever begins anew, or at slow weights,
-has new moments of Adam, too. For each agent the best of its grid of eight, twelve of two speeds with a network (--tune: doorways, one seed,
+has new moments of Adam, too. For each agent the best of its grid of eight, twelve of two speeds (--tune: doorways, one seed,
 1000, 20 tasks): the step size of Adam, or two of them, one for what begins anew and one for what goes on, the weight of the entropy bonus,
 and how far slow weights move. Figures are goals reached per thousand steps: over all tasks, in the first ten, and in the last 20, in all
 and in the first and in the last fifth of each task's frames; and the share of the last 20 that is learned: 50 per thousand in the last
@@ -138,7 +138,7 @@ TWO_SPEEDS += (Sizes(0.001, 0.03, 0.3), Sizes(0.003, 0.03, 0.1), Sizes(0.003, 0.
 SLOW_START = tuple(Sizes(size, size, entropy, part=part) for size in (0.003, 0.01) for entropy in ENTROPIES for part in (0.1, 0.3))
 ONE_SPEED_TABLES = tuple(Sizes(size, size, entropy) for size in (0.01, 0.03, 0.1, 0.3) for entropy in ENTROPIES)
 SLOW_START_TABLES = tuple(Sizes(size, size, entropy, part=part) for size in (0.03, 0.1) for entropy in ENTROPIES for part in (0.1, 0.3))
-TWO_SPEEDS_TABLES = tuple(Sizes(slow, fast, entropy) for slow in (0.003, 0.01) for fast in (0.1, 0.3) for entropy in ENTROPIES)
+TWO_SPEEDS_TABLES = tuple(Sizes(slow, fast, entropy) for slow in (0.003, 0.01, 0.03) for fast in (0.1, 0.3) for entropy in ENTROPIES)
 BANDIT = tuple(Sizes(slow, fast, entropy) for slow in (0.001, 0.003) for fast in (0.1, 0.3) for entropy in ENTROPIES)
 GRIDS: dict[Policies, dict[str, tuple[Sizes, ...]]] = {
     "network": {
@@ -180,8 +180,18 @@ TUNED: dict[Policies, dict[str, Sizes]] = {
         "4 options, one step": Sizes(0.003, 0.01, 0.1),
         "4 options, slow start": Sizes(0.01, 0.01, 0.01, 0.1),
         "4 options, goes on": Sizes(0.001, 0.001, 0.1),
+        "4 options, bandit": Sizes(0.003, 0.1, 0.01),
     },
-    "tables": {},
+    "tables": {
+        "flat, anew": Sizes(0.1, 0.1, 0.01),
+        "flat, slow start": Sizes(0.03, 0.03, 0.01, 0.1),
+        "flat, goes on": Sizes(0.1, 0.1, 0.1),
+        "4 options": Sizes(0.03, 0.1, 0.1),
+        "4 options, slow start": Sizes(0.1, 0.1, 0.01, 0.1),
+        "4 options, bandit": Sizes(0.03, 0.1, 0.01),
+        "4 options, bandit of one step": Sizes(0.03, 0.3, 0.1),
+        "4 options, bandit that observes": Sizes(0.01, 0.1, 0.01),
+    },
 }
 
 

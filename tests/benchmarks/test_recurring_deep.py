@@ -67,20 +67,25 @@ def test_an_episode_ends_at_the_goal_or_cut_off_and_the_next_begins_elsewhere(de
     assert (np.delete(seen, 5) > 0).all() and seen[5] == 0  # it starts anywhere else
 
 
-FORGOTTEN = {
+FORGOTTEN: dict[str, set[str]] = {
     "flat, anew": {"encoder", "termination", "action", "critic"},
     "flat, slow start": {"critic"},
     "flat, new head": {"action", "critic"},
     "4 options": {"option", "critic"},
     "4 options, one step": {"option", "critic"},
     "4 options, slow start": {"option", "critic"},
+    "4 options, bandit": {"option", "critic"},
+    "4 options, bandit of one step": {"option", "critic"},
+    "4 options, bandit that observes": {"option", "critic"},
 }
+BY_TABLES = ("flat, anew", "flat, slow start", "4 options", "4 options, slow start", *[agent for agent in FORGOTTEN if "bandit" in agent])
+MADE = [(agent, "network") for agent in FORGOTTEN] + [(agent, "tables") for agent in BY_TABLES]
 
 
-@pytest.mark.parametrize("agent", FORGOTTEN)
-def test_who_is_told_forgets_what_it_is_said_to_forget(deep, agent):
-    sizes = deep.Sizes(0.003, 0.01, 0.01, part=0.25)
-    made = deep.make(agent, sizes, deep.Rooms(deep.NUM_ENVS, 5), 0)
+@pytest.mark.parametrize("agent, policies", MADE)
+def test_who_is_told_forgets_what_it_is_said_to_forget(deep, agent, policies):
+    sizes, encoder = deep.Sizes(0.003, 0.01, 0.01, part=0.25), {"encoder"} if policies == "network" else set()
+    made = deep.make(agent, sizes, deep.Rooms(deep.NUM_ENVS, 5), 0, policies)
     parameters = dict(made.module.named_parameters())
     first = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     begin = {name: x.clone() for name, x in first.items()}
@@ -88,7 +93,9 @@ def test_who_is_told_forgets_what_it_is_said_to_forget(deep, agent):
     after = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     deep.told(agent, made, first, sizes)
     moved = {name for name in parameters if not torch.equal(after[name], begin[name])}
-    assert {_part(name) for name in moved} >= FORGOTTEN[agent] | {"encoder", "action"}
+    parts = {_part(name) for name in parameters}
+    assert {_part(name) for name in moved} >= (FORGOTTEN[agent] & parts) | {"action"} | encoder
+    assert ("encoder" in parts) == (policies == "network")
     for name in moved:
         if _part(name) in FORGOTTEN[agent]:
             assert torch.equal(parameters[name], begin[name]) and parameters[name] not in made.optimizer.state
@@ -105,6 +112,21 @@ def _part(name: str) -> str:
     return next(
         part for part in ("encoder", "critic", "policy_termination", "policy_option", "policy_action") if part in name
     ).removeprefix("policy_")
+
+
+@pytest.mark.parametrize("policies", ["network", "tables"])
+def test_a_bandit_does_not_observe_and_is_asked_every_eight_steps_or_at_each(deep, policies):
+    sizes = deep.Sizes(0.003, 0.01, 0.01)
+
+    def made(agent):
+        return deep.make(agent, sizes, deep.Rooms(deep.NUM_ENVS, 5), 0, policies)
+
+    bandit, each, observing = (made("4 options, bandit" + of) for of in ("", " of one step", " that observes"))
+    assert [agent.network["option"].observes for agent in (bandit, each, observing)] == [False, False, True]
+    rows = [agent.update() for agent in (bandit, each, observing)]
+    assert rows[1]["option/executed"] == 1.0 and all(0.1 < row["option/executed"] < 0.16 for row in (rows[0], rows[2]))
+    # options have no parameters in common, so that they differ from the first step on
+    assert rows[0]["action/divergence"] > 0 and not any(name.startswith("common") for name, _ in bandit.module.named_parameters())
 
 
 def test_two_speeds_are_those_of_the_parts_that_are_said(deep):
@@ -162,5 +184,7 @@ def test_a_row_holds_the_figures_it_is_said_to_hold(deep, monkeypatch):
 
 def test_every_row_is_of_a_run_the_script_knows_and_every_choice_of_its_grid(deep):
     for run in deep.rows.read(deep.ROWS, deep.Run):
-        assert run.agent in deep.AGENTS and run.places in deep.PLACES
-    assert all(deep.TUNED[agent] in grid for agent, grid in deep.GRIDS.items()) and min(map(len, deep.GRIDS.values())) == 8
+        assert run.agent in deep.GRIDS[run.policies] and run.places in deep.PLACES
+    for policies, grids in deep.GRIDS.items():
+        assert deep.TUNED[policies].keys() == grids.keys() and min(map(len, grids.values())) == 8
+        assert all(deep.TUNED[policies][agent] in grid for agent, grid in grids.items())
