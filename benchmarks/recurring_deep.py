@@ -193,6 +193,10 @@ TUNED: dict[Policies, dict[str, Sizes]] = {
         "4 options, bandit that observes": Sizes(0.01, 0.1, 0.01),
     },
 }
+# of more than TASKS tasks, found on lives of TASKS tasks with seeds 0 to 4
+LONG: dict[tuple[Policies, str], Sizes] = dict.fromkeys(
+    [("tables", "4 options, bandit" + of) for of in ("", " of one step", " that observes")], Sizes(0.01, 0.1, 0.01)
+)
 
 
 @dataclass(frozen=True)
@@ -201,6 +205,7 @@ class Run:
     places: str
     seed: int
     policies: Policies = "network"
+    tasks: int = TASKS
 
 
 def goals(places: str, seed: int, tasks: int) -> np.ndarray:
@@ -285,9 +290,11 @@ def told(agent: str, made: oc.CoagentActorCritic, first: dict[str, torch.Tensor]
 
 def train(run: Run) -> tuple[Run, dict[str, float]]:
     began = time.perf_counter()
-    rates, length = life(run.agent, TUNED[run.policies][run.agent], goals(run.places, run.seed, TASKS), run.seed, run.policies)
-    late = rates[TASKS // 2 :]
-    parts = {"all": rates, "first_tasks": rates[: TASKS // 4], "last_tasks": late, "first_fifth": late[:, 0], "last_fifth": late[:, -1]}
+    sizes = LONG.get((run.policies, run.agent)) if run.tasks > TASKS else None
+    sizes = sizes or TUNED[run.policies][run.agent]
+    rates, length = life(run.agent, sizes, goals(run.places, run.seed, run.tasks), run.seed, run.policies)
+    late = rates[-20:]
+    parts = {"all": rates, "first_tasks": rates[:10], "last_tasks": late, "first_fifth": late[:, 0], "last_fifth": late[:, -1]}
     parts["learned"] = late[:, -1] >= LEARNED
     figures = {name: round(float(part.mean()), 3) for name, part in parts.items()}
     return run, figures | {"length": round(length, 2), "seconds": round(time.perf_counter() - began, 1)}
@@ -326,17 +333,18 @@ def table(results: dict[Run, dict[str, float]]) -> None:
     for places, cells in (("doorways", DOORWAYS), ("anywhere", range(len(CELLS)))):
         fewest = [fewest_steps(MDP.from_env(FourRooms("code", cell), gamma=0.99)) for cell in cells]
         print(f"{places}: at most {np.mean(1000 / np.array(fewest)):.0f}")
-    print(f"\n| places | policies | agent | seeds | {' | '.join(SHOWN.values())} |\n" + "|---" * (4 + len(SHOWN)) + "|")
-    for places, (policies, agents) in product(PLACES, GRIDS.items()):
+    print(f"\n| places | tasks | policies | agent | seeds | {' | '.join(SHOWN.values())} |\n" + "|---" * (5 + len(SHOWN)) + "|")
+    for places, tasks, (policies, agents) in product(PLACES, sorted({run.tasks for run in results}), GRIDS.items()):
         for agent in agents:
-            found = [row for run, row in results.items() if (run.agent, run.places, run.policies) == (agent, places, policies)]
+            these = (agent, places, policies, tasks)
+            found = [row for run, row in results.items() if (run.agent, run.places, run.policies, run.tasks) == these]
             if found:
                 cells = []
                 for name in SHOWN:
                     x, digits = np.array([row[name] for row in found]), 2 if name == "learned" else 1
                     half = f" ± {rows.half_interval(x):.{digits}f}" if len(x) > 2 else ""
                     cells.append("" if name == "length" and agent.startswith("flat") else f"{x.mean():.{digits}f}{half}")
-                print(f"| {places} | {policies} | {agent} | {len(found)} | {' | '.join(cells)} |")
+                print(f"| {places} | {tasks} | {policies} | {agent} | {len(found)} | {' | '.join(cells)} |")
 
 
 @dataclass(frozen=True)
@@ -347,8 +355,12 @@ class Benchmark:
     """Of GRIDS; all of these policies, if none are given."""
     places: tuple[str, ...] = PLACES
     """Where goals may be."""
+    tasks: int = TASKS
+    """Of a life."""
     seeds: int = 5
-    """Run seeds below this."""
+    """Run as many seeds."""
+    first_seed: int = 0
+    """From this one on."""
     workers: int = 1
     """Runs at a time."""
     tune: bool = False
@@ -362,7 +374,8 @@ def main(command: Benchmark) -> None:
     if command.tune:
         tune(command.policies, agents, command.workers)
         return
-    runs = [Run(agent, places, seed, command.policies) for seed in range(command.seeds) for places in command.places for agent in agents]
+    seeds = range(command.first_seed, command.first_seed + command.seeds)
+    runs = [Run(*of, command.policies, command.tasks) for seed in seeds for of in product(agents, command.places, [seed])]
     if not command.table:
         rows.fill(ROWS, runs, train, command.workers)
     table(rows.read(ROWS, Run))

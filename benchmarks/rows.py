@@ -26,14 +26,14 @@ BEFORE: dict[str, Any] = SIXTEEN | dict(observation_kinds={"image": "grid"}, int
 
 
 def read(path: Path, kind: type) -> dict[Any, Result]:
-    """{run: its numbers}; kind: the record whose fields, with a seed, say which run it is."""
+    """{run: its numbers}; kind: the record whose fields, words or integers, say which run it is."""
     if not path.exists():
         return {}
-    names = [field.name for field in fields(kind)]
+    names = {field.name: field.type for field in fields(kind)}
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     return {
-        kind(**{name: int(row[name]) if name == "seed" else row[name] for name in names}): {
+        kind(**{name: int(row[name]) if of in ("int", int) else row[name] for name, of in names.items()}): {
             name: float(value or "nan") for name, value in row.items() if name not in names
         }
         for row in rows
