@@ -37,7 +37,15 @@ def test_what_had_fallen_back_and_what_ended_there_is_counted(suite, capsys):
     printed = capsys.readouterr().out
     assert "| Empty-8x8 | 0.85 | options | 2k | 1 | 2/2 | 20.0% |" in printed and "| flat | 4k | 1 | 1/1 |  |" in printed
     assert "options: below four fifths of what was reached for 20.0% of the steps afterwards, mean over tasks; 1 of 2 runs" in printed
-    assert "flat: below" not in printed and "| options / flat | 0.50 [" in printed
+    assert "flat: below" not in printed and "| options / flat | 0.50 | 1.00 |" in printed
+
+
+def test_a_pair_has_intervals_where_each_task_has_four_seeds_of_both(suite, capsys):
+    rows = [row(agent, seed, 0.9, frames, None) for agent, frames in (("options", 1000), ("flat", 2000)) for seed in range(4)]
+    suite.table(rows, ["Empty-8x8"], ("options", "flat"))
+    assert "| options / flat | 0.50 [0.50, 0.50] | 1.00 [1.00, 1.00] |" in capsys.readouterr().out
+    suite.table(rows[:-1], ["Empty-8x8"], ("options", "flat"))
+    assert "| options / flat | 0.50 | 1.00 |" in capsys.readouterr().out
 
 
 def test_what_has_no_row_is_run_and_nothing_else(suite, monkeypatch, tmp_path):
