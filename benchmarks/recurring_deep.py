@@ -25,12 +25,12 @@ while the goal moves, and are cut after 1,000 steps. Some agents are told when a
 
 With --policies tables they have no encoder: every policy and the critic are linear in the indicators, a table, with nothing in common
 between options, learned by the same learner. Anew is at the weights that the agent had at first. Whatever begins anew, or at slow weights,
-has new moments of Adam, too. For each agent the best of its grid of eight or twelve (--tune: doorways, one seed,
-1000, 20 tasks): the step size of Adam, or two of them, one for what begins anew and one for what goes on, the weight of the entropy bonus,
-and how far slow weights move; lives of more tasks (--tasks) have step sizes of their own where tables with options, or a slow start, pay
-late (LONG). Figures are goals reached per thousand steps: over all tasks, in the first ten, and in the last 20, in all
-and in the first and in the last fifth of each task's frames; and the share of the last 20 that is learned: 50 per thousand in the last
-fifth. Rows go to recurring_deep.csv beside this file; runs whose row is there are not run again.
+has new moments of Adam, too. For each agent the best of its grid of eight or twelve (--tune: doorways, one seed, 1000, 20 tasks): the step
+size of Adam, or two of them, one for what begins anew and one for what goes on, the weight of the entropy bonus, and how far slow weights
+move; lives of more tasks (--tasks) have step sizes of their own where tables with options, or a slow start, pay late (LONG). Figures are
+goals reached per thousand steps: over all tasks, in the first ten, and in the last 20, in all and in the first and in the last fifth of
+each task's frames; and the share of the last 20 that is learned: 50 per thousand in the last fifth. Rows go to recurring_deep.csv beside
+this file; runs whose row is there are not run again.
 """
 
 from __future__ import annotations

@@ -182,9 +182,19 @@ def test_a_row_holds_the_figures_it_is_said_to_hold(deep, monkeypatch):
     assert deep.train(deep.Run("4 options", "doorways", 0))[1]["learned"] == 0.8
 
 
+def test_a_longer_life_has_its_own_step_sizes_and_the_same_first_and_last_tasks(deep, monkeypatch):
+    used, rates = [], np.arange(500.0).reshape(100, 5)
+    monkeypatch.setattr(deep, "life", lambda *of: (used.append((of[1], len(of[2]))), (rates, 3.0))[1])
+    _, row = deep.train(deep.Run("4 options, bandit", "doorways", 0, "tables", 100))
+    deep.train(deep.Run("4 options, bandit", "doorways", 0, "tables"))
+    sizes = deep.LONG["tables", "4 options, bandit"], deep.TUNED["tables"]["4 options, bandit"]
+    assert sizes[0] != sizes[1] and used == [(sizes[0], 100), (sizes[1], 40)]
+    assert (row["all"], row["first_tasks"], row["last_tasks"]) == (249.5, 24.5, 449.5)
+
+
 def test_every_row_is_of_a_run_the_script_knows_and_every_choice_of_its_grid(deep):
     for run in deep.rows.read(deep.ROWS, deep.Run):
-        assert run.agent in deep.GRIDS[run.policies] and run.places in deep.PLACES
+        assert run.agent in deep.GRIDS[run.policies] and run.places in deep.PLACES and run.tasks in (deep.TASKS, 100)
     for policies, grids in deep.GRIDS.items():
         assert deep.TUNED[policies].keys() == grids.keys() and min(map(len, grids.values())) == 8
         assert all(deep.TUNED[policies][agent] in grid for agent, grid in grids.items())
