@@ -99,16 +99,19 @@ def sooner(ours: list[Any], theirs: list[Any], resamples: int = 2000, hierarchic
     tasks, seeds drawn anew within each; hierarchical: of tasks like these, which are drawn anew first; that one is too wide where
     tasks hardly differ, as the seeds then count twice.
     """
-    pairs = list(zip(ours, theirs, strict=True))
-
-    def estimate(rng: np.random.Generator | None) -> float:
-        tasks = pairs if rng is None or not hierarchical else [pairs[i] for i in rng.integers(len(pairs), size=len(pairs))]
-        drawn = [[x if rng is None else rng.choice(x, len(x)) for x in pair] for pair in tasks]
-        return float(np.mean([np.mean((x[:, None] < y) + (x[:, None] == y) / 2) for x, y in drawn]))
+    wins = [(x[:, None] < y) + (x[:, None] == y) / 2 for x, y in zip(ours, theirs, strict=True)]
 
     rng = np.random.default_rng(0)
-    low, high = np.quantile([estimate(rng) for _ in range(resamples)], [0.025, 0.975])
-    return estimate(None), float(low), float(high)
+
+    def draw(size: int) -> np.ndarray:
+        return rng.integers(size, size=size)
+
+    def resample() -> float:
+        tasks = [wins[i] for i in draw(len(wins))] if hierarchical else wins
+        return float(np.mean([won[draw(len(won))][:, draw(won.shape[1])].mean() for won in tasks]))
+
+    low, high = np.quantile([resample() for _ in range(resamples)], [0.025, 0.975])
+    return float(np.mean([won.mean() for won in wins])), float(low), float(high)
 
 
 def shown_sooner(ours: list[np.ndarray], theirs: list[np.ndarray], hierarchical: bool = False) -> str:

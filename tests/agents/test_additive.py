@@ -119,10 +119,10 @@ def test_the_learners_gradient_is_the_exact_one(kind, form):
     network = NETWORKS[kind](mdp.num_actions)
     n, params = mdp.num_observations, terms(network, mdp.num_observations)
     truth = collected(network, oc.policy_gradient(mdp, network.tabulated(), expanded(network, params, n)), n)
-    agent = make_agent(network, mdp, params, TabularVectorEnv(mdp, 64), num_steps=25, forms=dict.fromkeys(POSTERIOR.get(kind, []), form))
+    agent = make_agent(network, mdp, params, TabularVectorEnv(mdp, 256), num_steps=25, forms=dict.fromkeys(POSTERIOR.get(kind, []), form))
     agent.running = agent._start()
     samples = {name: [] for name in truth}
-    for _ in range(200):
+    for _ in range(50):
         rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, agent.settings.num_steps)
         batch = make_batch(agent.module, agent.spec, rollout, agent.settings, agent.forms)
         starts = int((rollout.age == 0)[rollout.valid].sum())

@@ -22,7 +22,7 @@ def test_values_where_the_time_limit_is_the_only_ending():
     mdp = oc.MDP(np.ones((1, 2, 1)), np.ones((1, 2)), [1.0], 0.8, terminal=np.array([False]))
     for autoreset in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP):
         env = TabularVectorEnv(mdp, 4, max_steps=5, autoreset=autoreset)
-        plain = dict(hidden_sizes=(), learning_rate=0.05, max_grad_norm=10.0, num_steps=32, normalize_rewards=False)
+        plain = dict(hidden_sizes=(), learning_rate=0.05, max_grad_norm=10.0, num_steps=32, num_minibatches=2, normalize_rewards=False)
         agent = oc.OptionCritic(env, num_options=2, gamma=0.8, ent_coef=1.0, **plain)
         agent.learn(8_000)
         np.testing.assert_allclose(values(agent), 5.0, rtol=0.02)
@@ -33,7 +33,7 @@ def test_termination_does_not_bootstrap():
     P = np.zeros((2, 2, 2))
     P[:, :, 1] = 1.0
     mdp = oc.MDP(P, np.array([[1.0, 1.0], [0.0, 0.0]]), [1.0, 0.0], 0.9, terminal=np.array([False, True]))
-    plain = dict(hidden_sizes=(), learning_rate=0.05, num_steps=32)
+    plain = dict(hidden_sizes=(), learning_rate=0.05, num_steps=32, num_minibatches=2)
     agent = oc.OptionCritic(TabularVectorEnv(mdp, 4), num_options=2, gamma=0.9, ent_coef=1.0, **plain)
     agent.learn(8_000)
     np.testing.assert_allclose(values(agent), 1.0, rtol=0.02)

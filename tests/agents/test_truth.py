@@ -150,7 +150,7 @@ def estimate(kind, mdp, rollouts, truth=None, breaking=None, env=None, **setting
     """z-scores of a network's gradient on an MDP."""
     network = (NETWORKS | GALLERY)[kind](mdp.num_actions)
     params = make_params(network, mdp)
-    agent = make_agent(network, mdp, params, env or TabularVectorEnv(mdp, 64), **settings)
+    agent = make_agent(network, mdp, params, env or TabularVectorEnv(mdp, 256), **settings)
     truth = oc.policy_gradient(mdp, network, params) if truth is None else truth(mdp, network, params)
     return z_scores(agent, truth, rollouts, breaking)
 
@@ -161,7 +161,7 @@ def worst(z):
 
 @pytest.mark.parametrize("kind", NETWORKS)
 def test_random_mdp(kind):
-    z, episodes = estimate(kind, random_mdp(), rollouts=200, num_steps=25)
+    z, episodes = estimate(kind, random_mdp(), rollouts=50, num_steps=25)
     assert episodes >= 20_000 and agrees(z), worst(z)
 
 
@@ -170,14 +170,14 @@ def test_random_mdp(kind):
 )
 def test_the_gallery(kind):
     """Every network of the gallery that is not above; most of them are slow."""
-    z, episodes = estimate(kind, random_mdp(), rollouts=200, num_steps=25)
+    z, episodes = estimate(kind, random_mdp(), rollouts=50, num_steps=25)
     assert episodes >= 20_000 and agrees(z), worst(z)
 
 
 @pytest.mark.parametrize("kind", ["option-critic", "appendix D", "two levels"])
 def test_gridworld(kind):
     mdp = oc.MDP.from_env(gridworld(), 0.9)
-    z, episodes = estimate(kind, mdp, rollouts=200, env=TabularVectorEnv(mdp, 256), num_steps=25)
+    z, episodes = estimate(kind, mdp, rollouts=50, env=TabularVectorEnv(mdp, 1024), num_steps=25)
     assert episodes >= 20_000 and agrees(z), worst(z)
 
 
@@ -186,7 +186,7 @@ def test_time_limit(kind):
     """Cut after three steps: the truth is the first three terms of the sum, with values that look beyond the limit."""
     mdp = random_mdp()
     z, episodes = estimate(
-        kind, mdp, 200, lambda *case: first_steps(*case, horizon=3), env=TabularVectorEnv(mdp, 64, max_steps=3), num_steps=10
+        kind, mdp, 50, lambda *case: first_steps(*case, horizon=3), env=TabularVectorEnv(mdp, 256, max_steps=3), num_steps=10
     )
     assert episodes >= 20_000 and agrees(z), worst(z)
 
@@ -203,15 +203,15 @@ def test_the_sum_over_first_steps_tends_to_the_gradient():
 def test_next_step_autoreset():
     """A vector environment that resets in a step of its own: that step is masked, and the last observation comes as the next one."""
     mdp = random_mdp()
-    env = TabularVectorEnv(mdp, 64, max_steps=3, autoreset=AutoresetMode.NEXT_STEP)
-    z, episodes = estimate("option-critic", mdp, 200, lambda *case: first_steps(*case, horizon=3), env=env, num_steps=12)
+    env = TabularVectorEnv(mdp, 256, max_steps=3, autoreset=AutoresetMode.NEXT_STEP)
+    z, episodes = estimate("option-critic", mdp, 50, lambda *case: first_steps(*case, horizon=3), env=env, num_steps=12)
     assert episodes >= 20_000 and agrees(z), worst(z)
 
 
 @pytest.mark.parametrize("kind", ["option-critic, terminate first, cost", "two levels"])
 def test_sampled_returns(kind):
     """With the zero-mean correction λ = 1 is the sampled return, and its mean is the same gradient."""
-    z, episodes = estimate(kind, random_mdp(), 200, num_steps=25, sampled_returns=True)
+    z, episodes = estimate(kind, random_mdp(), 50, num_steps=25, sampled_returns=True)
     assert episodes >= 20_000 and agrees(z), worst(z)
 
 
@@ -220,7 +220,7 @@ def test_every_coagent_in_one_form(form):
     """Score for every coagent, and expected for the action where the critic knows it (appendix D's action is memory)."""
     kind = "two levels" if form == "score" else "appendix D"
     network = NETWORKS[kind](2)
-    z, episodes = estimate(kind, random_mdp(), 200, num_steps=25, forms=dict.fromkeys(network.names, form))
+    z, episodes = estimate(kind, random_mdp(), 50, num_steps=25, forms=dict.fromkeys(network.names, form))
     assert episodes >= 20_000 and agrees(z), worst(z)
 
 
@@ -240,9 +240,9 @@ BROKEN = [
 @pytest.mark.parametrize(("breaking", "kind"), BROKEN)
 def test_a_broken_estimate_fails(breaking, kind, monkeypatch):
     mdp = random_mdp()
-    truth, env, settings = None, TabularVectorEnv(mdp, 64), {}
+    truth, env, settings = None, TabularVectorEnv(mdp, 256), {}
     if breaking == "truncation is termination":
-        truth, env = (lambda *case: first_steps(*case, horizon=3)), TabularVectorEnv(mdp, 64, max_steps=3)
+        truth, env = (lambda *case: first_steps(*case, horizon=3)), TabularVectorEnv(mdp, 256, max_steps=3)
     if breaking == "start unknown to the coagents":
         gate = rollout_module.gate
         monkeypatch.setattr(rollout_module, "gate", lambda n, k, x, d: gate(n, k, replace(x, start=torch.zeros_like(x.start)), d))
@@ -252,5 +252,5 @@ def test_a_broken_estimate_fails(breaking, kind, monkeypatch):
         )
     if breaking == "γ^t dropped":
         settings = {"discount_weighting": False}
-    z, _ = estimate(kind, mdp, 200, truth, breaking, env, num_steps=25, **settings)
+    z, _ = estimate(kind, mdp, 50, truth, breaking, env, num_steps=25, **settings)
     assert not agrees(z), worst(z)

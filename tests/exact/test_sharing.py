@@ -21,7 +21,6 @@ def unshared(network, params):
 
 
 @given(cases(sharing=True))
-@settings(max_examples=200)
 def test_the_gradient_is_central_differences(case):
     assert len(case.params) < len(case.network.names)
     gradient = policy_gradient(*case)
@@ -30,7 +29,6 @@ def test_the_gradient_is_central_differences(case):
 
 
 @given(cases(gammas=(0.0, 0.3), max_states=2, max_outputs=2, sharing=True))
-@settings(max_examples=200)
 def test_the_gradient_is_that_of_an_enumerated_return(case):
     """γ^12 is below 1e-6: what is left out changes no digit that is compared."""
     assert expected_return(*case) == pytest.approx(truncated_return(*case, horizon=12), rel=1e-4, abs=1e-5)
@@ -38,7 +36,6 @@ def test_the_gradient_is_that_of_an_enumerated_return(case):
 
 
 @given(cases(sharing=True))
-@settings(max_examples=200)
 def test_the_gradient_is_the_sum_of_the_unshared_networks_at_equal_params(case):
     mdp, network, params = case
     own, everyone = unshared(network, params)
