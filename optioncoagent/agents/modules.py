@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from optioncoagent.agents.additive import Terms
+from optioncoagent.agents.cells import FirstLayer, indicators
 from optioncoagent.agents.images import Convolutions
 from optioncoagent.agents.observations import CODES, Leaf, ObservationSpec, Tensors, image_axes
 from optioncoagent.agents.recurrent import Memoryless, Recurrence
@@ -81,36 +82,6 @@ def _row(leaf: Leaf, x: Tensor, dtype: torch.dtype) -> Tensor:
     return x.to(dtype).atan() if leaf.kind == "slope" else x
 
 
-class _FirstLayer(torch.autograd.Function):
-    """[x, c 1{cells}] Wᵀ + b for numbers x (n, m) and indicators of cells, given as the columns (n, k) where they are 1; W (h, m + size).
-
-    Forward the indicators are a sum of k columns of W, k / size of a matrix product; backward ∂W = gᵀ [x, c 1{cells}] is one. It is written
-    out, because autograd would fill a gradient as large as W for each of its two parts.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, columns: Tensor, weight: Tensor, bias: Tensor, scale: float) -> Tensor:
-        ctx.save_for_backward(x, columns, weight)
-        ctx.scale = scale
-        numbers, cells = weight.tensor_split([x.shape[1]], dim=1)
-        added = F.embedding_bag(columns, cells.T.contiguous(), mode="sum")
-        return torch.addmm(bias, x, numbers.T).add_(added, alpha=scale)
-
-    @staticmethod
-    def backward(ctx: Any, *upstream: Any) -> Any:
-        (gradient,), (x, columns, weight) = upstream, ctx.saved_tensors
-        numbers = x.shape[1]
-        given = indicators(columns, weight.shape[1] - numbers, gradient.dtype, ctx.scale, numbers)
-        given[:, :numbers] = x
-        of_x = gradient @ weight[:, :numbers] if ctx.needs_input_grad[0] else None
-        return of_x, None, gradient.T @ given, gradient.sum(dim=0), None
-
-
-def indicators(columns: Tensor, size: int, dtype: torch.dtype, value: float = 1.0, before: int = 0) -> Tensor:
-    """Rows (n, before + size): after so many columns of zeros this value in these columns (n, k), else 0."""
-    return torch.zeros(len(columns), before + size, dtype=dtype, device=columns.device).scatter_(1, columns.long() + before, value)
-
-
 class Encoder(nn.Module):
     """What `Inputs` gives, numbers, convolved images and cells' indicators side by side, through layers of `hidden_sizes` with ReLU."""
 
@@ -135,7 +106,7 @@ class Encoder(nn.Module):
             x = torch.cat([x, SCALE["cells"] * indicators(given["cells"], self.inputs.num_indicators, x.dtype)], dim=-1)
         for number, layer in enumerate(self.layers):
             with_cells = number == 0 and self.inputs.cells
-            x = F.relu(_FirstLayer.apply(x, given["cells"], layer.weight, layer.bias, SCALE["cells"]) if with_cells else layer(x))
+            x = F.relu(FirstLayer.apply(x, given["cells"], layer.weight, layer.bias, SCALE["cells"]) if with_cells else layer(x))
         return x
 
 

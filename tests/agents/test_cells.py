@@ -7,7 +7,8 @@ import pytest
 import torch
 
 import optioncoagent as oc
-from optioncoagent.agents.modules import SCALE, Encoder, _FirstLayer, indicators
+from optioncoagent.agents.cells import FirstLayer, indicators, sums
+from optioncoagent.agents.modules import SCALE, Encoder
 from optioncoagent.agents.observations import CODES, ObservationSpec
 
 SPACE = gym.spaces.Dict(
@@ -67,7 +68,7 @@ def test_the_gradient_of_the_first_layer_reaches_what_is_beside_the_cells(number
     x, weight, bias = (
         torch.randn(*shape, dtype=torch.float64, generator=rng).requires_grad_() for shape in ((3, numbers), (4, numbers + 5), (4,))
     )
-    torch.autograd.gradcheck(lambda x, weight, bias: _FirstLayer.apply(x, columns, weight, bias, 0.5), (x, weight, bias))
+    torch.autograd.gradcheck(lambda x, weight, bias: FirstLayer.apply(x, columns, weight, bias, 0.5), (x, weight, bias))
 
 
 def test_without_layers_the_indicators_are_the_features():
@@ -85,6 +86,16 @@ def test_cells_alone_are_enough():
 def test_indicators_are_one_in_their_columns():
     rows = indicators(torch.tensor([[0, 3], [1, 2]], dtype=torch.int32), 5, torch.float32)
     np.testing.assert_array_equal(rows, [[1, 0, 0, 1, 0], [0, 1, 1, 0, 0]])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rows_are_added_where_the_indicators_are(dtype):
+    """Columns as a minibatch has them, and with one twice in a row, which counts twice."""
+    rng = torch.Generator().manual_seed(0)
+    columns, rows = torch.randint(0, 6, (50, 4), dtype=torch.int32, generator=rng), torch.randn(50, 3, dtype=dtype, generator=rng)
+    times = torch.stack([(columns == c).sum(dim=1) for c in range(6)])
+    assert bool((times > 1).any())
+    torch.testing.assert_close(sums(columns, rows.T.contiguous().T, 6), times.to(dtype) @ rows)  # however the rows lie
 
 
 class OtherCodes(gym.ObservationWrapper):

@@ -1,0 +1,63 @@
+"""The first layer of an encoder on indicators that are nearly all zero, as those of MiniGrid's codes are: three in 21 for each cell."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from optioncoagent.compiling import njit
+
+
+class FirstLayer(torch.autograd.Function):
+    """[x, c 1{cells}] Wᵀ + b for numbers x (n, m) and indicators of cells, given as the columns (n, k) where they are 1; W (h, m + size).
+
+    Forward the indicators are a sum of k columns of W, backward gᵀ 1{cells} adds each row of g to k columns: k / size of a matrix product.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, columns: Tensor, weight: Tensor, bias: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(x, columns, weight)
+        ctx.scale = scale
+        numbers, cells = weight.tensor_split([x.shape[1]], dim=1)
+        added = F.embedding_bag(columns, cells.T.contiguous(), mode="sum")
+        return torch.addmm(bias, x, numbers.T).add_(added, alpha=scale)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *upstream: Any) -> Any:
+        (gradient,), (x, columns, weight) = upstream, ctx.saved_tensors
+        numbers = x.shape[1]
+        of_x = gradient @ weight[:, :numbers] if ctx.needs_input_grad[0] else None
+        of_weight = torch.empty_like(weight)
+        torch.mm(gradient.T, x, out=of_weight[:, :numbers])
+        of_weight[:, numbers:] = sums(columns, ctx.scale * gradient, weight.shape[1] - numbers).T
+        return of_x, None, of_weight, gradient.sum(dim=0), None
+
+
+def indicators(columns: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """Rows (n, size) that are 1 in these columns (n, k), else 0."""
+    return torch.zeros(len(columns), size, dtype=dtype, device=columns.device).scatter_(1, columns.long(), 1.0)
+
+
+def sums(columns: Tensor, rows: Tensor, size: int) -> Tensor:
+    """`indicators(columns, size)`ᵀ rows, (size, h), of rows (n, h)."""
+    if rows.device.type != "cpu":
+        return indicators(columns, size, rows.dtype).T @ rows
+    added = rows.new_zeros(size, rows.shape[1])
+    _add(columns.contiguous().numpy(), rows.contiguous().numpy(), added.numpy())
+    return added
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _add(columns: np.ndarray, rows: np.ndarray, added: np.ndarray) -> None:
+    """added[c] += rows[i] for every column c of row i."""
+    for i in range(len(rows)):
+        for j in range(columns.shape[1]):
+            column = columns[i, j]  # read once, or the innermost loop cannot run on several numbers at a time
+            for k in range(rows.shape[1]):
+                added[column, k] += rows[i, k]
