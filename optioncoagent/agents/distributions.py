@@ -44,6 +44,11 @@ def table(coagent: Coagent, given: Tensor) -> Tensor:
     return torch.stack([centre + unit * mean, unit * log_scale.exp()], dim=-2)
 
 
+def log_table(coagent: Coagent, given: Tensor) -> Tensor:
+    """ln π of a policy that is counted, (n, configurations, outputs): finite where π itself is rounded to zero."""
+    return given.log_softmax(dim=1).permute(2, 0, 1)
+
+
 def table_shape(coagent: Coagent, configurations: tuple[int, ...]) -> tuple[int, ...]:
     """Shape of `table` at one observation, an axis for each coagent read."""
     return (*configurations, coagent.num_outputs) if coagent.gaussian is None else (*configurations, 2, coagent.gaussian.size)

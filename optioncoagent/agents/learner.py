@@ -35,7 +35,7 @@ from optioncoagent.agents.scale import ReturnScale, Schedule
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings
 from optioncoagent.agents.sizes import Size, next_size
 from optioncoagent.agents.targets import FORMS, Batch, make_batch, only_read_in_sums, sampled
-from optioncoagent.network import CoagentNetwork
+from optioncoagent.network import Coagent, CoagentNetwork
 
 Row = dict[str, float]
 
@@ -158,12 +158,12 @@ class CoagentActorCritic:
         self,
         total_timesteps: int,
         progress_bar: bool = False,
-        log: Callable[[Row], None] | None = None,
         callback: Callable[[Any, Row], bool | None] | None = None,
+        log: Callable[[Row], None] | None = None,
     ) -> CoagentActorCritic:
         """Train for at least `total_timesteps` more steps, in whole rollouts; returns self. Called again it goes on.
 
-        log: called with the metrics of every update. callback: called with the agent and those metrics; False stops. An interrupt (Ctrl-C)
+        callback: called with the agent and the metrics of every update; False stops. log: called with those metrics. An interrupt (Ctrl-C)
         leaves the agent as it was after the last whole minibatch.
         """
         from tqdm import tqdm
@@ -293,7 +293,10 @@ class CoagentActorCritic:
         n = len(next(iter(tensors.values())))
         start = torch.full((n,), state is None)
         if episode_start is not None:
-            start |= torch.as_tensor(np.asarray(episode_start, dtype=bool)).reshape(-1)
+            begun = np.asarray(episode_start, dtype=bool).reshape(-1)
+            if len(begun) != n:
+                raise ValueError(f"episode_start has {len(begun)} entries for {n} observations: give one for each")
+            start |= torch.from_numpy(begun)
         start = start.to(self.settings.device)
         uniforms = self.predict_sampler.uniforms(1, n)[0]
         previous, hidden = self.predict_sampler.initial(uniforms), self.module.recurrence.initial(n)
@@ -320,15 +323,15 @@ class CoagentActorCritic:
     def evaluate(
         self,
         num_episodes: int = 100,
+        env: Any = None,
         seed: int = EVALUATION_SEED,
         deterministic: bool = False,
-        env: Any = None,
         max_steps: int = EVALUATION_STEPS,
     ) -> Evaluation:
         """Run episodes: their undiscounted returns and lengths, the same for the same seed. The training goes on undisturbed.
 
-        deterministic: argmax of every policy; by default outputs are sampled (a deterministic agent can loop for ever). env: an id, Env or
-        VectorEnv to run them on; by default a new one from the agent's id, or from the spec of the environment object it was made from.
+        env: an id, Env or VectorEnv to run them on; by default a new one from the agent's id, or from the spec of the environment object it
+        was made from. deterministic: argmax of every policy; by default outputs are sampled (a deterministic agent can loop for ever).
         max_steps: an episode that has not ended by then is cut, which `cut` of the result, its str() and a warning tell.
         Raises ValueError for the environment that is trained on, whose episodes would be lost, and where no other can be made.
         """
@@ -362,6 +365,10 @@ class CoagentActorCritic:
         action, before what is drawn is brought within the bounds. See `params` for the exact solver. state: what `predict` returned
         before, on which a recurrent agent's policies depend; ValueError where it is missing.
         """
+        return self._tables(observation, state, distributions.table)
+
+    def _tables(self, observation: Any, state: Any, of: Callable[[Coagent, Tensor], Tensor]) -> dict[str, np.ndarray]:
+        """`probabilities`, or what else there is `of` a coagent's parameters in `distributions`."""
         if state is None:
             self.check_tables()
         batched = self.spec.is_batched(observation)
@@ -373,12 +380,8 @@ class CoagentActorCritic:
             readout = self.module.readout(self.module.features(self.spec.state(tensors), start, hidden)[0])
             for c in self.network.coagents:
                 shape = distributions.table_shape(c, self.network.tabulated().configuration_shape(c.name))
-                table = (
-                    distributions.table(c, self.module.terms.tabulated(c.name, self.module.logits(c.name, readout)))
-                    .reshape(-1, *shape)
-                    .cpu()
-                    .numpy()
-                )
+                given = self.module.terms.tabulated(c.name, self.module.logits(c.name, readout))
+                table = of(c, given).reshape(-1, *shape).cpu().numpy()
                 tables[c.name] = table if batched and c.observes else table[0]
         return tables
 
@@ -398,13 +401,11 @@ class CoagentActorCritic:
         """
         self.network.check_counted("tables of probabilities")
         tables, (observations, seen) = {}, self.observations(mdp)
-        for name, table in self.probabilities(observations).items():
+        for name, table in self._tables(observations, None, distributions.log_table).items():
             if self.network[name].shares is not None:  # the owner has them
                 continue
             padding = [(0, mdp.num_observations - seen if self.network[name].observes else 0)] + [(0, 0)] * (table.ndim - 1)
-            with np.errstate(divide="ignore"):  # ln 0 = -inf is a logit like others: a probability that was rounded to zero
-                logits = np.log(table.astype(np.float64))
-            tables[name] = np.pad(logits, padding)
+            tables[name] = np.pad(table.astype(np.float64), padding)
         return tables
 
     def observations(self, mdp: Any) -> tuple[Any, int]:

@@ -129,6 +129,8 @@ class ObservationSpec:
                 raise ValueError(
                     f"observation{_at(leaf.path)} has shape {shape}; the agent was made for {leaf.shape}, or (n, *{leaf.shape})"
                 )
+            if shape[:1] == (0,) and shape != leaf.shape:
+                raise ValueError(f"observation{_at(leaf.path)} has shape {shape}, a batch of no observations: give at least one")
             batched.add(shape != leaf.shape)
         if len(batched) > 1:
             raise ValueError("the observation is a batch in some parts and a single one in others")

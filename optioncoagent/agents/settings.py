@@ -130,28 +130,24 @@ class Settings:
         """
         for name in ("num_envs", "num_steps", "update_epochs", "num_minibatches", "torch_threads"):
             value, chosen = getattr(self, name), name == "torch_threads"
-            number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
-            _require(number or (value is None and not chosen), name, value, "an integer of at least 1")
+            _require(_is_integer(value, 1) or (value is None and not chosen), name, value, "an integer of at least 1")
         for name in ("learning_rate", "max_grad_norm", "clip_coef", "gamma", "gae_lambda", "ent_coef", "vf_coef", "diversity_coef"):
-            value = getattr(self, name)
-            _require(isinstance(value, int | float) and not isinstance(value, bool), name, value, "a number")
+            _require(_is_number(getattr(self, name)), name, getattr(self, name), "a number")
         for name in ("learning_rate", "max_grad_norm", "clip_coef"):
             _require(0 < getattr(self, name) < math.inf, name, getattr(self, name), "greater than 0 and finite")
-        if self.target_kl is not None:
-            number = isinstance(self.target_kl, int | float) and not isinstance(self.target_kl, bool)
-            _require(number and 0 < self.target_kl < math.inf, "target_kl", self.target_kl, "greater than 0 and finite, or None")
+        limit = self.target_kl
+        _require(limit is None or (_is_number(limit) and 0 < limit < math.inf), "target_kl", limit, "greater than 0 and finite, or None")
         for name in ("gamma", "gae_lambda"):
             _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "in [0, 1]")
-        for name in ("ent_coef", "vf_coef", "int_coef", "diversity_coef"):
-            value = getattr(self, name)
-            _require(value is None or 0 <= value < math.inf, name, value, "at least 0 and finite")
+        for name in ("ent_coef", "vf_coef", "diversity_coef"):
+            _require(0 <= getattr(self, name) < math.inf, name, getattr(self, name), "at least 0 and finite")
+        coef = self.int_coef
+        _require(coef is None or (_is_number(coef) and 0 <= coef < math.inf), "int_coef", coef, "a number, at least 0 and finite, or None")
         _require(isinstance(self.ent_coefs, dict), "ent_coefs", self.ent_coefs, "a dict from coagents to weights")
         for coagent, value in self.ent_coefs.items():
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            _require(number and 0 <= value < math.inf, f"ent_coefs[{coagent!r}]", value, "a number, at least 0 and finite")
+            _require(_is_number(value) and 0 <= value < math.inf, f"ent_coefs[{coagent!r}]", value, "a number, at least 0 and finite")
         for name in ("seed", "recurrent_size"):
-            value = getattr(self, name)
-            _require(isinstance(value, int) and not isinstance(value, bool) and value >= 0, name, value, "an integer of at least 0")
+            _require(_is_integer(getattr(self, name), 0), name, getattr(self, name), "an integer of at least 0")
         _require(self.int_counts in COUNTED, "int_counts", self.int_counts, "one of " + ", ".join(COUNTED))
         _require(self.int_returns in RETURNS, "int_returns", self.int_returns, "one of " + ", ".join(RETURNS))
         _require(self.encoder_gradient in LEARNED_FROM, "encoder_gradient", self.encoder_gradient, "one of " + ", ".join(LEARNED_FROM))
@@ -159,7 +155,11 @@ class Settings:
         kinds = self.observation_kinds
         allowed = f"a dict from parts of the observation to one of {', '.join(KINDS)}"
         _require(isinstance(kinds, dict) and {*kinds.values()} <= {*KINDS}, "observation_kinds", kinds, allowed)
-        _require(all(isinstance(n, int) and n >= 1 for n in self.hidden_sizes), "hidden_sizes", self.hidden_sizes, "integers of at least 1")
+        sizes = self.hidden_sizes
+        integers = isinstance(sizes, tuple) and all(_is_integer(n, 1) for n in sizes)
+        _require(integers, "hidden_sizes", sizes, "a tuple of integers of at least 1")
+        for name in ("anneal_lr", "normalize_advantages", "normalize_rewards", "discount_weighting", "sampled_returns"):
+            _require(isinstance(getattr(self, name), bool), name, getattr(self, name), "True or False")
 
     def check_coagents(self, names: Sequence[str]) -> None:
         """Raise ValueError for a coagent with settings of its own that is not one of these."""
@@ -175,8 +175,10 @@ def make_settings(values: dict[str, Any]) -> Settings:
     for name in values:
         if name not in names:
             raise TypeError(f"there is no setting {name!r}" + (meant(name) or f"; there are {names}"))
-    if "hidden_sizes" in values:
-        values = {**values, "hidden_sizes": tuple(values["hidden_sizes"])}  # a list, if it comes from JSON
+    # NumPy's numbers, as those of np.arange, and torch's
+    values = {name: value.item() if getattr(value, "shape", None) == () else value for name, value in values.items()}
+    if isinstance(values.get("hidden_sizes"), list):  # if it comes from JSON
+        values = {**values, "hidden_sizes": tuple(values["hidden_sizes"])}
     settings = Settings(**values)
     settings.check()
     return replace(settings, device=_first_available()) if settings.device == "auto" else settings
@@ -206,6 +208,14 @@ def _first_available() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_integer(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:

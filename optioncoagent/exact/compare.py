@@ -71,7 +71,7 @@ class Comparison(NamedTuple):
 def compare_gradients(
     mdp: MDP,
     params: Mapping[str, Any],
-    forms: Iterable[str | Form | NetworkForm] | None = None,
+    forms: str | Iterable[str | Form | NetworkForm] | None = None,
     first: str = "select",
     deliberation_cost: float = 0.0,
     initial: Any = None,
@@ -86,6 +86,7 @@ def compare_gradients(
     Raises ValueError for an unknown name, for a form that applies to no coagent, where `option_values` or `expected_return` does, and for a
     network whose chain is too large to be built.
     """
+    forms = [forms] if isinstance(forms, str) else forms
     if network is not None:
         if (first, deliberation_cost, initial) != ("select", 0.0, None):
             raise ValueError("first, deliberation_cost and initial describe the flat network that params imply: leave them to network")

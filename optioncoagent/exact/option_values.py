@@ -99,10 +99,10 @@ def flat_network(
     mdp: MDP, params: Mapping[str, Any], first: str = "select", deliberation_cost: float = 0.0, initial: Any = None
 ) -> CoagentNetwork:
     """Option-critic's network for these params. Raises ValueError where they are not flat option-critic's."""
-    shapes = {name: np.shape(logits) for name, logits in params.items()}
-    if set(shapes) != {"termination", "option", "action"} or len(shapes["option"]) != 2:
+    shapes = {name: np.shape(logits) for name, logits in params.items()} if isinstance(params, Mapping) else type(params).__name__
+    if not isinstance(shapes, dict) or set(shapes) != {"termination", "option", "action"} or len(shapes["option"]) != 2:
         raise ValueError(
-            f"params has {shapes}, which is not flat option-critic's: it needs termination (S, O, 2), option (S, O) and action (S, O, A); "
+            f"params is {shapes}, which is not flat option-critic's: it needs termination (S, O, 2), option (S, O) and action (S, O, A); "
             "for other networks use policy_gradient"
         )
     law = tuple(float(p) for p in initial) if isinstance(initial, Iterable) else initial

@@ -88,10 +88,10 @@ def _all_terminate(terminations: list[str]) -> Callable[[LocalState], Any]:
 
 def _laws(initial: Any, hierarchy: bool, num_levels: int) -> list[Any]:
     """One initial law a level."""
-    if initial is None or (hierarchy and num_levels == 1 and not isinstance(initial, tuple | list)):
-        return [initial] * num_levels
-    if not hierarchy:
-        return [initial]
+    if initial is None:
+        return [None] * num_levels
+    if not hierarchy or (num_levels == 1 and not (isinstance(initial, tuple | list) and len(initial) == 1)):
+        return [initial]  # (n,) is n, whose law may be given as one, too
     if not isinstance(initial, Iterable) or len(list(initial)) != num_levels:
         raise ValueError(f"initial={initial!r}: a hierarchy of {num_levels} levels takes one law for each, top level first")
     return list(initial)

@@ -33,6 +33,13 @@ def test_a_wrong_state_or_observation_is_named():
             agent.predict(observation, state)
     with pytest.raises(ValueError, match="the agent was made for"):
         agent.predict(np.zeros(7, np.float32))
+    for ask in (agent.predict, agent.probabilities):
+        with pytest.raises(ValueError, match=r"shape \(0, 4\), a batch of no observations: give at least one"):
+            ask(np.zeros((0, 4), np.float32))
+    state = agent.predict(observation)[1]
+    for start in (True, [True], np.ones(4, bool)):
+        with pytest.raises(ValueError, match=r"episode_start has [14] entries for 3 observations"):
+            agent.predict(observation, state, start)
 
 
 def test_stable_baselines3_evaluates_the_agent():
@@ -81,14 +88,18 @@ def test_an_agent_on_a_minigrid_level_in_the_exact_solver():
     assert 0 < oc.expected_return(mdp, agent.network, agent.params(mdp)) < 1
 
 
-def test_a_probability_that_was_rounded_to_zero_is_a_logit_like_others():
+def test_a_probability_that_is_rounded_to_zero_has_a_logit_like_others():
+    """So that params can be given back."""
     agent = oc.OptionCritic(GRIDWORLD, num_options=2, hidden_sizes=(), **SMALL)
     with torch.no_grad():
         agent.module.policies["policy_action"].bias[0] = -200.0
     mdp = oc.MDP.from_env(gym.make("optioncoagent_envs:OptionCoagent/Gridworld-v0"), 0.9)
     params = agent.params(mdp)  # warnings are errors here
-    assert (params["action"][:9, 0, 0] == -np.inf).all() and np.isfinite(params["action"][:9, 1:]).all()
+    assert (agent.probabilities(np.arange(9))["action"][:, 0, 0] == 0).all() and (np.abs(params["action"][:9, 0, 0] + 200) < 10).all()
     assert np.isfinite(oc.expected_return(mdp, agent.network, params))
+    agent.set_params(mdp, params)
+    for name, again in agent.params(mdp).items():
+        np.testing.assert_allclose(again[:9], params[name][:9], atol=1e-4)
 
 
 def test_tables_of_coagents_that_share():

@@ -104,6 +104,19 @@ def test_every_other_name_leads_to_a_setting_and_is_none():
     assert targets <= {*settings, "num_options", "env_id"} and not settings & set(ALIASES)
 
 
+@pytest.mark.parametrize(("name", "value"), [("hidden_sizes", 64), ("anneal_lr", "no"), ("int_coef", "0.1"), ("sampled_returns", 1)])
+def test_a_setting_of_another_kind_is_named(name, value):
+    with pytest.raises(ValueError, match=f"^{name}={value!r}: it must be"):
+        oc.OptionCritic("CartPole-v1", **{name: value})
+
+
+def test_numpys_numbers_are_settings():
+    given = dict(seed=np.int64(3), num_envs=np.int32(2), learning_rate=np.float32(0.5), anneal_lr=np.bool_(True))
+    settings = oc.OptionCritic("CartPole-v1", **given).settings
+    for name, value in given.items():
+        assert getattr(settings, name) == value and type(getattr(settings, name)) in (int, float, bool)  # JSON takes these
+
+
 @pytest.mark.parametrize("value", [lambda progress: 1e-3, "1e-3", None, True])
 def test_a_learning_rate_is_a_number(value):
     with pytest.raises(ValueError, match="^learning_rate=.*: it must be a number"):

@@ -380,7 +380,10 @@ def test_other_params_are_refused():
     for call in (option_values, termination_gradient, compare_gradients):
         with pytest.raises(ValueError, match="not flat option-critic's"):
             call(mdp, hierarchy.init_params(1))
+        with pytest.raises(ValueError, match="params is NoneType, which is not flat option-critic's"):
+            call(mdp, None)
     params = option_critic(2, 2).init_params(1)
+    assert [row.form for row in compare_gradients(mdp, params, "q_beta")] == ["q_beta"]  # a name is one form, not its letters
     with pytest.raises(ValueError, match="choose one of"):
         termination_gradient(mdp, params, "every_step")
     with pytest.raises(ValueError, match="unknown form 'nonsense'"):

@@ -51,6 +51,9 @@ def test_hierarchy_order_reads_and_gates():
 def test_one_level_hierarchy_is_option_critic():
     flat, one = oc.option_critic(3, 4), oc.option_critic((3,), 4)
     assert flat.names == one.names and flat.memory == one.memory
+    for law in ([0.2, 0.3, 0.5], ([0.2, 0.3, 0.5],), np.array([0.2, 0.3, 0.5])):  # the law of n, or a law a level
+        assert oc.option_critic((3,), 4, first="terminate", initial=law).initial("option").tolist() == [0.2, 0.3, 0.5]
+    assert oc.option_critic((3,), 4, first="terminate", initial=(2,)).initial("option").tolist() == [0, 0, 1]
 
 
 def test_terminate_first_draws_the_option_before():
