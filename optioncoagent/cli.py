@@ -130,7 +130,7 @@ class Plot:
     Runs of the same task and settings, but for their seed, make one curve.
     """
 
-    run_dir: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR")]
+    run_dir: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR …", help_behavior_hint="(required)")]
     """Folders of runs."""
     out: Path = Path("runs.png")
     """Picture to write; its ending (.png, .pdf, .svg) says of which kind."""
@@ -188,7 +188,8 @@ class Sweep:
     """Train tasks × settings × seeds, as a file says, on this machine's cores or a Ray cluster, and gather one table.
 
     Each trial is an ordinary run folder; one that fails goes on from its checkpoint. Ctrl-C keeps what is there, and the same command again
-    runs what is missing. The file: see the docstring of optioncoagent.runs.specification.
+    runs what is missing. The file has tasks = [ids], seeds = 5, flags of `optioncoagent train` with underscores (total_timesteps =
+    200_000), and a table [settings.NAME] of such flags for each setting; optioncoagent.runs.specification has an example in its docstring.
     """
 
     spec: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="SPEC.toml")]

@@ -18,6 +18,8 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
+from optioncoagent.imports import import_named
+
 FILMS = {".gif": "image/gif", ".webp": "image/webp", ".mp4": "video/mp4"}
 NOT_A_SETTING = ("env_id", "seed", "run_dir", "profile", "total_timesteps", "eval_episodes", "checkpoint_seconds", "settings")
 STYLE = """
@@ -35,14 +37,17 @@ class Report:
     It needs no network and no other file. A film is whatever .gif, .webp or .mp4 lies in a run's folder.
     """
 
-    run_dir: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR")]
+    run_dir: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR …", help_behavior_hint="(required)")]
     """Folders of runs."""
     out: Path = Path("report.html")
     """Page to write."""
     level: int = 0
     """Seed of the MiniGrid level of the maps."""
+    module: tuple[str, ...] = ()
+    """Modules to import before, which register the runs' environments, for their maps."""
 
     def run(self) -> None:
+        import_named(self.module)
         if not self.run_dir:
             raise ValueError("give a RUN_DIR")
         if not self.out.absolute().parent.is_dir():
@@ -67,8 +72,10 @@ class Summary:
 
 
 def report(folders: Iterable[str | Path], level: int = 0) -> str:
-    """The page, as HTML. Raises FileNotFoundError or ValueError naming what is missing or damaged."""
-    runs = [summarise(Path(folder)) for folder in folders]
+    """The page, as HTML, each run once. Raises FileNotFoundError or ValueError naming what is missing or damaged."""
+    from optioncoagent.runs.folder import distinct
+
+    runs = [summarise(folder) for folder in distinct(folders)]
     by_task: dict[str, list[Summary]] = {}
     for run in runs:
         by_task.setdefault(run.task, []).append(run)
@@ -168,6 +175,8 @@ def _evaluation(run: Summary) -> list[str]:
 
 
 def _maps(run: Summary, runs: Sequence[Summary], level: int) -> str:
+    import gymnasium
+
     from optioncoagent.agents import OptionCritic
     from optioncoagent.maps import option_maps
 
@@ -175,7 +184,7 @@ def _maps(run: Summary, runs: Sequence[Summary], level: int) -> str:
     heading = f"<h3>Options{escape(f' with {setting}' if setting else '')}, seed {run.settings.get('seed')}</h3>"
     try:
         return f"{heading}\n{_picture(option_maps(OptionCritic.load(run.folder), level), 'maps of options')}"
-    except ValueError as error:
+    except (ValueError, OSError, ImportError, gymnasium.error.Error) as error:  # whatever its environment lacks, the page has the rest
         return f'{heading}\n<p class="note">No maps: {escape(str(error))}.</p>'
 
 
@@ -209,6 +218,8 @@ def _plain(value: Any) -> str:
 
 
 def _json(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        raise FileNotFoundError(f"{path.parent} is no run folder: there is no {path.name} in it")
     try:
         content = json.loads(path.read_text())
     except ValueError as error:

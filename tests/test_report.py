@@ -5,8 +5,11 @@ import re
 import sys
 from html.parser import HTMLParser
 
+import gymnasium as gym
 import pytest
+from toys import Toy
 
+import optioncoagent as oc
 from optioncoagent import report
 from optioncoagent.cli import main
 
@@ -72,8 +75,28 @@ def test_what_comes_from_files_is_text():
     assert "<b>" not in page and "<h2>&lt;i&gt;</h2>" in page and "<p>ours</p>" in page
 
 
+def test_a_run_that_is_named_twice_is_one_run(tmp_path, monkeypatch):
+    folder = run(tmp_path / "one")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(report, "_task", lambda runs, level: f"{len(runs)} runs")
+    assert "1 runs" in report.report([folder, "one", "one/"])
+
+
+def test_a_run_whose_environment_is_not_there_has_no_maps_and_all_the_rest(tmp_path):
+    """As of one that a module of one's own registers, which is not imported here."""
+    gym.register("Mine-v0", Toy)
+    try:
+        agent = oc.OptionCritic("Mine-v0", num_options=2, num_envs=1, num_steps=8, num_minibatches=2, hidden_sizes=(4,))
+    finally:
+        gym.registry.pop("Mine-v0")
+    folder = run(tmp_path / "mine")
+    agent.save(folder)
+    said = report._maps(report.summarise(folder), [report.summarise(folder)], 0)
+    assert "No maps: " in said and "Mine" in said
+
+
 def test_folders_that_are_no_runs_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"config\.json"):
+    with pytest.raises(FileNotFoundError, match=r"is no run folder: there is no config\.json"):
         report.summarise(tmp_path)
     for text in ("{", "[]", "{}"):
         (tmp_path / "config.json").write_text(text)

@@ -97,9 +97,13 @@ def _reduce_network(
     previous = {n: outputs[before, i] for i, n in enumerate(network.names)}
     nodes = Nodes(start == 1, mdp.observation[state].astype(np.int64), previous)
     coagents, logits = [], {}
+    gates = {name: f"{name}_executes" for name in network.names}
+    for name in gates:
+        while gates[name] in network.names:  # a coagent of that name is there
+            gates[name] += "_"
     for position, name in enumerate(network.names):
         earlier, c = network.names[:position], network[name]
-        gate = f"{name}_executes"
+        gate = gates[name]
         shape = (len(nodes), *network.num_outputs[:position])
         beta = np.broadcast_to(execution(network, nodes, mdp.num_observations, name, earlier), shape)
         coagents.append(Coagent(gate, 2, upstream=earlier))
@@ -112,7 +116,7 @@ def _reduce_network(
         copied = np.broadcast_to(np.eye(c.num_outputs)[previous[name]].reshape(-1, *(1,) * position, c.num_outputs), drawn.shape)
         coagents.append(Coagent(name, c.num_outputs, upstream=(*earlier, gate)))
         logits[name] = _log(np.stack([copied, drawn], axis=-2))
-    action = (*network.names, *(f"{name}_executes" for name in network.names))
+    action = (*network.names, *gates.values())
     return CoagentNetwork(coagents, action=action), logits
 
 

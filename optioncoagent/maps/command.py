@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from optioncoagent.imports import import_named
+
 
 @dataclass(frozen=True)
 class Maps:
@@ -19,8 +21,11 @@ class Maps:
     """Picture to write: FILE.png, .pdf, .svg."""
     level: int = 0
     """Seed of the MiniGrid level."""
+    module: tuple[str, ...] = ()
+    """Modules to import before, which register the environment."""
 
     def run(self) -> None:
+        import_named(self.module)
         from optioncoagent.agents import OptionCritic
         from optioncoagent.maps import option_maps
 

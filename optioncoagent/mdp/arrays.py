@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from optioncoagent.mdp.environment import MDPEnv
 
 _TOLERANCE = 1e-8  # how far a law may be from summing to one
+_OF_SINGLES = 1e-5  # and one of float32, which is then divided by its sum
 
 
 class MDP:
@@ -28,15 +29,16 @@ class MDP:
     action keeps, with zero reward. observation: (S,) int, what state s looks like to policies and execution functions; by default s itself.
     horizon: T, if only the first T steps count, J = E[Σ_{t<T} γ^t R_t]; policies do not see the time. None: all steps do.
 
-    Arrays are checked, copied to float64 and kept as `P`, `R`, `d0`, `gamma`, `terminal`, `observation`, `horizon`. `observations` is
-    None, or, where `from_minigrid` made the MDP, a list: what is seen at each observation index.
+    Arrays are checked, copied to float64 and kept as `P`, `R`, `d0`, `gamma`, `terminal`, `observation`, `horizon`; laws of float32, which
+    sum to 1 but for rounding, are divided by their sums. `observations` is None, or, where `from_minigrid` made the MDP, a list: what is
+    seen at each observation index.
     Raises ValueError that names the first offending entry.
     """
 
     def __init__(self, P: Any, R: Any, d0: Any, gamma: float, terminal: Any = None, observation: Any = None, horizon: int | None = None):
         self.P = _as_array("P", P)
         self.R = _as_array("R", R)
-        self.d0 = np.array(d0, dtype=np.float64)
+        self.d0 = np.asarray(d0).astype(np.float64)
         self.gamma = float(gamma)
         if not 0 <= self.gamma <= 1:
             raise ValueError(f"gamma={gamma}: a discount is in [0, 1]")
@@ -47,6 +49,10 @@ class MDP:
             raise ValueError(f"d0 has shape {self.d0.shape}: it needs one probability for each state, (S,)")
         self.num_states = self.d0.size
         self.num_actions = self._check_shapes()
+        if _is_single(P):
+            self.P = _normalized(self.P)
+        if _is_single(d0):
+            self.d0 = _normalized(self.d0)
         self._check_laws()
         self.terminal = self._inferred_terminal() if terminal is None else np.array(terminal)
         self.observation = np.arange(self.num_states) if observation is None else np.array(observation)
@@ -189,6 +195,8 @@ class MDP:
 
     def _check_terminal(self) -> None:
         S, A = self.num_states, self.num_actions
+        if np.isin(self.terminal, (0, 1)).all():  # of whatever type
+            self.terminal = self.terminal.astype(bool)
         if self.terminal.shape != (S,) or self.terminal.dtype != bool:
             raise ValueError(f"terminal has shape {self.terminal.shape} and dtype {self.terminal.dtype}; it needs ({S},) of bool")
         leak = np.asarray(self.transition_matrix @ (~self.terminal).astype(np.float64)).reshape(S, A)
@@ -210,6 +218,18 @@ class MDP:
             raise ValueError(f"observation[{int(self.observation.argmin())}] is {self.observation.min()}: indices start at 0")
 
 
+def _is_single(values: Any) -> bool:
+    """Are these numbers of float32, NumPy's, torch's or scipy's?"""
+    return str(getattr(values, "dtype", None)).endswith("float32")
+
+
+def _normalized(laws: Any) -> Any:
+    """Laws over the last axis divided by their sums, where these are 1 to rounding; others stay, to be refused."""
+    sums = np.asarray(laws.sum(axis=-1))
+    factor = np.where(np.abs(sums - 1) < _OF_SINGLES, 1 / np.where(sums == 0, 1, sums), 1.0)
+    return sp.csr_array(sp.diags_array(factor) @ laws) if sp.issparse(laws) else laws * factor[..., None]
+
+
 def _as_array(name: str, values: Any) -> Any:
     """A float64 copy, dense or csr; entries must be finite."""
     if sp.issparse(values):
@@ -217,7 +237,7 @@ def _as_array(name: str, values: Any) -> Any:
         array.sum_duplicates()
         data = array.data
     else:
-        array = data = np.array(values, dtype=np.float64)
+        array = data = np.asarray(values).astype(np.float64)
     if not np.isfinite(data).all():
         raise ValueError(f"{name} has an entry that is not finite: {data[~np.isfinite(data)][0]}")
     return array

@@ -95,7 +95,7 @@ def check_wiring(coagents: tuple[Coagent, ...], action: tuple[str, ...]) -> None
             raise ValueError(f"coagent {name!r} is named twice: give each coagent a name of its own")
         if isinstance(coagent.num_outputs, bool) or not isinstance(coagent.num_outputs, int | np.integer) or coagent.num_outputs < 1:
             raise ValueError(f"coagent {name!r}: num_outputs={coagent.num_outputs!r}, it needs an integer of at least 1")
-        if not np.isscalar(coagent.cost) or not np.isfinite(coagent.cost):
+        if isinstance(coagent.cost, str) or not np.isscalar(coagent.cost) or not np.isfinite(coagent.cost):
             raise ValueError(f"coagent {name!r}: cost={coagent.cost!r} is not a finite number")
         for field, allowed, what in (("upstream", names[:position], "earlier"), ("previous", names, "known")):
             read = getattr(coagent, field)
@@ -155,7 +155,10 @@ def initial_law(coagent: Coagent) -> FloatArray:
         if not 0 <= initial < n:
             raise ValueError(f"coagent {coagent.name!r}: initial={initial} is not one of its outputs 0 … {n - 1}")
         return np.eye(n)[initial]
-    law = np.array(initial, dtype=np.float64)
+    try:
+        law = np.array(initial, dtype=np.float64)
+    except (TypeError, ValueError):
+        law = np.zeros(0)
     if law.shape != (n,) or not (law >= 0).all() or abs(law.sum() - 1) > 1e-8:
         raise ValueError(f"coagent {coagent.name!r}: initial={initial!r} is no distribution over its {n} outputs")
     return law

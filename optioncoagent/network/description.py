@@ -46,6 +46,8 @@ class CoagentNetwork:
     """
 
     def __init__(self, coagents: Iterable[Coagent], action: str | Iterable[str] = "action"):
+        if isinstance(coagents, Coagent):
+            raise TypeError(f"coagents is one Coagent, {coagents.name!r}: write CoagentNetwork([…]), with brackets")
         self.coagents = tuple(coagents)
         self.action = (action,) if isinstance(action, str) else tuple(action)
         self.names = tuple(c.name for c in self.coagents)

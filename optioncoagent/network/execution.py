@@ -77,6 +77,9 @@ def trace(coagent: Coagent, order: tuple[str, ...]) -> Touched:
     """Run an execution function once and record its lookups. The form of an observation is unknown: stand-ins are tried in turn."""
     if not callable(coagent.executes):
         check_probability(coagent.name, coagent.executes)
+        if np.ndim(coagent.executes):
+            many = f"coagent {coagent.name!r}: executes={coagent.executes!r} is several probabilities"
+            raise ValueError(f"{many}: give one, or a function of a LocalState that looks them up")
         return Touched()
     earlier, integers = order[: order.index(coagent.name)], np.zeros(2, dtype=np.int64).view(_NoTruth)
     booleans = integers.astype(bool)

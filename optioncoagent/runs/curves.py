@@ -52,9 +52,9 @@ Groups = dict[str, dict[str, list[Curve]]]  # {task: {setting: runs}}
 
 
 def read_curves(folders: Iterable[str | Path]) -> list[Curve]:
-    """The rows of runs. Raises FileNotFoundError or ValueError naming the file for what is missing or damaged."""
+    """The rows of runs, each once. Raises FileNotFoundError or ValueError naming the file for what is missing or damaged."""
     curves = []
-    for path in map(Path, folders):
+    for path in folder.distinct(folders):
         command = folder.read_config(path).get("command", {})
         if "env_id" not in command:
             raise ValueError(f"{path / folder.CONFIG} is damaged, or of another version: it names no environment")

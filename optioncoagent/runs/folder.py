@@ -6,7 +6,7 @@ Beside it stand metrics.csv and TensorBoard events (`rows`), checkpoints/ (`chec
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -35,6 +35,11 @@ def new_folder(path: Path | None, default: str, config: Any) -> Path:
         raise FileExistsError(f"{path} exists, and a run is never overwritten: choose another folder")
     files.write_folder(path, {CONFIG: files.seal(config)})
     return path
+
+
+def distinct(folders: Iterable[str | Path]) -> list[Path]:
+    """These folders in order, each once, whatever it is called: a run that is named twice is one seed."""
+    return list({path.resolve(): path for path in reversed([*map(Path, folders)])}.values())[::-1]
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -54,10 +54,10 @@ def actor_critic(
 ) -> ActorCriticTrials:
     """Train `trials` independent copies for `episodes` episodes each.
 
-    step_size: of the actors, one number or {name: number}, names those of params. trace_decay: λ of critic and actors. params: initial
-    logits, zero by default; the critic starts at zero. after: as many trials to go on from in place of these, each from its own logits and
-    its own critic, on this MDP. Each episode of each trial has random numbers of its own. Episodes end, and errors are raised, as in
-    `estimate_return`.
+    step_size: of the actors, one number or {name: number}, names those of params. trace_decay: λ of critic and actors, in [0, 1]. params:
+    initial logits, zero by default; the critic starts at zero. after: as many trials to go on from in place of these, each from its own
+    logits and its own critic, on this MDP. Each episode of each trial has random numbers of its own. Episodes end, and errors are raised,
+    as in `estimate_return`.
     """
     check_counts(episodes=episodes, trials=trials, threads=threads, max_steps=1 if max_steps is None else max_steps)
     network.check_actions(mdp.num_actions)
@@ -76,6 +76,10 @@ def actor_critic(
         walk_table(mdp, network, policy_table(network, start, n), wiring, moves, must_end=True)
     limit = min(longest, max_steps or longest)
     rates = (_step_sizes(layout, step_size), float(critic_step_size), float(trace_decay))
+    if not np.isfinite(rates[0]).all() or not np.isfinite(rates[1]):
+        raise ValueError(f"step_size={step_size!r}, critic_step_size={critic_step_size!r}: they need finite numbers")
+    if not 0 <= rates[2] <= 1:
+        raise ValueError(f"trace_decay={trace_decay!r}: it needs a number in [0, 1]")
 
     returns, steps = np.zeros((trials, episodes)), np.zeros((trials, episodes), dtype=np.int64)
 

@@ -13,12 +13,12 @@ import scipy.sparse as sp
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork
 
-NEGLIGIBLE = 1e-9  # an episode stops when what it can still earn is less
+NEGLIGIBLE = 1e-9  # an episode stops when what it can still earn is less, in units of the largest reward
 PATIENCE = 10**9  # steps of one episode, where nothing shows beforehand that it ends
 
 
 def horizon(mdp: MDP, network: CoagentNetwork) -> int:
-    """Steps after which γ^t max|R| / (1 - γ) < 1e-9, or the MDP's own horizon; else, with γ = 1, episodes end by themselves."""
+    """Steps after which γ^t / (1 - γ) < 1e-9, or the MDP's own horizon; else, with γ = 1, episodes end by themselves."""
     if mdp.horizon is not None:
         return min(mdp.horizon, _until_negligible(mdp, network))
     return _until_negligible(mdp, network)
@@ -31,7 +31,7 @@ def _until_negligible(mdp: MDP, network: CoagentNetwork) -> int:
     largest = float(np.abs(values).max(initial=0.0)) + sum(abs(c.cost) for c in network.coagents)
     if mdp.gamma == 0 or largest == 0:
         return 1
-    return max(1, math.ceil(math.log(NEGLIGIBLE * (1 - mdp.gamma) / largest) / math.log(mdp.gamma)))
+    return max(1, math.ceil(math.log(NEGLIGIBLE * (1 - mdp.gamma)) / math.log(mdp.gamma)))
 
 
 def check_patience(limit: int, capped: Any) -> None:

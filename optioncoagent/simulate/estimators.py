@@ -71,7 +71,8 @@ def estimate_return(
 ) -> ReturnEstimate:
     """J(θ) = E[Σ_t γ^t R_t] from sampled episodes; costs are part of the reward at every step but the first.
 
-    An episode ends in a terminal state, after max_steps or the MDP's horizon, or, γ < 1, when γ^t max|R| / (1 - γ) < 1e-9.
+    An episode ends in a terminal state, after max_steps or the MDP's horizon, or, γ < 1, when γ^t / (1 - γ) < 1e-9: what it can
+    still earn is then less than that times the largest |R|.
     Raises ValueError if γ = 1, no max_steps is given and from some node that can be reached no end can.
     """
     samples = _sample(mdp, network, params, episodes, seed, max_steps, threads)
@@ -180,7 +181,7 @@ def _sample(
         raise ValueError(f"baseline has shape {b.shape}: it needs one finite number for each of the {mdp.num_states} states")
     longest = horizon(mdp, network)
     limit = min(longest, max_steps or longest)
-    size = sum(np.size(params[name]) for name in params) + 1 if gradients else 1
+    size = network.parameters(mdp.num_observations).size + 1 if gradients else 1
     num_blocks = int(min(episodes, np.clip((1 << 22) // size, 16, 64)))  # a function of the problem, not of the threads
     bounds = np.linspace(0, episodes, num_blocks + 1).astype(np.int64)
     returns, sums = np.zeros((num_blocks, 5)), np.zeros((num_blocks, 2, size))

@@ -14,6 +14,7 @@ from hypothesis import given
 from strategies import cases
 from witness import assert_same, torch_witness
 
+import optioncoagent as oc
 from optioncoagent.exact import comdp, expected_return, local_gradient, policy_gradient, synchronous
 from optioncoagent.mdp import MDP
 
@@ -298,3 +299,13 @@ def test_theorem_1_for_asynchronous_networks_through_the_reduction(case):
                 row += tuple(now[n] for n in coagent.upstream) + tuple(before[case.network.names.index(n)] for n in coagent.previous)
                 gradient[name][row] += policy * (by_output - policy @ by_output)
     assert_same(policy_gradient(*case), gradient, 1e-9)
+
+
+def test_the_reduction_of_a_network_with_a_coagent_of_a_gates_name():
+    mdp = oc.MDP(np.ones((1, 2, 1)), np.array([[1.0, 0.0]]), [1.0], 0.5, terminal=np.array([False]))
+    coagents = [oc.Coagent("action_executes", 2), oc.Coagent("action", 2, upstream=("action_executes",), executes=0.5)]
+    network = oc.CoagentNetwork(coagents)
+    params = network.init_params(1, seed=0)
+    reduced = synchronous(mdp, network, params)
+    assert reduced[1].names == ("action_executes_executes", "action_executes", "action_executes_", "action")
+    assert expected_return(*reduced) == pytest.approx(expected_return(mdp, network, params))

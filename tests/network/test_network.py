@@ -110,6 +110,9 @@ WRONG = {
     "no action coagent": lambda: net(action=()),
     "coagent 'b': num_outputs=0": lambda: net(oc.Coagent("b", 0)),
     "coagent 'b': initial=.* is no distribution": lambda: net(oc.Coagent("b", 2, initial=(0.4, 0.4))),
+    "coagent 'b': initial='uniform' is no distribution": lambda: net(oc.Coagent("b", 2, initial="uniform")),
+    "coagent 'b': cost='1' is not a finite number": lambda: net(oc.Coagent("b", 2, cost="1")),
+    "coagent 'b': executes=array.* is several probabilities: give one": lambda: net(oc.Coagent("b", 2, executes=np.array([0.5, 0.5]))),
     "coagent 'b': initial=2 is not one of its outputs": lambda: net(oc.Coagent("b", 2, initial=2)),
     "coagent 'b': an execution probability is 1.5, outside": lambda: net(oc.Coagent("b", 2, executes=1.5)),
     "coagent 'b': an execution probability is 2, outside": lambda: net(oc.Coagent("b", 2, executes=lambda x: 2.0 * x.start)),
@@ -161,6 +164,11 @@ WRONG = {
 def test_a_wrong_description_names_the_coagent_and_the_remedy(message):
     with pytest.raises(ValueError, match=message):
         WRONG[message]()
+
+
+def test_forgotten_brackets_are_named():
+    with pytest.raises(TypeError, match="coagents is one Coagent, 'action': write CoagentNetwork"):
+        oc.CoagentNetwork(oc.Coagent("action", 2))
 
 
 def test_parameters_are_checked():

@@ -139,6 +139,11 @@ def test_what_no_run_has_is_not_drawn():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["1 seed"]
 
 
+def test_a_run_that_is_named_twice_is_one_seed(folders):
+    again = [folders[0], f"{folders[0]}/", folders[0] / ".." / folders[0].name, folders[1]]
+    assert len(read_curves(again)) == 2
+
+
 def test_runs_that_cannot_be_drawn_are_named(folders, tmp_path):
     with pytest.raises(FileNotFoundError, match="is no run folder"):
         read_curves([tmp_path])

@@ -132,3 +132,9 @@ def test_arguments_are_checked():
         actor_critic(gridworld(), bits(), 1, {"left": 0.1}, 0.1, 0.5)
     with pytest.raises(ValueError, match="trials"):
         actor_critic(gridworld(), bits(), 1, 0.1, 0.1, 0.5, trials=0)
+    for rates in ((np.nan, 0.1), (0.1, np.inf)):
+        with pytest.raises(ValueError, match="step_size=.*finite"):
+            actor_critic(gridworld(), bits(), 1, *rates, 0.5)
+    for decay in (5, -0.1, np.nan):
+        with pytest.raises(ValueError, match=f"trace_decay={decay}: it needs a number in"):
+            actor_critic(gridworld(), bits(), 1, 0.1, 0.1, decay)

@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 import pytest
+import torch
 from enumerated import bits, gridworld, random_mdp, random_network, truth
 
 from optioncoagent import MDP, Coagent, CoagentNetwork, expected_return, local_gradient, option_critic, policy_gradient
@@ -183,6 +184,24 @@ def test_an_episode_may_be_over_at_once(kernel, use):
     assert estimate.steps == 40_000 * estimate.mean / 2
     never = MDP(P, [[2.0], [0.0]], [0.0, 1.0], 1.0)
     assert estimate_return(never, network, network.init_params(2), 10).steps == 0
+
+
+def test_the_unit_of_rewards_does_not_matter():
+    """What is left when an episode stops is small beside the largest reward, whatever that is."""
+    mdp, network = random_mdp(0), random_network(0)
+    small = MDP(mdp.P, mdp.R * 2.0**-40, mdp.d0, mdp.gamma)
+    params = network.init_params(mdp.num_observations)
+    one, other = (estimate_return(each, network, params, 100) for each in (mdp, small))
+    assert other.steps == one.steps and other.mean == pytest.approx(one.mean * 2.0**-40, rel=1e-12)
+
+
+def test_params_may_be_tensors():
+    mdp, network = random_mdp(0), random_network(0)
+    params = network.init_params(mdp.num_observations)
+    tensors = {name: torch.from_numpy(logits) for name, logits in params.items()}
+    one, other = (estimate_gradient(mdp, network, given, 100) for given in (params, tensors))
+    for name in params:
+        np.testing.assert_array_equal(one.mean[name], other.mean[name])
 
 
 @KERNELS

@@ -1,0 +1,52 @@
+"""What an MDP makes of the arrays it is given."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+import optioncoagent as oc
+
+
+def arrays(seed=0, num_states=5, num_actions=3):
+    rng = np.random.default_rng(seed)
+    P, d0 = rng.random((num_states, num_actions, num_states)), rng.random(num_states)
+    return P / P.sum(axis=-1, keepdims=True), rng.normal(size=(num_states, num_actions)), d0 / d0.sum()
+
+
+def singles(P, form):
+    single = P.astype(np.float32)
+    return {"numpy": single, "torch": torch.from_numpy(single), "scipy": sp.csr_array(single.reshape(-1, P.shape[-1]))}[form]
+
+
+@pytest.mark.parametrize("form", ["numpy", "torch", "scipy"])
+def test_laws_of_float32_sum_to_one_but_for_their_rounding(form):
+    P, R, d0 = arrays()
+    with pytest.raises(ValueError, match=r"P\(· \| s=\d, a=\d\) sums to"):  # as numbers of eight bytes they are no laws
+        oc.MDP(P.astype(np.float32).astype(np.float64), R, d0, 0.9)
+    mdp = oc.MDP(singles(P, form), R, d0.astype(np.float32), 0.9)
+    sums = mdp.transition_matrix.sum(axis=1)
+    np.testing.assert_allclose(sums, 1, atol=1e-15)
+    np.testing.assert_allclose(mdp.transition_matrix.toarray(), P.reshape(-1, 5), atol=1e-7)
+    assert abs(mdp.d0.sum() - 1) < 1e-15
+    params = oc.option_critic(2, 3).init_params(5)
+    exact = oc.expected_return(oc.MDP(P, R, d0, 0.9), oc.option_critic(2, 3), params)
+    assert oc.expected_return(mdp, oc.option_critic(2, 3), params) == pytest.approx(exact, abs=1e-5)
+
+
+@pytest.mark.parametrize("form", ["numpy", "torch", "scipy"])
+def test_what_is_no_law_is_refused_in_float32_too(form):
+    P, R, d0 = arrays()
+    P[1, 2] *= 1.001
+    with pytest.raises(ValueError, match=r"P\(· \| s=1, a=2\) sums to 1\.00"):
+        oc.MDP(singles(P, form), R, d0, 0.9)
+
+
+def test_terminal_states_may_be_zeros_and_ones():
+    P = np.zeros((2, 1, 2))
+    P[:, :, 1] = 1
+    for terminal in ([0, 1], np.array([0.0, 1.0]), [False, True]):
+        mdp = oc.MDP(P, np.array([[1.0], [0.0]]), [1.0, 0.0], 0.9, terminal=terminal)
+        assert mdp.terminal.dtype == bool and mdp.terminal.tolist() == [False, True]
+    with pytest.raises(ValueError, match="terminal has shape"):
+        oc.MDP(P, np.array([[1.0], [0.0]]), [1.0, 0.0], 0.9, terminal=[0, 2])
