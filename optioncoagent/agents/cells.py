@@ -17,15 +17,16 @@ class FirstLayer(torch.autograd.Function):
     """[x, c 1{cells}] Wᵀ + b for numbers x (n, m) and indicators of cells, given as the columns (n, k) where they are 1; W (h, m + size).
 
     Forward the indicators are a sum of k columns of W, backward gᵀ 1{cells} adds each row of g to k columns: k / size of a matrix product.
+    lookup: `looked_up(weight, size)`, if it is there already.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, columns: Tensor, weight: Tensor, bias: Tensor, scale: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, columns: Tensor, weight: Tensor, bias: Tensor, scale: float, lookup: Tensor | None = None) -> Tensor:
         ctx.save_for_backward(x, columns, weight)
         ctx.scale = scale
-        numbers, cells = weight.tensor_split([x.shape[1]], dim=1)
-        added = F.embedding_bag(columns, cells.T.contiguous(), mode="sum")
-        return torch.addmm(bias, x, numbers.T).add_(added, alpha=scale)
+        numbers = x.shape[1]
+        lookup = looked_up(weight, weight.shape[1] - numbers) if lookup is None else lookup
+        return torch.addmm(bias, x, weight[:, :numbers].T).add_(F.embedding_bag(columns, lookup, mode="sum"), alpha=scale)
 
     @staticmethod
     @once_differentiable
@@ -36,7 +37,12 @@ class FirstLayer(torch.autograd.Function):
         of_weight = torch.empty_like(weight)
         torch.mm(gradient.T, x, out=of_weight[:, :numbers])
         of_weight[:, numbers:] = sums(columns, ctx.scale * gradient, weight.shape[1] - numbers).T
-        return of_x, None, of_weight, gradient.sum(dim=0), None
+        return of_x, None, of_weight, gradient.sum(dim=0), None, None
+
+
+def looked_up(weight: Tensor, size: int) -> Tensor:
+    """The last columns of W as rows one after the other, (size, h)."""
+    return weight.detach()[:, weight.shape[1] - size :].T.contiguous()
 
 
 def indicators(columns: Tensor, size: int, dtype: torch.dtype) -> Tensor:

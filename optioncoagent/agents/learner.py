@@ -198,7 +198,8 @@ class CoagentActorCritic:
         # collect
         began = perf_counter()
         size = self.size
-        rollout = collect(self.module, self.sampler, self.spec, self.running, size.num_steps)
+        with self.module.unchanged():
+            rollout = collect(self.module, self.sampler, self.spec, self.running, size.num_steps)
         check(self.spec, rollout)
         if not bool(rollout.valid.any()):  # one step long, and every environment was reset in it
             return self._update()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import accumulate
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from optioncoagent.agents.additive import Terms
-from optioncoagent.agents.cells import FirstLayer, indicators
+from optioncoagent.agents.cells import FirstLayer, indicators, looked_up
 from optioncoagent.agents.images import Convolutions
 from optioncoagent.agents.observations import CODES, Leaf, ObservationSpec, Tensors, image_axes
 from optioncoagent.agents.recurrent import Memoryless, Recurrence
@@ -95,6 +95,17 @@ class Encoder(nn.Module):
         for layer in self.layers:
             nn.init.orthogonal_(layer.weight, math.sqrt(2))  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        self.lookup: Tensor | None = None
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """While no weight changes, as in a rollout: what the first layer looks up is laid out once, and not at every step."""
+        if self.inputs.cells and len(self.layers):
+            self.lookup = looked_up(self.layers[0].weight, self.inputs.num_indicators)  # type: ignore[arg-type]
+        try:
+            yield
+        finally:
+            self.lookup = None
 
     def forward(self, given: Tensors) -> Tensor:
         parts = [given["numbers"]] if self.inputs.flat else []
@@ -106,7 +117,8 @@ class Encoder(nn.Module):
             x = torch.cat([x, SCALE["cells"] * indicators(given["cells"], self.inputs.num_indicators, x.dtype)], dim=-1)
         for number, layer in enumerate(self.layers):
             with_cells = number == 0 and self.inputs.cells
-            x = F.relu(FirstLayer.apply(x, given["cells"], layer.weight, layer.bias, SCALE["cells"]) if with_cells else layer(x))
+            parameters = layer.weight, layer.bias
+            x = F.relu(FirstLayer.apply(x, given["cells"], *parameters, SCALE["cells"], self.lookup) if with_cells else layer(x))
         return x
 
 
@@ -174,6 +186,10 @@ class CoagentModule(nn.Module):
         """
         given: tuple[Tensor, Tensor | None] = self.recurrence(self.encoder(x).to(self.critic.weight.dtype), start, hidden)
         return given
+
+    def unchanged(self) -> AbstractContextManager[None]:
+        """To be entered while no parameter changes: see `Encoder.unchanged`."""
+        return self.encoder.unchanged() if isinstance(self.encoder, Encoder) else nullcontext()
 
     def heads(self) -> Linear:
         """All policies in order and then the critic as one linear layer. Weights are zero where a coagent does not observe."""

@@ -71,6 +71,21 @@ def test_the_gradient_of_the_first_layer_reaches_what_is_beside_the_cells(number
     torch.autograd.gradcheck(lambda x, weight, bias: FirstLayer.apply(x, columns, weight, bias, 0.5), (x, weight, bias))
 
 
+def test_what_is_looked_up_is_laid_out_once_while_no_weight_changes():
+    encoder = Encoder(SPEC, (5,)).double()
+    given = encoder.inputs(SPEC.tensors(batch()))
+    before = encoder(given)
+    with encoder.unchanged():
+        encoder.layers[0].weight.data[:, 6:] = 0  # which nobody does: those of cells, after six numbers
+        assert torch.equal(encoder(given), before)
+    assert not torch.equal(encoder(given), before)
+    with pytest.raises(KeyError), encoder.unchanged():
+        raise KeyError
+    assert encoder.lookup is None
+    with Encoder(SPEC, ()).unchanged():  # which has nothing to look up
+        pass
+
+
 def test_without_layers_the_indicators_are_the_features():
     encoder = Encoder(SPEC, ()).double()
     torch.testing.assert_close(encoder(encoder.inputs(SPEC.tensors(batch()))), by_hand(batch()))
