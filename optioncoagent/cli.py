@@ -77,11 +77,17 @@ class Train:
             return
         if not self.env_id:
             raise ValueError("give an ENV_ID to train on, or --resume RUN_DIR")
+        from optioncoagent.agents.environments import make_vector_env
+
         runs = _runs(self)
         several = self.run_dir is not None and len(runs) > 1
         paths = [self.run_dir / run.name if self.run_dir is not None and several else self.run_dir for run in runs]
+        if len({run.name for run in runs}) < len(runs):
+            raise ValueError("an environment or a seed is named twice: give each once")
         for run, path in zip(runs, paths, strict=True):
             run.check()
+            if len(runs) > 1:
+                make_vector_env(run.env_id, 1, run.settings.seed, run.env_kwargs).close()  # what cannot be made is said before the first
             if path is not None and path.exists():
                 raise FileExistsError(f"{path} exists, and a run is never overwritten: choose another folder")
         for run, path in zip(runs, paths, strict=True):

@@ -89,6 +89,10 @@ def test_no_run_is_begun_where_one_of_them_could_not_be(monkeypatch, tmp_path, c
     with pytest.raises(SystemExit):
         run(monkeypatch, "train", "CartPole-v1", "--seeds", 0, 1, "--total-timesteps", 64, "--run-dir", tmp_path, *SMALL)
     assert "CartPole-v1-seed1 exists" in capsys.readouterr().err and len(list(tmp_path.iterdir())) == 1
+    for wrong, message in ((["CartPole-v1", "CartPole-v9"], "CartPole"), (["CartPole-v1", "--seeds", 3, 3], "named twice")):
+        with pytest.raises(SystemExit):
+            run(monkeypatch, "train", *wrong, "--total-timesteps", 64, "--run-dir", tmp_path, *SMALL)
+        assert message in capsys.readouterr().err and len(list(tmp_path.iterdir())) == 1
 
 
 def test_runs_are_numbered_by_default(monkeypatch, tmp_path):

@@ -167,7 +167,7 @@ def uncountable(spec: ObservationSpec, space: gym.Space) -> str | None:
     for leaf in spec.leaves:
         part = space
         for key in leaf.path.split("/") if leaf.path else ():
-            part = part[key]  # type: ignore[index]
+            part = part[int(key) if isinstance(part, gym.spaces.Tuple) else key]  # type: ignore[index]
         if leaf.kind in ("box", "slope") and np.issubdtype(part.dtype, np.floating):
             return _refusal(leaf.path)
     return None

@@ -30,7 +30,7 @@ from optioncoagent.agents.minibatches import by_environment, by_step
 from optioncoagent.agents.modules import Encoder, derive_seed, make_module, torch_threads
 from optioncoagent.agents.non_episodic import Continuation
 from optioncoagent.agents.places import places_of
-from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, collect, reset, tick
+from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, collect, reset, tick, watch_resets
 from optioncoagent.agents.scale import ReturnScale, Schedule
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings
 from optioncoagent.agents.sizes import Size, next_size
@@ -109,7 +109,7 @@ class CoagentActorCritic:
         self.description: dict[str, Any] = {}  # saved with the agent: what a subclass needs to make the network again
 
         seed, device = self.settings.seed, self.settings.device
-        self.module = make_module(network, self.spec, self.settings, encoder)
+        self.module = make_module(network, self.spec, self.settings, encoder).eval()  # but for the epochs, if an encoder has dropout
         self.shaping = self.module.shaping(network.names if self.settings.encoder_gradient == "all" else sampled(network, self.forms))
         self.optimizer = torch.optim.Adam(self.module.parameters(), lr=self.settings.learning_rate, eps=1e-5, fused=True)
         self.sampler = Sampler(network, derive_seed(seed, "train"), device)
@@ -135,7 +135,8 @@ class CoagentActorCritic:
 
     @property
     def env(self) -> VectorEnv:
-        """The vector environment; a loaded agent makes its own when it is first needed, from its id."""
+        """The vector environment; a loaded agent makes its own when it is first needed, from its id. A reset of it ends the episodes that
+        training was in: what is learned next begins new ones."""
         if self._env is None:
             self.interface.check_makeable()
             settings = self.settings
@@ -168,6 +169,10 @@ class CoagentActorCritic:
         """
         from tqdm import tqdm
 
+        number = isinstance(total_timesteps, int | float | np.number) and not isinstance(total_timesteps, bool)
+        if not number or not 0 <= total_timesteps < np.inf or total_timesteps != int(total_timesteps):
+            raise ValueError(f"total_timesteps={total_timesteps!r}: it must be a whole number of at least 0")
+        total_timesteps = int(total_timesteps)
         self.goal = goal = self.num_timesteps + total_timesteps
         with tqdm(total=total_timesteps, disable=not progress_bar, unit="step", unit_scale=True) as bar:
             while self.num_timesteps < goal:
@@ -221,7 +226,11 @@ class CoagentActorCritic:
         informations = degeneracy.informations(self.module, self.spec, rollout)  # of the policies that acted
 
         # epochs
-        parts, divergence = self._epochs(rollout, batch, size)
+        self.module.train()
+        try:
+            parts, divergence = self._epochs(rollout, batch, size)
+        finally:
+            self.module.eval()
 
         row |= {"minibatches": float(len(parts)), "kl": divergence}
         row |= dict(zip(self.loss_names, torch.stack(parts).mean(dim=0).tolist(), strict=True))
@@ -469,7 +478,8 @@ class CoagentActorCritic:
         `env` is needed if the agent was made from an environment object.
 
         On MiniGrid's compiled backend `learn` goes on as if it had never stopped, bit for bit, in the same episodes. Other environments
-        are reset with the agent's seed. Where `env` is given, or num_envs, seed or device differ, the random states start anew too.
+        are reset with the agent's seed. Where `env` is given, or env_kwargs, num_envs, seed, device or int_counts differ, the random
+        states start anew too.
         """
         saved = checkpoint.read(Path(path))
         agent = cls(
@@ -488,7 +498,9 @@ class CoagentActorCritic:
                 raise ValueError(f"{folder} was trained on {saved.interface.env_id} with {theirs}; this environment has {ours}")
         checkpoint.restore(folder, saved, self.module, self.optimizer)
         self.num_timesteps, self.num_episodes = saved.num_timesteps, saved.num_episodes
-        alike = all(getattr(self.settings, name) == saved.settings[name] for name in ("num_envs", "seed", "device"))
+        ours = {name: getattr(self.settings, name) for name in ("num_envs", "seed", "device", "int_counts")}
+        alike = all(saved.settings.get(name, value) == value for name, value in ours.items())
+        alike = alike and self.interface.env_kwargs == saved.interface.env_kwargs
         stands, goes_on = saved.arrays[checkpoint.PROGRESS], self._env is None and alike
         progress.restore_stages(stands, self._stages if goes_on else {"scale": self.scale} if self.scale is not None else {})
         if goes_on:
@@ -535,6 +547,7 @@ class CoagentActorCritic:
         outputs = {name: torch.zeros(n, dtype=torch.long, device=device) for name in self.sampler.laws}  # nobody reads them: all start
         hidden = self.module.recurrence.initial(n)
         running = Running(self.env, self.spec.tensors(observation, device), start, start.clone(), age, outputs, np.zeros(n), hidden)
+        watch_resets(running)
         if self.exploration is not None and self.exploration.form.counted == "place":
             running.places = places_of(self.env)
         if self._stopped_at:

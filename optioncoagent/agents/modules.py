@@ -65,6 +65,19 @@ class Inputs(nn.Module):
         return given
 
 
+class Given(nn.Module):
+    """Observations as an encoder of one's own takes them: as they are, but numbers, if no codes or pixels, in the module's precision."""
+
+    def __init__(self, spec: ObservationSpec, dtype: torch.dtype):
+        super().__init__()
+        self.numbers, self.dtype = {leaf.path for leaf in spec.leaves if leaf.kind in ("box", "slope")}, dtype
+
+    def forward(self, state: Tensor | Tensors) -> Tensor | Tensors:
+        tensors = {"": state} if isinstance(state, Tensor) else state
+        given = {path: x.to(self.dtype) if path in self.numbers else x for path, x in tensors.items()}
+        return given[""] if isinstance(state, Tensor) else given
+
+
 def _one_hot(x: Tensor, size: int) -> Tensor:
     """(n,) int as rows (n, size) uint8; torch's own makes them of eight bytes each, and looks for the least and the largest first."""
     return torch.zeros(len(x), size, dtype=torch.uint8, device=x.device).scatter_(1, x[:, None], 1)
@@ -293,7 +306,7 @@ def make_module(network: CoagentNetwork, spec: ObservationSpec, settings: Settin
         raise ValueError(f"device={settings.device!r}: torch cannot compute there ({str(error).splitlines()[0]})") from error
     if encoder is not None and not isinstance(encoder, nn.Module):
         raise ValueError(f"encoder={encoder!r}: give an instance of torch.nn.Module")
-    inputs: nn.Module = nn.Identity()  # an encoder of one's own takes the observations themselves
+    inputs: nn.Module = Given(spec, dtype)
     if encoder is None:
         with seeded(settings.seed, "encoder"):
             encoder = own = Encoder(spec, settings.hidden_sizes)

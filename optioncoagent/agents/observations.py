@@ -231,6 +231,11 @@ def _leaves(space: gym.Space[Any], path: str, minigrid: bool, rendered: bool, mi
     if isinstance(space, gym.spaces.Dict | gym.spaces.Tuple):
         parts = space.spaces.items() if isinstance(space, gym.spaces.Dict) else enumerate(space.spaces)
         for key, part in parts:
+            if not str(key) or "/" in str(key):
+                raise ValueError(
+                    f"observation{_at(path)} has a part {key!r}: parts are named by their keys, joined by /, so that a key is not empty "
+                    "and holds none; give it another one with gymnasium.wrappers.TransformObservation"
+                )
             yield from _leaves(part, f"{path}/{key}" if path else str(key), minigrid, rendered, missions)
     elif is_mission(space):
         if _mission_varies(space) or path in missions:

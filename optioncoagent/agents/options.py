@@ -67,7 +67,7 @@ class OptionCritic(CoagentActorCritic):
     def load(  # type: ignore[override]
         cls, path: str | Path, env: Any = None, encoder: nn.Module | None = None, **settings: Any
     ) -> OptionCritic:
-        """The agent saved in a folder, ready to act; settings given here replace its own.
+        """The agent saved in a folder, ready to act; settings given here, gradient_form and the like among them, replace its own.
 
         An encoder of one's own is code, so it is given again; loading never runs code from the folder. To train on, `env` is needed if
         the agent was made from an environment object. What goes on where it stopped: see `CoagentActorCritic.load`.
@@ -78,9 +78,8 @@ class OptionCritic(CoagentActorCritic):
         unknown = set(saved.description) - {"num_options", "gradient_form", "deliberation_cost", "first", "initial"}
         if unknown:
             raise ValueError(f"{path}/{checkpoint.AGENT} describes an agent of another version: unknown {', '.join(sorted(unknown))}")
-        agent = cls(
-            saved.interface if env is None else env, **saved.description, encoder=encoder, **{**saved.settings_for(env), **settings}
-        )
+        given = {**saved.description, **saved.settings_for(env), **settings}
+        agent = cls(saved.interface if env is None else env, encoder=encoder, **given)
         return agent.restore(Path(path), saved)
 
 

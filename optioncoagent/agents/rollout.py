@@ -292,6 +292,17 @@ def _restart(running: Running, spec: ObservationSpec) -> None:
     running.broken = False
 
 
+def watch_resets(running: Running) -> None:
+    """Note it if somebody else resets the environments: the next rollout then starts new episodes, with no value from the old ones."""
+    reset_env = running.env.reset
+
+    def noted(*args: Any, **kwargs: Any) -> Any:
+        running.broken = True
+        return reset_env(*args, **kwargs)
+
+    running.env.reset = noted  # type: ignore[method-assign]
+
+
 def check(spec: ObservationSpec, rollout: Rollout) -> None:
     """Raise ValueError for what would make the parameters NaN, naming the environment, the step and what it was."""
     fault = fault_of("the reward", rollout.reward)

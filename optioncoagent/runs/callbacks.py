@@ -18,7 +18,8 @@ def chain(*callbacks: Callback) -> Callback:
     """Call all of them, in order; stop if any says so."""
 
     def call(agent: Any, row: Row) -> bool:
-        return not any([callback(agent, row) is False for callback in callbacks])
+        says = [callback(agent, row) for callback in callbacks]
+        return all(goes_on or not isinstance(goes_on, bool | np.bool_) for goes_on in says)
 
     return call
 
@@ -33,13 +34,17 @@ def stop_at_return(value: float, episodes: int = 100) -> Callback:
 
 
 class KeepBest:
-    """Save the agent to `path` whenever the mean return of the last 100 episodes is higher than it was (once `episodes` have ended)."""
+    """Save the agent to `path` whenever the mean return of the last 100 episodes is higher than it was (once `episodes` have ended); for an
+    agent that goes on, higher than that of the one which lies there from before, if that had no more steps."""
 
     def __init__(self, path: str | Path, episodes: int = 100):
         self.path, self.episodes = Path(path), episodes
         self.best = -np.inf
+        self.begun = False
 
     def __call__(self, agent: Any, row: Row) -> None:
+        if not self.begun:
+            self.begun, self.best = True, _best_before(self.path, row["timesteps"])
         if row["episodes"] >= self.episodes and row["return_mean"] > self.best:
             self.best = row["return_mean"]
             agent.save(self.path, overwrite=True)
@@ -60,11 +65,12 @@ class EvaluateEvery:
         self.num_steps, self.num_episodes, self.kwargs = num_steps, num_episodes, kwargs
         self.file, self.best = file and Path(file), best and Path(best)
         self.rows: list[dict[str, float]] = []
+        self.before: int | None = None  # the steps at the last call
 
     def __call__(self, agent: Any, row: Row) -> None:
         step = int(row["timesteps"])
-        rollout = agent.num_envs * int(row["num_steps"])
-        if step // self.num_steps == (step - rollout) // self.num_steps:
+        before, self.before = step - agent.num_envs * int(row["num_steps"]) if self.before is None else self.before, step
+        if step // self.num_steps == before // self.num_steps:
             return
         result = agent.evaluate(self.num_episodes, **self.kwargs)
         n = len(result.returns)
@@ -99,6 +105,17 @@ class Track:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _best_before(path: Path, timesteps: float) -> float:
+    """The mean return of an agent that a training with fewer steps has kept there; -inf if there is none."""
+    from optioncoagent.agents import checkpoint
+
+    try:
+        saved = checkpoint.read(path)
+    except FileNotFoundError:
+        return -np.inf
+    return float(np.mean([episode_return for episode_return, _ in saved.recent])) if saved.num_timesteps < timesteps else -np.inf
 
 
 def check_wandb() -> None:

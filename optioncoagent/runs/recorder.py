@@ -21,8 +21,13 @@ class Recorder:
         with Recorder("runs/mine") as record:
             agent.learn(200_000, callback=record)
 
-    `OptionCritic.load` takes the folder, and so do the commands that look at runs; `load` and `learn` go on with it. ends: where the
-    files of a run that goes on stood (see `Rows`); without it the folder may hold no rows yet. A block that ends with an exception, in
+    `OptionCritic.load` takes the folder, and so do the commands that look at runs. ends: where the files of a run that goes on stood (see
+    `Rows`); without it the folder may hold no rows yet. To go on in the same folder:
+
+        agent, record, _ = runs.checkpoints.newest(Path("runs/mine"), OptionCritic.load)
+        with Recorder("runs/mine", ends=record.ends) as record: …
+
+    A block that ends with an exception, in
     which an update may be half done, writes no further checkpoint. Raises OSError that says what to do when the disk is full.
     """
 

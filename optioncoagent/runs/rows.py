@@ -64,13 +64,13 @@ class GrowingFile:
         self.file.seek(self.size)
 
 
-def read_rows(folder: Path, ends: Ends | None = None) -> dict[str, np.ndarray]:
+def read_rows(folder: str | Path, ends: Ends | None = None) -> dict[str, np.ndarray]:
     """The columns of metrics.csv, {name: (rows,)}; a last line that was cut off is left out.
 
     ends: of a checkpoint, with which what was written before it is compared. FileNotFoundError if there is no such file, ValueError naming
     it if it is damaged.
     """
-    path = folder / METRICS
+    path = Path(folder) / METRICS
     data = path.read_bytes()
     size, expected = (ends or {}).get(METRICS, (0, None))
     if expected is not None and hashlib.sha256(data[:size]).hexdigest() != expected:

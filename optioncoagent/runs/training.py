@@ -72,7 +72,7 @@ class Run:
         return run
 
 
-def start(run: Run, path: Path | None = None, profile: bool = False) -> bool:
+def start(run: Run, path: str | Path | None = None, profile: bool = False) -> bool:
     """Train and evaluate in a new folder, by default one under runs/; False if Ctrl-C stopped it.
 
     Raises ValueError and the like for what cannot be trained before there is a folder, FileExistsError if it exists.
@@ -81,17 +81,20 @@ def start(run: Run, path: Path | None = None, profile: bool = False) -> bool:
     if run.track:
         check_wandb()
     agent = _new_agent(run)
-    path = folder.new_folder(path, run.name, {"command": asdict(run), "versions": folder.versions(), "began": time.time()})
+    path = folder.new_folder(
+        None if path is None else Path(path), run.name, {"command": asdict(run), "versions": folder.versions(), "began": time.time()}
+    )
     with folder.locked(path):
         return _train(run, agent, path, None, profile)
 
 
-def resume(path: Path, profile: bool = False) -> bool:
+def resume(path: str | Path, profile: bool = False) -> bool:
     """Go on with the run in a folder, with its own settings, from its newest intact checkpoint; from its start if it has none yet.
 
     On MiniGrid's compiled backend the run ends with the same weights and rows as if it had never stopped. False if Ctrl-C stopped it.
     Raises OSError if another process trains there, ValueError naming the file for a folder that is damaged beyond that.
     """
+    path = Path(path)
     run = read_run(path)
     imports.import_own(run.env_id, path)
     with folder.locked(path):
@@ -115,7 +118,7 @@ def read_run(path: Path) -> Run:
     """The settings of the run in a folder. Raises FileNotFoundError if it is no run's, ValueError if config.json is damaged."""
     command = folder.read_config(path).get("command", {})
     if "network" in command:
-        raise ValueError(f"{path} is a training from Python: load it there, and call learn")
+        raise ValueError(f"{path} is a training from Python: go on with it there, as the docstring of optioncoagent.runs.Recorder says")
     try:
         return Run.from_json(command)
     except (KeyError, TypeError, ValueError) as error:

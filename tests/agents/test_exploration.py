@@ -167,6 +167,10 @@ class Parts(gym.Env):
         return self._observation(), 0.0, False, False, {}
 
 
+def test_parts_of_a_tuple_are_counted():
+    assert oc.OptionCritic("Blackjack-v1", int_coef=0.01, num_steps=16).update()["bonus_mean"] > 0
+
+
 def test_what_cannot_be_counted_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"int_coef=0.1: observation is of floating-point numbers.*int_coef=0"):
         oc.OptionCritic("CartPole-v1", int_coef=0.1)

@@ -166,3 +166,22 @@ def test_an_interrupt_in_a_step_leaves_no_episode_half_known(backend, tmp_path):
     assert bool(rollout.start[0].all()) and not rollout.age[0].any()
     if backend == "an object":
         assert rollout.start[:, 0].tolist() == [t % 3 == 0 for t in range(16)] and set(agent.running.finished) == {(3.0, 3)}
+
+
+@pytest.mark.parametrize("steps", [-1, 1.5, "many", None, True, float("inf")])
+def test_a_number_of_steps_that_is_none_is_named(steps):
+    with pytest.raises(ValueError, match="total_timesteps=.*whole number"):
+        oc.OptionCritic("CartPole-v1", num_options=2).learn(steps)
+
+
+def test_a_reset_between_two_calls_of_learn_begins_new_episodes():
+    """No episode goes over it, and no value: of the first step after it nothing is known."""
+    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", num_options=2, num_envs=4, num_steps=16, num_minibatches=2, int_coef=0)
+    for _ in range(12):
+        agent.learn(64)
+        agent.env.reset(seed=1)
+    assert all(length <= 16 for _, length in agent.recent)
+    agent.learn(64)
+    assert int(agent.running.age.max()) <= 16
+    agent.learn(64)
+    assert 16 < int(agent.running.age.max()) <= 32 or len(agent.recent) > 3  # without a reset they go on

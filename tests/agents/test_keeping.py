@@ -121,8 +121,20 @@ def test_what_an_environment_was_made_with_is_kept(tmp_path):
     assert loaded.interface.env_kwargs == made and loaded.spec == agent.spec
     assert same(*(without_times(x.learn(64).update()) for x in (agent, loaded)))
     assert same(*(vars(x.evaluate(2)) for x in (agent, loaded)))
+    other = oc.OptionCritic.load(tmp_path, env_kwargs={**made, "max_steps": 9})  # the environment is another, and begins anew
+    assert max(length for _, length in other.learn(256).recent) == 9
     slow, plain = oc.OptionCritic("MountainCar-v0", env_kwargs={"goal_velocity": 0.07}, **SMALL), oc.OptionCritic("MountainCar-v0", **SMALL)
     assert [agent.env.envs[0].unwrapped.goal_velocity for agent in (slow, plain)] == [0.07, 0]
+
+
+def test_what_describes_the_network_may_be_given_anew(tmp_path):
+    agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL).learn(64)
+    agent.save(tmp_path)
+    loaded = oc.OptionCritic.load(tmp_path, gradient_form="advantage", deliberation_cost=0.1, num_options=2)
+    assert loaded.forms["termination"] == "difference" and loaded.network["option"].cost == 0.1
+    assert same(loaded.module.state_dict(), agent.module.state_dict())
+    with pytest.raises(ValueError, match="holds an agent with another network"):
+        oc.OptionCritic.load(tmp_path, num_options=3)
 
 
 def test_what_cannot_be_kept_of_an_environment_is_refused():

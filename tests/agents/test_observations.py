@@ -6,6 +6,7 @@ import pytest
 import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from small import SMALL
+from toys import Toy
 
 import optioncoagent as oc
 from optioncoagent.agents.observations import mission_features
@@ -124,3 +125,37 @@ def test_an_encoder_of_ones_own():
 
     agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", encoder=Direction(), **SMALL).learn(64)
     assert agent.module.critic.in_features == 4
+
+
+def own(inputs, *layers):
+    return torch.nn.Sequential(torch.nn.Linear(inputs, 8), *layers, torch.nn.Tanh())
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("of", [np.float32, np.float64, np.int64, np.uint8])
+def test_an_encoder_of_ones_own_takes_numbers_in_its_precision(of, precision):
+    space = gym.spaces.Box(0, 1, (3,), of)
+    agent = oc.OptionCritic(Toy(space), encoder=own(3), dtype=precision, **SMALL).learn(64)
+    assert agent.predict(np.zeros(3))[0] in (0, 1) and agent.predict([0, 0, 0])[0] in (0, 1)
+
+
+def test_an_encoder_of_ones_own_is_in_training_only_while_it_is_trained():
+    agent = oc.OptionCritic("CartPole-v1", encoder=own(4, torch.nn.BatchNorm1d(8), torch.nn.Dropout(0.5)), **SMALL)
+    seen, losses = [], agent.losses
+    agent.losses = lambda *given: seen.append(agent.module.training) or losses(*given)
+    agent.learn(64)
+    assert all(seen) and len(seen) > 1 and not agent.module.training
+    observation = np.full(4, 0.1, np.float32)
+    first, again = (agent.probabilities(observation)["action"] for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+    mean = agent.module.encoder[1].running_mean.clone()
+    agent.predict(observation)
+    agent.evaluate(2)
+    assert torch.equal(agent.module.encoder[1].running_mean, mean) and mean.abs().sum() > 0
+
+
+@pytest.mark.parametrize("key", ["a/b", ""])
+def test_keys_that_cannot_name_a_part_are_refused(key):
+    box = gym.spaces.Box(-1, 1, (2,))
+    with pytest.raises(ValueError, match=f"observation has a part '{key}': .*give it another one"):
+        oc.OptionCritic(Toy(gym.spaces.Dict({"b": box, key: box})))

@@ -5,9 +5,12 @@ import subprocess
 import sys
 import types
 
+import numpy as np
 import pytest
+from gymnasium.vector import AutoresetMode
 from run_folders import RUN, events_of, rows_of, started, stopped_after
 from small import SMALL, same
+from toys import Toy, batch_of
 
 import optioncoagent as oc
 from optioncoagent import runs
@@ -42,6 +45,7 @@ def test_chain_calls_all_and_stops_if_one_says_so():
     assert runs.chain(says(None), says(True))(None, {}) is True
     assert runs.chain(says(False), says(None))(None, {}) is False
     assert called == [None, True, False, None]
+    assert runs.chain(says(np.False_), says(None))(None, {}) is False and runs.chain(says(0))(None, {}) is True  # as `learn` takes them
     agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL)
     assert agent.learn(10_000, callback=runs.chain(says(None), lambda agent, row: row["timesteps"] < 128)).num_timesteps == 128
 
@@ -63,6 +67,31 @@ def test_keep_best_saves_only_what_is_better(tmp_path):
     assert saved == [0, 1, 1, 2, 2]
     keep(agent, rows(0.9, episodes=99)[0])
     assert len(agent.saved) == 2
+
+
+def test_keep_best_of_a_training_that_goes_on_is_better_than_what_it_kept_before(tmp_path):
+    agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL)
+    agent.learn(512, callback=runs.KeepBest(tmp_path / "best", episodes=1))
+    kept = oc.OptionCritic.load(tmp_path / "best")
+    best = np.mean([episode_return for episode_return, _ in kept.recent])
+    later = [{"episodes": 500, "return_mean": best + more, "timesteps": 10_000} for more in (-0.5, 0.5)]
+    again = runs.KeepBest(tmp_path / "best", episodes=1)
+    saves = Agent()
+    for row in later:
+        again(saves, row)
+    assert again.best == best + 0.5 and len(saves.saved) == 1
+    new = runs.KeepBest(tmp_path / "best", episodes=1)  # of another training, whose first steps these are
+    new(saves, {"episodes": 2, "return_mean": best - 5, "timesteps": 1})
+    assert new.best == best - 5
+
+
+def test_evaluate_every_counts_steps_and_not_resets():
+    """Where a reset is a step of its own, a rollout has fewer steps than it has places."""
+    evaluate = runs.EvaluateEvery(200, 1, env=Toy())
+    agent = oc.OptionCritic(batch_of(Toy, 4, AutoresetMode.NEXT_STEP), num_options=2, num_steps=16, num_minibatches=2)
+    agent.learn(1_000, callback=evaluate)
+    steps = [row["timesteps"] for row in evaluate.rows]
+    assert len(steps) == 5 and all(200 * k <= step < 200 * k + 64 for k, step in enumerate(steps, 1))
 
 
 def test_evaluate_every(tmp_path):
@@ -91,8 +120,12 @@ def test_a_recorder_writes_from_python_what_the_command_line_writes(tmp_path):
         runs.Recorder(tmp_path / "mine")
     (curve,) = read_curves([tmp_path / "mine"])
     assert curve.env_id == RUN.env_id and len(curve.columns["return_mean"]) == len(rows_of(whole)["return_mean"])
-    with pytest.raises(ValueError, match="training from Python: load it there"):
-        training.resume(tmp_path / "mine")
+    with pytest.raises(ValueError, match="training from Python: go on with it there"):
+        training.resume(str(tmp_path / "mine"))
+    agent, record, _ = runs.checkpoints.newest(tmp_path / "mine", oc.OptionCritic.load)  # as the docstring says
+    with runs.Recorder(tmp_path / "mine", ends=record.ends) as more:
+        agent.learn(64, callback=more)
+    assert rows_of(tmp_path / "mine")["timesteps"].tolist()[-1] == RUN.total_timesteps + 64
 
 
 def test_a_recorder_keeps_the_last_good_checkpoint(tmp_path):
