@@ -69,7 +69,8 @@ class EvaluateEvery:
 
     def __call__(self, agent: Any, row: Row) -> None:
         step = int(row["timesteps"])
-        before, self.before = step - agent.num_envs * int(row["num_steps"]) if self.before is None else self.before, step
+        before = max(step - agent.num_envs * int(row["num_steps"]), 0) if self.before is None else self.before
+        self.before = step
         if step // self.num_steps == before // self.num_steps:
             return
         result = agent.evaluate(self.num_episodes, **self.kwargs)
