@@ -178,6 +178,23 @@ def called(task: str) -> str:
     return f"{task} ({TASKS[task][1]})" + (", defaults before" if task in BEFORE else "")
 
 
+def _thousands(frames: Iterable[float]) -> list[str]:
+    return ["∞" if np.isinf(x) else f"{x / 1000:.0f}" for x in frames]
+
+
+def table_of_seeds(results: Results) -> None:
+    """The hard half, a line for each task, a column for each agent: every seed's thousand frames."""
+    agents = [agent for agent in AGENTS if any(pairs(results, HARD, agent))]
+    print(f"| task (return) | {' | '.join(agents)} |\n|{'---|' * (len(agents) + 1)}")
+    for task in HARD:
+        cells = [" ".join(_thousands(frames_of(results, task, agent))) for agent in agents]
+        print(f"| {called(task)} | {' | '.join(cells)} |")
+    every = {agent: np.concatenate([frames_of(results, task, agent) for task in HARD]) for agent in agents}
+    print(f"| learned | {' | '.join(f'{np.isfinite(frames).sum()}/{len(frames)}' for frames in every.values())} |")
+    against = ["" if agent == "flat" else rows.shown_sooner(*pairs(results, HARD, agent)) for agent in agents]
+    print(f"| sooner than flat | {' | '.join(against)} |\n")
+
+
 def table(results: Results) -> None:
     tasks, agents = shown(results)
     columns = ("task", "agent", "thousand frames", "median", "return when stopped", "length", "information", "sooner than flat, 95 %")
@@ -187,7 +204,7 @@ def table(results: Results) -> None:
             found, frames = [row for run, row in results.items() if (run.task, run.agent) == (task, agent)], frames_of(results, task, agent)
             if found:
                 numbers = [*frames, rows.median(frames), *rows.median_interval(frames)]
-                *each, middle, low, high = ("∞" if np.isinf(x) else f"{x / 1000:.0f}" for x in numbers)
+                *each, middle, low, high = _thousands(numbers)
                 means = [
                     f"{np.mean([row[name] for row in found]):.2f}".replace("nan", "") for name in ("return_mean", "length", "information")
                 ]
@@ -284,6 +301,7 @@ def main(command: Benchmark) -> None:
         there = read()
         rows.fill(ROWS, [run for run in runs if run not in there], train, command.workers)
     results = read()
+    table_of_seeds(results)
     table(results)
     picture(results).savefig(PICTURE, dpi=130)
 

@@ -156,6 +156,23 @@ def test_a_table_of_part_of_the_runs(capsys):
     assert float(now[3]) == pytest.approx(benchmark("rows").sooner(*pay.pairs(results, pay.HARD, "4 options"))[0], abs=0.006)
 
 
+def test_a_table_of_seeds_has_every_seed(capsys):
+    pay = benchmark("where_options_pay")
+    results = made_up(pay, ("flat", "8 options"), 4)
+    results[pay.Run("UnlockPickup", "8 options", 2)]["frames"] = np.inf
+    del results[pay.Run("MultiRoom-N6", "8 options", 0)]
+    pay.table_of_seeds(results)
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in capsys.readouterr().out.splitlines() if line]
+    assert lines[0] == ["task (return)", "flat", "8 options"] and len(lines) == 2 + len(pay.HARD) + 2
+    (unlock,) = (line for line in lines if line[0] == "UnlockPickup (0.8)")
+    (rooms,) = (line for line in lines if line[0].startswith("MultiRoom-N6"))
+    assert unlock[2].split()[2] == "∞" and len(unlock[1].split()) == 4 and len(rooms[2].split()) == 3
+    learned = [int(cell.split("/")[0]) for cell in lines[-2][1:]]
+    assert learned == [sum(np.isfinite(row["frames"]) for run, row in results.items() if run.agent == name and run.task in pay.HARD)
+                       for name in ("flat", "8 options")]  # fmt: skip
+    assert lines[-2][2].endswith("/39") and "[" not in lines[-1][2] and lines[-1][1] == ""
+
+
 @pytest.mark.parametrize("agents", ["USUAL", "AGENTS"])
 def test_the_picture_stays_legible(agents):
     """With every task: no title, number or name lies on another."""
