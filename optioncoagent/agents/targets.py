@@ -90,7 +90,9 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
     # γ^t, over the scale of the advantages
     weight = settings.gamma ** flat.age.to(q.dtype) if settings.discount_weighting else torch.ones_like(q)
     if settings.normalize_advantages:
-        weight = weight / (advantage[flat.valid].std(correction=0) + 1e-8)
+        scale = advantage[flat.valid].std(correction=0)
+        if bool(scale > 1e-8):  # one step, or steps that are all alike, say nothing of it
+            weight = weight / (scale + 1e-8)
     executed = torch.cat([(flat.executed[c.name] & flat.valid).expand(c.num_outputs, -1) for c in network.by_kind]).to(q.dtype)
     entropy = q.new_tensor([settings.ent_coefs.get(c.name, settings.ent_coef) for c in network.by_kind for _ in range(c.num_outputs)])
     rows, indicators = learned_rows(module, flat), module.terms.indicators(flat.outputs, flat.previous).T.contiguous()

@@ -1,5 +1,7 @@
 """Terminations, time limits, and what is bootstrapped from."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
@@ -60,3 +62,14 @@ def test_sampled_returns_are_sampled_returns():
                 torch.testing.assert_close(target[t, i], expected)
                 checked += 1
     assert checked > 3
+
+
+def test_advantages_that_do_not_differ_are_not_divided_by_how_they_differ():
+    """As those of a rollout of one step."""
+    env = TabularVectorEnv(random_mdp(), 1)
+    agent = oc.OptionCritic(env, 2, num_steps=1, num_minibatches=1, update_epochs=1, hidden_sizes=())
+    agent.running = agent._start()
+    rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, 1)
+    given = (make_batch(agent.module, agent.spec, rollout, settings, agent.forms).learned for settings in
+             (agent.settings, replace(agent.settings, normalize_advantages=False)))  # fmt: skip
+    torch.testing.assert_close(*given)
