@@ -136,6 +136,18 @@ def test_bad_input_ends_in_one_line(monkeypatch, tmp_path, capsys, arguments, me
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_wrong_value_in_a_sweeps_file_ends_in_one_line(monkeypatch, tmp_path, capsys):
+    (tmp_path / "many.toml").write_text('tasks = ["CartPole-v1"]\ntotal_timesteps = "many"\n')
+    for file, message in (
+        ("many.toml", "total_timesteps = 'many': train's --total-timesteps takes no such value"),
+        ("none.toml", "is no file"),
+    ):
+        with pytest.raises(SystemExit):
+            run(monkeypatch, "sweep", tmp_path / file, "--folder", tmp_path / "sweep")
+        given = capsys.readouterr()
+        assert message in given.err and given.err.count("\n") == 1 and not given.out
+
+
 def test_an_interrupted_evaluation_reports_what_has_finished(monkeypatch, tmp_path, capsys):
     oc.OptionCritic("CartPole-v1", num_options=2, num_envs=2, hidden_sizes=(8,)).save(tmp_path)
 

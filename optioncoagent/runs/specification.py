@@ -20,10 +20,12 @@ Without settings there is one, "default". What the command line calls None is "N
 from __future__ import annotations
 
 import difflib
+import io
 import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
+from contextlib import redirect_stderr
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -222,7 +224,8 @@ def _parse(train: type, arguments: list[str], refusal: str) -> Any:
     import tyro
 
     try:
-        return tyro.cli(train, args=arguments, console_outputs=False)
+        with redirect_stderr(io.StringIO()):  # tyro would print of a command that nobody typed
+            return tyro.cli(train, args=arguments, console_outputs=False)
     except SystemExit as error:
         raise ValueError(f"{refusal} (see optioncoagent train --help)") from error
 
