@@ -1,5 +1,6 @@
 """The public contract in short: names, shapes, a training, the command line. Also run with the oldest dependencies that are allowed."""
 
+import inspect
 import subprocess
 import sys
 
@@ -20,6 +21,23 @@ def two_states():
 def test_every_public_name_is_there():
     assert all(getattr(oc, name) is not None for name in oc.__all__)
     assert (oc.TERMINATE, oc.CONTINUE) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("call", "names"),
+    [
+        (oc.OptionCritic.learn, ["total_timesteps", "progress_bar", "callback"]),
+        (oc.OptionCritic.predict, ["observation", "state", "episode_start", "deterministic"]),
+        (oc.OptionCritic.evaluate, ["num_episodes", "env"]),
+        (oc.OptionCritic.set_params, ["mdp", "params"]),
+        (oc.estimate_return, ["mdp", "network", "params", "episodes", "seed", "max_steps", "threads"]),
+        (oc.option_values, ["mdp", "params", "first", "deliberation_cost", "initial"]),
+        (oc.option_critic, ["num_options", "num_actions", "first", "deliberation_cost", "initial"]),
+        (oc.compare_gradients, ["mdp", "params", "forms"]),
+    ],
+)
+def test_arguments_come_in_this_order(call, names):
+    assert [name for name in inspect.signature(call).parameters if name != "self"][: len(names)] == names
 
 
 def test_the_three_solvers_agree():

@@ -109,14 +109,16 @@ class Track:
 
 
 def _best_before(path: Path, timesteps: float) -> float:
-    """The mean return of an agent that a training with fewer steps has kept there; -inf if there is none."""
+    """The mean return of an agent that a training with fewer steps has kept there; -inf if there is none, or no episode had ended."""
     from optioncoagent.agents import checkpoint
 
     try:
         saved = checkpoint.read(path)
     except FileNotFoundError:
         return -np.inf
-    return float(np.mean([episode_return for episode_return, _ in saved.recent])) if saved.num_timesteps < timesteps else -np.inf
+    if saved.num_timesteps >= timesteps or not saved.recent:
+        return -np.inf
+    return float(np.mean([episode_return for episode_return, _ in saved.recent]))
 
 
 def check_wandb() -> None:

@@ -83,6 +83,10 @@ def test_keep_best_of_a_training_that_goes_on_is_better_than_what_it_kept_before
     new = runs.KeepBest(tmp_path / "best", episodes=1)  # of another training, whose first steps these are
     new(saves, {"episodes": 2, "return_mean": best - 5, "timesteps": 1})
     assert new.best == best - 5
+    oc.OptionCritic("CartPole-v1", num_options=2, **SMALL).save(tmp_path / "fresh")  # no episode has ended, so that anything is better
+    fresh = runs.KeepBest(tmp_path / "fresh", episodes=1)
+    fresh(saves, later[0])
+    assert fresh.best == best - 0.5
 
 
 def test_evaluate_every_counts_steps_and_not_resets():
