@@ -158,6 +158,7 @@ GRIDS: dict[Policies, dict[str, tuple[Sizes, ...]]] = {
         "flat, slow start": SLOW_START_TABLES,
         "flat, goes on": ONE_SPEED_TABLES,
         "4 options": TWO_SPEEDS_TABLES,
+        "4 options, one step": TWO_SPEEDS_TABLES,
         "4 options, slow start": SLOW_START_TABLES,
         "4 options, bandit": TWO_SPEEDS_TABLES,
         "4 options, bandit of one step": TWO_SPEEDS_TABLES,

@@ -49,11 +49,11 @@ class Run:
         if not self.checkpoint_seconds >= 0:
             raise ValueError(f"checkpoint_seconds={self.checkpoint_seconds}: it must be at least 0")
         self.settings.check()
-        if self.settings.ent_coefs:
-            from optioncoagent.gallery import option_critic
+        from optioncoagent.gallery import option_critic
 
-            actions = [name for name in self.settings.ent_coefs if name.startswith("action_")]  # which there are the environment says
-            self.settings.check_coagents([*option_critic(self.num_options, 2).names, *actions])
+        network = option_critic(self.num_options, 2, deliberation_cost=self.deliberation_cost)
+        actions = [name for name in self.settings.ent_coefs if name.startswith("action_")]  # which there are the environment says
+        self.settings.check_coagents([*network.names, *actions])
 
     @property
     def name(self) -> str:

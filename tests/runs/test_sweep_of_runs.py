@@ -60,6 +60,7 @@ def command_line(monkeypatch, *arguments):
         ({"settings": {"a": {"gradient_form": "advantages"}}}, "settings.a.gradient_form = 'advantages'"),
         ({"learning_rate": "fast"}, "learning_rate = 'fast': train's --learning-rate"),
         ({"settings": {"a": {"num_envs": 0}}}, "settings.a: num_envs=0: it must be an integer of at least 1"),
+        ({"settings": {"a": {"num_options": 0}}}, r"settings.a: num_options=\(0,\): give a number of at least 1"),
         ({"total_timesteps": 0}, "total_timesteps=0: it must be at least 1"),
         ({"settings": {"a/b": {}}}, "it names a folder"),
         ({"settings": {"..": {}}}, "it names a folder"),

@@ -221,7 +221,7 @@ def test_what_never_ends(kernel, use, monkeypatch):
     assert np.isnan(estimate_return(gridworld(gamma=0.5), network, stay, 1).standard_error)
 
 
-@pytest.mark.parametrize("argument", [{"episodes": 0}, {"max_steps": 0}, {"threads": 0}, {"episodes": 1.5}])
+@pytest.mark.parametrize("argument", [{"episodes": 0}, {"max_steps": 0}, {"threads": 0}, {"episodes": 1.5}, {"seed": None}, {"seed": -1}])
 def test_arguments_are_checked(argument):
     mdp, network = gridworld(), bits()
     with pytest.raises(ValueError, match=next(iter(argument))):
