@@ -3,8 +3,10 @@
     python benchmarks/memory.py [--tasks MemoryS9 …] [--agents options flat …] [--default now] [--seeds 5] [--workers 1] [--table]
 
 On MemoryS7 and S9 who stands where the corridor forks and looks back sees all three objects at once, so that nothing need be remembered; on
-S11 and S13 the first object is too far, and an agent that cannot remember is right every second time. The agents, all by the default
-setting, and what of them can remember:
+S11 and S13 the first object is too far, and an agent that cannot remember is right every second time. An episode begins anywhere in the
+corridor, facing the fork: only from the first of S11's eight places is the first object in view, from the others it is for who looks back.
+MemoryS11InView and MemoryS13InView always begin at the first place, so that there is remembering left to learn, and no looking back. The
+agents, all by the default setting, and what of them can remember:
 
     options            four options: the one in force was chosen by what was seen then
     flat               nothing
@@ -22,22 +24,51 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import gymnasium as gym
 import numpy as np
 import rows
 import tyro
+from minigrid.envs import MemoryEnv
 
 import optioncoagent as oc
 from optioncoagent.gallery import always_terminating, with_memory
+from optioncoagent_envs.compiling import njit
+from optioncoagent_envs.minigrid.engine.rows import POSITION, position
+from optioncoagent_envs.minigrid.tasks import FAMILIES
+from optioncoagent_envs.minigrid.tasks.memory import memory
 
 ROWS = Path(__file__).with_suffix(".csv")
 DEFAULTS: dict[str, dict[str, Any]] = {"now": {}, "before": rows.EXPECTED}
 # {task: frames}, by the present default those of the suite's stages
 FRAMES = {"MemoryS7": 600_000, "MemoryS9": 600_000, "MemoryS11": 1_500_000, "MemoryS13": 1_500_000}
+FRAMES |= {"MemoryS11InView": 600_000, "MemoryS13InView": 600_000}
 FRAMES_BEFORE, TARGET, EPISODES = 500_000, 0.9, 100
+
+
+class InView(MemoryEnv):
+    """MiniGrid-Memory that begins where the first object is in view."""
+
+    def _gen_grid(self, width: int, height: int) -> None:
+        super()._gen_grid(width, height)
+        self.agent_pos = np.array((1, height // 2))
+
+
+@njit(cache=True, nogil=True)
+def in_view(rows, rng, grid, agent, shape, settings):
+    """The same, compiled."""
+    memory(rows, rng, grid, agent, shape, settings)
+    for row in rows:
+        agent[row, POSITION] = position(shape, 1, shape[1] // 2)
+
+
+FAMILIES[InView] = replace(FAMILIES[MemoryEnv], generate=in_view)
+for size in (11, 13):
+    if f"MemoryS{size}InView-v0" not in gym.registry:
+        gym.register(f"MemoryS{size}InView-v0", entry_point=InView, kwargs={"size": size})
 
 
 def remembering(network: oc.CoagentNetwork, readers: tuple[str, ...]) -> oc.CoagentNetwork:
@@ -79,7 +110,8 @@ class Run:
 def make(run: Run) -> oc.CoagentActorCritic:
     agent = AGENTS[run.agent]
     settings: dict[str, Any] = DEFAULTS[run.default] | agent.settings
-    return oc.CoagentActorCritic(f"MiniGrid-{run.task}-v0", agent.network, forms=agent.forms, seed=run.seed, **settings)
+    env_id = f"{run.task}-v0" if run.task.endswith("InView") else f"MiniGrid-{run.task}-v0"
+    return oc.CoagentActorCritic(env_id, agent.network, forms=agent.forms, seed=run.seed, **settings)
 
 
 def train(run: Run) -> tuple[Run, dict[str, float]]:

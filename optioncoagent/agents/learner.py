@@ -205,8 +205,10 @@ class CoagentActorCritic:
         size = self.size
         with self.module.unchanged():
             rollout = collect(self.module, self.sampler, self.spec, self.running, size.num_steps)
+        self.running.broken = True  # until all who look at a rollout have seen how it goes on from the one before
         check(self.spec, rollout)
         if not bool(rollout.valid.any()):  # one step long, and every environment was reset in it
+            self.running.broken = False
             return self._update()
         self.num_timesteps += int(rollout.valid.sum())
         self.num_episodes += len(self.running.finished)
@@ -220,6 +222,7 @@ class CoagentActorCritic:
         for stage in self.rewards.values():
             rollout, seen = stage(rollout)
             row |= seen
+        self.running.broken = False
 
         # sweep, returns, forms
         batch = make_batch(self.module, self.spec, rollout, settings, self.forms)

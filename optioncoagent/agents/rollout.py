@@ -196,7 +196,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
 
         # endings: where SAME_STEP has already reset, the last observation of a truncated episode is in info
         ended = terminated | truncated
-        running.episode_return += reward
+        running.episode_return += np.where(running.valid.cpu().numpy(), reward, 0.0)  # a reset step's reward is of no episode
         for i in np.flatnonzero(ended):
             running.finished.append((float(running.episode_return[i]), int(running.age[i]) + 1))
             running.episode_return[i] = 0.0

@@ -24,12 +24,10 @@ class ReturnScale:
 
     def __call__(self, rollout: Rollout) -> tuple[Rollout, dict[str, float]]:
         """The rollout with its rewards over the scale, theirs included, and the scale."""
-        reward, valid = rollout.reward.cpu().numpy(), rollout.valid.cpu().numpy()
-        ended = (rollout.terminated | rollout.truncated).cpu().numpy()
+        reward, valid, start = (x.cpu().numpy() for x in (rollout.reward, rollout.valid, rollout.start))
         for t in range(len(reward)):
-            self.returns = self.gamma * self.returns + reward[t]
+            self.returns = np.where(start[t], 0.0, self.gamma * self.returns) + np.where(valid[t], reward[t], 0.0)
             self.square += float(self.returns[valid[t]] @ self.returns[valid[t]])
-            self.returns = np.where(ended[t], 0.0, self.returns)
         self.count += int(valid.sum())
         scale = rollout.scale * self.value
         return replace(rollout, reward=rollout.reward / self.value, scale=scale), {"reward_scale": scale}

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from exploring import bonuses, expected, random_episodes
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from minigrid.core.world_object import Box, Key
 from scripted import ScriptedVectorEnv
 from small import SMALL
 
@@ -55,6 +56,20 @@ def test_places_are_positions_and_what_is_carried(backend):
             assert names.setdefault(tuple(place[2:]), name) == name
             carried.add(name)
     assert len(carried) > 3 and len(names) == len(carried)
+
+
+def test_what_is_in_a_box_is_no_place():
+    """Nobody sees it, and MiniGrid's own environments do not tell it."""
+    env = make_minigrid("MiniGrid-ObstructedMaze-1Dlh-v0", 3, 0, backend="compiled")
+    env.reset(seed=0)
+    told = []
+    for carried in (Box("grey", Key("red")), Box("grey", Key("blue")), Box("red", Key("red"))):
+        core = gym.make("MiniGrid-ObstructedMaze-1Dlh-v0").unwrapped
+        core.reset(seed=0)
+        core.carrying = carried
+        env.set_env(0, core)
+        told.append(tuple(env.places()[0]))
+    assert told[0] == told[1] != told[2]
 
 
 def _make(backend):

@@ -5,6 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from gymnasium.vector import AutoresetMode
+from scripted import ScriptedVectorEnv
 from small import SMALL, random_mdp, same, without_times
 from tabular import TabularVectorEnv
 
@@ -43,6 +45,51 @@ def test_small_returns_stay_as_they_are():
     agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", **SMALL)
     rollout = rollout_of(agent)
     assert torch.equal(ReturnScale(4, 0.99)(rollout)[0].reward, rollout.reward)
+
+
+class Paid(ScriptedVectorEnv):
+    """Pays what it is told to from the next step on."""
+
+    pays = None
+
+    def step(self, action):
+        observation, reward, *ends = super().step(action)
+        return observation, reward if self.pays is None else np.full(self.num_envs, self.pays), *ends
+
+
+def test_returns_begin_anew_with_episodes():
+    """Where somebody resets the environments, and where a rollout was refused: nothing of the episodes before goes on."""
+    env = Paid([[[0, 1] * 50] * 9], 2)
+    agent = oc.OptionCritic(env, 2, num_steps=5, num_minibatches=1, gamma=0.9, int_coef=1.0)
+    five, ten = (sum(10 * 0.9**k for k in range(steps)) for steps in (5, 10))
+    agent.update()
+    assert np.allclose(agent.scale.returns, five, atol=3)  # 10 a step, and at most 1 of the bonus
+    agent.update()
+    assert np.allclose(agent.scale.returns, ten, atol=3) and ten - five > 20
+    env.reset()
+    first = agent.update()
+    assert np.allclose(agent.scale.returns, five, atol=3) and first["bonus_mean"] > 0
+    env.pays = np.nan
+    with pytest.raises(ValueError, match="reward"):
+        agent.update()
+    env.pays = None
+    again = agent.update()
+    assert agent.running.age.tolist() == [5] and np.allclose(agent.scale.returns, five, atol=3)
+    assert again["bonus_mean"] > 0  # both observations are new to the episode
+
+
+def test_what_a_reset_step_pays_is_of_no_episode():
+    env = Paid([[[0, 0, 0]] * 99], 1, AutoresetMode.NEXT_STEP)  # episodes of two steps, and one that resets
+    agent = oc.OptionCritic(env, 2, num_steps=30, num_minibatches=1, int_coef=0.0)
+    step = env.step
+
+    def paid(action):
+        observation, reward, *ends = step(action)
+        return observation, np.where(reward == 0, 1000.0, reward), *ends
+
+    env.step = paid
+    row = agent.update()
+    assert row["return_mean"] == 20 and row["length_mean"] == 2 and row["reward_scale"] < 20
 
 
 @pytest.mark.parametrize("sampled_returns", [False, True])

@@ -26,6 +26,18 @@ def test_who_looks_back_from_the_fork_sees_all_three_objects_or_only_the_two_to_
         assert int(np.isin(image[..., 0], (5, 6)).sum()) == seen  # keys and balls
 
 
+@pytest.mark.parametrize("task", ["MemoryS11InView", "MemoryS13InView"])
+def test_in_view_the_first_object_is_seen_at_the_start_and_not_from_the_fork(memory, task):
+    env = memory.make(memory.Run(task, "flat", 0)).env
+    assert env.backend == "compiled" and env.num_envs == 32  # compared with what MiniGrid draws when it was made
+    begin = env.reset(seed=0)[0]["image"]
+    assert (np.isin(begin[..., 0], (5, 6)).sum(axis=(1, 2)) == 1).all() and len(np.unique(begin, axis=0)) == 2  # a key or a ball
+    alone = gym.make(f"{task}-v0").unwrapped
+    alone.reset(seed=0)
+    alone.agent_pos, alone.agent_dir = np.array((alone.width - 2, alone.height // 2)), 2  # west
+    assert int(np.isin(alone.gen_obs()["image"][..., 0], (5, 6)).sum()) == 2
+
+
 def test_what_each_agent_remembers_with(memory):
     remembers = {}
     for name in memory.AGENTS:

@@ -60,10 +60,9 @@ class MiniGridBatch(VectorEnv):
         elif isinstance(seed, int | np.integer):
             seeds = [int(seed) + i for i in range(self.num_envs)]
         else:
-            seeds = list(seed)
+            seeds = [int(one) if isinstance(one, np.integer) else one for one in seed]
         if len(seeds) != self.num_envs:
             raise ValueError(f"{len(seeds)} seeds were given for {self.num_envs} environments")
-        self._started = True
         return seeds
 
     def _checked(self, actions: Any) -> np.ndarray:

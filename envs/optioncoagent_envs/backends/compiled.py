@@ -22,7 +22,7 @@ from minigrid.minigrid_env import MiniGridEnv
 
 from optioncoagent_envs.backends.batch import MiniGridBatch, Observations, episode_ends
 from optioncoagent_envs.backends.state import read_row, write_row
-from optioncoagent_envs.minigrid.engine.codes import GREY_WALL
+from optioncoagent_envs.minigrid.engine.codes import GREY_WALL, WORDS
 from optioncoagent_envs.minigrid.engine.observe import observe, view_offsets
 from optioncoagent_envs.minigrid.engine.random import stream_of
 from optioncoagent_envs.minigrid.engine.rows import AGENT_COLUMNS, CARRIED, LIMIT, MISSION, POSITION, Row
@@ -79,13 +79,12 @@ class CompiledMiniGrid(MiniGridBatch):
 
     def reset(self, *, seed=None, options=None):
         rows = np.flatnonzero(self._reset_mask(options))
-        first_time = not self._started
         seeds = self._seeds(seed)
-        for row in rows.tolist():
-            if first_time or seeds[row] is not None:
-                generator, self._level_seeds[row] = seeding.np_random(seeds[row])
-                self._rng[row] = stream_of(generator)
-                self._level_counts[row] = -1
+        # all of them first: a seed that is refused changes nothing
+        begun = {row: seeding.np_random(seeds[row]) for row in rows.tolist() if not self._started or seeds[row] is not None}
+        for row, (generator, used) in begun.items():
+            self._rng[row], self._level_seeds[row], self._level_counts[row] = stream_of(generator), used, -1
+        self._started = True
         self._renew(rows)
         return self.observations(), {}
 
@@ -172,10 +171,11 @@ class CompiledMiniGrid(MiniGridBatch):
     # state
 
     def places(self) -> np.ndarray:
-        """(n, 3) int64: x and y of each agent, and the code of what it carries, 0 for nothing."""
+        """(n, 3) int64: x and y of each agent, and kind and colour of what it carries in one number, 0 for nothing."""
         _, _, stride, pad = self._shape
         y, x = np.divmod(self._agent[:, POSITION], stride)
-        return np.stack([x - pad, y - pad, self._agent[:, CARRIED]], axis=1)
+        carried = WORDS[self._agent[:, CARRIED]] & 0xFFFF  # not what is in a box, which nobody sees
+        return np.stack([x - pad, y - pad, carried], axis=1)
 
     def get_state(self) -> dict[str, np.ndarray]:
         """A copy of everything that the future depends on, with a row for each environment.

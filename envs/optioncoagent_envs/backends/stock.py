@@ -194,6 +194,7 @@ class StockMiniGrid(MiniGridBatch):
             if seeds[i] is not None or self._level_seeds[i] != self.cores[i].np_random_seed:
                 self._level_seeds[i], self._level_counts[i] = int(self.cores[i].np_random_seed), 0
             infos = self._add_info(infos, info, i)
+        self._started = True
         return self._observations(self._views), infos
 
     def _reset_one(self, index: int, **kwargs: Any) -> tuple[dict, dict]:

@@ -41,6 +41,19 @@ def test_seeds(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("refused", [-1, [3, -1]])
+def test_a_reset_that_is_refused_is_none(backend, refused):
+    """A generator that was never seeded draws zeros for ever, and a level is never found."""
+    ours, theirs = (make_minigrid(DOORKEY, 2, seed=5, backend=backend) for _ in range(2))
+    with pytest.raises(gym.error.Error):
+        ours.reset(seed=refused)
+    with pytest.raises(gym.error.ResetNeeded):
+        ours.step([0, 0])
+    assert_same_observations(ours.reset()[0], theirs.reset(seed=np.arange(5, 7))[0])  # NumPy's seeds, too
+    assert ours.level_names == theirs.level_names
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_level_names_lead_back_to_the_level(backend):
     env = make_minigrid("MiniGrid-LavaGapS5-v0", 4, seed=3, backend=backend)
     env.reset()
