@@ -132,11 +132,11 @@ class Interface:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Interface:
         actions = {f.name: content[f.name] for f in fields(Actions) if f.name in content}
-        others = {name: x for name, x in content.items() if name not in actions and name != "spec"}
+        others = {name: _read(x) if name == "env_kwargs" else x for name, x in content.items() if name not in actions and name != "spec"}
         return cls(**others, spec=ObservationSpec.from_json(content["spec"]), actions=Actions.from_json(actions))
 
     def to_json(self) -> dict[str, Any]:
-        return {"env_id": self.env_id, "spec": self.spec.to_json(), **self.actions.to_json(), "env_kwargs": self.env_kwargs}
+        return {"env_id": self.env_id, "spec": self.spec.to_json(), **self.actions.to_json(), "env_kwargs": _written(self.env_kwargs)}
 
     def check_makeable(self) -> None:
         """Raise ValueError if there is no id, or naming the module that the caller has to import before an environment is made from it.
@@ -151,6 +151,24 @@ class Interface:
                 f"this agent was trained on {self.env_id}: import {module} before, or give env=; what a saved folder names is not imported "
                 "unasked"
             )
+
+
+TUPLE = "a tuple of"  # JSON has none, and MiniGrid's positions are tuples
+
+
+def _written(value: Any) -> Any:
+    """What JSON can hold."""
+    if isinstance(value, dict):
+        return {key: _written(part) for key, part in value.items()}
+    parts = [_written(part) for part in value] if isinstance(value, list | tuple) else value
+    return {TUPLE: parts} if isinstance(value, tuple) else parts
+
+
+def _read(value: Any) -> Any:
+    """What `_written` was given."""
+    if isinstance(value, dict):
+        return tuple(_read(value[TUPLE])) if [*value] == [TUPLE] else {key: _read(part) for key, part in value.items()}
+    return [_read(part) for part in value] if isinstance(value, list) else value
 
 
 def layers(env: Any) -> Iterator[Any]:

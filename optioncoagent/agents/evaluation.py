@@ -60,9 +60,11 @@ def run_episodes(
     Every environment runs its share of them, so that short episodes are not preferred. One whose episode is cut waits for the others to
     finish theirs, since a batch is only reset as a whole.
     """
-    for name, value in (("num_episodes", num_episodes), ("max_steps", max_steps)):
-        if value < 1:
-            raise ValueError(f"{name}={value}: it must be at least 1")
+    if not num_episodes >= 1 or num_episodes % 1:
+        raise ValueError(f"num_episodes={num_episodes}: it must be a whole number of at least 1")
+    if not max_steps >= 1:
+        raise ValueError(f"max_steps={max_steps}: it must be at least 1")
+    num_episodes = int(num_episodes)
     env = _environment(agent, env, min(agent.num_envs, num_episodes), seed)
     same_step = autoreset_mode(env) == AutoresetMode.SAME_STEP
     actor = copy(agent)  # with a source of randomness of its own

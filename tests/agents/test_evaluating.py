@@ -118,6 +118,8 @@ def test_episodes_that_do_not_end_are_cut_and_counted():
     np.testing.assert_array_equal(result.cut, result.lengths == 20)
     np.testing.assert_array_equal(result.returns, result.lengths)
     assert "cut" not in str(agent.evaluate(3, env=Toy(), max_steps=3))  # an episode that ends in its last step is whole
+    with pytest.raises(ValueError, match=r"num_episodes=2\.5: it must be a whole number"):
+        agent.evaluate(2.5, env=Toy())
     with pytest.raises(ValueError, match="max_steps=0"):
         agent.evaluate(3, env=Toy(), max_steps=0)
 

@@ -13,6 +13,7 @@ from small import SMALL, appendix_d, same, without_times
 
 import optioncoagent as oc
 from optioncoagent.agents import files
+from optioncoagent.agents.environments import _read, _written
 
 
 def test_save_and_load(tmp_path):
@@ -125,6 +126,22 @@ def test_what_an_environment_was_made_with_is_kept(tmp_path):
     assert max(length for _, length in other.learn(256).recent) == 9
     slow, plain = oc.OptionCritic("MountainCar-v0", env_kwargs={"goal_velocity": 0.07}, **SMALL), oc.OptionCritic("MountainCar-v0", **SMALL)
     assert [agent.env.envs[0].unwrapped.goal_velocity for agent in (slow, plain)] == [0.07, 0]
+
+
+def test_positions_that_an_environment_was_made_with_are_kept(tmp_path):
+    """As tuples, which MiniGrid compares; a list, as files have them, is one there."""
+    made = dict(agent_start_pos=(2, 2))
+    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", env_kwargs=made, **SMALL).learn(64)
+    agent.save(tmp_path)
+    for given in ({}, {"env_kwargs": made}):
+        loaded = oc.OptionCritic.load(tmp_path, **given)
+        assert loaded.interface.env_kwargs == made and loaded.num_timesteps == 64
+        assert loaded.learn(64).running.age.tolist() == agent.learn(64).running.age.tolist()  # in the same episodes
+        agent = oc.OptionCritic.load(tmp_path)
+    listed = oc.OptionCritic("MiniGrid-Empty-5x5-v0", env_kwargs={"agent_start_pos": [2, 2]}, **SMALL).learn(64)
+    assert (listed.evaluate(2).returns == agent.evaluate(2).returns).all()
+    nested = {"a": [(1, 2), {"b": (3, [4])}], "c": ()}
+    assert _read(json.loads(json.dumps(_written(nested)))) == nested
 
 
 def test_what_describes_the_network_may_be_given_anew(tmp_path):

@@ -62,7 +62,8 @@ def make_minigrid(
     view: "partial", what the agent sees, or "full", the whole grid (FullyObsWrapper's encoding).
     view_size: side of the partial view, odd; the environment's own (7) by default.
     threads: how many share a step of the compiled backend; of use from batches of about a thousand.
-    kwargs: for `gym.make`, such as `render_mode="rgb_array"`, or the environment's own settings.
+    kwargs: for `gym.make`, such as `render_mode="rgb_array"`, or the environment's own settings; a list, as files and command lines have
+    it, is a tuple there, as MiniGrid's positions are.
 
     Raises `gymnasium.error.NameNotFound` for an id that is not registered.
     """
@@ -74,6 +75,7 @@ def make_minigrid(
         raise ValueError(f"view_size is odd and from 3 to {LARGEST}, not {view_size}")
     if num_envs < 1 or threads < 1:
         raise ValueError(f"num_envs and threads are positive, not {num_envs} and {threads}")
+    kwargs = {name: tuple(value) if isinstance(value, list) else value for name, value in kwargs.items()}
     make = partial(gym.make, env_id, disable_env_checker=True, **kwargs)
     env = make()
     able = backends(env, compared=backend in ("auto", "compiled"))
