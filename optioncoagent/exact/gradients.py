@@ -23,8 +23,9 @@ OBJECTIVES = ("discounted", "average")
 def expected_return(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], objective: str = "discounted") -> float:
     """J(θ) = E[Σ_t γ^t R_t], costs subtracted, by one linear solve; or the gain, by two more.
 
-    params: {name: logits}, see `CoagentNetwork.init_params`. Raises ValueError for params that do not fit, and if γ = 1, there is no
-    horizon and a node that is reached may never end; for objective="average" where `average_chain` does.
+    params: {name: logits}, see `CoagentNetwork.init_params`. Raises ValueError for params that do not fit, if γ = 1, there is no
+    horizon and a node that is reached may never end, or ends with a probability too small for float64 (from about 1e-10 on); for
+    objective="average" where `average_chain` does.
     """
     return _chain(mdp, network, params, objective).expected_return
 
@@ -59,8 +60,8 @@ def finite_difference(
     mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], eps: float = 1e-5, objective: str = "discounted"
 ) -> dict[str, FloatArray]:
     """Central differences of `expected_return`, {name: array like params[name]}: two solves for each finite logit; -inf logits get 0."""
-    if not eps > 0:
-        raise ValueError(f"eps={eps}: a step of the differences is positive")
+    if not 0 < eps < np.inf:
+        raise ValueError(f"eps={eps}: a step of the differences is positive and finite")
     moved = {name: np.array(params[name], dtype=np.float64) for name in params}
     expected_return(mdp, network, params, objective)  # says what is wrong with params, if anything
     gradient = {name: np.zeros_like(logits) for name, logits in moved.items()}

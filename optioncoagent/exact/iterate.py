@@ -20,12 +20,13 @@ RESTART, MAX_RESTARTS = 20, 20  # of GMRES in a round
 MAX_TERMS = 5_000  # of the series, where the chain has cycles
 
 
-def solve(product: Product, right: FloatArray, acyclic: bool, words: str) -> FloatArray:
+def solve(product: Product, right: FloatArray, acyclic: bool, words: str, visits: bool = False) -> FloatArray:
     """x (n,) with x = b + A x; product: v -> A v.
 
     acyclic: A is nilpotent, so that the series b + A b + A² b + … ends, and is summed. Else by BiCGSTAB, in rounds of iterative refinement
     (see "Accuracy and Stability of Numerical Algorithms" by Higham, chapter 12); where a round does not bring the residual down, GMRES goes
     on, then the series. Raises ValueError, calling the system `words`, if max |b + A x - x| / (max |b| + max |x|) stays above TOLERANCE.
+    visits: x are visits, not values, which grow over the sum of |b| and not over its largest (see `solve.MAX_GROWTH`).
     """
     scale = float(np.abs(right).max(initial=0.0))
     if scale == 0:
@@ -40,7 +41,7 @@ def solve(product: Product, right: FloatArray, acyclic: bool, words: str) -> Flo
             falling = new < error / 10
             if new < error:
                 x, left, error = refined, after, new
-    if error > TOLERANCE or np.abs(x).max() > MAX_GROWTH * scale:
+    if error > TOLERANCE or np.abs(x).max() > MAX_GROWTH * (np.abs(right).sum() if visits else scale):
         raise ValueError(
             f"{words} has no accurate solution by iteration (residual {error:.1e}): it mixes too slowly, or some node ends with a "
             f"probability too small for float64; scale the logits down, lower gamma or let fewer outputs be retained. {INSTEAD}"

@@ -100,7 +100,7 @@ class LargeChain:
     def occupancy(self) -> FloatArray:
         """Σ_t γ^t Pr(node at t) over the later nodes, d' = d_1' (I - γ T)^-1, on the grid."""
         second = self.gamma * self.first_moves.arrive(self.first.forward(self.first_law))
-        return iterate.solve(self._transit_transposed, second, self.acyclic, self.words).reshape(self.later.shape)
+        return iterate.solve(self._transit_transposed, second, self.acyclic, self.words, visits=True).reshape(self.later.shape)
 
     @cached_property
     def expected_return(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -12,7 +12,8 @@ import numpy as np
 from optioncoagent.exact.chain import chain
 from optioncoagent.gallery import TERMINATE, option_critic
 from optioncoagent.mdp import MDP
-from optioncoagent.network import CoagentNetwork, FloatArray
+from optioncoagent.network import Coagent, CoagentNetwork, FloatArray
+from optioncoagent.network.coagent import initial_law
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,10 @@ def flat_network(
             f"params is {shapes}, which is not flat option-critic's: it needs termination (S, O, 2), option (S, O) and action (S, O, A); "
             "for other networks use policy_gradient"
         )
-    law = tuple(float(p) for p in initial) if isinstance(initial, Iterable) else initial
-    return _network(shapes["option"][1], mdp.num_actions, first, float(deliberation_cost), law)
+    num_options = shapes["option"][1]
+    law = tuple(initial_law(Coagent("option", num_options, initial=initial)).tolist())
+    cost = deliberation_cost if isinstance(deliberation_cost, str) else float(deliberation_cost)  # text is refused there
+    return _network(num_options, mdp.num_actions, first, cost, law)
 
 
 @lru_cache(maxsize=64)

@@ -22,7 +22,7 @@ from optioncoagent.network import FloatArray, IntArray
 DENSE_BELOW = 200  # unknowns; a dense factorisation wins below
 ITERATE_ABOVE = 1_000  # unknowns of a chain with cycles; smaller ones are factorised in no time
 MAX_ITERATIONS = 30  # of BiCGSTAB; a chain that mixes more slowly than that is local, and a factorisation of it does not fill in much
-MAX_GROWTH = 1e10  # largest |v| / |r|, about the number of steps to the end: each factor of ten costs a digit
+MAX_GROWTH = 1e10  # largest growth, about the number of steps to the end: each factor of ten costs a digit
 TOLERANCE = 1e-10  # largest residual |r - (I - γ T) v| relative to |r| + |v| that is accepted
 _TOO_LONG = "some reachable node ends with a probability too small for float64; scale the logits down or lower gamma"
 
@@ -85,7 +85,9 @@ class System:
         permuted = right if order is None else right[order]
         solution = self._apply_inverse(permuted, transposed)
         residual = self._residual(solution, permuted, transposed)
-        if not residual <= TOLERANCE or np.abs(solution).max() > MAX_GROWTH * np.abs(permuted).max():
+        # |v|_max <= growth |r|_max, and of the transpose, whose answers are visits, <= growth |r|_1
+        given = np.abs(permuted).sum() if transposed else np.abs(permuted).max()
+        if not residual <= TOLERANCE or np.abs(solution).max() > MAX_GROWTH * given:
             raise ValueError(
                 f"the chain's linear system ({self.pattern.size} nodes, {self.method}) has no accurate solution "
                 f"(residual {residual:.1e}): {_TOO_LONG}"

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from optioncoagent.network import Coagent, CoagentNetwork, Gaussian, LocalState
 
 TERMINATE = 0
@@ -39,9 +41,10 @@ def option_critic(
     initial: law of ω_{-1} (an int, probabilities or None for uniform; one of these a level for a hierarchy); only first="terminate"
     ever reads it.
     """
+    num_options = num_options.tolist() if isinstance(num_options, np.ndarray) else num_options
     hierarchy = isinstance(num_options, Sequence)
     sizes = tuple(num_options) if isinstance(num_options, Sequence) else (num_options,)
-    if not sizes or any(isinstance(n, bool | str) or int(n) != n or n < 1 for n in sizes):
+    if not sizes or not all(_is_count(n) for n in sizes):
         raise ValueError(f"num_options={num_options!r}: give a number of at least 1, or a tuple of them, top level first")
     if first not in ("select", "terminate"):
         raise ValueError(f'first={first!r}: choose "select" or "terminate"')
@@ -84,6 +87,10 @@ def _all_terminate(terminations: list[str]) -> Callable[[LocalState], Any]:
         return verdict
 
     return executes
+
+
+def _is_count(n: Any) -> bool:
+    return isinstance(n, int | float | np.number) and not isinstance(n, bool) and float(n).is_integer() and n >= 1
 
 
 def _laws(initial: Any, hierarchy: bool, num_levels: int) -> list[Any]:

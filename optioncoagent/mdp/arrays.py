@@ -29,9 +29,9 @@ class MDP:
     action keeps, with zero reward. observation: (S,) int, what state s looks like to policies and execution functions; by default s itself.
     horizon: T, if only the first T steps count, J = E[Σ_{t<T} γ^t R_t]; policies do not see the time. None: all steps do.
 
-    Arrays are checked, copied to float64 and kept as `P`, `R`, `d0`, `gamma`, `terminal`, `observation`, `horizon`; laws of float32, which
-    sum to 1 but for rounding, are divided by their sums. `observations` is None, or, where `from_minigrid` made the MDP, a list: what is
-    seen at each observation index.
+    Arrays are checked, copied to float64 and kept as `P`, `R`, `d0`, `gamma`, `terminal`, `observation`, `horizon`, not to be changed:
+    solvers remember what they made of them. Laws of float32, which sum to 1 but for rounding, are divided by their sums. `observations`
+    is None, or, where `from_minigrid` made the MDP, a list: what is seen at each observation index.
     Raises ValueError that names the first offending entry.
     """
 
@@ -152,7 +152,9 @@ class MDP:
 
         if view not in VIEWS:
             raise ValueError(f"view={view!r}: choose one of {VIEWS}")
-        level = enumerate_level(env_id, seed, max_states, horizon, progress_bar)
+        if not isinstance(horizon, bool | np.bool_):
+            raise ValueError(f"horizon={horizon!r}: True unrolls the time up to the task's max_steps, False leaves it out")
+        level = enumerate_level(env_id, int(seed) if isinstance(seed, np.integer) else seed, max_states, horizon, progress_bar)
         looks, observations = level.views(view, horizon)
         mdp = cls(**level.arrays(horizon), gamma=gamma, observation=looks)
         mdp.observations = observations
@@ -235,6 +237,7 @@ def _as_array(name: str, values: Any) -> Any:
     if sp.issparse(values):
         array = sp.csr_array(values, dtype=np.float64, copy=True)
         array.sum_duplicates()
+        array.eliminate_zeros()  # what cannot happen leads nowhere, also where an episode never ends
         data = array.data
     else:
         array = data = np.asarray(values).astype(np.float64)

@@ -38,6 +38,8 @@ class MDPEnv(gym.Env[np.int64, np.int64]):
     def step(self, action: np.int64) -> tuple[np.int64, float, bool, bool, dict[str, Any]]:
         if self._state < 0:
             raise gym.error.ResetNeeded("call reset before step")
+        if not self.action_space.contains(action):
+            raise ValueError(f"action={action!r}: it is one of 0 … {self.mdp.num_actions - 1}")
         mdp, P = self.mdp, self.mdp.transition_matrix
         row = self._state * mdp.num_actions + int(action)
         begin, stop = P.indptr[row], P.indptr[row + 1]

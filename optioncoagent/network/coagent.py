@@ -63,6 +63,8 @@ class Coagent:
         if isinstance(self.num_outputs, Gaussian):
             object.__setattr__(self, "gaussian", self.num_outputs)
             object.__setattr__(self, "num_outputs", 1)
+        if isinstance(self.num_outputs, np.integer):  # of eight bits, as some spaces have them, products would overflow
+            object.__setattr__(self, "num_outputs", int(self.num_outputs))
 
     @property
     def owner(self) -> str:
@@ -93,7 +95,7 @@ def check_wiring(coagents: tuple[Coagent, ...], action: tuple[str, ...]) -> None
             raise ValueError(f"coagent {name!r}: a name is a string, not empty and without a dot (it names parameters)")
         if name in names[:position]:
             raise ValueError(f"coagent {name!r} is named twice: give each coagent a name of its own")
-        if isinstance(coagent.num_outputs, bool) or not isinstance(coagent.num_outputs, int | np.integer) or coagent.num_outputs < 1:
+        if isinstance(coagent.num_outputs, bool) or not isinstance(coagent.num_outputs, int) or coagent.num_outputs < 1:
             raise ValueError(f"coagent {name!r}: num_outputs={coagent.num_outputs!r}, it needs an integer of at least 1")
         if isinstance(coagent.cost, str) or not np.isscalar(coagent.cost) or not np.isfinite(coagent.cost):
             raise ValueError(f"coagent {name!r}: cost={coagent.cost!r} is not a finite number")
@@ -151,14 +153,16 @@ def initial_law(coagent: Coagent) -> FloatArray:
     n, initial = coagent.num_outputs, coagent.initial
     if initial is None:
         return np.full(n, 1.0 / n)
-    if isinstance(initial, int | np.integer):
-        if not 0 <= initial < n:
+    if isinstance(initial, int | np.integer | np.bool_):
+        if isinstance(initial, bool | np.bool_) or not 0 <= initial < n:
             raise ValueError(f"coagent {coagent.name!r}: initial={initial} is not one of its outputs 0 … {n - 1}")
         return np.eye(n)[initial]
     try:
         law = np.array(initial, dtype=np.float64)
     except (TypeError, ValueError):
         law = np.zeros(0)
+    if str(getattr(initial, "dtype", None)).endswith("float32") and abs(law.sum() - 1) < 1e-5:
+        law /= law.sum()  # it sums to 1 but for rounding
     if law.shape != (n,) or not (law >= 0).all() or abs(law.sum() - 1) > 1e-8:
         raise ValueError(f"coagent {coagent.name!r}: initial={initial!r} is no distribution over its {n} outputs")
     return law

@@ -104,7 +104,7 @@ def check_probability(name: str, probability: Any) -> Any:
         raise ValueError(f"coagent {name!r}: executes={probability!r} is neither a probability nor a function of a LocalState") from error
     if outside.any() if hasattr(outside, "any") else outside:
         worst = probability[outside].reshape(-1)[0] if hasattr(probability, "shape") else probability
-        raise ValueError(f"coagent {name!r}: an execution probability is {float(worst):.6g}, outside [0, 1]")
+        raise ValueError(f"coagent {name!r}: an execution probability is {float(worst)!r}, outside [0, 1]")
     return probability
 
 

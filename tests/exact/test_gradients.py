@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from brute_force import trajectories, truncated_gradient, truncated_return
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +10,8 @@ from strategies import cases
 from witness import assert_same, torch_witness
 
 from optioncoagent.exact import expected_return, finite_difference, local_gradient, policy_gradient
+from optioncoagent.mdp import MDP
+from optioncoagent.network import Coagent, CoagentNetwork
 
 
 @given(cases())
@@ -54,3 +57,18 @@ def test_the_enumeration_agrees_with_itself(case, horizon):
         moved[name][index] += step
         sides.append(truncated_return(mdp, network, moved, horizon))
     assert gradient[name][index] == pytest.approx((sides[0] - sides[1]) / 2e-5, abs=1e-8)
+
+
+@pytest.mark.parametrize("size", [40, 150])
+def test_a_long_way_from_many_starts(size):
+    """10^8 steps from any of `size` states: less than what float64 can tell, of values as of visits, dense as sparse."""
+    S, hub = 2 * size + 2, 2 * size
+    P = sp.lil_array((S, S))
+    P[np.arange(S), np.r_[np.arange(size, 2 * size), np.full(size, hub), hub, hub + 1]] = 1
+    P[hub, hub], P[hub, hub + 1] = 1 - 1e-8, 1e-8
+    R, d0 = np.zeros((S, 1)), np.zeros(S)
+    R[hub], d0[:size] = 1, 1 / size
+    mdp, network = MDP(sp.csr_array(P), R, d0, 1.0), CoagentNetwork([Coagent("action", 1)])
+    params = network.init_params(S)
+    assert expected_return(mdp, network, params) == pytest.approx(1e8, rel=1e-6)
+    assert np.abs(policy_gradient(mdp, network, params)["action"]).max() == 0  # one action, so that nothing is chosen

@@ -42,6 +42,26 @@ def test_what_is_no_law_is_refused_in_float32_too(form):
         oc.MDP(singles(P, form), R, d0, 0.9)
 
 
+def test_zeros_that_are_stored_are_no_transitions():
+    """Terminal 2; 1 never ends, and 0, 3 reach it by zeros alone, which a sparse P may store."""
+    P = np.zeros((4, 2, 4))
+    P[0, 0, 2] = P[0, 1, 3] = 1
+    P[1, :, 1] = P[2, :, 2] = 1
+    P[3] = [[0.5, 0, 0.5, 0], [0, 0, 0.5, 0.5]]
+    R = np.array([[1, 2], [1, 1], [0, 0], [-1, 0.5]])
+    rows, columns = np.indices((8, 4))
+    stored = sp.csr_array((P.ravel(), (rows.ravel(), columns.ravel())), shape=(8, 4))
+    network = oc.option_critic(2, 2, first="terminate")
+    params = network.init_params(4, 1)
+    dense, sparse = (oc.MDP(form, R, [0.6, 0, 0, 0.4], 1.0) for form in (P, stored))
+    assert sparse.transition_matrix.nnz == np.count_nonzero(P)
+    ours, theirs = (oc.option_values(mdp, params, first="terminate") for mdp in (sparse, dense))
+    np.testing.assert_array_equal(ours.q_omega, theirs.q_omega)
+    assert np.isfinite(ours.v_omega[[0, 2, 3]]).all() and np.isnan(ours.v_omega[1])
+    exact = oc.policy_gradient(dense, network, params)["termination"]
+    np.testing.assert_allclose(oc.termination_gradient(sparse, params, first="terminate"), exact, atol=1e-12)
+
+
 def test_terminal_states_may_be_zeros_and_ones():
     P = np.zeros((2, 1, 2))
     P[:, :, 1] = 1

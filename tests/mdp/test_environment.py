@@ -82,6 +82,15 @@ def test_step_before_reset():
         mdp().to_env().step(0)
 
 
+@pytest.mark.parametrize("action", [2, -1, 0.5, "0", None])
+def test_an_action_is_one_of_the_mdps(action):
+    env = oc.MDP(np.eye(2)[:, None].repeat(2, 1), [[1.0, 2.0], [10.0, 20.0]], [1, 0], 0.9).to_env()
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=f"action={action!r}: it is one of 0 … 1"):
+        env.step(action)
+    assert env.step(np.int64(1))[1] == 2
+
+
 @pytest.mark.parametrize("form", ["dense", "sparse", "rewards of (s, a)"])
 def test_there_and_back(form):
     made = mdp(5, form)

@@ -174,5 +174,7 @@ def test_refuses_what_is_no_minigrid_level():
         MDP.from_minigrid("FrozenLake-v1", gamma=0.9)
     with pytest.raises(ValueError, match="view='full': choose one of"):
         MDP.from_minigrid("MiniGrid-Empty-5x5-v0", gamma=0.9, view="full")
+    with pytest.raises(ValueError, match="horizon=5: True unrolls the time"):
+        MDP.from_minigrid("MiniGrid-Empty-5x5-v0", gamma=0.9, horizon=5)
     with pytest.raises(gym.error.NameNotFound, match="Nowhere"):
         MDP.from_minigrid("MiniGrid-Nowhere-v0", gamma=0.9)

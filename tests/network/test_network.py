@@ -113,9 +113,11 @@ WRONG = {
     "coagent 'b': initial='uniform' is no distribution": lambda: net(oc.Coagent("b", 2, initial="uniform")),
     "coagent 'b': cost='1' is not a finite number": lambda: net(oc.Coagent("b", 2, cost="1")),
     "coagent 'b': executes=array.* is several probabilities: give one": lambda: net(oc.Coagent("b", 2, executes=np.array([0.5, 0.5]))),
+    "coagent 'b': initial=True is not one of its outputs": lambda: net(oc.Coagent("b", 2, initial=True)),
+    "coagent 'b': an execution probability is 1.0000000000000002, outside": lambda: net(oc.Coagent("b", 2, executes=1 + 2**-52)),
     "coagent 'b': initial=2 is not one of its outputs": lambda: net(oc.Coagent("b", 2, initial=2)),
     "coagent 'b': an execution probability is 1.5, outside": lambda: net(oc.Coagent("b", 2, executes=1.5)),
-    "coagent 'b': an execution probability is 2, outside": lambda: net(oc.Coagent("b", 2, executes=lambda x: 2.0 * x.start)),
+    "coagent 'b': an execution probability is 2.0, outside": lambda: net(oc.Coagent("b", 2, executes=lambda x: 2.0 * x.start)),
     "coagent 'b': an execution probability is nan": lambda: net(oc.Coagent("b", 2, executes=float("nan"))),
     "coagent 'b': executes='often' is neither": lambda: net(oc.Coagent("b", 2, executes="often")),
     "coagent 'b': cost=nan": lambda: net(oc.Coagent("b", 2, cost=float("nan"))),
@@ -155,6 +157,8 @@ WRONG = {
     ),
     "coagent 'b': its execution function gave": lambda: net(oc.Coagent("b", 2, executes=lambda x: np.ones((5, 7, 3)))),
     "num_options=0": lambda: oc.option_critic(0, 2),
+    "num_options=None": lambda: oc.option_critic(None, 2),
+    "num_options=2.5": lambda: oc.option_critic(2.5, 2),
     'first="later"|first=.later.': lambda: oc.option_critic(2, 2, first="later"),
     "one law for each": lambda: oc.option_critic((2, 2), 2, first="terminate", initial=(0,)),
 }
@@ -210,3 +214,17 @@ def test_an_execution_function_that_fails_on_tensors_is_named(executes, message)
     x = LocalState(torch.zeros(2, dtype=torch.bool), {"pixels": torch.zeros(2)}, {"b": torch.zeros(3)}, {"a": torch.zeros(2)})
     with pytest.raises(ValueError, match="coagent 'c': its execution function failed .*" + message):
         execution_probability(oc.Coagent("c", 2, executes=executes), x)
+
+
+def test_numbers_of_few_bits():
+    """As spaces of int8 have them: a count is an int, and products do not overflow; a law of float32 sums to 1 but for rounding."""
+    network = oc.CoagentNetwork([oc.Coagent("a", np.uint8(20)), oc.Coagent("b", np.uint8(20))], action=("a", "b"))
+    assert network.num_actions == 400 and all(type(n) is int for n in network.num_outputs)
+    assert oc.option_critic(2, np.int8(100)).num_actions == 100
+    assert oc.option_critic(np.array([2, 3]), 2).names == oc.option_critic((2, 3), 2).names
+    for seed in range(20):
+        law = np.random.default_rng(seed).dirichlet(np.ones(6)).astype(np.float32)
+        initial = oc.option_critic(6, 2, first="terminate", initial=law).initial("option")
+        assert initial.sum() == pytest.approx(1, abs=1e-15) and np.allclose(initial, law, atol=1e-7)
+    with pytest.raises(ValueError, match="no distribution"):
+        oc.option_critic(2, 2, first="terminate", initial=np.array([0.5, 0.49], np.float32))
