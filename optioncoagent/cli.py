@@ -17,6 +17,7 @@ from optioncoagent.auditing.command import Audit
 from optioncoagent.experiments.gradients_command import Gradients
 from optioncoagent.experiments.reproduce import Reproduce
 from optioncoagent.maps.command import Maps
+from optioncoagent.outputs import PICTURES, check_file
 from optioncoagent.report import Report
 from optioncoagent.runs import training
 from optioncoagent.runs.interrupt import terminate_like_interrupt
@@ -72,7 +73,8 @@ class Train:
     def run(self) -> None:
         imports.import_named(self.module)
         if self.resume is not None:
-            _only_resumes(self)
+            if self.env_id:
+                raise ValueError(f"--resume goes on with the run's own environment: leave out {' '.join(self.env_id)}")
             training.resume(self.resume, self.profile)
             return
         if not self.env_id:
@@ -146,7 +148,7 @@ class Plot:
 
         if not self.run_dir:
             raise ValueError("give a RUN_DIR")
-        _check_out(self.out)
+        check_file("out", self.out, PICTURES)
         curves.plot(curves.read_curves(self.run_dir)).savefig(self.out)
         print(self.out)
 
@@ -182,7 +184,7 @@ class Watch:
         out = self.out or self.run_dir / "film.gif"
         imports.import_named(self.module)
         agent = OptionCritic.load(self.run_dir)
-        _check_out(out)
+        check_file("out", out)
         imports.import_own(agent.interface.env_id, self.run_dir)
         episodes = list(play(agent, self.num_episodes, self.seed, self.deterministic, self.max_steps))
         film(episodes, out, self.fps, progress_bar=True)
@@ -237,25 +239,12 @@ def _sweep(command: Sweep) -> None:
         raise SystemExit(1)
 
 
-def _check_out(path: Path) -> None:
-    if not path.absolute().parent.is_dir():
-        raise ValueError(f"out={path}: there is no folder {path.parent}")
-
-
 def _runs(command: Train) -> list[Run]:
     """One run for each environment and seed."""
     shared = {field.name: getattr(command, field.name) for field in fields(Run) if field.name not in ("env_id", "env_kwargs", "settings")}
     shared["env_kwargs"] = flags.env_kwargs(command.env_kwargs)
     seeds = command.seeds or (command.settings.seed,)
     return [Run(env_id, **shared, settings=replace(command.settings, seed=seed)) for env_id in command.env_id for seed in seeds]
-
-
-def _only_resumes(command: Train) -> None:
-    """Raise ValueError if anything but the folder was given."""
-    given = [field.name for field in fields(Train) if field.name not in ("resume", "module", "profile")]
-    changed = [name for name in given if getattr(command, name) != getattr(Train(), name)]
-    if changed:
-        raise ValueError(f"--resume goes on with the run's own settings: leave out {', '.join(changed)}")
 
 
 COMMANDS: dict[str, Any] = {
@@ -278,7 +267,7 @@ def _parsed(words: list[str]) -> Any:
         print(f"optioncoagent {__version__}")
         sys.exit(0)
     if words[:1] == ["train"]:
-        flags.refuse_other_names(words)
+        flags.check_words(words)
     if words and words[0] in COMMANDS:  # by itself, so that the hint is at its own --help
         return tyro.cli(COMMANDS[words[0]], args=words[1:], prog=f"optioncoagent {words[0]}")
     description = "Option-critic as an asynchronous coagent network. `optioncoagent --version` prints the version."

@@ -37,10 +37,29 @@ def _object(word: str) -> dict[str, Any]:
         raise ValueError(f"--env-kwargs {word}: this is no JSON object ({error})") from error
 
 
-def refuse_other_names(words: Iterable[str]) -> None:
-    """Raise ValueError for a flag that is another library's or a short name of a setting, naming ours."""
+BESIDE_RESUME = ("resume", "module", "profile", "no_profile", "help")
+
+
+def check_words(words: Iterable[str]) -> None:
+    """Raise ValueError for a flag that is another library's or a short name of a setting, naming ours, and for one that would not be
+    read beside another, at its default value too."""
+    words = list(words)
+    _refuse_other_names(words)
+    typed = {word.partition("=")[0]: _name(word) for word in words if word.startswith("--")}
+    unread = [flag for flag, name in typed.items() if name not in BESIDE_RESUME]
+    if "resume" in typed.values() and unread:
+        raise ValueError(f"--resume goes on with the run's own settings: leave out {', '.join(unread)}")
+    if {"seed", "seeds"} <= {*typed.values()}:
+        raise ValueError("--seed and --seeds: give one of them")
+
+
+def _name(flag: str) -> str:
+    return flag.partition("=")[0].removeprefix("--").replace("-", "_")
+
+
+def _refuse_other_names(words: Iterable[str]) -> None:
     for word in words:
-        name = word.partition("=")[0].removeprefix("--").replace("-", "_")
+        name = _name(word)
         if word.startswith("--") and name in ALIASES:
             ours, *more = ALIASES[name].split(maxsplit=1)
             flag = "the first argument, ENV_ID" if ours == "env_id" else f"--{ours.strip(',').replace('_', '-')}"

@@ -19,6 +19,7 @@ import numpy as np
 import tyro
 
 from optioncoagent.imports import import_named
+from optioncoagent.outputs import check_file
 
 FILMS = {".gif": "image/gif", ".webp": "image/webp", ".mp4": "video/mp4"}
 NOT_A_SETTING = ("env_id", "seed", "run_dir", "profile", "total_timesteps", "eval_episodes", "checkpoint_seconds", "settings")
@@ -50,8 +51,9 @@ class Report:
         import_named(self.module)
         if not self.run_dir:
             raise ValueError("give a RUN_DIR")
-        if not self.out.absolute().parent.is_dir():
-            raise ValueError(f"out={self.out}: there is no folder {self.out.parent}")
+        if self.level < 0:
+            raise ValueError(f"level={self.level}: the seed of a level is at least 0")
+        check_file("out", self.out)
         self.out.write_text(report(self.run_dir, self.level), encoding="utf-8")
         print(self.out)
 

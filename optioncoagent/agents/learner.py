@@ -298,11 +298,7 @@ class CoagentActorCritic:
         start; of a recurrent agent a pair, these and the hidden state (n, units). episode_start: (n,) bool, where an episode begins.
         deterministic: argmax of every policy; whether a coagent executes is still sampled.
         """
-        batched = self.spec.is_batched(observation)
-        tensors = self.spec.tensors(observation if batched else self.spec.stack([observation]), self.settings.device)
-        fault = self.spec.fault(tensors)
-        if fault is not None:
-            raise ValueError(f"predict, in observation {fault[0][0]} of the batch: {fault[1]}")
+        batched, tensors = self._seen(observation)
         n = len(next(iter(tensors.values())))
         start = torch.full((n,), state is None)
         if episode_start is not None:
@@ -353,6 +349,15 @@ class CoagentActorCritic:
             warnings.warn(str(result), stacklevel=2)
         return result
 
+    def _seen(self, observation: Any) -> tuple[bool, dict[str, Tensor]]:
+        """Is this a batch of observations, and what it says, as a batch. Raises ValueError for a value that nothing can be made of."""
+        batched = self.spec.is_batched(observation)
+        tensors = self.spec.tensors(observation if batched else self.spec.stack([observation]), self.settings.device)
+        fault = self.spec.fault(tensors)
+        if fault is not None:
+            raise ValueError(f"in observation {fault[0][0]} of the batch: {fault[1]}")
+        return batched, tensors
+
     def _checked_state(self, state: Any, n: int) -> tuple[Tensor, Tensor | None]:
         """Running outputs (n, memory) and hidden state (n, units), or None, of what `predict` returned."""
         sizes = [self.network[name].num_outputs for name in self.network.memory]
@@ -376,7 +381,8 @@ class CoagentActorCritic:
         Shapes as `network.init_params` has them, with the batch of observations (if it is one) as first axis of the coagents that
         observe. A Gaussian has (…, 2, size) in place of probabilities: mean and standard deviation of each number, in the units of the
         action, before what is drawn is brought within the bounds. See `params` for the exact solver. state: what `predict` returned
-        before, on which a recurrent agent's policies depend; ValueError where it is missing.
+        before, on which a recurrent agent's policies depend; ValueError where it is missing, and naming a coagent that reads numbers of a
+        Gaussian: its policy is no table.
         """
         return self._tables(observation, state, distributions.table)
 
@@ -384,8 +390,7 @@ class CoagentActorCritic:
         """`probabilities`, or what else there is `of` a coagent's parameters in `distributions`."""
         if state is None:
             self.check_tables()
-        batched = self.spec.is_batched(observation)
-        tensors = self.spec.tensors(observation if batched else self.spec.stack([observation]), self.settings.device)
+        batched, tensors = self._seen(observation)
         tables = {}
         with torch.no_grad():
             start = torch.zeros(len(next(iter(tensors.values()))), dtype=torch.bool, device=self.settings.device)

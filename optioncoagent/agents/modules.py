@@ -18,7 +18,7 @@ from optioncoagent.agents.cells import FirstLayer, indicators, looked_up
 from optioncoagent.agents.images import Convolutions
 from optioncoagent.agents.observations import CODES, Leaf, ObservationSpec, Tensors, image_axes
 from optioncoagent.agents.recurrent import Memoryless, Recurrence
-from optioncoagent.agents.settings import Settings
+from optioncoagent.agents.settings import Settings, check_device
 from optioncoagent.network import Coagent, CoagentNetwork
 
 SCALE = {"cells": 0.5, "grid": 1 / 10, "pixels": 1 / 255}  # bytes to about [0, 1]; MiniGrid's codes end at 10
@@ -300,10 +300,7 @@ def make_module(network: CoagentNetwork, spec: ObservationSpec, settings: Settin
     Raises ValueError for a device that torch does not have, and for an encoder that does not give (n, features).
     """
     dtype = getattr(torch, settings.dtype)
-    try:
-        torch.zeros(1, device=settings.device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(f"device={settings.device!r}: torch cannot compute there ({str(error).splitlines()[0]})") from error
+    check_device(settings.device)
     if encoder is not None and not isinstance(encoder, nn.Module):
         raise ValueError(f"encoder={encoder!r}: give an instance of torch.nn.Module")
     inputs: nn.Module = Given(spec, dtype)
@@ -321,7 +318,13 @@ def make_module(network: CoagentNetwork, spec: ObservationSpec, settings: Settin
 def _num_features(encoder: nn.Module, inputs: nn.Module, spec: ObservationSpec, device: str) -> int:
     """What an encoder gives for two observations is to be (2, features) numbers."""
     with torch.no_grad():
-        given = encoder(inputs(spec.state(spec.blank(device, 2))))
+        blank = spec.blank(device, 2)
+        try:
+            given = encoder(inputs(spec.state(blank)))
+        except Exception as error:
+            shapes = {path: tuple(x.shape) for path, x in blank.items()}
+            error.add_note(f"the encoder was given two observations, of shape {shapes.get('', shapes)}")
+            raise
     if not isinstance(given, Tensor) or given.ndim != 2 or len(given) != 2 or given.shape[1] == 0:
         shape = tuple(given.shape) if isinstance(given, Tensor) else type(given).__name__
         raise ValueError(

@@ -65,7 +65,8 @@ class Leaf:
 
     def __str__(self) -> str:
         convolved = ", through convolutions" if self.kind == "pixels" and image_axes(self.shape) else ""
-        return f"observation{_at(self.path)}: {self.kind} {self.shape}, {READ_AS[self.kind]}{convolved}"
+        values = f" ({self.counts or self.size}{f' from {self.offset}' if np.any(self.offset) else ''})" if self.kind == "discrete" else ""
+        return f"observation{_at(self.path)}: {self.kind} {self.shape}, {READ_AS[self.kind]}{values}{convolved}"
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ class ObservationSpec:
             name, found = f"observation{_at(leaf.path)}", None
             if leaf.kind == "cells":
                 found = _unknown_code(name, leaf.path, x)
-            elif x.is_floating_point():
+            elif leaf.kind != "discrete" and x.dtype.itemsize > 1:  # what has one byte is finite and small
                 found = fault_of(name, x, infinite=leaf.kind == "slope")
             if found is not None:
                 return found[0][: x.ndim - len(leaf.shape)], found[1]
@@ -324,7 +325,7 @@ def _tensor(leaf: Leaf, part: Any) -> Tensor:
         return torch.from_numpy(np.stack([mission_features(mission) for mission in missions]))
     array = np.asarray(part)
     if array.shape[1:] != leaf.shape or array.ndim == 0:
-        raise ValueError(f"observation{_at(leaf.path)} has shape {array.shape[1:]}, its space {leaf.shape}")
+        raise ValueError(f"observation{_at(leaf.path)} has shape {array.shape[1:]}, where the agent was made for {leaf.shape}")
     if leaf.kind == "discrete":
         array = array.astype(np.int64) - np.reshape(leaf.offset, leaf.shape)
         outside = (array < 0) | (array >= np.reshape(leaf.counts or leaf.size, leaf.shape))

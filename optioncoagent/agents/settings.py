@@ -193,13 +193,21 @@ def meant(name: str) -> str:
     return f": did you mean {near[0]!r}?" if near else ""
 
 
-def on_this_machine(saved: dict[str, Any]) -> dict[str, Any]:
-    """Settings that were saved, with another device where torch does not have theirs."""
+def check_device(device: str) -> None:
+    """Raise ValueError for a device that torch does not have."""
     import torch
 
     try:
-        torch.zeros(1, device=saved["device"])
-    except (RuntimeError, AssertionError):
+        torch.zeros(1, device=None if device == "auto" else device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device={device!r}: torch cannot compute there ({str(error).splitlines()[0]})") from error
+
+
+def on_this_machine(saved: dict[str, Any]) -> dict[str, Any]:
+    """Settings that were saved, with another device where torch does not have theirs."""
+    try:
+        check_device(saved["device"])
+    except ValueError:
         return {**saved, "device": "auto"}
     return saved
 

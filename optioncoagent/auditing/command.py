@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import tyro
 
+from optioncoagent.outputs import PICTURES, check_file
+
 if TYPE_CHECKING:
     from optioncoagent.auditing.examination import Examination
     from optioncoagent.mdp import MDP
@@ -55,9 +57,8 @@ def _run(command: Audit) -> None:
 
     if command.num_episodes < 1:
         raise ValueError(f"num_episodes={command.num_episodes}: it must be at least 1")
-    for path in (command.csv, command.out):
-        if path is not None and not path.absolute().parent.is_dir():
-            raise ValueError(f"{path}: there is no folder {path.parent}")
+    check_file("csv", command.csv)
+    check_file("out", command.out, PICTURES)
     imports.import_named(command.module)
     folders = checkpoints(command.run_dir)[::-1] if command.checkpoints else [command.run_dir]
     if not folders:

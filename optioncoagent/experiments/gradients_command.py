@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
+from optioncoagent.outputs import PICTURES, check_file
+
 if TYPE_CHECKING:
     from optioncoagent.exact import Comparison
     from optioncoagent.mdp import MDP
 
-PICTURES = (".png", ".pdf", ".svg")
 GRIDWORLD = "optioncoagent_envs:OptionCoagent/Gridworld-v0"
 NUM_POINTS = 50  # comparisons along an ascent, for the picture
 
@@ -74,11 +75,8 @@ class Gradients:
             raise ValueError(f"step_size={self.step_size}: it must be greater than 0")
         if not 0 <= self.gamma <= 1:
             raise ValueError(f"gamma={self.gamma}: it must be in [0, 1]")
-        if self.plot is not None and self.plot.suffix not in PICTURES:
-            raise ValueError(f"plot={self.plot}: choose a file name that ends with one of {PICTURES}")
-        for path in (self.out, self.plot):
-            if path is not None and not path.parent.is_dir():
-                raise FileNotFoundError(f"{path}: there is no folder {path.parent}")
+        check_file("out", self.out)
+        check_file("plot", self.plot, PICTURES)
 
     def run(self) -> None:
         main(self)

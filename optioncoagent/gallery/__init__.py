@@ -47,9 +47,10 @@ Pictures: an arrow is read by a policy, a dotted line by an execution function, 
   Interest"), a mixture or product of experts. With tables it is no further network: it gives the option coagent of `option_critic` other
   coordinates, ln π_Ω + ln I, and a gradient in them by the chain rule. Proposing and rejecting until an option is accepted would take two
   coagents and no such policy, but a coagent executes at most once in a step.
-* *A policy of features of the outputs that it reads*, a sigmoid of a weighted sum of units, an embedding of options: parameters have a row
-  for each joint output that is read. Wide layers are therefore out of reach, and so is sharing between coagents of other shapes.
-* *An output that is not one of finitely many*: the goals of feudal networks, real-valued messages, action spaces of R^n.
+* *A policy of other features of the outputs that it reads* than tables over their joint values, or sums of a term for each (`additive`):
+  an embedding of options, say; nor can coagents of other shapes share parameters.
+* *An output that is neither one of finitely many nor Gaussian*: the directions of feudal networks' goals. Gaussian and additive coagents
+  are the learner's: exact solver and simulator take tables.
 * *An objective of one's own*: intrinsic rewards of a level, the termination critic, diversity terms. All coagents ascend the same return; a
   cost is a number for an execution, not a function of the state.
 * *An execution function that knows values*: options that are interrupted when another is better (Sutton, Precup, Singh, 1999). It sees

@@ -90,7 +90,7 @@ def _all_terminate(terminations: list[str]) -> Callable[[LocalState], Any]:
 
 
 def _is_count(n: Any) -> bool:
-    return isinstance(n, int | float | np.number) and not isinstance(n, bool) and float(n).is_integer() and n >= 1
+    return isinstance(n, int | float | np.number) and not isinstance(n, bool) and float(n).is_integer() and bool(n >= 1)
 
 
 def _laws(initial: Any, hierarchy: bool, num_levels: int) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from optioncoagent.imports import import_named
+from optioncoagent.outputs import PICTURES, check_file
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,6 @@ class Maps:
         from optioncoagent.agents import OptionCritic
         from optioncoagent.maps import option_maps
 
-        if not self.out.parent.is_dir():
-            raise ValueError(f"there is no folder {self.out.parent}")
+        check_file("out", self.out, PICTURES)
         option_maps(OptionCritic.load(self.run_dir), self.level).savefig(self.out, dpi=130)
         print(self.out)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import csv
 import importlib
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+EVALUATED = "evaluated.json"
 
 Row = Mapping[str, float]
 Callback = Callable[[Any, Row], bool | None]
@@ -53,7 +56,8 @@ class KeepBest:
 class EvaluateEvery:
     """Evaluate every `num_steps` steps, on episodes apart from training.
 
-    file: CSV to which each evaluation is appended. best: folder for the agent of the highest evaluated return. kwargs: for
+    file: CSV to which each evaluation is appended. best: folder for the agent of the highest evaluated return, and the row of its
+    evaluation, evaluated.json; what lies there from before is kept by an agent that goes on until it comes to more. kwargs: for
     `agent.evaluate`. rows: {"timesteps", "return_mean", "return_error" (standard error), "length_mean"} of every evaluation.
     """
 
@@ -65,6 +69,7 @@ class EvaluateEvery:
         self.num_steps, self.num_episodes, self.kwargs = num_steps, num_episodes, kwargs
         self.file, self.best = file and Path(file), best and Path(best)
         self.rows: list[dict[str, float]] = []
+        self.highest: float | None = None  # return that an agent in `best` came to
         self.before: int | None = None  # the steps at the last call
 
     def __call__(self, agent: Any, row: Row) -> None:
@@ -77,12 +82,15 @@ class EvaluateEvery:
         n = len(result.returns)
         error = float(result.returns.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
         mean = float(result.returns.mean())
-        is_best = mean > max((earlier["return_mean"] for earlier in self.rows), default=-np.inf)
         self.rows.append({"timesteps": step, "return_mean": mean, "return_error": error, "length_mean": float(result.lengths.mean())})
         if self.file:
             _append(self.file, self.rows[-1])
-        if self.best and is_best:
-            agent.save(self.best, overwrite=True)
+        if self.best:
+            self.highest = _evaluated_before(self.best, step) if self.highest is None else self.highest
+            if mean > self.highest:
+                self.highest = mean
+                agent.save(self.best, overwrite=True)
+                (self.best / EVALUATED).write_text(json.dumps(self.rows[-1]))
 
 
 class Track:
@@ -119,6 +127,15 @@ def _best_before(path: Path, timesteps: float) -> float:
     if saved.num_timesteps >= timesteps or not saved.recent:
         return -np.inf
     return float(np.mean([episode_return for episode_return, _ in saved.recent]))
+
+
+def _evaluated_before(path: Path, timesteps: float) -> float:
+    """The return that an agent of fewer steps, which lies there, was evaluated to; -inf if there is none."""
+    try:
+        row = json.loads((path / EVALUATED).read_text())
+        return float(row["return_mean"]) if row["timesteps"] < timesteps else -np.inf
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return -np.inf
 
 
 def check_wandb() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -20,6 +21,7 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     def ask(*_: object) -> None:
         nonlocal asked
         asked = True
+        os.write(2, b"\nstopping when nothing is left half done; again to stop at once\n")  # print may have been what was interrupted
         for number in SIGNALS:
             signal.signal(number, signal.default_int_handler)
 

@@ -30,6 +30,8 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from optioncoagent.imports import import_named
+
 KEYS = ("tasks", "seeds", "threshold", "settings")
 SET_BY_THE_SWEEP = {"env_id": "tasks", "seed": "seeds", "seeds": "seeds", "run_dir": "", "resume": "", "profile": ""}
 FLAG_PREFIXES = ("settings",)  # records whose fields are flags of their own
@@ -113,7 +115,7 @@ def check(content: Mapping[str, Any], train: type) -> Specification:
             _known(key, flags, f"settings.{name} has")
     thresholds = _thresholds(content.get("threshold"), tasks)
     merged = {name: {**shared, **own} for name, own in settings.items()}
-    total_timesteps, made_with = {}, []
+    total_timesteps, made_with = {}, list[tuple[Any, Any]]()
     for name, chosen in merged.items():
         for key, value in chosen.items():
             where = f"settings.{name}.{key}" if key in settings[name] else key
@@ -121,14 +123,15 @@ def check(content: Mapping[str, Any], train: type) -> Specification:
         command = _parse(train, [tasks[0], *to_arguments(chosen)], f"settings.{name}: train does not take these together")
         try:
             command.check()
-        except ValueError as error:
+            import_named(command.module)
+        except (ValueError, ImportError) as error:
             raise ValueError(f"settings.{name}: {error}") from error
         total_timesteps[name] = command.total_timesteps
-        made_with.append(chosen.get("env_kwargs", {}))
+        made_with.append((chosen.get("env_kwargs", {}), command.settings.observation_kinds))
     for task in tasks:
-        for i, env_kwargs in enumerate(made_with):
-            if env_kwargs not in made_with[:i]:
-                _check_task(task, env_kwargs)
+        for i, given in enumerate(made_with):
+            if given not in made_with[:i]:
+                _check_task(task, *given)
     return Specification(tasks, seeds, merged, total_timesteps, thresholds, defaults)
 
 
@@ -230,7 +233,7 @@ def _parse(train: type, arguments: list[str], refusal: str) -> Any:
         raise ValueError(f"{refusal} (see optioncoagent train --help)") from error
 
 
-def _check_task(task: str, env_kwargs: Mapping[str, Any]) -> None:
+def _check_task(task: str, env_kwargs: Mapping[str, Any], observation_kinds: Mapping[str, str]) -> None:
     """Make the environment once. ValueError, with the nearest id that there is, if that fails or nothing can be trained on it."""
     import gymnasium as gym
 
@@ -238,7 +241,7 @@ def _check_task(task: str, env_kwargs: Mapping[str, Any]) -> None:
 
     try:
         env = make_vector_env(task, 1, 0, env_kwargs)
-        Interface.of(env, task, env_kwargs)
+        Interface.of(env, task, env_kwargs, observation_kinds)
         env.close()
     except (ValueError, TypeError, ImportError, gym.error.Error) as error:
         near = [] if task in gym.registry else difflib.get_close_matches(task, gym.registry, 1)

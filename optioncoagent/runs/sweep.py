@@ -64,6 +64,8 @@ def _describe(specification: Specification, folder: Path, to_run: Collection[str
     content = json.loads(path.read_text()) if path.exists() else {"settings": {}}
     now, defaults = json.loads(json.dumps([specification.settings, specification.defaults], default=str))
     defaults_then = content.setdefault("defaults", {})  # {setting: defaults}; folders of earlier versions have none
+    for name in [name for name in content["settings"] if not any(path.is_dir() for path in folder.glob(f"*/{name}/*"))]:
+        del content["settings"][name]  # no trial of it was ever begun
     for name, flags in now.items():
         if other := _differing(content["settings"].get(name, flags), flags):
             raise FileExistsError(f"{folder} holds trials of setting {name!r} with other {', '.join(other)}: choose another name or folder")

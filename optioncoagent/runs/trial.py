@@ -43,8 +43,17 @@ class Job:
 
 def train_job(folder: Path, arguments: Sequence[str], working_folder: Path, command: Sequence[str] = COMMAND) -> Job:
     """A training run into `folder`, arguments: of `train`, without it; its log is beside the folder, which is train's to make."""
-    begin, resume = ("train", *arguments, "--run-dir", str(folder)), ("train", "--resume", str(folder))
+    begin, resume = ("train", *arguments, "--run-dir", str(folder)), ("train", "--resume", str(folder), *_modules(arguments))
     return Job(folder / FINISHED, folder.with_name(f"{folder.name}.log"), begin, resume, folder, working_folder, tuple(command))
+
+
+def _modules(arguments: Sequence[str]) -> Sequence[str]:
+    """--module and its words, if it is among the flags of `train`: what a run does not keep."""
+    if "--module" not in arguments:
+        return ()
+    begin = arguments.index("--module")
+    others = (i for i in range(begin + 1, len(arguments)) if arguments[i].startswith("--"))
+    return arguments[begin : next(others, len(arguments))]
 
 
 def run_job(job: Job, stopped: Callable[[], bool] = lambda: False) -> str:

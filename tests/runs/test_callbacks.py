@@ -14,6 +14,7 @@ from toys import Toy, batch_of
 
 import optioncoagent as oc
 from optioncoagent import runs
+from optioncoagent.agents.evaluation import Evaluation
 from optioncoagent.agents.files import digest
 from optioncoagent.runs import training
 from optioncoagent.runs.curves import read_curves
@@ -111,6 +112,35 @@ def test_evaluate_every(tmp_path):
     assert kept.num_timesteps == best["timesteps"] and kept.evaluate(3, seed=7).returns.mean() == best["return_mean"]
     undisturbed = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL).learn(320)
     assert same(agent.module.state_dict(), undisturbed.module.state_dict())
+
+
+def test_evaluate_every_keeps_what_was_better_before_the_agent_went_on(tmp_path):
+    class Agent:
+        """Of which an evaluation is asked, and a copy saved."""
+
+        num_envs, pays = 1, 5.0
+
+        def evaluate(self, num_episodes):
+            return Evaluation(np.full(num_episodes, self.pays), np.ones(num_episodes, int), np.zeros(num_episodes, bool))
+
+        def save(self, path, overwrite):
+            path.mkdir(exist_ok=True)
+            (path / "pays").write_text(str(self.pays))
+
+    def train(agent, steps):
+        evaluate = runs.EvaluateEvery(10, 2, best=tmp_path / "best")
+        for step in steps:
+            evaluate(agent, {"timesteps": step, "num_steps": 10})
+        return float((tmp_path / "best" / "pays").read_text())
+
+    agent = Agent()
+    assert train(agent, [10, 20]) == 5
+    agent.pays = 0.0
+    assert train(agent, [30, 40]) == 5  # goes on, worse
+    agent.pays = 6.0
+    assert train(agent, [50]) == 6
+    agent.pays = 1.0
+    assert train(agent, [10]) == 1  # of another training, whose first steps these are
 
 
 def test_a_recorder_writes_from_python_what_the_command_line_writes(tmp_path):

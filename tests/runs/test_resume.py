@@ -112,7 +112,7 @@ def test_other_environments_start_their_episodes_anew(monkeypatch, tmp_path, cap
 def test_the_run_s_own_settings_are_used_and_no_others_taken(monkeypatch, tmp_path, capsys):
     stopped_after(monkeypatch, 1)
     folder = started(tmp_path / "run", num_options=(2, 3), gradient_form="advantage", deliberation_cost=0.1)
-    for more, name in ((["--gamma", "0.5"], "settings"), (["--total-timesteps", "100"], "total_timesteps"), (["--seeds", "1"], "seeds")):
+    for more, name in ((["--gamma", "0.99"], "--gamma"), (["--total-timesteps=100"], "--total-timesteps"), (["--seeds"], "--seeds")):
         with pytest.raises(SystemExit):
             resume(monkeypatch, folder, *more)
         assert f"the run's own settings: leave out {name}\n" in capsys.readouterr().err

@@ -10,12 +10,13 @@ import sys
 import threading
 import time
 
+import gymnasium as gym
 import pytest
 import stand_in
 import tyro
 
 from optioncoagent.cli import Train, main
-from optioncoagent.runs import specification, sweep, workers
+from optioncoagent.runs import specification, sweep, trial, workers
 
 TASK = "CartPole-v1"
 CONTENT = {"tasks": [TASK], "seeds": 3, "threshold": 0.3, "total_timesteps": 384, "settings": {"a": {"num_options": 2}, "b": {}}}
@@ -61,6 +62,8 @@ def command_line(monkeypatch, *arguments):
         ({"learning_rate": "fast"}, "learning_rate = 'fast': train's --learning-rate"),
         ({"settings": {"a": {"num_envs": 0}}}, "settings.a: num_envs=0: it must be an integer of at least 1"),
         ({"settings": {"a": {"num_options": 0}}}, r"settings.a: num_options=\(0,\): give a number of at least 1"),
+        ({"observation_kinds": {"image": "pixels"}}, r"'CartPole-v1' cannot be trained on \(observation_kinds names \['image'\]"),
+        ({"module": ["no_such_module"]}, "settings.a: No module named 'no_such_module'"),
         ({"total_timesteps": 0}, "total_timesteps=0: it must be at least 1"),
         ({"settings": {"a/b": {}}}, "it names a folder"),
         ({"settings": {"..": {}}}, "it names a folder"),
@@ -175,6 +178,31 @@ def test_a_sweep_does_not_go_on_under_other_defaults(tmp_path):
     del content["defaults"]
     path.write_text(json.dumps(content))
     assert run(spec(seeds=2), tmp_path) == {}
+
+
+def test_a_setting_of_which_no_trial_was_begun_may_change(tmp_path):
+    """As after a trial that could not even make its folder."""
+    sweep._describe(spec(), tmp_path, {"a", "b"})
+    changed = spec(settings={"a": {"num_options": 3}, "b": {}})
+    sweep._describe(changed, tmp_path, {"a", "b"})
+    assert json.loads((tmp_path / "sweep.json").read_text())["settings"]["a"]["num_options"] == 3
+    (tmp_path / TASK / "a" / "0").mkdir(parents=True)
+    with pytest.raises(FileExistsError, match="setting 'a' with other num_options"):
+        sweep._describe(spec(), tmp_path, {"a", "b"})
+
+
+def test_the_modules_of_a_setting_are_imported_to_check_it_and_by_its_trials(tmp_path, monkeypatch):
+    (tmp_path / "my_wheels.py").write_text(
+        "import gymnasium\ngymnasium.register('MyWheels-v0', 'gymnasium.envs.classic_control:CartPoleEnv')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    chosen = spec(tasks=["MyWheels-v0"], settings={"a": {"module": ["my_wheels"], "num_options": 2}})
+    job = trial.train_job(tmp_path / "0", chosen.trials[0].arguments, tmp_path)
+    for words in (job.begin, job.resume):
+        at = words.index("--module")
+        assert words[at + 1] == "my_wheels" and (words[at + 2 :] == () or words[at + 2].startswith("--"))
+    assert trial.train_job(tmp_path / "0", ["CartPole-v1", "--seed", "1"], tmp_path).resume == ("train", "--resume", str(tmp_path / "0"))
+    del gym.registry["MyWheels-v0"]
 
 
 def test_a_trial_that_fails_goes_on_from_where_it_was(tmp_path):
