@@ -16,15 +16,16 @@ ASSUMPTIONS = (
     "lower-right room and back for the next run; start uniform over the other cells; step sizes 0.5 critic, 0.25 policies and "
     "terminations; temperature 0.001; 1,000 steps at most. Read into it: π_Ω is Boltzmann over Q_Ω at the same temperature; the factor "
     "1/temperature of the score is part of the step size, as in the authors' script; the actor's advantage is Q_U - Q_Ω; updates carry "
-    'γ^t. A run cut off at 1,000 steps counts as 1,000. "text": a slip replaces the move. "code": a slip hops after it. The two are never '
-    "to be compared."
+    'γ^t. A run cut off at 1,000 steps counts as 1,000. "text": a slip replaces the move. "code": a slip hops after it. "script": so too, '
+    "but not after a move that a wall stopped, as in the authors' script. They are never to be compared."
 )
 BIN = 5  # episodes to a row
+DYNAMICS = ("text", "code", "script")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A learner on one of the two dynamics; a seed is 50 of the 350 runs."""
+    """A learner on one of the dynamics; a seed is 50 of the 350 runs."""
 
     dynamics: str
     learner: Learner
@@ -58,10 +59,9 @@ DEVIATIONS = {
     "learned π_Ω, no gate": replace(AGENTS["4 options, learned π_Ω"], gated=False),
 }
 SETTINGS: dict[str, Setting | Optimal] = {
-    **{f"{dynamics}: {name}": Setting(dynamics, learner) for dynamics in ("text", "code") for name, learner in AGENTS.items()},
+    **{f"{dynamics}: {name}": Setting(dynamics, learner) for dynamics in DYNAMICS for name, learner in AGENTS.items()},
     **{f"text: {name}": Setting("text", learner) for name, learner in DEVIATIONS.items()},
-    "text: optimal": Optimal("text"),
-    "code: optimal": Optimal("code"),
+    **{f"{dynamics}: optimal": Optimal(dynamics) for dynamics in DYNAMICS},
 }
 FULL = SETTINGS
 
@@ -120,11 +120,12 @@ def plot(rows: list[dict[str, Any]]) -> Any:
     from matplotlib.figure import Figure
 
     found, optimal = curves(rows), {row["setting"]: row for row in rows if "before" in row}
-    figure = Figure(figsize=(15, 10), layout="constrained")
-    grid = figure.subplots(3, 3, sharex=True, squeeze=False)
+    figure = Figure(figsize=(19, 10), layout="constrained")
+    grid = figure.subplots(3, 4, sharex=True, squeeze=False)
     columns = [
         ("text", 'dynamics "text"', list(AGENTS)),
         ("code", 'dynamics "code"', list(AGENTS)),
+        ("script", 'dynamics "script"', list(AGENTS)),
         ("text", 'dynamics "text", deviations of public code', ["4 options", *DEVIATIONS]),
     ]
     for column, (dynamics, title, names) in enumerate(columns):

@@ -6,7 +6,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 from optioncoagent.mdp import MDP
-from optioncoagent_envs.tabular.four_rooms import CELLS, EAST_DOORWAY, LOWER_RIGHT_ROOM, FourRooms
+from optioncoagent_envs.tabular.four_rooms import CELLS, DYNAMICS, EAST_DOORWAY, LOWER_RIGHT_ROOM, STATE, FourRooms
 from optioncoagent_envs.tabular.gridworld import gridworld
 
 IDS = ["OptionCoagent/Gridworld-v0", "OptionCoagent/FourRooms-v0"]
@@ -43,14 +43,14 @@ def test_gridworld_takes_four_steps():
     assert env.P[0][0] == [(1.0, 0, -1.0, False)] and env.P[7][3] == [(1.0, 8, -1.0, True)]
 
 
-@pytest.mark.parametrize(("dynamics", "steps"), [("text", 12.06), ("code", 8.39)])
+@pytest.mark.parametrize(("dynamics", "steps"), [("text", 12.06), ("code", 8.39), ("script", 8.39)])
 def test_four_rooms_optimal_steps(dynamics, steps):
     """12.06 and 8.39 are the published optimal means for the east doorway."""
     assert len(CELLS) == 104 and EAST_DOORWAY == 62 and len(LOWER_RIGHT_ROOM) == 20
     assert _optimal_steps(FourRooms(dynamics), EAST_DOORWAY) == pytest.approx(steps, abs=0.006)
 
 
-@pytest.mark.parametrize("dynamics", ["text", "code"])
+@pytest.mark.parametrize("dynamics", DYNAMICS)
 def test_four_rooms_frequencies(dynamics):
     """Sampled successors of one cell agree with the table within five standard errors."""
     env = FourRooms(dynamics)
@@ -64,6 +64,15 @@ def test_four_rooms_frequencies(dynamics):
         expected[s] += p
     assert expected.sum() == pytest.approx(1)
     assert (np.abs(counts / n - expected) <= 5 * np.sqrt(expected * (1 - expected) / n)).all()
+
+
+def test_a_wall_stops_a_move_and_in_the_script_the_hop_too():
+    """At the top-left corner, up is into the wall; right is open, and its neighbours are three."""
+    corner, below, right = (STATE[cell] for cell in ((1, 1), (2, 1), (1, 2)))
+    laws = {dynamics: {s: p for p, s, *_ in FourRooms(dynamics).P[corner][0]} for dynamics in DYNAMICS}
+    assert laws["script"] == {corner: pytest.approx(1)}
+    assert laws["code"] == laws["text"] == {corner: pytest.approx(2 / 3), below: pytest.approx(1 / 6), right: pytest.approx(1 / 6)}
+    assert FourRooms("script").P[corner][3] == FourRooms("code").P[corner][3] != FourRooms("text").P[corner][3]
 
 
 def test_goal_moves_and_moves_back():
