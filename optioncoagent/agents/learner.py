@@ -368,8 +368,11 @@ class CoagentActorCritic:
                 raise ValueError(f"state={state!r}: a recurrent agent's is the pair that predict returned, here for {n} observations")
             state, hidden = state
             hidden = torch.as_tensor(np.reshape(hidden, (n, units)), dtype=self.module.critic.weight.dtype, device=device)
+            if not bool(hidden.isfinite().all()):
+                raise ValueError("state: a hidden state that predict returned is finite, and this one is not")
         held = np.asarray(state)
-        if held.size != n * len(sizes) or not ((held.reshape(n, -1) >= 0) & (held.reshape(n, -1) < sizes)).all():
+        known = held.size == n * len(sizes) and (held % 1 == 0).all() and ((held.reshape(n, -1) >= 0) & (held.reshape(n, -1) < sizes)).all()
+        if not known:
             raise ValueError(
                 f"state={state!r}: for {n} observations it has shape ({n}, {len(sizes)}), outputs of {self.network.memory} in {sizes}"
             )

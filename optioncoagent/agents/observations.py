@@ -242,6 +242,8 @@ def _leaves(space: gym.Space[Any], path: str, minigrid: bool, rendered: bool, mi
         if _mission_varies(space) or path in missions:
             yield Leaf(path, "mission", (), MISSION_FEATURES)
     elif isinstance(space, gym.spaces.Box):
+        if not np.prod(space.shape):
+            return  # no numbers
         yield _box(path, _kind(space, path, minigrid, rendered), space.shape)
     elif isinstance(space, gym.spaces.Discrete):
         yield Leaf(path, "discrete", (), int(space.n), int(space.start))

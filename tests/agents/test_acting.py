@@ -28,7 +28,7 @@ def test_predict_carries_options_and_restarts_them():
 def test_a_wrong_state_or_observation_is_named():
     agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL)
     observation = np.zeros((3, 4), np.float32)
-    for state in (np.zeros((1, 1), int), np.full((3, 1), 7)):
+    for state in (np.zeros((1, 1), int), np.full((3, 1), 7), np.full((3, 1), 0.5), np.full((3, 1), np.nan)):
         with pytest.raises(ValueError, match=r"(?s)state=.*shape \(3, 1\), outputs of \('option',\) in \[2\]"):
             agent.predict(observation, state)
     with pytest.raises(ValueError, match="the agent was made for"):

@@ -235,8 +235,8 @@ def test_predict_goes_on_from_the_state_it_gave():
     batch = agent.predict(observations[0, :1])[1]
     again, of_one = (agent.predict(x, given)[1][1] for x, given in ((observations[1, :1], batch), (observations[1, 0], one)))
     np.testing.assert_array_equal(again[0], of_one)
-    for wrong in (state[0], (state[0], state[1][:, :2]), (state[0][:1], state[1])):
-        with pytest.raises(ValueError, match="state="):
+    for wrong in (state[0], (state[0], state[1][:, :2]), (state[0][:1], state[1]), (state[0], np.nan * state[1])):
+        with pytest.raises(ValueError, match="state"):
             agent.predict(observations[0], wrong)
 
 

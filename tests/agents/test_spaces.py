@@ -25,6 +25,13 @@ SPACES = {
 }
 
 
+def test_a_part_without_numbers_is_no_part():
+    empty = spaces.Box(-1, 1, (0,))
+    assert [leaf.path for leaf in ObservationSpec.from_space(spaces.Dict(a=empty, b=SCALAR)).leaves] == ["b"]
+    with pytest.raises(ValueError, match="nothing that varies"):
+        ObservationSpec.from_space(empty)
+
+
 @pytest.mark.parametrize("name", SPACES)
 def test_observation_spaces(name, tmp_path):
     space = SPACES[name]
