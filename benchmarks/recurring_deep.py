@@ -189,6 +189,7 @@ TUNED: dict[Policies, dict[str, Sizes]] = {
         "flat, slow start": Sizes(0.03, 0.03, 0.01, 0.1),
         "flat, goes on": Sizes(0.1, 0.1, 0.1),
         "4 options": Sizes(0.03, 0.1, 0.1),
+        "4 options, one step": Sizes(0.03, 0.1, 0.1),
         "4 options, slow start": Sizes(0.1, 0.1, 0.01, 0.1),
         "4 options, bandit": Sizes(0.03, 0.1, 0.01),
         "4 options, bandit of one step": Sizes(0.03, 0.3, 0.1),
