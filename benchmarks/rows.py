@@ -26,12 +26,15 @@ BEFORE: dict[str, Any] = SIXTEEN | dict(observation_kinds={"image": "grid"}, int
 
 
 def read(path: Path, kind: type) -> dict[Any, Result]:
-    """{run: its numbers}; kind: the record whose fields, words or integers, say which run it is."""
+    """{run: its numbers}; kind: the record whose fields, words or integers, say which run it is. Raises ValueError for a line that is not
+    whole, as where the disk was full, or has other columns."""
     if not path.exists():
         return {}
-    names = {field.name: field.type for field in fields(kind)}
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    names, text = {field.name: field.type for field in fields(kind)}, path.read_text()
+    rows = list(csv.DictReader(text.splitlines()))
+    for number, row in enumerate(rows, 2):
+        if None in row or None in row.values() or (number == len(rows) + 1 and not text.endswith("\n")):
+            raise ValueError(f"{path}, line {number} is not whole, or has other columns than the first: remove it, and run again")
     return {
         kind(**{name: int(row[name]) if of in ("int", int) else row[name] for name, of in names.items()}): {
             name: float(value or "nan") for name, value in row.items() if name not in names
@@ -41,12 +44,15 @@ def read(path: Path, kind: type) -> dict[Any, Result]:
 
 
 def write(path: Path, run: Any, result: Result) -> None:
-    """Add a row, under a header if it is the first."""
+    """Add a row, under a header if it is the first. Raises ValueError if it has other columns than the header."""
     row, new = asdict(run) | result, not path.exists()
+    columns = list(row) if new else next(csv.reader(path.read_text().splitlines()[:1]))
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row), lineterminator="\n")
+        writer = csv.DictWriter(file, columns, lineterminator="\n")
         if new:
             writer.writeheader()
+        if {*row} != {*columns}:
+            raise ValueError(f"{path} has the columns {columns}, this row {[*row]}")
         writer.writerow(row)
 
 

@@ -22,7 +22,18 @@ from optioncoagent.imports import import_named
 from optioncoagent.outputs import check_file
 
 FILMS = {".gif": "image/gif", ".webp": "image/webp", ".mp4": "video/mp4"}
-NOT_A_SETTING = ("env_id", "seed", "run_dir", "profile", "total_timesteps", "eval_episodes", "checkpoint_seconds", "settings")
+NOT_A_SETTING = (
+    "env_id",
+    "seed",
+    "run_dir",
+    "profile",
+    "total_timesteps",
+    "eval_episodes",
+    "checkpoint_seconds",
+    "settings",
+    "track",
+    "wandb_project_name",
+)
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 1200px; margin: 2em auto; padding: 0 1em; }
 h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 2em; border-bottom: 1px solid #ccc; } img, video { max-width: 100%; height: auto; }
@@ -193,9 +204,9 @@ def _maps(run: Summary, runs: Sequence[Summary], level: int) -> str:
 def _films(run: Summary) -> str:
     parts = []
     for path in sorted(run.folder.iterdir()):
-        if path.suffix in FILMS:
-            source = _data_uri(path.read_bytes(), FILMS[path.suffix])
-            shown = f'<video controls src="{source}"></video>' if path.suffix == ".mp4" else f'<img src="{source}" alt="film of episodes">'
+        if (kind := path.suffix.lower()) in FILMS:
+            source = _data_uri(path.read_bytes(), FILMS[kind])
+            shown = f'<video controls src="{source}"></video>' if kind == ".mp4" else f'<img src="{source}" alt="film of episodes">'
             parts.append(f"<h3>Film {escape(str(path))}</h3>\n{shown}")
     return "\n".join(parts)
 

@@ -63,7 +63,7 @@ def count_and_pay(hashes, start, pays, episodic, power, difference, counts, keys
     """Count the observations of a rollout in their order, and write the bonus of each step.
 
     hashes (num_steps + 1, num_envs): observations, the one after the last step among them. start, pays, bonus (num_steps, num_envs): is
-    it the first step of an episode; does it pay for the observation it leads to. The rest is `exploration.Counts`.
+    it the first step of an episode; does it pay for the observation it leads to. The rest is what `exploration.CountBonus` keeps.
     """
     mask = np.uint64(counts.size - 1)
     for t in range(start.shape[0]):

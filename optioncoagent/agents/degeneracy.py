@@ -32,6 +32,8 @@ def turns(network: CoagentNetwork, policies: Mapping[str, OnAxes], start: Tensor
 
     policies: π on axes; start (n,) bool; state: the observations; previous {name: (n,) int}.
     """
+    if not policies:  # all are additive
+        return
     law = torch.ones(len(start), dtype=next(iter(policies.values())).values.dtype, device=start.device)
     for k, turn in enumerate(network.plan(())):
         coagent, live = network.coagents[k], turn.live

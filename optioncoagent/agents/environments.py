@@ -121,12 +121,13 @@ class Interface:
         minigrid, rendered = _is_minigrid(env), _is_rendered(env)
         spec = ObservationSpec.from_space(env.single_observation_space, minigrid, rendered, kinds)
         env_kwargs = dict(env_kwargs or {})
+        instead = "make the environment with these yourself and give it as an object"
         try:
-            json.dumps(env_kwargs)
+            kept = json.loads(json.dumps(_written(env_kwargs)))
         except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"env_kwargs={env_kwargs}: {error}; make the environment with these yourself and give it as an object"
-            ) from error
+            raise ValueError(f"env_kwargs={env_kwargs}: {error}; {instead}") from error
+        if _read(kept) != env_kwargs:
+            raise ValueError(f"env_kwargs={env_kwargs} would be {_read(kept)} in a file; {instead}")
         return cls(env_id, spec, Actions.of(env.single_action_space), env_kwargs)
 
     @classmethod

@@ -10,7 +10,8 @@ from __future__ import annotations
 import math
 import warnings
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
@@ -88,6 +89,7 @@ class CoagentActorCritic:
     ):
         self.settings = make_settings(settings)
         self._env: VectorEnv | None = None
+        self._by_id = isinstance(env, Interface)  # loaded, and no other environment given
         if isinstance(env, Interface):
             kwargs = env.env_kwargs if env_kwargs is None else dict(env_kwargs)
             self.interface = replace(env, env_kwargs=kwargs, spec=env.spec.taken_for(self.settings.observation_kinds))
@@ -105,6 +107,8 @@ class CoagentActorCritic:
         self.interface.actions.check(network)
         self.forms = _forms(network, forms or {})
         self.settings.check_coagents(network.names)
+        if "critic" in network.names:
+            raise ValueError("coagent 'critic': the learner's critic has that name in the rows; give the coagent another one")
         self.summary = summary or (lambda row: {})
         self.description: dict[str, Any] = {}  # saved with the agent: what a subclass needs to make the network again
 
@@ -121,7 +125,7 @@ class CoagentActorCritic:
         stages: dict[str, RewardStage | None] = {"exploration": self.exploration, "diversity": diversity, "scale": self.scale}
         self.rewards = {name: stage for name, stage in stages.items() if stage is not None}  # in order
         self.schedule = Schedule()
-        self.goal: int | None = None  # the number of steps that `learn` trains to
+        self.goal: int | None = None  # the number of steps that `learn` trains to, while it does
         self.loss_names = (*(f"{c.name}/loss" for c in network.by_kind), "critic/loss")
         self.running: Running | None = None
         self.acted: tuple[dict[str, Tensor], dict[str, Tensor]] = {}, {}  # outputs, and who executed, in the last `predict`
@@ -173,8 +177,8 @@ class CoagentActorCritic:
         if not number or not 0 <= total_timesteps < np.inf or total_timesteps != int(total_timesteps):
             raise ValueError(f"total_timesteps={total_timesteps!r}: it must be a whole number of at least 0")
         total_timesteps = int(total_timesteps)
-        self.goal = goal = self.num_timesteps + total_timesteps
-        with tqdm(total=total_timesteps, disable=not progress_bar, unit="step", unit_scale=True) as bar:
+        goal = self.num_timesteps + total_timesteps
+        with self._aim(goal), tqdm(total=total_timesteps, disable=not progress_bar, unit="step", unit_scale=True) as bar:
             while self.num_timesteps < goal:
                 row = self.update()
                 ended = row["steps_since_ending"] < row["num_steps"]  # did an episode end in this rollout?
@@ -188,6 +192,15 @@ class CoagentActorCritic:
                     break
         return self
 
+    @contextmanager
+    def _aim(self, goal: int) -> Iterator[None]:
+        """Within the block `anneal_lr` knows where training goes; an update by itself has the full step size."""
+        self.goal = goal
+        try:
+            yield
+        finally:
+            self.goal = None
+
     def update(self) -> Row:
         """One rollout and the epochs on it; returns its metrics."""
         with torch_threads(self.settings.torch_threads):
@@ -196,9 +209,9 @@ class CoagentActorCritic:
     def _update(self) -> Row:
         settings = self.settings
         self.running = self.running or self._start()
-        if settings.anneal_lr and self.goal is not None:
-            rate = settings.learning_rate * self.schedule.left(self.num_timesteps, self.goal)
-            self.optimizer.param_groups[0]["lr"] = rate
+        if settings.anneal_lr:
+            left = 1.0 if self.goal is None else self.schedule.left(self.num_timesteps, self.goal)
+            self.optimizer.param_groups[0]["lr"] = settings.learning_rate * left
 
         # collect
         began = perf_counter()
@@ -474,7 +487,10 @@ class CoagentActorCritic:
 
         Raises FileExistsError if it holds an agent already.
         """
-        stands = self._stopped_at if self.running is None else progress.to_arrays(self._generators, self.running, self._stages)
+        if self.running is not None:
+            stands = progress.to_arrays(self._generators, self.running, self._stages)
+        else:
+            stands = self._stopped_at or progress.of_stages(self._stages)
         counters = self.num_timesteps, self.num_episodes, list(self.recent)
         saved = checkpoint.Saved(asdict(self.settings), self.forms, self.interface, *counters, self.description)
         checkpoint.save(Path(path), saved, self.module, self.optimizer, stands, overwrite)
@@ -489,8 +505,8 @@ class CoagentActorCritic:
         `env` is needed if the agent was made from an environment object.
 
         On MiniGrid's compiled backend `learn` goes on as if it had never stopped, bit for bit, in the same episodes. Other environments
-        are reset with the agent's seed. Where `env` is given, or env_kwargs, num_envs, seed, device or int_counts differ, the random
-        states start anew too.
+        are reset with the agent's seed. Where `env` is given, or env_kwargs, num_envs, seed or int_counts differ, the random states and
+        what was counted start anew too, but not the scale of rewards and the step size of anneal_lr; on another device the random states.
         """
         saved = checkpoint.read(Path(path))
         agent = cls(
@@ -509,11 +525,12 @@ class CoagentActorCritic:
                 raise ValueError(f"{folder} was trained on {saved.interface.env_id} with {theirs}; this environment has {ours}")
         checkpoint.restore(folder, saved, self.module, self.optimizer)
         self.num_timesteps, self.num_episodes = saved.num_timesteps, saved.num_episodes
-        ours = {name: getattr(self.settings, name) for name in ("num_envs", "seed", "device", "int_counts")}
+        ours = {name: getattr(self.settings, name) for name in ("num_envs", "seed", "int_counts")}
         alike = all(saved.settings.get(name, value) == value for name, value in ours.items())
         alike = alike and self.interface.env_kwargs == saved.interface.env_kwargs
-        stands, goes_on = saved.arrays[checkpoint.PROGRESS], self._env is None and alike
-        progress.restore_stages(stands, self._stages if goes_on else {"scale": self.scale} if self.scale is not None else {})
+        stands, goes_on = saved.arrays[checkpoint.PROGRESS], self._by_id and alike
+        kept = self._stages if goes_on else {name: part for name, part in self._stages.items() if name in ("scale", "schedule")}
+        progress.restore_stages(stands, kept)
         if goes_on:
             self._stopped_at = stands
             self.recent.extend((episode_return, length) for episode_return, length in saved.recent)

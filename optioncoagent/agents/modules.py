@@ -66,7 +66,8 @@ class Inputs(nn.Module):
 
 
 class Given(nn.Module):
-    """Observations as an encoder of one's own takes them: as they are, but numbers, if no codes or pixels, in the module's precision."""
+    """Observations as an encoder of one's own takes them: as they are, but numbers, if no codes or pixels, in the module's precision, and
+    a Discrete or MultiDiscrete counted from its first value."""
 
     def __init__(self, spec: ObservationSpec, dtype: torch.dtype):
         super().__init__()
@@ -403,9 +404,9 @@ def torch_threads(number: int) -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int, name: str) -> Iterator[None]:
-    """Run a block with torch's global random state set from (seed, name), and put it back."""
+    """Run a block with torch's global random state, of the CPU, set from (seed, name), and put it back."""
     state = torch.get_rng_state()
-    torch.manual_seed(derive_seed(seed, name))
+    torch.default_generator.manual_seed(derive_seed(seed, name))
     try:
         yield
     finally:

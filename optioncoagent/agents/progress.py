@@ -22,7 +22,7 @@ Generators = Mapping[str, torch.Generator]
 def to_arrays(generators: Generators, running: Running, stages: Mapping[str, Any]) -> Arrays:
     """Everything that the next update depends on, but for the parameters; stages: what keeps a state of its own."""
     arrays = {f"generator/{name}": generator.get_state().numpy() for name, generator in generators.items()}
-    arrays |= {f"{stage}/{name}": x for stage, part in stages.items() for name, x in part.to_arrays().items()}
+    arrays |= of_stages(stages)
     env: Any = running.env
     if has_arrays(env) and not running.broken:
         # but for the seeds, Python's integers, that name the levels: a reset brings them back
@@ -34,10 +34,18 @@ def to_arrays(generators: Generators, running: Running, stages: Mapping[str, Any
     return arrays
 
 
+def of_stages(stages: Mapping[str, Any]) -> Arrays:
+    """What of it the stages keep."""
+    return {f"{stage}/{name}": x for stage, part in stages.items() for name, x in part.to_arrays().items()}
+
+
 def from_arrays(arrays: Arrays, generators: Generators, running: Running, spec: ObservationSpec) -> None:
-    """Put generators and `running`, which has just been started from the same seed, where `to_arrays` found them."""
+    """Put generators and `running`, which has just been started from the same seed, where `to_arrays` found them; generators of another
+    device than then stay where they are."""
     for name, generator in generators.items():
-        generator.set_state(torch.from_numpy(arrays[f"generator/{name}"]))
+        kept = arrays.get(f"generator/{name}")
+        if kept is not None and len(kept) == len(generator.get_state()):
+            generator.set_state(torch.from_numpy(kept))
     env: Any = running.env
     if "start" not in arrays or not has_arrays(env):
         return

@@ -167,7 +167,8 @@ def only_read_in_sums(network: CoagentNetwork, name: str) -> bool:
 
 
 def log_posteriors(module: CoagentModule, flat: Rollout, forms: Mapping[str, str], read: Tensor, log_old: Tensor) -> dict[str, Tensor]:
-    """ln π(u) Π_j π_j(U_j | u), the product over what read it, for every output of the coagents whose form is posterior, (outputs, B).
+    """ln π(u) Π_j π_j(U_j | u), the product over what read it and executed, for every output of the coagents whose form is posterior,
+    (outputs, B).
 
     read (R, B): rows of the readout with terms; log_old (U, B): see `Batch`.
     """
@@ -177,8 +178,8 @@ def log_posteriors(module: CoagentModule, flat: Rollout, forms: Mapping[str, str
     for c in network.coagents:
         if c.additive and found.keys() & set(c.upstream):
             for name, likelihood in module.terms.likelihoods(c.name, read, flat.outputs).items():
-                if name in found:
-                    found[name] = found[name] + likelihood
+                if name in found:  # an output that was retained says nothing of what this step's reader would have done
+                    found[name] = found[name] + torch.where(flat.executed[c.name], likelihood, torch.zeros_like(likelihood))
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -33,7 +33,7 @@ class Audit:
     horizon: bool = False
     """Count the time: rewards that fall with it and the time limit are part of the MDP, max_steps times as large."""
     rollouts: int = 32
-    """Rollouts that the learner's gradients are computed from."""
+    """Rollouts that the learner's gradients are computed from; a multiple of 16, or the next one."""
     num_episodes: int = 100
     """Episodes whose return is compared with the exact one."""
     seed: int = 0
@@ -115,7 +115,8 @@ def _enumerate(env_id: str, env_kwargs: dict[str, Any], gamma: float, command: A
     env = gym.make(env_id, **env_kwargs)
     mdp = MDP.from_env(env, gamma)
     env.close()
-    return mdp, gym.spec(env_id).max_episode_steps
+    assert env.spec is not None
+    return mdp, env.spec.max_episode_steps  # env_kwargs may have set it
 
 
 def is_minigrid(env_id: str) -> bool:
@@ -135,19 +136,23 @@ class Returns(NamedTuple):
 
 
 def _returns(agent: Any, mdp: MDP, command: Audit, found: Examination) -> Returns:
-    """The exact return beside the mean over episodes."""
+    """The exact return, costs left out, beside the mean over episodes."""
     import numpy as np
+
+    from optioncoagent.exact import expected_return
+    from optioncoagent.mdp import MDP
+    from optioncoagent.network import CoagentNetwork
 
     env = one_level(agent.interface.env_id, command.level, agent.num_envs) if is_minigrid(agent.interface.env_id) else None
     episodes = agent.evaluate(command.num_episodes, seed=command.seed, env=env)
     returns, what = discounted_successes(episodes.returns, episodes.lengths, mdp.gamma), f"success pays {mdp.gamma:g}^t"
-    exact, note = found.expected_return, ""
+    exact, note, network = found.expected_return, "", agent.network
+    if any(c.cost for c in network.coagents):  # episodes are of rewards alone
+        network = CoagentNetwork([replace(c, cost=0.0) for c in network.coagents], network.action)
+        exact = expected_return(mdp, network, agent.params(mdp))
     if command.horizon:
-        from optioncoagent.exact import expected_return
-        from optioncoagent.mdp import MDP
-
         undiscounted = MDP(mdp.P, mdp.R, mdp.d0, 1.0, mdp.terminal, mdp.observation)
-        exact = expected_return(undiscounted, agent.network, agent.params(mdp))
+        exact = expected_return(undiscounted, network, agent.params(mdp))
         returns, what = episodes.returns, "the environment's own return"
     elif env is None:
         return Returns(exact, np.nan, np.nan, f"J exact {exact:.4f}, discounted; undiscounted, {episodes}")

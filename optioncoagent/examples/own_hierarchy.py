@@ -22,6 +22,7 @@ import tyro
 from scipy.special import erf
 
 import optioncoagent as oc
+from optioncoagent import outputs
 from optioncoagent.network import CoagentNetwork
 
 ACTIONS = ("left", "right", "forward", "pick up", "drop", "toggle", "done")  # MiniGrid's
@@ -163,6 +164,7 @@ class OwnHierarchy:
     """Picture to write."""
 
     def run(self) -> None:
+        outputs.check_file("out", self.out, outputs.PICTURES)
         network = describe(len(ACTIONS))
         print(f"{network}\nwhat the next step must know: {network.memory}; what the critic knows: {network.critic_inputs}")
         found = check()

@@ -102,6 +102,7 @@ def _run_seeds(experiment: ModuleType, command: Reproduce, folder: Path) -> None
     from optioncoagent.experiments import runner
 
     for name, setting in _chosen(experiment, command).items():
+        runner.check({name: setting}, folder, trial=True)
         for seed in command.seeds:
             if not 0 <= seed < setting.seeds:
                 raise ValueError(f"seeds={seed}: {name!r} has the trials 0 to {setting.seeds - 1}")

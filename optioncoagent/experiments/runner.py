@@ -106,15 +106,24 @@ def draw(experiment: ModuleType, folder: Path) -> Path:
     return path
 
 
-def describe(experiment: ModuleType, settings: Mapping[str, Any], folder: Path) -> None:
-    """Write experiment.json, or check that it describes the same settings; settings that were not there before are added."""
-    (folder / "rows").mkdir(parents=True, exist_ok=True)
+def check(settings: Mapping[str, Any], folder: Path, trial: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+    """These settings and experiment.json, both as JSON has them. Raises FileExistsError if it describes other settings of these names; for
+    one trial it does not matter how many there are."""
     path = folder / "experiment.json"
     now = json.loads(json.dumps({name: dataclasses.asdict(setting) for name, setting in settings.items()}))
     content = json.loads(path.read_text()) if path.exists() else {"settings": {}, "seconds": {}}
     for name, setting in now.items():
-        if content["settings"].get(name, setting) != setting:
+        there = content["settings"].get(name, setting)
+        if {**there, "seeds": None} != {**setting, "seeds": None} or (there != setting and not trial):
             raise FileExistsError(f"{folder} holds rows of other settings ({name!r}): choose another folder")
+    return now, content
+
+
+def describe(experiment: ModuleType, settings: Mapping[str, Any], folder: Path) -> None:
+    """Write experiment.json, or check that it describes the same settings; settings that were not there before are added."""
+    (folder / "rows").mkdir(parents=True, exist_ok=True)
+    path = folder / "experiment.json"
+    now, content = check(settings, folder)
     content["experiment"] = experiment.__name__.rpartition(".")[2]
     content["settings"] |= now
     content["seeds"] = {name: list(range(setting["seeds"])) for name, setting in content["settings"].items()}

@@ -31,7 +31,7 @@ def stop_at_return(value: float, episodes: int = 100) -> Callback:
     """Stop once the mean return of the last 100 episodes is at least `value`, and at least `episodes` have ended."""
 
     def call(agent: Any, row: Row) -> bool:
-        return not (row["episodes"] >= episodes and row["return_mean"] >= value)
+        return not (_have_ended(agent, row, episodes) and row["return_mean"] >= value)
 
     return call
 
@@ -48,7 +48,7 @@ class KeepBest:
     def __call__(self, agent: Any, row: Row) -> None:
         if not self.begun:
             self.begun, self.best = True, _best_before(self.path, row["timesteps"])
-        if row["episodes"] >= self.episodes and row["return_mean"] > self.best:
+        if _have_ended(agent, row, self.episodes) and row["return_mean"] > self.best:
             self.best = row["return_mean"]
             agent.save(self.path, overwrite=True)
 
@@ -114,6 +114,11 @@ class Track:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _have_ended(agent: Any, row: Row, episodes: int) -> bool:
+    """So many episodes, and as many as that of them in the mean return (an agent that goes on elsewhere has none in it at first)."""
+    return row["episodes"] >= episodes and len(agent.recent) >= min(episodes, 100)
 
 
 def _best_before(path: Path, timesteps: float) -> float:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from optioncoagent.agents import files
+from optioncoagent.agents.settings import OLD_DEFAULTS
 from optioncoagent.runs import checkpoints, folder, statistics
 from optioncoagent.runs.rows import read_rows
 
@@ -58,13 +59,14 @@ def read_curves(folders: Iterable[str | Path]) -> list[Curve]:
         command = folder.read_config(path).get("command", {})
         if "env_id" not in command:
             raise ValueError(f"{path / folder.CONFIG} is damaged, or of another version: it names no environment")
-        flat = {**command, **command.get("settings", {})}
+        flat = {**command, **OLD_DEFAULTS, **command.get("settings", {})}
         columns = read_rows(path, _ends(path))
         if not len(columns.get("timesteps", ())):
             raise ValueError(f"{path} has no rows yet")
         few = columns["episodes"] < EPISODES  # those that end first are short, and say little of the others
         columns["return_mean"] = np.where(few, np.nan, columns["return_mean"])
-        settings = {name: json.dumps(value) for name, value in flat.items() if name not in ("settings", *NO_SETTING)}
+        length = {"total_timesteps"} if flat.get("anneal_lr") else set[str]()  # over which the step size falls
+        settings = {name: json.dumps(value) for name, value in flat.items() if name not in {"settings", *NO_SETTING} - length}
         curves.append(Curve(command["env_id"], settings, columns))
     return curves
 
@@ -84,8 +86,10 @@ def group(curves: Iterable[Curve]) -> Groups:
 def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean over runs and the ends of its 95 % bootstrap interval, each (points,), of values (runs, points).
 
-    NaN, where a run does not reach or has no such number, is left out; a point of one run has no interval.
+    NaN, where a run does not reach or has no such number, is left out; a point of one run has no interval, one where a run's number is
+    infinite neither that nor a mean.
     """
+    values = np.where(np.isinf(values).any(axis=0), np.nan, values)
     known = np.isfinite(values)
     found = np.full((3, values.shape[1]), np.nan)
     for pattern in np.unique(known, axis=1).T:
@@ -97,7 +101,7 @@ def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def on_grid(runs: Sequence[Curve], name: str) -> tuple[np.ndarray, np.ndarray]:
     """Steps (points,), and a column of several runs at these steps, (runs, points): linear between rows, NaN before the first and after
-    the last that has a number."""
+    the last that has a number, infinite beside a row that is (options that never ended)."""
     first, last = (choose(choose(run.columns["timesteps"]) for run in runs) for choose in (min, max))
     steps = np.linspace(first, last, POINTS)
     values = np.full((len(runs), POINTS), np.nan)
@@ -106,6 +110,8 @@ def on_grid(runs: Sequence[Curve], name: str) -> tuple[np.ndarray, np.ndarray]:
         known = np.isfinite(column)
         if known.any():
             values[i] = np.interp(steps, run.columns["timesteps"][known], column[known], left=np.nan, right=np.nan)
+        if np.isinf(column).any():
+            values[i, np.interp(steps, run.columns["timesteps"], np.isinf(column), left=0, right=0) > 0] = np.inf
     return steps, values
 
 
@@ -187,13 +193,19 @@ class Legend(NamedTuple):
 def _curves(axes: Axes, settings: Mapping[str, Sequence[Curve]], pattern: str, colors: Mapping[str, str], styles: tuple[str, str]) -> None:
     """Mean and interval of every setting; styles: of the last of several levels, of the upper ones."""
     for label, runs in settings.items():
-        names = _columns(runs, pattern)
+        names = sorted(_columns(runs, pattern), key=_level)
         for level, name in enumerate(names):
             steps, values = on_grid(runs, name)
             mean, low, high = band(values)
             axes.plot(steps, mean, styles[level < len(names) - 1], color=colors[label], linewidth=1.4)
             axes.fill_between(steps, low, high, color=colors[label], alpha=0.2, linewidth=0)
     axes.grid(alpha=0.25)
+
+
+def _level(column: str) -> int:
+    """Of a hierarchy, 1 the top one: 2 of termination_2/sure_1."""
+    number = re.match(r"[a-z]+_(\d+)", column)
+    return int(number[1]) if number else 0
 
 
 def _plain_log(axes: Axes) -> None:

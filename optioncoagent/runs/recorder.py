@@ -71,8 +71,15 @@ class Recorder:
 
 def _config(agent: Any) -> dict[str, Any]:
     """What config.json says of a training from Python."""
-    interface, network = agent.interface, {name: agent.network[name].num_outputs for name in agent.network.names}
-    command = {"env_id": interface.env_id or "an environment", "env_kwargs": interface.env_kwargs, "network": network}
+    interface, coagents = agent.interface, agent.network.coagents
+    command = {
+        "env_id": interface.env_id or "an environment",
+        "env_kwargs": interface.env_kwargs,
+        "network": {c.name: c.num_outputs for c in coagents},
+        "executes": {c.name: getattr(c.executes, "__qualname__", c.executes) for c in coagents},
+        "costs": {c.name: c.cost for c in coagents},
+        "forms": agent.forms,
+    }
     return {"command": command | {"settings": asdict(agent.settings)}, "versions": versions(), "began": time.time()}
 
 

@@ -220,6 +220,8 @@ def _train(run: Run, agent: OptionCritic, path: Path, ends: Ends | None, profile
         )
         return False
     result = evaluate(agent, run.eval_episodes)
-    if len(result.returns) == run.eval_episodes:
-        folder.write_json(path / EVALUATION, vars(result))
+    if len(result.returns) < run.eval_episodes:
+        print(f"evaluate it in full with: optioncoagent train --resume {path}")
+        return False
+    folder.write_json(path / EVALUATION, vars(result))
     return True

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from additive_networks import layers, with_bits, with_shared_terms
+from additive_networks import layers, with_a_reader_that_rests, with_bits, with_shared_terms
 from gymnasium import spaces
 from small import random_mdp
 from tabular import TabularVectorEnv, critic
@@ -137,6 +137,29 @@ def test_the_learners_gradient_is_the_exact_one(kind, form):
     assert np.abs(flat).max() < 4.5 and np.mean(flat**2) < 4, {name: np.abs(part).max() for name, part in z.items()}
     scale = max(np.abs(part).max() for part in truth.values())
     assert all(np.abs(truth[name]).max() > 1e-3 * scale for name in truth)
+
+
+def test_a_reader_that_retained_its_output_says_nothing_of_what_it_reads():
+    """One step, which pays for action 0."""
+    P, R = np.zeros((2, 2, 2)), np.zeros((2, 2))
+    P[:, :, 1], R[0, 0] = 1, 1
+    mdp, network = oc.MDP(P, R, [1, 0], 0.9), with_a_reader_that_rests(2)
+    params = {"bit": [[0.8, 0], [0, 0]], "unit": [[0, 0], [2, -2], [0, 0]], "action": [[0, 0], [0, 0], [1, -1], [0, 0]]}
+    params = {name: np.array(rows, dtype=float) for name, rows in params.items()}
+    truth = oc.policy_gradient(mdp, network.tabulated(), expanded(network, params, 2))["bit"]
+    agent = make_agent(network, mdp, params, TabularVectorEnv(mdp, 256), num_steps=10, forms={"bit": "posterior"})
+    agent.running, samples = agent._start(), []
+    for _ in range(20):
+        rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, agent.settings.num_steps)
+        batch = make_batch(agent.module, agent.spec, rollout, agent.settings, agent.forms)
+        samples.append(gradient(agent, batch)["bit"] / int((rollout.age == 0)[rollout.valid].sum()))
+    mean, error = np.mean(samples, axis=0), np.std(samples, axis=0, ddof=1) / np.sqrt(len(samples))
+    assert (np.abs(mean - truth) <= 4 * error).all() and truth[0, 0] > 50 * error[0, 0] > 0
+
+
+def test_a_network_of_sums_alone_is_trained():
+    network = oc.CoagentNetwork([oc.Coagent("unit", 3, additive=True), oc.Coagent("action", 2, upstream=("unit",), additive=True)])
+    assert oc.CoagentActorCritic("CartPole-v1", network, num_envs=4, num_steps=16).learn(64).num_timesteps == 64
 
 
 @pytest.mark.parametrize("kind", NETWORKS)

@@ -12,7 +12,7 @@ import torch
 from small import SMALL, appendix_d, same, without_times
 
 import optioncoagent as oc
-from optioncoagent.agents import files
+from optioncoagent.agents import files, progress
 from optioncoagent.agents.environments import _read, _written
 
 
@@ -74,6 +74,48 @@ def test_training_starts_anew_elsewhere(tmp_path):
     loaded, fresh = oc.OptionCritic.load(tmp_path / "other").learn(1), oc.OptionCritic("CartPole-v1", **SMALL).learn(1)
     states = [x.shuffle.get_state() for x in (agent.learn(1), loaded, fresh)]
     assert torch.equal(states[0], states[1]) and not torch.equal(states[1], states[2])
+
+
+def test_what_is_kept_elsewhere_and_what_is_not(tmp_path):
+    """The scale of rewards and the span of anneal_lr, of an agent that is loaded with another environment, and saved as it is."""
+    agent = oc.OptionCritic("CartPole-v1", anneal_lr=True, **SMALL)
+    agent.learn(320, callback=lambda agent, row: row["timesteps"] < 128).save(tmp_path / "first")
+    elsewhere = oc.OptionCritic.load(tmp_path / "first", env=gym.make("CartPole-v1"))
+    elsewhere.save(tmp_path / "second")
+    for loaded in (elsewhere, oc.OptionCritic.load(tmp_path / "second", env=gym.make("CartPole-v1"))):
+        assert loaded.reward_scale == agent.reward_scale > 1 and not loaded.recent
+        loaded.learn(192, callback=lambda agent, row: False)
+        assert loaded.optimizer.param_groups[0]["lr"] == pytest.approx(agent.settings.learning_rate * 192 / 320)
+
+
+@pytest.mark.parametrize("given", [dict(int_counts="auto"), dict(int_coef=None)])
+def test_settings_that_come_to_those_that_were_saved_are_no_others(given, tmp_path):
+    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", **SMALL).learn(128)
+    agent.save(tmp_path)
+    loaded = oc.OptionCritic.load(tmp_path, **given)
+    assert loaded.settings == agent.settings and loaded.exploration.steps == agent.exploration.steps == 128
+    assert same(*(without_times(x.learn(64).update()) for x in (agent, loaded)))
+
+
+def test_only_learn_anneals_the_step_size():
+    agent = oc.OptionCritic("CartPole-v1", anneal_lr=True, **SMALL).learn(0)
+    agent.update()
+    assert agent.optimizer.param_groups[0]["lr"] == agent.settings.learning_rate
+    before = [x.clone() for x in agent.learn(64).module.parameters()]
+    agent.update()
+    assert not all(torch.equal(x, y) for x, y in zip(before, agent.module.parameters(), strict=True))
+
+
+def test_random_states_of_another_device_start_anew_and_nothing_else():
+    """As a folder from a machine with a GPU has them: they are shorter."""
+    agent, fresh = (oc.OptionCritic("MiniGrid-Empty-5x5-v0", **SMALL) for _ in range(2))
+    agent.learn(128)
+    arrays = progress.to_arrays(agent._generators, agent.running, agent._stages)
+    arrays |= {name: np.zeros(16, np.uint8) for name in arrays if name.startswith("generator/")}
+    before, running = [x.get_state() for x in fresh._generators.values()], fresh._start()
+    progress.from_arrays(arrays, fresh._generators, running, fresh.spec)
+    assert torch.equal(running.age, agent.running.age) and same(running.observation, agent.running.observation)
+    assert all(torch.equal(x, y.get_state()) for x, y in zip(before, fresh._generators.values(), strict=True))
 
 
 def test_load_without_an_environment_id(tmp_path):

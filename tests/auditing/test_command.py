@@ -21,10 +21,10 @@ def run(monkeypatch, *arguments):
     main()
 
 
-@pytest.mark.parametrize("horizon", [[], ["--horizon"]])
-def test_a_level_of_minigrid(monkeypatch, tmp_path, capsys, horizon):
-    """The exact return is that of episodes on the environment itself: under the horizon to the letter."""
-    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", **SMALL).learn(2048)
+@pytest.mark.parametrize(("horizon", "cost"), [([], 0.0), (["--horizon"], 0.01)])
+def test_a_level_of_minigrid(monkeypatch, tmp_path, capsys, horizon, cost):
+    """The exact return is that of episodes on the environment itself: under the horizon to the letter. Costs are no part of either."""
+    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", deliberation_cost=cost, **SMALL).learn(2048)
     agent.save(tmp_path / "run")
     run(monkeypatch, tmp_path / "run", "--num-episodes", 200, "--rollouts", 16, "--csv", tmp_path / "rows.csv", *horizon)
     printed = capsys.readouterr().out
@@ -89,7 +89,7 @@ def test_what_cannot_be_audited_ends_with_one_line(monkeypatch, tmp_path, capsys
 
 def test_an_environment_is_enumerated_as_it_was_made(tmp_path):
     slippery, firm = (_enumerate("FrozenLake-v1", kwargs, 0.9, Audit(tmp_path)) for kwargs in ({}, {"is_slippery": False}))
-    assert slippery[1] == firm[1] == 100
+    assert slippery[1] == firm[1] == 100 and _enumerate("FrozenLake-v1", {"max_episode_steps": 20}, 0.9, Audit(tmp_path))[1] == 20
     assert set(firm[0].transition_matrix.data) == {1.0} != set(slippery[0].transition_matrix.data)
     with pytest.raises(ValueError, match="a level is enumerated without"):
         _enumerate("MiniGrid-Empty-5x5-v0", {"view": "full"}, 0.9, Audit(tmp_path))

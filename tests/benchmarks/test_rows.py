@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
+import pytest
 from run_folders import benchmark
 
 rows = benchmark("rows")
@@ -46,3 +48,23 @@ def test_what_is_sooner_has_its_interval_from_four_seeds_on():
     assert rows.shown_sooner(ours, theirs) == "0.56"  # (3 / 4 + (1 / 2 + 1) / 4) / 2
     alike = [np.full(4, 1.0)], [np.full(4, 2.0)]
     assert rows.shown_sooner(*alike) == "1.00 [1.00, 1.00]" and rows.shown_sooner(*reversed(alike)) == "0.00 [0.00, 0.00]"
+
+
+@dataclass(frozen=True)
+class Named:
+    agent: str
+    seed: int
+
+
+def test_a_line_that_is_not_whole_is_no_run(tmp_path):
+    path = tmp_path / "rows.csv"
+    for seed in range(2):
+        rows.write(path, Named("A", seed), {"frames": 234567.0, "seconds": 2.0})
+    assert rows.read(path, Named)[Named("A", 1)] == {"frames": 234567.0, "seconds": 2.0}
+    with pytest.raises(ValueError, match="has the columns"):
+        rows.write(path, Named("A", 2), {"frames": 1.0, "second": 2.0})
+    whole = path.read_text()
+    for torn in (whole[:-1], whole[:-8], whole + "A,2,1.0,2.0,3.0\n"):
+        path.write_text(torn)
+        with pytest.raises(ValueError, match=r"line \d is not whole"):
+            rows.read(path, Named)

@@ -68,6 +68,8 @@ def test_other_settings_are_refused_and_new_ones_added(tmp_path):
     runner.run_experiment(experiment, {"fair": Coin()}, tmp_path, progress_bar=False)
     with pytest.raises(FileExistsError, match="other settings"):
         runner.run_experiment(experiment, {"fair": Coin(bias=0.7)}, tmp_path, progress_bar=False)
+    with pytest.raises(FileExistsError, match="other settings"):
+        runner.check({"fair": Coin(bias=0.7)}, tmp_path)  # as `reproduce --seeds` does before it writes
     rows = runner.run_experiment(experiment, {"bent": Coin(bias=0.7)}, tmp_path, progress_bar=False)
     assert {row["setting"] for row in rows} == {"fair", "bent"}
 

@@ -26,6 +26,12 @@ def with_shared_terms(num_actions):
     return oc.CoagentNetwork([*first, *second, oc.Coagent("action", num_actions, False, ("second_0", "second_1"), additive=True)])
 
 
+def with_a_reader_that_rests(num_actions):
+    """A bit that the action reads, and a unit, which executes seldom and is read by nobody."""
+    unit = oc.Coagent("unit", 2, False, ("bit",), executes=0.3, additive=True)
+    return oc.CoagentNetwork([oc.Coagent("bit", 2), unit, oc.Coagent("action", num_actions, True, ("bit",), additive=True)])
+
+
 def sharing(num_actions):
     """Two bits that execute half the time, with one set of parameters."""
     bits = [oc.Coagent(f"bit_{i}", 2, executes=0.5, shares=s) for i, s in enumerate((None, "bit_0"))]

@@ -29,8 +29,8 @@ class Agent:
 
     settings = types.SimpleNamespace(num_envs=4, num_steps=16)
 
-    def __init__(self):
-        self.saved = []
+    def __init__(self, episodes=100):
+        self.saved, self.recent = [], [(1.0, 1)] * episodes
 
     def save(self, path, overwrite):
         assert overwrite
@@ -52,9 +52,10 @@ def test_chain_calls_all_and_stops_if_one_says_so():
 
 
 def test_stop_at_return():
-    stop = runs.stop_at_return(0.5)
-    assert [stop(None, row) for row in rows(0.4, float("nan"), 0.5, 0.6)] == [True, True, False, False]
-    assert stop(None, rows(0.9, episodes=99)[0]) and not runs.stop_at_return(0.5, episodes=10)(None, rows(0.9, episodes=10)[0])
+    stop, other = runs.stop_at_return(0.5), Agent()
+    assert [stop(other, row) for row in rows(0.4, float("nan"), 0.5, 0.6)] == [True, True, False, False]
+    assert stop(other, rows(0.9, episodes=99)[0]) and not runs.stop_at_return(0.5, episodes=10)(other, rows(0.9, episodes=10)[0])
+    assert stop(Agent(13), rows(0.9, episodes=172)[0])  # which goes on elsewhere: its mean is one of thirteen
     agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL)
     assert agent.learn(100_000, callback=runs.stop_at_return(5.0, episodes=1)).num_timesteps < 1000
 

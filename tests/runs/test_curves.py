@@ -10,7 +10,7 @@ from matplotlib.colors import to_hex
 from run_folders import RUN, started
 
 from optioncoagent.cli import main
-from optioncoagent.runs.curves import POINTS, Curve, band, group, on_grid, plot, read_curves, usage
+from optioncoagent.runs.curves import POINTS, Curve, _level, band, group, on_grid, plot, read_curves, usage
 
 NAN = float("nan")
 
@@ -44,6 +44,30 @@ def test_runs_of_other_lengths_meet_on_one_grid():
     assert steps[0] == 64 and steps[-1] == 256 and len(steps) == POINTS
     np.testing.assert_allclose(values[0], np.where(steps < 128, NAN, steps / 64 - 1))
     np.testing.assert_allclose(values[1], np.where(steps > 128, NAN, 10 * steps / 64))
+
+
+def test_where_a_run_s_options_never_ended_there_is_no_mean_length():
+    endless, other = curve([5.0, *[np.inf] * 8, 6.0]), curve([2.0] * 10)
+    steps, values = on_grid([endless, other], "return_mean")
+    between = (steps > 64) & (steps < 640)
+    assert np.isinf(values[0, between]).all() and (values[0, [0, -1]] == [5, 6]).all() and (values[1] == 2).all()
+    mean, low, high = band(values)
+    assert np.isnan([mean[between], low[between], high[between]]).all() and mean[0] == 3.5
+
+
+def test_levels_are_in_their_order_whatever_the_columns():
+    """Terminations run from the lowest level up."""
+    columns = ["termination_10_probability", "termination_2/sure_1", "termination_1/sure_0", "termination/sure_1"]
+    assert [_level(name) for name in columns] == [10, 2, 1, 0]
+
+
+def test_a_step_size_that_falls_over_the_run_makes_its_length_a_setting(tmp_path):
+    for seed, steps in enumerate((64, 128)):
+        for falls in (False, True):
+            settings = replace(RUN.settings, anneal_lr=falls, seed=seed)
+            started(tmp_path / f"{falls}-{seed}", total_timesteps=steps, settings=settings)
+    groups = [group(read_curves([tmp_path / f"{falls}-{seed}" for seed in range(2)]))[RUN.env_id] for falls in (False, True)]
+    assert [[len(runs) for runs in settings.values()] for settings in groups] == [[2], [1, 1]]
 
 
 def test_groups_are_named_by_what_differs():

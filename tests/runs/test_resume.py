@@ -16,7 +16,7 @@ from run_folders import RUN, events_of, rows_of, started, stopped_after
 from small import same
 
 import optioncoagent as oc
-from optioncoagent.agents import files
+from optioncoagent.agents import evaluation, files
 from optioncoagent.cli import main
 from optioncoagent.runs import folder as run_folder
 from optioncoagent.runs import training
@@ -120,6 +120,24 @@ def test_the_run_s_own_settings_are_used_and_no_others_taken(monkeypatch, tmp_pa
     agent = oc.OptionCritic.load(folder)
     assert agent.settings == replace(RUN.settings, int_coef=0.005, int_counts="place") and agent.num_timesteps == RUN.total_timesteps
     assert agent.description["num_options"] == [2, 3] and agent.description["deliberation_cost"] == 0.1
+
+
+def test_an_evaluation_that_was_stopped_is_not_the_end(monkeypatch, tmp_path, capsys):
+    """Of several seeds the next one is not begun, and the run is gone on with."""
+    real = evaluation.run_episodes
+
+    def stopped(*arguments, **settings):
+        for number, episode in enumerate(real(*arguments, **settings)):
+            if number == 1:
+                raise KeyboardInterrupt
+            yield episode
+
+    monkeypatch.setattr(evaluation, "run_episodes", stopped)
+    folder = tmp_path / "run"
+    assert training.start(replace(RUN, eval_episodes=3), folder) is False
+    assert f"train --resume {folder}" in capsys.readouterr().out and not (folder / "evaluation.json").exists()
+    monkeypatch.undo()
+    assert training.resume(folder) and (folder / "evaluation.json").exists()
 
 
 def test_a_run_on_an_environment_of_a_module_goes_on_where_the_module_is_named(monkeypatch, tmp_path, capsys):
