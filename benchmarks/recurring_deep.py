@@ -197,7 +197,7 @@ TUNED: dict[Policies, dict[str, Sizes]] = {
     },
 }
 # of more than TASKS tasks, where slow steps that pay late count for more: the best of three, and for a bandit of eight steps of two
-# others, over whole lives of TASKS tasks with seeds 0 to 4
+# others, over whole lives of TASKS tasks with seeds 0 to 4 (of "4 options, one step" the best of three was that of TUNED)
 LONG: dict[tuple[Policies, str], Sizes] = {("tables", "flat, slow start"): Sizes(0.03, 0.03, 0.01, 0.05)} | dict.fromkeys(
     [("tables", "4 options, bandit" + of) for of in ("", " of one step", " that observes")], Sizes(0.01, 0.1, 0.01)
 )

@@ -76,11 +76,16 @@ def _config(agent: Any) -> dict[str, Any]:
         "env_id": interface.env_id or "an environment",
         "env_kwargs": interface.env_kwargs,
         "network": {c.name: c.num_outputs for c in coagents},
-        "executes": {c.name: getattr(c.executes, "__qualname__", c.executes) for c in coagents},
-        "costs": {c.name: c.cost for c in coagents},
+        "executes": {c.name: _in_words(c.executes) for c in coagents},
+        "costs": {c.name: float(c.cost) for c in coagents},
         "forms": agent.forms,
     }
     return {"command": command | {"settings": asdict(agent.settings)}, "versions": versions(), "began": time.time()}
+
+
+def _in_words(executes: Any) -> float | str:
+    """An execution function by its name, a probability as it is."""
+    return getattr(executes, "__qualname__", type(executes).__qualname__) if callable(executes) else float(executes)
 
 
 def _explained(error: OSError, folder: Path) -> OSError:

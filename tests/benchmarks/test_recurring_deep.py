@@ -78,7 +78,8 @@ FORGOTTEN: dict[str, set[str]] = {
     "4 options, bandit of one step": {"option", "critic"},
     "4 options, bandit that observes": {"option", "critic"},
 }
-BY_TABLES = ("flat, anew", "flat, slow start", "4 options", "4 options, slow start", *[agent for agent in FORGOTTEN if "bandit" in agent])
+BANDITS = [agent for agent in FORGOTTEN if "bandit" in agent]
+BY_TABLES = ("flat, anew", "flat, slow start", "4 options", "4 options, one step", "4 options, slow start", *BANDITS)
 MADE = [(agent, "network") for agent in FORGOTTEN] + [(agent, "tables") for agent in BY_TABLES]
 
 

@@ -1,6 +1,7 @@
 """What `agent.learn(callback=)` is given ready-made."""
 
 import csv
+import functools
 import subprocess
 import sys
 import types
@@ -17,7 +18,7 @@ from optioncoagent import runs
 from optioncoagent.agents.evaluation import Evaluation
 from optioncoagent.agents.files import digest
 from optioncoagent.runs import training
-from optioncoagent.runs.curves import read_curves
+from optioncoagent.runs.curves import group, read_curves
 
 
 def rows(*returns, episodes=100):
@@ -161,6 +162,21 @@ def test_a_recorder_writes_from_python_what_the_command_line_writes(tmp_path):
     with runs.Recorder(tmp_path / "mine", ends=record.ends) as more:
         agent.learn(64, callback=more)
     assert rows_of(tmp_path / "mine")["timesteps"].tolist()[-1] == RUN.total_timesteps + 64
+
+
+def test_recorded_runs_of_other_networks_and_forms_are_other_settings(tmp_path):
+    sticky = oc.CoagentNetwork([oc.Coagent("action", 2, executes=functools.partial(lambda p, x: x.start | (p > 0), np.float32(0.5)))])
+    plain = oc.CoagentNetwork([oc.Coagent("action", 2, executes=np.float32(1), cost=np.float32(0))])
+    agents = [oc.OptionCritic("CartPole-v1", 2, form, **SMALL) for form in ("q_beta", "advantage")]
+    agents += [
+        oc.OptionCritic("CartPole-v1", 2, deliberation_cost=0.5, **SMALL),
+        *(oc.CoagentActorCritic("CartPole-v1", n, **SMALL) for n in (sticky, plain)),
+    ]
+    for number, agent in enumerate(agents):
+        with runs.Recorder(tmp_path / str(number)) as record:
+            agent.learn(64, callback=record)
+    settings = group(read_curves(sorted(tmp_path.iterdir())))["CartPole-v1"]
+    assert [len(found) for found in settings.values()] == [1] * 5
 
 
 def test_a_recorder_keeps_the_last_good_checkpoint(tmp_path):
