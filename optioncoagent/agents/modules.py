@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from optioncoagent.agents.additive import Terms
 from optioncoagent.agents.cells import FirstLayer, indicators, looked_up
 from optioncoagent.agents.images import Convolutions
-from optioncoagent.agents.observations import CODES, Leaf, ObservationSpec, Tensors, image_axes
+from optioncoagent.agents.observations import CODES, Leaf, ObservationSpec, Tensors, first_values, image_axes
 from optioncoagent.agents.recurrent import Memoryless, Recurrence
 from optioncoagent.agents.settings import Settings, check_device
 from optioncoagent.network import Coagent, CoagentNetwork
@@ -66,8 +66,7 @@ class Inputs(nn.Module):
 
 
 class Given(nn.Module):
-    """Observations as an encoder of one's own takes them: as they are, but numbers, if no codes or pixels, in the module's precision, and
-    a Discrete or MultiDiscrete counted from its first value."""
+    """Observations as an encoder of one's own takes them: as they are, but numbers, if no codes or pixels, in the module's precision."""
 
     def __init__(self, spec: ObservationSpec, dtype: torch.dtype):
         super().__init__()
@@ -86,6 +85,8 @@ def _one_hot(x: Tensor, size: int) -> Tensor:
 
 def _row(leaf: Leaf, x: Tensor, dtype: torch.dtype) -> Tensor:
     """One leaf as a row of numbers, (n, size); what are bytes stay bytes."""
+    if leaf.kind == "discrete":
+        x = x - first_values(leaf, x)
     if leaf.counts:
         columns = x.reshape(len(x), -1).unbind(dim=1)
         return torch.cat([_one_hot(column, n) for column, n in zip(columns, leaf.counts, strict=True)], dim=-1)

@@ -145,12 +145,13 @@ class ObservationSpec:
         return {leaf.path: _tensor(leaf, self._part(observation, leaf)).to(device) for leaf in self.leaves}
 
     def blank(self, device: torch.device | str = "cpu", n: int = 1) -> Tensors:
-        """A batch of n observations of zeros."""
+        """A batch of n observations of zeros, or of first values."""
         dtypes = {"discrete": torch.int64, "box": torch.float32, "slope": torch.float32}
         sizes = {leaf.path: (leaf.size,) if leaf.kind == "mission" else leaf.shape for leaf in self.leaves}
-        return {
+        zeros = {
             leaf.path: torch.zeros(n, *sizes[leaf.path], dtype=dtypes.get(leaf.kind, torch.uint8), device=device) for leaf in self.leaves
         }
+        return {leaf.path: zeros[leaf.path] + first_values(leaf, zeros[leaf.path]) for leaf in self.leaves}
 
     def stack(self, observations: Sequence[Any]) -> Any:
         """Single observations to one batch, as `tensors` and `is_batched` take it."""
@@ -185,6 +186,11 @@ class ObservationSpec:
             return _get(observation, leaf.path)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"observation{_at(leaf.path)} is missing: the agent was made for {[x.path for x in self.leaves]}") from error
+
+
+def first_values(leaf: Leaf, x: Tensor) -> Tensor | int:
+    """What a Discrete, or each component of a MultiDiscrete, is counted from, to be subtracted from x; 0 for all else."""
+    return x.new_tensor(leaf.offset).reshape(leaf.shape) if np.any(leaf.offset) else 0
 
 
 def fault_of(name: str, x: Tensor, infinite: bool = False) -> tuple[tuple[int, ...], str] | None:
@@ -329,8 +335,9 @@ def _tensor(leaf: Leaf, part: Any) -> Tensor:
     if array.shape[1:] != leaf.shape or array.ndim == 0:
         raise ValueError(f"observation{_at(leaf.path)} has shape {array.shape[1:]}, where the agent was made for {leaf.shape}")
     if leaf.kind == "discrete":
-        array = array.astype(np.int64) - np.reshape(leaf.offset, leaf.shape)
-        outside = (array < 0) | (array >= np.reshape(leaf.counts or leaf.size, leaf.shape))
+        array = array.astype(np.int64)
+        counted = array - np.reshape(leaf.offset, leaf.shape)
+        outside = (counted < 0) | (counted >= np.reshape(leaf.counts or leaf.size, leaf.shape))
         if outside.any():
             i = np.argwhere(outside)[0]
             raise ValueError(

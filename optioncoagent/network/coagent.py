@@ -20,8 +20,8 @@ class LocalState:
     """What an execution function may read, X_t = (S_t, U^pre_t, U^all_{t-1}); every field is an array (or a mapping to arrays).
 
     start: bool, is this the first step of the episode. state: the observation (its index in the exact solver and the simulator, the
-    batch of observations itself in the learner; a Discrete or MultiDiscrete is counted from its first value). upstream[name]: output of
-    an earlier coagent at this step. previous[name]: output of any coagent at the step before. Fields broadcast against each other.
+    batch of observations itself in the learner). upstream[name]: output of an earlier coagent at this step. previous[name]: output of
+    any coagent at the step before. Fields broadcast against each other.
     """
 
     start: Any

@@ -117,8 +117,10 @@ class Track:
 
 
 def _have_ended(agent: Any, row: Row, episodes: int) -> bool:
-    """So many episodes, and as many as that of them in the mean return (an agent that goes on elsewhere has none in it at first)."""
-    return row["episodes"] >= episodes and len(agent.recent) >= min(episodes, 100)
+    """So many episodes, and as many as that of them in the mean return (an agent that goes on elsewhere has none in it at first; one that
+    does not tell is taken at its row)."""
+    recent = getattr(agent, "recent", None)
+    return row["episodes"] >= episodes and (recent is None or len(recent) >= min(episodes, 100))
 
 
 def _best_before(path: Path, timesteps: float) -> float:

@@ -60,6 +60,31 @@ def test_a_value_outside_its_space_is_named(space, shown):
         train(Toy(space, lambda t: shown if t == 2 else space.start))
 
 
+@pytest.mark.parametrize(
+    "space", [spaces.Discrete(3, start=5), spaces.MultiDiscrete([3, 4], start=[5, -2])], ids=["Discrete", "MultiDiscrete"]
+)
+def test_gates_and_encoders_see_the_values_of_a_space(space):
+    """As the environment shows them, from wherever they start."""
+    seen, encoded = [], []
+
+    def executes(x):
+        seen.append(x.state)
+        return x.start | (x.state.reshape(len(x.state), -1)[:, 0] == 7 if hasattr(x.state, "reshape") else x.state == 7)
+
+    class Own(torch.nn.Module):
+        def forward(self, given):
+            encoded.append(given)
+            return given.reshape(len(given), -1).float()
+
+    network = oc.CoagentNetwork([oc.Coagent("option", 2, executes=executes), oc.Coagent("action", 2, upstream=("option",))])
+    env = Toy(space, lambda t: space.start + t % 3)
+    agent = oc.CoagentActorCritic(env, network, encoder=Own(), num_steps=16, num_minibatches=1).learn(32)
+    for tensors in (seen, encoded):
+        values = torch.cat([x.reshape(len(x), -1)[:, 0].float() for x in tensors if isinstance(x, torch.Tensor)])
+        assert set(values.tolist()) == {5.0, 6.0, 7.0}
+    assert agent.predict(np.asarray(space.start))[0] in (0, 1)
+
+
 def test_blackjack_and_slopes():
     agent = oc.OptionCritic("Blackjack-v1", **SMALL).learn(64)
     assert [leaf.size for leaf in agent.spec.leaves] == [32, 11, 2]

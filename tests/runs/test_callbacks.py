@@ -56,6 +56,7 @@ def test_stop_at_return():
     stop, other = runs.stop_at_return(0.5), Agent()
     assert [stop(other, row) for row in rows(0.4, float("nan"), 0.5, 0.6)] == [True, True, False, False]
     assert stop(other, rows(0.9, episodes=99)[0]) and not runs.stop_at_return(0.5, episodes=10)(other, rows(0.9, episodes=10)[0])
+    assert stop(None, rows(0.4)[0]) and not stop(None, rows(0.6)[0])
     assert stop(Agent(13), rows(0.9, episodes=172)[0])  # which goes on elsewhere: its mean is one of thirteen
     agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL)
     assert agent.learn(100_000, callback=runs.stop_at_return(5.0, episodes=1)).num_timesteps < 1000
