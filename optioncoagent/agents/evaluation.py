@@ -13,6 +13,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from optioncoagent.agents.environments import Interface, One, autoreset_mode, layers, make_vector_env
 from optioncoagent.agents.modules import derive_seed
+from optioncoagent.agents.observations import told_apart
 from optioncoagent.agents.rollout import Sampler, reset, step
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS
 
@@ -115,7 +116,8 @@ def _environment(agent: Any, env: Any, num_envs: int, seed: int) -> VectorEnv:
     ours = {"spec": agent.interface.spec, **vars(agent.interface.actions)}
     for what, given in {"spec": theirs.spec, **vars(theirs.actions)}.items():
         if given != (needed := ours[what]):
-            raise ValueError(f"the environment's {what} is not what the agent was made for: {given}, not {needed}")
+            theirs_in_words, ours_in_words = told_apart(given, needed)
+            raise ValueError(f"the environment's {what} is not what the agent was made for: {theirs_in_words}, not {ours_in_words}")
     return made
 
 

@@ -30,6 +30,7 @@ from optioncoagent.agents.exploration import BOTH, PLACES, CountBonus, default_c
 from optioncoagent.agents.minibatches import by_environment, by_step
 from optioncoagent.agents.modules import Encoder, derive_seed, make_module, torch_threads
 from optioncoagent.agents.non_episodic import Continuation
+from optioncoagent.agents.observations import told_apart
 from optioncoagent.agents.places import places_of
 from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, collect, reset, tick, watch_resets
 from optioncoagent.agents.scale import ReturnScale, Schedule
@@ -522,7 +523,9 @@ class CoagentActorCritic:
         """Take over what a folder holds: weights, optimiser, counters. ValueError if it was saved for another kind of environment."""
         for ours, theirs in zip(*((x.spec, x.actions.num_actions) for x in (self.interface, saved.interface)), strict=True):
             if ours != theirs:
-                raise ValueError(f"{folder} was trained on {saved.interface.env_id} with {theirs}; this environment has {ours}")
+                here, there = told_apart(ours, theirs)
+                name = saved.interface.env_id or "an environment object"
+                raise ValueError(f"{folder} was trained on {name} with {there}; this environment has {here}")
         checkpoint.restore(folder, saved, self.module, self.optimizer)
         self.num_timesteps, self.num_episodes = saved.num_timesteps, saved.num_episodes
         ours = {name: getattr(self.settings, name) for name in ("num_envs", "seed", "int_counts")}

@@ -65,8 +65,7 @@ class Leaf:
 
     def __str__(self) -> str:
         convolved = ", through convolutions" if self.kind == "pixels" and image_axes(self.shape) else ""
-        values = f" ({self.counts or self.size}{f' from {self.offset}' if np.any(self.offset) else ''})" if self.kind == "discrete" else ""
-        return f"observation{_at(self.path)}: {self.kind} {self.shape}, {READ_AS[self.kind]}{values}{convolved}"
+        return f"observation{_at(self.path)}: {self.kind} {self.shape}, {READ_AS[self.kind]}{convolved}"
 
 
 @dataclass(frozen=True)
@@ -186,6 +185,11 @@ class ObservationSpec:
             return _get(observation, leaf.path)
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise ValueError(f"observation{_at(leaf.path)} is missing: the agent was made for {[x.path for x in self.leaves]}") from error
+
+
+def told_apart(one: Any, other: Any) -> tuple[str, str]:
+    """Two that differ in words: in full, where what they say in short is the same, as of a Discrete with another number of values."""
+    return (str(one), str(other)) if str(one) != str(other) else (repr(one), repr(other))
 
 
 def first_values(leaf: Leaf, x: Tensor) -> Tensor | int:

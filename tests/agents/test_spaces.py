@@ -85,6 +85,16 @@ def test_gates_and_encoders_see_the_values_of_a_space(space):
     assert agent.predict(np.asarray(space.start))[0] in (0, 1)
 
 
+def test_spaces_that_differ_in_their_values_alone_are_told_apart(tmp_path):
+    agent = train(Toy(spaces.Discrete(3), lambda t: 0))
+    agent.save(tmp_path)
+    other = Toy(spaces.Discrete(3, start=1), lambda t: 1)
+    for use in (lambda: oc.OptionCritic.load(tmp_path, env=other), lambda: agent.evaluate(1, env=other)):
+        with pytest.raises(ValueError, match=r"offset=[01].*offset=[01]") as refused:
+            use()
+        assert "None with" not in str(refused.value)
+
+
 def test_blackjack_and_slopes():
     agent = oc.OptionCritic("Blackjack-v1", **SMALL).learn(64)
     assert [leaf.size for leaf in agent.spec.leaves] == [32, 11, 2]
