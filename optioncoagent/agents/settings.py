@@ -198,7 +198,7 @@ def check_device(device: str) -> None:
     import torch
 
     try:
-        torch.zeros(1, device=None if device == "auto" else device)
+        torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device={device!r}: torch cannot compute there ({str(error).splitlines()[0]})") from error
 
