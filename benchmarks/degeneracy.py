@@ -9,7 +9,7 @@ terminations without the entropy bonus, which draws b to a half; a reward for ac
 ran before (`optioncoagent.agents.diversity`; on MiniGrid only); and, for comparison, ends that nothing decides, after four steps on
 average.
 
-In four rooms (dynamics of the authors' code, no move) tabular agents, 40 runs of 1,000 episodes each, whose figures are exact: the option's
+In four rooms (dynamics "code", no move) tabular agents, 40 runs of 1,000 episodes each, whose figures are exact: the option's
 length, the entropy of how options are used, I(ω; A | s) and the share of terminations below 0.05 and above 0.95, under the occupancies of
 what each run ended with. On MiniGrid the default agent for 100,000 frames; figures are means over the last ten updates, and frames until
 the mean return of 100 episodes is 0.8, infinite where that was later. Rows go to degeneracy_four_rooms.csv and degeneracy.csv beside this

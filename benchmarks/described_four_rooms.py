@@ -2,7 +2,7 @@
 
     python benchmarks/described_four_rooms.py [--tune] [--agents "4 options" …] [--threads 2] [--table]
 
-The experiment of transfer_four_rooms.py (dynamics of the authors' code; the goal moves after 1,000 of 2,000 episodes), where agents have a
+The experiment of transfer_four_rooms.py (dynamics "code"; the goal moves after 1,000 of 2,000 episodes), where agents have a
 loop of their own that knows what an option is. Here each agent is a network of the gallery, and `simulate.actor_critic` trains it: a critic
 v(s) and eligibility traces, every coagent, terminations and the policy over options included, by its own score times the same δ. Step sizes
 of all policies and of the critic, and the decay of traces: those of a grid of 4 x 3 x 2 (--tune, 40 runs each, seed 1) with the fewest

@@ -3,7 +3,7 @@
     python benchmarks/recurring_deep.py [--policies tables] [--tune] [--agents "4 options" …] [--places doorways …] [--tasks 40]
         [--seeds 5] [--first-seed 0] [--workers 1] [--table]
 
-The tasks of recurring_goals.py (four rooms, dynamics of OC's authors' code; the goal of each task is one of the four doorways, or any cell)
+The tasks of recurring_goals.py (four rooms, dynamics "code"; the goal of each task is one of the four doorways, or any cell)
 with the learner of this library in place of tables: the cell as indicators, the default network, and the default setting but for what is
 searched, 32 environments for 64 steps, four passes over each rollout in four minibatches, no limit of an update's KL, which holds back
 whoever has to change its mind, and no entropy bonus of terminations, which draws them to a half. 40 tasks of 20,480 frames, one after the

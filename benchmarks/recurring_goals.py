@@ -2,7 +2,7 @@
 
     python benchmarks/recurring_goals.py [--tune] [--agents "4 options" …] [--places 4 …] [--threads 2] [--table] [--plot]
 
-Four rooms (dynamics of OC's authors' code), 100 tasks of 200 episodes one after the other; the goal of each is one of so many places, drawn
+Four rooms (dynamics "code"), 100 tasks of 200 episodes one after the other; the goal of each is one of so many places, drawn
 among all cells once for a run, or one of the four doorways. Agents are tabular, softmax at temperature 1, and learn everything by local
 gradients, from nothing: what the first tasks teach is paid for in the same steps. Some are told when a task begins, the others are not:
 

@@ -2,7 +2,7 @@
 
     python benchmarks/termination_critic.py [--seeds 10] [--table]
 
-The termination critic (Harutyunyan et al., "The Termination Critic", AISTATS 2019) in four rooms (dynamics of OC's authors' code), without
+The termination critic (Harutyunyan et al., "The Termination Critic", AISTATS 2019) in four rooms (dynamics "code"), without
 sampling: the policies of four options and the policy over them ascend the exact gradient of the return, the terminations ascend the exact
 gradient of −H(p_ω), the entropy of where option ω ends, where options begin being held as it is; of H the return knows nothing. The end of
 the episode is such a place, and an option that lasts until then has H = 0, the least there is. Beside it, by the same steps: all coagents

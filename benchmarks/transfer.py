@@ -32,6 +32,7 @@ ROWS = Path(__file__).with_suffix(".csv")
 CHANGES = {
     "DoorKey-5x5 DoorKey-8x8": (80_000, 300_000, 0.9),
     "MultiRoom-N2-S4 MultiRoom-N4-S5": (80_000, 300_000, 0.65),
+    "MultiRoom-N4-S5 MultiRoom-N6": (200_000, 1_000_000, 0.55),
     "KeyCorridorS3R1 KeyCorridorS3R2": (120_000, 300_000, 0.8),
     "SimpleCrossingS9N1 LavaCrossingS9N1": (120_000, 300_000, 0.9),
     "FourRooms-first FourRooms-last": (160_000, 300_000, 0.5),

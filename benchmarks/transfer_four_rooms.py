@@ -2,7 +2,7 @@
 
     python benchmarks/transfer_four_rooms.py [--tune] [--plot] [--threads 2] [--table]
 
-OC's experiment (dynamics of the authors' code; the goal moves after 1,000 of 2,000 episodes) with policies that are not saturated when
+OC's experiment (dynamics "code"; the goal moves after 1,000 of 2,000 episodes) with policies that are not saturated when
 the goal moves: softmax at temperature 1, no weight γ^t. All that is learned, the policy over options included, is learned by local
 gradients from a tabular critic. Step sizes of policies and critic: those of a grid of 5 x 2 (--tune, 40 runs each, seed 1) with the
 fewest steps in the last 100 episodes, for each agent by itself. 350 runs of other seeds. After the move the agents go on; start anew; or
