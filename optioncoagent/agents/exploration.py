@@ -28,7 +28,7 @@ from torch import Tensor
 
 from optioncoagent.agents.counts import count_and_pay, hash_rows, insert
 from optioncoagent.agents.non_episodic import Continuation
-from optioncoagent.agents.observations import ObservationSpec, Tensors
+from optioncoagent.agents.observations import ObservationSpec, Tensors, at, part_of
 from optioncoagent.agents.rollout import Rollout
 
 TABLE = 2**24  # counts, 64 MiB
@@ -165,18 +165,14 @@ def default_coef(spec: ObservationSpec, space: gym.Space) -> float:
 def uncountable(spec: ObservationSpec, space: gym.Space) -> str | None:
     """Why observations of this space cannot be counted, or None if they can."""
     for leaf in spec.leaves:
-        part = space
-        for key in leaf.path.split("/") if leaf.path else ():
-            part = part[int(key) if isinstance(part, gym.spaces.Tuple) else key]  # type: ignore[index]
-        if leaf.kind in ("box", "slope") and np.issubdtype(part.dtype, np.floating):
+        if leaf.kind in ("box", "slope") and np.issubdtype(part_of(space, leaf.path).dtype, np.floating):
             return _refusal(leaf.path)
     return None
 
 
 def _refusal(path: str) -> str:
-    where = "".join(f"[{key!r}]" for key in path.split("/")) if path else ""
     return (
-        f"observation{where} is of floating-point numbers, which hardly recur: the exploration bonus counts MiniGrid images, bytes, "
+        f"observation{at(path)} is of floating-point numbers, which hardly recur: the exploration bonus counts MiniGrid images, bytes, "
         "integers and Discrete observations; give int_coef=0, or a wrapper that rounds to integers"
     )
 

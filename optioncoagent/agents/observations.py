@@ -65,7 +65,7 @@ class Leaf:
 
     def __str__(self) -> str:
         convolved = ", through convolutions" if self.kind == "pixels" and image_axes(self.shape) else ""
-        return f"observation{_at(self.path)}: {self.kind} {self.shape}, {READ_AS[self.kind]}{convolved}"
+        return f"observation{at(self.path)}: {self.kind} {self.shape}, {READ_AS[self.kind]}{convolved}"
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class ObservationSpec:
         for leaf in self.leaves:
             if leaf.path in others and not {kinds[leaf.path], leaf.kind} <= set(BOX_KINDS):
                 raise ValueError(
-                    f"observation_kinds={dict(kinds)}: observation{_at(leaf.path)} is taken for {leaf.kind}; numbers (a Box) may be any of "
+                    f"observation_kinds={dict(kinds)}: observation{at(leaf.path)} is taken for {leaf.kind}; numbers (a Box) may be any of "
                     f"{BOX_KINDS}, and nothing else can be chosen"
                 )
         return ObservationSpec(tuple(_box(x.path, kinds[x.path], x.shape) if x.path in others else x for x in self.leaves))
@@ -127,10 +127,10 @@ class ObservationSpec:
             shape = np.shape(part)
             if shape[len(shape) - len(leaf.shape) :] != leaf.shape or len(shape) > len(leaf.shape) + 1:
                 raise ValueError(
-                    f"observation{_at(leaf.path)} has shape {shape}; the agent was made for {leaf.shape}, or (n, *{leaf.shape})"
+                    f"observation{at(leaf.path)} has shape {shape}; the agent was made for {leaf.shape}, or (n, *{leaf.shape})"
                 )
             if shape[:1] == (0,) and shape != leaf.shape:
-                raise ValueError(f"observation{_at(leaf.path)} has shape {shape}, a batch of no observations: give at least one")
+                raise ValueError(f"observation{at(leaf.path)} has shape {shape}, a batch of no observations: give at least one")
             batched.add(shape != leaf.shape)
         if len(batched) > 1:
             raise ValueError("the observation is a batch in some parts and a single one in others")
@@ -171,7 +171,7 @@ class ObservationSpec:
         """The first value that nothing can be learned from, as (index over the batch axes, words), or None."""
         for leaf in self.leaves:
             x = tensors[leaf.path]
-            name, found = f"observation{_at(leaf.path)}", None
+            name, found = f"observation{at(leaf.path)}", None
             if leaf.kind == "cells":
                 found = _unknown_code(name, leaf.path, x)
             elif leaf.kind != "discrete" and x.dtype.itemsize > 1:  # what has one byte is finite and small
@@ -182,9 +182,9 @@ class ObservationSpec:
 
     def _part(self, observation: Any, leaf: Leaf) -> Any:
         try:
-            return _get(observation, leaf.path)
-        except (KeyError, IndexError, TypeError, ValueError) as error:
-            raise ValueError(f"observation{_at(leaf.path)} is missing: the agent was made for {[x.path for x in self.leaves]}") from error
+            return part_of(observation, leaf.path)
+        except KeyError as error:
+            raise ValueError(f"observation{at(leaf.path)} is missing: the agent was made for {[x.path for x in self.leaves]}") from error
 
 
 def told_apart(one: Any, other: Any) -> tuple[str, str]:
@@ -233,7 +233,7 @@ def _stacked(path: str, parts: Sequence[Any]) -> np.ndarray:
         return np.stack([np.asarray(part) for part in parts])
     except ValueError as error:
         raise ValueError(
-            f"observation{_at(path)} has different shapes in one batch: {sorted({np.shape(part) for part in parts})}"
+            f"observation{at(path)} has different shapes in one batch: {sorted({np.shape(part) for part in parts})}"
         ) from error
 
 
@@ -242,10 +242,12 @@ def _leaves(space: gym.Space[Any], path: str, minigrid: bool, rendered: bool, mi
     if isinstance(space, gym.spaces.Dict | gym.spaces.Tuple):
         parts = space.spaces.items() if isinstance(space, gym.spaces.Dict) else enumerate(space.spaces)
         for key, part in parts:
-            if not str(key) or "/" in str(key):
+            longer = [other for other in space.spaces if str(other).startswith(f"{key}/")] if isinstance(space, gym.spaces.Dict) else []
+            if not str(key) or longer:
                 raise ValueError(
-                    f"observation{_at(path)} has a part {key!r}: parts are named by their keys, joined by /, so that a key is not empty "
-                    "and holds none; give it another one with gymnasium.wrappers.TransformObservation"
+                    f"observation{at(path)} has a part {key!r}{f' and a part {longer[0]!r}' if longer else ''}: parts are named by their "
+                    "keys, joined by /, so that a key is not empty, nor the beginning of another one before a /; give it another one with "
+                    "gymnasium.wrappers.TransformObservation"
                 )
             yield from _leaves(part, f"{path}/{key}" if path else str(key), minigrid, rendered, missions)
     elif is_mission(space):
@@ -264,7 +266,7 @@ def _leaves(space: gym.Space[Any], path: str, minigrid: bool, rendered: bool, mi
         yield Leaf(path, "box", tuple(space.shape), int(np.prod(space.shape)))
     else:
         raise ValueError(
-            f"observation{_at(path)} is {space}, which is not supported: give a Box, Discrete, MultiDiscrete, MultiBinary, a MiniGrid "
+            f"observation{at(path)} is {space}, which is not supported: give a Box, Discrete, MultiDiscrete, MultiBinary, a MiniGrid "
             "observation or a Dict or Tuple of those (a Gymnasium wrapper can turn yours into one)"
         )
 
@@ -273,7 +275,7 @@ def _box(path: str, kind: str, shape: tuple[int, ...]) -> Leaf:
     size = int(np.prod(shape))
     if kind == "cells":
         if shape[-1:] != (len(CODES),):
-            raise ValueError(f"observation{_at(path)} is to be cells: its shape {shape} must end with 3, for object, colour and state")
+            raise ValueError(f"observation{at(path)} is to be cells: its shape {shape} must end with 3, for object, colour and state")
         size = size // len(CODES) * sum(CODES)
     return Leaf(path, kind, shape, size)
 
@@ -319,16 +321,24 @@ def _mission_varies(space: Any) -> bool:
     return space.ordered_placeholders is not None or type(space).__name__ != "MissionSpace"
 
 
-def _get(observation: Any, path: str) -> Any:
-    if isinstance(observation, _ByLeaf):
-        return observation[path]
-    for key in path.split("/") if path else ():
-        observation = observation[int(key) if isinstance(observation, tuple | list) else key]
-    return observation
+def part_of(whole: Any, path: str) -> Any:
+    """What a path names in an observation, or in its space; KeyError if nothing. A key may itself hold a "/"."""
+    if isinstance(whole, _ByLeaf):
+        return whole[path]
+    if not path:
+        return whole
+    for end in [len(path), *(i for i in range(len(path) - 1, 0, -1) if path[i] == "/")]:
+        key, rest = path[:end], path[end + 1 :]
+        try:
+            return part_of(whole[int(key) if isinstance(whole, tuple | list | gym.spaces.Tuple) else key], rest)
+        except (LookupError, TypeError, ValueError):
+            continue
+    raise KeyError(path)
 
 
-def _at(path: str) -> str:
-    return "".join(f"[{key!r}]" for key in path.split("/")) if path else ""
+def at(path: str) -> str:
+    """How a message names a part, after "observation"."""
+    return f"[{path!r}]" if path else ""
 
 
 def _tensor(leaf: Leaf, part: Any) -> Tensor:
@@ -337,16 +347,14 @@ def _tensor(leaf: Leaf, part: Any) -> Tensor:
         return torch.from_numpy(np.stack([mission_features(mission) for mission in missions]))
     array = np.asarray(part)
     if array.shape[1:] != leaf.shape or array.ndim == 0:
-        raise ValueError(f"observation{_at(leaf.path)} has shape {array.shape[1:]}, where the agent was made for {leaf.shape}")
+        raise ValueError(f"observation{at(leaf.path)} has shape {array.shape[1:]}, where the agent was made for {leaf.shape}")
     if leaf.kind == "discrete":
         array = array.astype(np.int64)
         counted = array - np.reshape(leaf.offset, leaf.shape)
         outside = (counted < 0) | (counted >= np.reshape(leaf.counts or leaf.size, leaf.shape))
         if outside.any():
             i = np.argwhere(outside)[0]
-            raise ValueError(
-                f"observation{_at(leaf.path)} of environment {i[0]} is {np.asarray(part)[i[0]]}, which its space does not have"
-            )
+            raise ValueError(f"observation{at(leaf.path)} of environment {i[0]} is {np.asarray(part)[i[0]]}, which its space does not have")
         return torch.from_numpy(array)
     # torch has no such types, or does not compute with them
     as_known = {"O": np.float64, "u": np.int64, "f": np.float64}.get(array.dtype.kind)

@@ -174,7 +174,7 @@ def test_parts_of_a_tuple_are_counted():
 def test_what_cannot_be_counted_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"int_coef=0.1: observation is of floating-point numbers.*int_coef=0"):
         oc.OptionCritic("CartPole-v1", int_coef=0.1)
-    with pytest.raises(ValueError, match=r"observation\['deep'\]\['x'\] is of floating-point"):
+    with pytest.raises(ValueError, match=r"observation\['deep/x'\] is of floating-point"):
         oc.OptionCritic(Parts(np.float32), int_coef=0.1)
     row = oc.OptionCritic(Parts(np.int64), int_coef=1.0, num_steps=16).update()
     assert row["bonus_mean"] == pytest.approx(9 / 16)  # ten places, over and over, the first of them where the episode begins

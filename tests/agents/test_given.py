@@ -109,10 +109,10 @@ def test_the_environment_and_the_part_are_named():
     space = gym.spaces.Dict(a=gym.spaces.Dict(b=gym.spaces.Box(-1, 1, (2,))))
     good, bad = ({"a": {"b": np.full(2, x, np.float32)}} for x in (0, np.nan))
     envs = [Toy(space, lambda t: good), Toy(space, lambda t: bad if t == 1 else good)]
-    with pytest.raises(ValueError, match=r"environment 1, after 1 steps of its episode: observation\['a'\]\['b'\]"):
+    with pytest.raises(ValueError, match=r"environment 1, after 1 steps of its episode: observation\['a/b'\]"):
         train(gym.vector.SyncVectorEnv([lambda env=env: env for env in envs], autoreset_mode=AutoresetMode.SAME_STEP))
     envs[1].show = lambda t: good if t < 2 else {"a": {"b": np.zeros(5, np.float32)}}
-    with pytest.raises(ValueError, match=r"environment 1: observation\['a'\]\['b'\] has shape \(5,\)"):
+    with pytest.raises(ValueError, match=r"environment 1: observation\['a/b'\] has shape \(5,\)"):
         train(gym.vector.SyncVectorEnv([lambda env=env: env for env in envs], autoreset_mode=AutoresetMode.SAME_STEP))
 
 
