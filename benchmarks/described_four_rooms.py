@@ -65,7 +65,7 @@ def steps_around(mdps: Any, network: CoagentNetwork, sizes: Sizes, runs: int, se
     for goal in np.unique(moved):
         its = np.flatnonzero(moved == goal)
         part = replace(first, params={name: x[its] for name, x in first.params.items()}, values=first.values[its])
-        steps[its] = train(int(goal), len(its), seed + 1_000_000 + int(goal), part).steps
+        steps[its] = train(int(goal), len(its), seed + int(goal), part).steps
     return first.steps, steps, moved
 
 

@@ -22,18 +22,6 @@ from optioncoagent.imports import import_named
 from optioncoagent.outputs import check_file
 
 FILMS = {".gif": "image/gif", ".webp": "image/webp", ".mp4": "video/mp4"}
-NOT_A_SETTING = (
-    "env_id",
-    "seed",
-    "run_dir",
-    "profile",
-    "total_timesteps",
-    "eval_episodes",
-    "checkpoint_seconds",
-    "settings",
-    "track",
-    "wandb_project_name",
-)
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 1200px; margin: 2em auto; padding: 0 1em; }
 h1, h2, h3 { line-height: 1.2; } h2 { margin-top: 2em; border-bottom: 1px solid #ccc; } img, video { max-width: 100%; height: auto; }
@@ -71,17 +59,16 @@ class Report:
 
 @dataclass(frozen=True)
 class Summary:
-    """What is said of a run: its folder, its config.json, its flat settings, its last row, its final evaluation (if it has one)."""
+    """What is said of a run: its folder, its config.json, its task and seed, its settings (`folder.settings_of`), its last row, its final
+    evaluation (if it has one)."""
 
     folder: Path
     config: Mapping[str, Any]
+    task: str
+    seed: int | None
     settings: Mapping[str, Any]
     last: Mapping[str, float]
     evaluation: Mapping[str, Any] | None
-
-    @property
-    def task(self) -> str:
-        return self.settings["env_id"]
 
 
 def report(folders: Iterable[str | Path], level: int = 0) -> str:
@@ -115,24 +102,24 @@ def _task(runs: Sequence[Summary], level: int) -> str:
 
 def summarise(folder: Path) -> Summary:
     """Read a run folder. Raises FileNotFoundError or ValueError naming the file."""
+    from optioncoagent.runs.folder import read_command, read_config, settings_of
     from optioncoagent.runs.rows import read_rows
 
-    config = _json(folder / "config.json")
-    command = config.get("command")
-    if not isinstance(command, dict) or "env_id" not in command:
-        raise ValueError(f"{folder / 'config.json'} is damaged, or of another version: it names no environment")
+    config, command = read_config(folder), read_command(folder)
     columns = read_rows(folder)
     if not len(columns.get("timesteps", ())):
         raise ValueError(f"{folder} has no rows yet")
     last = {name: float(values[-1]) for name, values in columns.items()}
     evaluation = _json(folder / "evaluation.json") if (folder / "evaluation.json").exists() else None
-    return Summary(folder, config, {**command, **command.get("settings", {})}, last, evaluation)
+    seed = command.get("settings", {}).get("seed")
+    return Summary(folder, config, command["env_id"], seed, settings_of(command), last, evaluation)
 
 
 def differing(runs: Sequence[Summary]) -> list[str]:
     """The settings that are not the same in all runs."""
-    names = dict.fromkeys(name for run in runs for name in run.settings if name not in NOT_A_SETTING)
-    return [name for name in names if len({json.dumps(run.settings.get(name)) for run in runs}) > 1]
+    from optioncoagent.runs.folder import differing
+
+    return differing([run.settings for run in runs])
 
 
 def first_of_each(runs: Sequence[Summary]) -> list[Summary]:
@@ -152,14 +139,19 @@ def runs_table(runs: Sequence[Summary]) -> str:
     lines = ["<tr>" + head + "".join(f'<th class="number">{name}</th>' for name in numbers) + "</tr>"]
     for run in runs:
         words = [str(run.folder), *(_plain(run.settings.get(name)) for name in names)]
-        figures = [str(run.settings.get("seed", "")), f"{run.last['timesteps']:,.0f}", f"{run.last['return_mean']:.3f}", *_evaluation(run)]
+        figures = [
+            "" if run.seed is None else str(run.seed),
+            f"{run.last['timesteps']:,.0f}",
+            f"{run.last['return_mean']:.3f}",
+            *_evaluation(run),
+        ]
         cells = "".join(f"<td>{escape(word)}</td>" for word in words) + "".join(f'<td class="number">{figure}</td>' for figure in figures)
         lines.append(f"<tr>{cells}</tr>")
     note = "Returns are means: over the last 100 episodes of training, and over the final evaluation, with standard error and (episodes)."
     return f'<div class="wide"><table>{"".join(lines)}</table></div>\n<p class="note">{note}</p>'
 
 
-FIGURES = r"option(_\d+)?/(length|usage_entropy)|action/(information|divergence)|termination(_\d+)?/sure_[01]"
+FIGURES = r"option(_\d+)?/(length|usage_entropy)|action(_\d+)?/(information|divergence)|termination(_\d+)?/sure_[01]"
 
 
 def options_table(runs: Sequence[Summary]) -> str:
@@ -194,7 +186,7 @@ def _maps(run: Summary, runs: Sequence[Summary], level: int) -> str:
     from optioncoagent.maps import option_maps
 
     setting = ", ".join(f"{name} = {_plain(run.settings.get(name))}" for name in differing(runs))
-    heading = f"<h3>Options{escape(f' with {setting}' if setting else '')}, seed {run.settings.get('seed')}</h3>"
+    heading = f"<h3>Options{escape(f' with {setting}' if setting else '')}, seed {run.seed}</h3>"
     try:
         return f"{heading}\n{_picture(option_maps(OptionCritic.load(run.folder), level), 'maps of options')}"
     except (ValueError, OSError, ImportError, gymnasium.error.Error) as error:  # whatever its environment lacks, the page has the rest
@@ -231,8 +223,6 @@ def _plain(value: Any) -> str:
 
 
 def _json(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        raise FileNotFoundError(f"{path.parent} is no run folder: there is no {path.name} in it")
     try:
         content = json.loads(path.read_text())
     except ValueError as error:

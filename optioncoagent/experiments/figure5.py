@@ -106,7 +106,7 @@ def curves(rows: list[dict[str, Any]]) -> dict[tuple[str, str], list[tuple[int, 
         points[estimate, reference, episodes].append(float(np.mean(distances)))
     found: dict[Any, Any] = defaultdict(list)
     for (estimate, reference, episodes), values in sorted(points.items()):
-        error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
+        error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
         found[estimate, reference].append((episodes, float(np.mean(values)), float(error)))
     return dict(found)
 

@@ -71,14 +71,14 @@ def _ascend(setting: Ascent, seed: int) -> float:
 
 
 def curve(rows: list[dict[str, Any]]) -> tuple[Any, Any, Any]:
-    """Episodes, mean return and its standard error over all trials."""
+    """Episodes, mean return and its standard error over all trials, NaN for one."""
     learning = [row for row in rows if row["setting"] == "learning"]
     episodes = np.array(sorted({row["episode"] for row in learning}))
     parts = [[row for row in learning if row["episode"] == e] for e in episodes]
     count = np.array([sum(row["trials"] for row in part) for part in parts])
     mean = np.array([sum(row["trials"] * row["mean"] for row in part) for part in parts]) / count
     squares = [sum(row["squares"] + row["trials"] * (row["mean"] - m) ** 2 for row in part) for part, m in zip(parts, mean, strict=True)]
-    return episodes, mean, np.sqrt(np.array(squares) / (count - 1) / count)
+    return episodes, mean, np.sqrt(np.array(squares) / np.where(count > 1, count - 1, np.nan) / count)
 
 
 def best(rows: list[dict[str, Any]]) -> float:

@@ -1,7 +1,8 @@
 """Run an experiment's settings and seeds, keep the rows in files, draw the figure from the files.
 
-A folder holds experiment.json (settings, seeds, assumptions, versions), rows/SETTING-SEED.csv for each finished setting and seed, and
-figure.png. A run that was stopped goes on where it left off; a folder made with other settings is refused.
+A folder holds experiment.json (settings, seeds, assumptions, the versions of everything that made rows), rows/SETTING-SEED.csv for each
+finished setting and seed, and figure.png. A run that was stopped goes on where it left off; a folder made with other settings, or under
+other assumptions, is refused.
 """
 
 from __future__ import annotations
@@ -120,14 +121,21 @@ def check(settings: Mapping[str, Any], folder: Path, trial: bool = False) -> tup
 
 
 def describe(experiment: ModuleType, settings: Mapping[str, Any], folder: Path) -> None:
-    """Write experiment.json, or check that it describes the same settings; settings that were not there before are added."""
+    """Write experiment.json, or check that it describes the same settings; settings that were not there before are added, and so are
+    versions, if rows are to be made with them. Raises FileExistsError if it describes other settings or assumptions."""
     (folder / "rows").mkdir(parents=True, exist_ok=True)
     path = folder / "experiment.json"
     now, content = check(settings, folder)
+    there = any((folder / "rows").glob("*.csv"))
+    if there and content.get("assumptions", experiment.ASSUMPTIONS) != experiment.ASSUMPTIONS:
+        raise FileExistsError(f"{folder} holds rows made under other assumptions (experiment.json has them): choose another folder")
+    before = content.get("versions", []) if there else []
+    before = [before] if isinstance(before, dict) else before
+    new = [versions()] if _missing(settings, folder) and versions() not in before else []
     content["experiment"] = experiment.__name__.rpartition(".")[2]
     content["settings"] |= now
     content["seeds"] = {name: list(range(setting["seeds"])) for name, setting in content["settings"].items()}
-    content |= {"assumptions": experiment.ASSUMPTIONS, "versions": versions()}
+    content |= {"assumptions": experiment.ASSUMPTIONS, "versions": [*before, *new]}
     write_json(path, content)
 
 

@@ -23,6 +23,8 @@ def stochastic_layers(
     Equal to the flat policy without layers; to `always_terminating` with two options, whose action reads its option alone, with one
     layer of one unit.
     """
+    if any(size < 1 for size in sizes):
+        raise ValueError(f"sizes={sizes!r}: a layer has at least one unit (no layers at all are the flat policy)")
     coagents, before = list[Coagent](), tuple[str, ...]()
     for layer, size in enumerate(sizes, start=1):
         made = [Coagent(f"unit_{layer}_{i}", units, not before, before, additive=additive and bool(before)) for i in range(size)]

@@ -99,6 +99,7 @@ def _laws(initial: Any, hierarchy: bool, num_levels: int) -> list[Any]:
         return [None] * num_levels
     if not hierarchy or (num_levels == 1 and not (isinstance(initial, tuple | list) and len(initial) == 1)):
         return [initial]  # (n,) is n, whose law may be given as one, too
-    if not isinstance(initial, Iterable) or len(list(initial)) != num_levels:
+    laws = list(initial) if isinstance(initial, Iterable) else []
+    if len(laws) != num_levels:
         raise ValueError(f"initial={initial!r}: a hierarchy of {num_levels} levels takes one law for each, top level first")
-    return list(initial)
+    return laws

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from optioncoagent.agents import files
-from optioncoagent.agents.settings import OLD_DEFAULTS
 from optioncoagent.runs import checkpoints, folder, statistics
 from optioncoagent.runs.rows import read_rows
 
@@ -26,15 +25,14 @@ if TYPE_CHECKING:
 
 POINTS = 200  # of a curve
 EPISODES = 10  # a mean return over fewer is not drawn
-NO_SETTING = ("env_id", "seed", "total_timesteps", "eval_episodes", "checkpoint_seconds", "track", "wandb_project_name")
-LINES, DOTS = ("-", "--"), (":", "-.")  # of the last level, of upper ones
+LINES, DOTS = ("-", "--"), (":", "-.")  # of the last level or component, of the others
 PANELS: tuple[tuple[str, Mapping[str, tuple[str, str]]], ...] = (
     ("return", {r"return_mean": LINES}),
     ("option length", {r"option(_\d+)?_length": LINES}),
     ("termination probability", {r"termination(_\d+)?_probability": LINES}),
     ("share of terminations\n< 0.05 (dotted: > 0.95)", {r"termination(_\d+)?/sure_1": LINES, r"termination(_\d+)?/sure_0": DOTS}),
     ("usage entropy, nats", {r"option(_\d+)?/usage_entropy": LINES}),
-    ("information, nats\n(dotted: divergence)", {r"action/information": LINES, r"action/divergence": DOTS}),
+    ("information, nats\n(dotted: divergence)", {r"action(_\d+)?/information": LINES, r"action(_\d+)?/divergence": DOTS}),
 )
 LETTER = 0.06  # width in inches of a letter in a legend, about
 LINE = 0.14  # height in inches of a line there
@@ -42,7 +40,7 @@ LINE = 0.14  # height in inches of a line there
 
 @dataclass(frozen=True)
 class Curve:
-    """One run: its task, its settings (flat), its columns {name: (rows,)}."""
+    """One run: its task, its settings (`folder.settings_of`), its columns {name: (rows,)}."""
 
     env_id: str
     settings: Mapping[str, Any]
@@ -56,29 +54,23 @@ def read_curves(folders: Iterable[str | Path]) -> list[Curve]:
     """The rows of runs, each once. Raises FileNotFoundError or ValueError naming the file for what is missing or damaged."""
     curves = []
     for path in folder.distinct(folders):
-        command = folder.read_config(path).get("command", {})
-        if "env_id" not in command:
-            raise ValueError(f"{path / folder.CONFIG} is damaged, or of another version: it names no environment")
-        flat = {**command, **OLD_DEFAULTS, **command.get("settings", {})}
+        command = folder.read_command(path)
         columns = read_rows(path, _ends(path))
         if not len(columns.get("timesteps", ())):
             raise ValueError(f"{path} has no rows yet")
         few = columns["episodes"] < EPISODES  # those that end first are short, and say little of the others
         columns["return_mean"] = np.where(few, np.nan, columns["return_mean"])
-        length = {"total_timesteps"} if flat.get("anneal_lr") else set[str]()  # over which the step size falls
-        settings = {name: json.dumps(value) for name, value in flat.items() if name not in {"settings", *NO_SETTING} - length}
-        curves.append(Curve(command["env_id"], settings, columns))
+        curves.append(Curve(command["env_id"], folder.settings_of(command), columns))
     return curves
 
 
 def group(curves: Iterable[Curve]) -> Groups:
     """By task, then by setting, which is named by what differs between the runs."""
     curves = list(curves)
-    names = sorted({name for curve in curves for name in curve.settings})
-    differing = [name for name in names if len({curve.settings.get(name) for curve in curves}) > 1]
+    names = sorted(folder.differing([curve.settings for curve in curves]))
     groups: Groups = {}
     for curve in curves:
-        label = ", ".join(f"{name}={curve.settings.get(name, '-').strip('[]').replace(' ', '')}" for name in differing)
+        label = ", ".join(f"{name}={_shown(curve.settings, name)}" for name in names)
         groups.setdefault(curve.env_id, {}).setdefault(label, []).append(curve)
     return groups
 
@@ -149,7 +141,8 @@ def plot(curves: Iterable[Curve]) -> Figure:
             for pattern, styles in lines.items():
                 _curves(axes, settings, pattern, colors, styles)
             levels = max(len(_columns(runs, pattern)) for runs in settings.values() for pattern in lines)
-            axes.set_ylabel(title + ("\n(upper levels dashed)" if levels > 1 else "") if j == 0 else "", fontsize=8)
+            dashed = "all components but the last" if "information" in title else "upper levels"
+            axes.set_ylabel(title + (f"\n({dashed} dashed)" if levels > 1 else "") if j == 0 else "", fontsize=8)
             if title.startswith("option length"):
                 _plain_log(axes)
             if "termination" in title:
@@ -191,7 +184,7 @@ class Legend(NamedTuple):
 
 
 def _curves(axes: Axes, settings: Mapping[str, Sequence[Curve]], pattern: str, colors: Mapping[str, str], styles: tuple[str, str]) -> None:
-    """Mean and interval of every setting; styles: of the last of several levels, of the upper ones."""
+    """Mean and interval of every setting; styles: of the last of several levels or components, of the others."""
     for label, runs in settings.items():
         names = sorted(_columns(runs, pattern), key=_level)
         for level, name in enumerate(names):
@@ -202,8 +195,12 @@ def _curves(axes: Axes, settings: Mapping[str, Sequence[Curve]], pattern: str, c
     axes.grid(alpha=0.25)
 
 
+def _shown(settings: Mapping[str, Any], name: str) -> str:
+    return json.dumps(settings[name]).strip("[]").replace(" ", "") if name in settings else "-"
+
+
 def _level(column: str) -> int:
-    """Of a hierarchy, 1 the top one: 2 of termination_2/sure_1."""
+    """Of a hierarchy, 1 the top one, or of an action with components: 2 of termination_2/sure_1."""
     number = re.match(r"[a-z]+_(\d+)", column)
     return int(number[1]) if number else 0
 

@@ -5,14 +5,16 @@ Beside it stand metrics.csv and TensorBoard events (`rows`), checkpoints/ (`chec
 
 from __future__ import annotations
 
+import json
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from optioncoagent.agents import files
+from optioncoagent.agents.settings import OLD_DEFAULTS
 
 try:
     import fcntl
@@ -20,6 +22,7 @@ except ImportError:  # not on Windows, where two processes in one folder are not
     fcntl = None  # type: ignore[assignment]
 
 CONFIG = "config.json"
+NO_SETTING = ("env_id", "seed", "total_timesteps", "eval_episodes", "checkpoint_seconds", "track", "wandb_project_name")
 PACKAGES = ("optioncoagent", "numpy", "scipy", "numba", "torch", "gymnasium", "minigrid")
 
 
@@ -47,6 +50,27 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not (folder / CONFIG).exists():
         raise FileNotFoundError(f"{folder} is no run folder: there is no {CONFIG} in it")
     return files.unseal(folder / CONFIG)
+
+
+def read_command(folder: Path) -> dict[str, Any]:
+    """What config.json says was run, which names an environment. Raises as `read_config` does."""
+    command = read_config(folder).get("command")
+    if not isinstance(command, dict) or "env_id" not in command:
+        raise ValueError(f"{folder / CONFIG} is damaged, or of another version: it names no environment")
+    return command
+
+
+def settings_of(command: Mapping[str, Any]) -> dict[str, Any]:
+    """What sets a run apart from others on its task that are no other seed of it: {name: value}, the agent's settings among them."""
+    flat = {**command, **OLD_DEFAULTS, **command.get("settings", {})}
+    length = {"total_timesteps"} if flat.get("anneal_lr") else set[str]()  # over which the step size falls
+    return {name: value for name, value in flat.items() if name not in {"settings", *NO_SETTING} - length}
+
+
+def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names of the settings that are not the same in all runs."""
+    names = dict.fromkeys(name for one in settings for name in one)
+    return [name for name in names if len({json.dumps(one.get(name)) for one in settings}) > 1]
 
 
 @contextmanager

@@ -26,9 +26,10 @@ _TRIALS_A_BLOCK = 25
 
 @dataclass(frozen=True)
 class ActorCriticTrials:
-    """What every trial did: returns (trials, episodes) Σ_t γ^t R_t, steps (trials, episodes), capped: episodes cut off by max_steps.
+    """What every trial did: returns (trials, episodes) Σ_t γ^t R_t, steps (trials, episodes), capped: how many episodes were cut off.
 
-    params: {name: (trials, *shape)} and values: (trials, num_observations), at the end.
+    params: {name: (trials, *shape)} and values: (trials, num_observations), at the end; learned_from: how many episodes that took each
+    trial, those before `after` among them.
     """
 
     returns: FloatArray
@@ -36,6 +37,7 @@ class ActorCriticTrials:
     capped: int
     params: dict[str, FloatArray]
     values: FloatArray
+    learned_from: int
 
 
 def actor_critic(
@@ -56,8 +58,11 @@ def actor_critic(
 
     step_size: of the actors, one number or {name: number}, names those of params. trace_decay: λ of critic and actors, in [0, 1]. params:
     initial logits, zero by default; the critic starts at zero. after: as many trials to go on from in place of these, each from its own
-    logits and its own critic, on this MDP. Each episode of each trial has random numbers of its own. Episodes end, and errors are raised,
-    as in `estimate_return`.
+    logits and its own critic, on this MDP. Each episode of each trial has random numbers of its own, those after others too.
+
+    An episode ends in a terminal state, or at the MDP's horizon, after which nothing is worth anything. It is cut off, which is no end to
+    the critic, after max_steps; where that is not given and γ < 1, once what is to come is negligible in J (`estimate_return`). Errors are
+    raised as in `estimate_return`.
     """
     check_counts(episodes=episodes, trials=trials, threads=threads, max_steps=1 if max_steps is None else max_steps)
     network.check_actions(mdp.num_actions)
@@ -71,10 +76,10 @@ def actor_critic(
             raise ValueError(f"after= is {held}: it takes {trials} on {n}, and no params beside it")
         theta, values = np.array([layout.flat(_of_trial(after.params, trial)) for trial in range(trials)]), after.values.copy()
         start = layout.check(_of_trial(after.params, 0))
-    longest = horizon(mdp, network)
-    if max_steps is None and longest == PATIENCE:
+    end = PATIENCE if mdp.horizon is None else mdp.horizon
+    limit = min(end, max_steps or (horizon(mdp, network) if mdp.horizon is None else end))
+    if limit == PATIENCE:
         walk_table(mdp, network, policy_table(network, start, n), wiring, moves, must_end=True)
-    limit = min(longest, max_steps or longest)
     rates = (_step_sizes(layout, step_size), float(critic_step_size), float(trace_decay))
     if not np.isfinite(rates[0]).all() or not np.isfinite(rates[1]):
         raise ValueError(f"step_size={step_size!r}, critic_step_size={critic_step_size!r}: they need finite numbers")
@@ -83,10 +88,12 @@ def actor_critic(
 
     returns, steps = np.zeros((trials, episodes)), np.zeros((trials, episodes), dtype=np.int64)
 
+    before = 0 if after is None else after.learned_from
     kernel: Any = draw_episodes
+    key = key_of([seed, before])
 
     def problem(trial: int) -> tuple[Any, ...]:
-        return wiring, moves, None, Learner(theta[trial], values[trial], *rates, returns[trial], steps[trial]), limit, key_of(seed)
+        return wiring, moves, None, Learner(theta[trial], values[trial], *rates, end, returns[trial], steps[trial]), limit, key
 
     def block(i: int) -> None:
         for trial in range(i * _TRIALS_A_BLOCK, min((i + 1) * _TRIALS_A_BLOCK, trials)):
@@ -95,8 +102,7 @@ def actor_critic(
     compile_once(kernel, *problem(0), np.int64(0), np.int64(0))
     run_blocks(block, -(-trials // _TRIALS_A_BLOCK), threads)
     check_patience(limit, steps < 0)
-    capped = int((steps < 0).sum()) if limit < longest else 0
-    return ActorCriticTrials(returns, np.abs(steps), capped, layout.unflat(theta), values)
+    return ActorCriticTrials(returns, np.abs(steps), int((steps < 0).sum()), layout.unflat(theta), values, before + episodes)
 
 
 def _of_trial(params: Mapping[str, FloatArray], trial: int) -> dict[str, FloatArray]:

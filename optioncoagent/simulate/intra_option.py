@@ -63,7 +63,8 @@ class Learner:
 
 @dataclass(frozen=True)
 class OptionCriticTrials:
-    """By (trial, episode): steps; option_length, steps a chosen option ran on average; termination, mean b_{ω_t}(S_{t+1}).
+    """By (trial, episode): steps; option_length, steps a chosen option ran on average; termination, mean b_{ω_t}(S_{t+1}), over the
+    arrivals that end no episode.
 
     At the end: q_omega (trials, S, O), and preferences: "termination" (trials, S, O), the logit of b; "option" (trials, S, O) and "action"
     (trials, S, O, A), whose softmax is taken after division by the temperature.
@@ -87,9 +88,9 @@ def train_option_critic(
 ) -> OptionCriticTrials:
     """Train one agent a row of `schedule`, (trials, episodes) of int: the index in `mdps` of the MDP that each episode is played on.
 
-    The MDPs share states, actions and γ; what an agent has learnt goes on from one to the next. An episode ends in a terminal state or,
-    without an update that takes it for an end, after max_steps. preferences: to start from, named as in `OptionCriticTrials` and
-    shaped as there, or as one trial's for all of them; zero by default, and so is the critic.
+    The MDPs share states, actions and γ, and the agent sees the states; what an agent has learnt goes on from one to the next. An episode
+    ends in a terminal state or, without an update that takes it for an end, after max_steps. preferences: to start from, named as in
+    `OptionCriticTrials` and shaped as there, or as one trial's for all of them; zero by default, and so is the critic.
     """
     learner = learner or Learner()
     which = np.ascontiguousarray(schedule, dtype=np.int64)
@@ -98,6 +99,8 @@ def train_option_critic(
         raise ValueError(f"schedule has shape {which.shape}: it needs (trials, episodes) of indices below {len(mdps)}")
     if any(mdp.horizon is not None for mdp in mdps):
         raise ValueError("an MDP has a horizon: give max_steps, the one that is learned under")
+    if any(len(np.unique(mdp.observation[~mdp.terminal])) < (~mdp.terminal).sum() for mdp in mdps):
+        raise ValueError("an MDP shows some states as one observation, and this agent sees states: actor_critic learns from observations")
     sizes = {(mdp.num_states, mdp.num_actions, mdp.gamma) for mdp in mdps}
     if len(sizes) != 1:
         raise ValueError(f"the MDPs differ in (states, actions, gamma): {sorted(sizes)}")
@@ -192,12 +195,12 @@ def train(moves, rules, max_steps, key, first_trial, schedule, results, q_omegas
             k = schedule[trial, episode]
             u, a, b, c, d = uniform(a, b, c, d)
             s = np.searchsorted(moves.start[k], u, side="right")
-            v_s = _policy_over_options(preferences[s], q_omega[s], rules, here)
+            _policy_over_options(preferences[s], q_omega[s], rules, here)
             u, a, b, c, d = uniform(a, b, c, d)
             omega = _draw(here, u)
             if rules.learned:
-                _improve_policy_over_options(phi[s], here, q_omega[s], v_s, rules.option_step_size)
-            weight, steps, choices, termination = 1.0, 0, 1, 0.0
+                _improve_policy_over_options(phi[s], here, q_omega[s], _mean(here, q_omega[s]), rules.option_step_size)
+            weight, steps, choices, arrivals, termination = 1.0, 0, 1, 0, 0.0
             while not terminal[k, s] and steps < max_steps:
                 u, a, b, c, d = uniform(a, b, c, d)
                 action = _draw(pi[s, omega], u)
@@ -229,12 +232,13 @@ def train(moves, rules, max_steps, key, first_trial, schedule, results, q_omegas
                     if t == s:  # what was learnt at S_t changes π_Ω at S_{t+1}
                         v_t = _policy_over_options(preferences[t], q_omega[t], rules, there)
                     termination += b_t
+                    arrivals += 1
                     u, a, b, c, d = uniform(a, b, c, d)
                     executed = u < b_t
                     if executed:
                         u, a, b, c, d = uniform(a, b, c, d)
                         next_omega = _draw(there, u)
-                        choices += 1
+                        choices += steps < max_steps  # else it never acts
                     if rules.departure:
                         v_s = _policy_over_options(preferences[s], q_omega[s], rules, here)
                         vartheta[s, omega] += _termination_update(vartheta[s, omega], q_omega[s, omega], v_s, weight, rules)
@@ -248,7 +252,7 @@ def train(moves, rules, max_steps, key, first_trial, schedule, results, q_omegas
                 s, omega = t, next_omega
             results[0, trial, episode] = steps
             results[1, trial, episode] = steps / choices
-            results[2, trial, episode] = termination / max(steps - 1, 1)
+            results[2, trial, episode] = termination / max(arrivals, 1)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -126,8 +126,8 @@ class Sample(NamedTuple):
 
 
 class Learner(NamedTuple):
-    """One trial of actor-critic: logits theta and step sizes (num_parameters,), values v (num_observations,); returns, steps (episodes,):
-    of each episode, steps negative where max_steps cut it off.
+    """One trial of actor-critic: logits theta and step sizes (num_parameters,), values v (num_observations,); horizon: of the MDP, none if
+    longer than max_steps; returns, steps (episodes,): of each episode, steps negative where max_steps cut it off.
     """
 
     theta: FloatArray
@@ -135,6 +135,7 @@ class Learner(NamedTuple):
     step_sizes: FloatArray
     critic_step_size: float
     trace_decay: float
+    horizon: int
     returns: FloatArray
     steps: IntArray
 
@@ -162,6 +163,7 @@ def draw_episodes(wiring, moves, sample, learner, max_steps, key, first, count):
     if learner is not None:
         theta, w, z_theta, z_w = learner.theta, learner.values, np.zeros(learner.theta.size), np.zeros(learner.values.size)
         step_sizes, critic_step_size, decay = learner.step_sizes, learner.critic_step_size, gamma * learner.trace_decay
+        horizon = learner.horizon
     variables = np.zeros(2 + 2 * m, dtype=np.int64)
     for episode in range(first, first + count):
         a, b, c, d = seeded(key, episode)
@@ -214,7 +216,7 @@ def draw_episodes(wiring, moves, sample, learner, max_steps, key, first, count):
             successor, reward = move_successor[move], move_reward[move] - cost
             if learner is not None:
                 # δ = R_t + γ v(S_{t+1}) - v(S_t), with v = 0 at the end
-                value = 0.0 if terminal[successor] else w[observation[successor]]
+                value = 0.0 if terminal[successor] or steps + 1 == horizon else w[observation[successor]]
                 delta = reward + gamma * value - w[observation[state]]
                 # z_w ← γ λ z_w + ∇ v(S_t);  w ← w + α_w δ z_w;  θ ← θ + α_θ δ z_θ
                 z_w[observation[state]] += 1.0
@@ -234,7 +236,7 @@ def draw_episodes(wiring, moves, sample, learner, max_steps, key, first, count):
                 _add_scores(sample.sums, tally, touched[:num_touched], wiring.row_first, sample.policy, earned)
         if learner is not None:
             learner.returns[episode - first] = earned
-            learner.steps[episode - first] = steps if terminal[state] else -steps
+            learner.steps[episode - first] = steps if terminal[state] or steps == horizon else -steps
 
 
 @njit(cache=True, nogil=True)

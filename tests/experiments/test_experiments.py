@@ -53,7 +53,24 @@ def test_a_stopped_run_goes_on_where_it_left_off(tmp_path):
     assert rows[-1] == {"setting": "fair", "seed": 2, "throw": 1, "value": 3.5, "side": "heads"}
     content = json.loads((tmp_path / "experiment.json").read_text())
     assert content["settings"] == {"fair": {"seeds": 3, "bias": 0.5}} and content["seeds"] == {"fair": [0, 1, 2]}
-    assert content["assumptions"] == Experiment.ASSUMPTIONS and "numpy" in content["versions"]
+    assert content["assumptions"] == Experiment.ASSUMPTIONS and len(content["versions"]) == 1 and "numpy" in content["versions"][0]
+
+
+def test_what_made_the_rows_is_not_forgotten(tmp_path, monkeypatch):
+    """Rows of two versions are said to be of two; what makes no rows is none of them; other assumptions are refused."""
+    experiment = Experiment(calls=[], stop_at=2)
+    with pytest.raises(KeyboardInterrupt):
+        runner.run_experiment(experiment, {"fair": Coin()}, tmp_path, progress_bar=False)
+    experiment.stop_at = None
+    found = []
+    for version in ("next", "later"):
+        monkeypatch.setattr(runner, "versions", lambda version=version: {"numpy": version})
+        runner.run_experiment(experiment, {"fair": Coin()}, tmp_path, progress_bar=False)
+        found.append([made["numpy"] for made in json.loads((tmp_path / "experiment.json").read_text())["versions"]])
+    assert found == [[np.__version__, "next"]] * 2
+    monkeypatch.setattr(Experiment, "ASSUMPTIONS", "another coin")
+    with pytest.raises(FileExistsError, match="other assumptions"):
+        runner.run_experiment(experiment, {"fair": Coin()}, tmp_path, progress_bar=False)
 
 
 def test_a_half_written_file_does_not_count(tmp_path):

@@ -87,6 +87,7 @@ WRONG = {
     "no coagent 'optoin' to gate": lambda: gallery.with_gate(oc.option_critic(2, 2), "optoin"),
     r"readers=\['optoin'\]": lambda: gallery.with_memory(oc.option_critic(2, 2), 2, readers=("optoin",)),
     "'memory' is named twice": lambda: gallery.with_memory(gallery.with_memory(oc.option_critic(2, 2), 2), 2),
+    r"sizes=\(2, 0\): a layer has at least one unit": lambda: gallery.stochastic_layers((2, 0), 3),
     "num_outputs=0": lambda: gallery.clocked_options(2, 2, 0),
 }
 

@@ -72,10 +72,10 @@ def test_a_step_size_that_falls_over_the_run_makes_its_length_a_setting(tmp_path
 
 def test_groups_are_named_by_what_differs():
     runs = [
-        curve([1], num_options="[4]", gamma="0.9"),
-        curve([1], num_options="[2, 3]", gamma="0.9"),
-        curve([1], env_id="B-v0", num_options="[4]", gamma="0.9"),
-        curve([1], num_options="[4]", gamma="0.9"),
+        curve([1], num_options=[4], gamma=0.9),
+        curve([1], num_options=[2, 3], gamma=0.9),
+        curve([1], env_id="B-v0", num_options=[4], gamma=0.9),
+        curve([1], num_options=[4], gamma=0.9),
     ]
     groups = group(runs)
     assert {task: {name: len(found) for name, found in settings.items()} for task, settings in groups.items()} == {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from enumerated import bits, gridworld, random_mdp, truth
 
-from optioncoagent import Coagent, CoagentNetwork, LocalState, option_critic
+from optioncoagent import MDP, Coagent, CoagentNetwork, LocalState, option_critic
 from optioncoagent.network import softmax
 from optioncoagent.simulate import actor_critic
 
@@ -113,8 +113,52 @@ def test_trials_go_on_from_others_each_from_its_own():
         assert abs(returns.mean() - truth(mdp, network, own).value) < 4 * returns.std() / np.sqrt(2000)
     then = actor_critic(mdp, network, 1, 0.3, 0.1, 0.8, trials=4, seed=6, after=first)
     assert not np.array_equal(then.values, first.values) and not np.shares_memory(then.values, first.values)
+    assert (first.learned_from, still.learned_from, then.learned_from) == (30, 2030, 31)
     with pytest.raises(ValueError, match="after= is 4 trials on 9 observations: it takes 3 on 9"):
         actor_critic(mdp, network, 1, 0.1, 0.1, 0.5, trials=3, after=first)
+
+
+def test_trials_that_go_on_draw_other_numbers_under_the_same_seed():
+    """A step that pays ±1 by a fair coin is worth nothing, also if every episode is a call."""
+    toss = np.zeros((3, 1, 3))
+    toss[0, 0, 1:], toss[1:, 0, 1:] = 0.5, np.eye(2)
+    mdp = MDP(toss, np.array([[[0.0, 1.0, -1.0]], np.zeros((1, 3)), np.zeros((1, 3))]), [1, 0, 0], 1.0, [False, True, True])
+    network, found, returns = CoagentNetwork([Coagent("action", 1)]), None, []
+    for _ in range(400):
+        found = actor_critic(mdp, network, 1, 0.0, 0.01, 0.0, trials=3, after=found)
+        returns.append(found.returns[:, 0])
+    assert np.abs(np.mean(returns, axis=0)).max() < 4 / np.sqrt(400)
+    assert np.abs(found.values[:, 0]).max() < 0.5
+
+
+def test_after_the_horizon_of_an_mdp_nothing_is_worth_anything():
+    """As in the MDP that counts its steps: one action pays now, the other leads where only the steps after it would pay."""
+    step = np.zeros((2, 2, 2))
+    step[0, 0, 0] = step[0, 1, 1] = 1.0
+    step[1, :, 1] = 1.0
+    mdp = MDP(step, np.array([[0.3, 0.0], [1.0, 1.0]]), [1.0, 0.0], 1.0, horizon=1)
+    runs = actor_critic(mdp, CoagentNetwork([Coagent("action", 2)]), 2000, 0.5, 0.1, 0.0, trials=3)
+    assert (runs.steps == 1).all() and runs.capped == 0
+    assert (softmax(runs.params["action"])[:, 0, 0] > 0.95).all()
+    alone = actor_critic(
+        MDP(np.ones((1, 1, 1)), np.ones((1, 1)), [1.0], 1.0, horizon=1), CoagentNetwork([Coagent("action", 1)]), 300, 0, 0.1, 0
+    )
+    np.testing.assert_allclose(alone.values, 1.0, atol=1e-9)
+    cut = actor_critic(MDP(mdp.P, mdp.R, mdp.d0, 1.0, horizon=5), CoagentNetwork([Coagent("action", 2)]), 2, 0, 0, 0, max_steps=3)
+    assert (cut.steps == 3).all() and cut.capped == 2
+
+
+def test_an_episode_is_as_long_as_it_is_where_max_steps_allow_it():
+    """γ = 1/2 makes forty steps negligible in J; to the critic of the last cell they are everything."""
+    n, last = 41, np.arange(41) == 40
+    step = (np.eye(n, k=1) + np.diag(last))[:, None]
+    mdp = MDP(step, np.eye(n, k=1)[:, None] * last, np.eye(n)[0], 0.5, last)
+    network = CoagentNetwork([Coagent("action", 1)])
+    whole = actor_critic(mdp, network, 100, 0.0, 0.5, 0.0, max_steps=1000)
+    assert (whole.steps == 40).all() and whole.capped == 0
+    np.testing.assert_allclose(whole.values[0, 36:40], [0.125, 0.25, 0.5, 1.0], rtol=1e-6)
+    short = actor_critic(mdp, network, 3, 0.0, 0.5, 0.0)
+    assert (short.steps < 40).all() and short.capped == 3
 
 
 def test_what_never_ends_is_refused_or_capped():

@@ -136,6 +136,41 @@ def test_one_option_never_switches_to_another_and_learns_as_a_flat_agent():
     assert np.array_equal(runs[0].preferences["action"], runs[1].preferences["action"])
 
 
+ENDLESS = oc.MDP(np.ones((1, 1, 1)), np.zeros((1, 1)), [1.0], 0.9, [False])
+RESTING = Learner(num_options=2, critic_step_size=0, policy_step_size=0, termination_step_size=0)
+
+
+@pytest.mark.parametrize("max_steps", [1, 2, 3, 7])
+def test_of_episodes_that_are_cut_off_figures_are_means_over_what_was_there(max_steps):
+    """Nobody learns, b = 1/2. An option that is chosen at the last arrival never acts: with max_steps T 1 + Bin(T - 1, 1/2) act."""
+    runs = train_option_critic([ENDLESS], np.zeros((4000, 1), int), RESTING, max_steps=max_steps)
+    assert (runs.termination == 0.5).all()
+    chosen = max_steps / runs.option_length[:, 0] - 1
+    assert abs(chosen.mean() - (max_steps - 1) / 2) < 4 * np.sqrt((max_steps - 1) / 4 / 4000) + 1e-12
+    always = {"termination": np.full((1, 2), 50.0), "option": 0, "action": 0}
+    runs = train_option_critic([ENDLESS], np.zeros((1, 1), int), RESTING, max_steps=max_steps, preferences=always)
+    assert runs.option_length == 1 and runs.termination == pytest.approx(1)
+
+
+def test_states_that_look_alike_are_refused():
+    P = np.zeros((3, 2, 3))
+    P[:, :, 2] = 1
+    mdp = oc.MDP(P, np.array([[1.0, 0], [0, 1], [0, 0]]), [0.5, 0.5, 0], 0.9, observation=[0, 0, 1])
+    with pytest.raises(ValueError, match="shows some states as one observation"):
+        train_option_critic([mdp], np.zeros((1, 1), int))
+
+
+@pytest.mark.parametrize("v_omega", ["policy", "max"])
+def test_the_policy_over_options_moves_along_its_gradient_whatever_v_omega_is(v_omega):
+    """Σ_ω ∂π_Ω(ω) Q_Ω sums to zero over the preferences, also at the first step of an episode."""
+    P = np.zeros((2, 1, 2))
+    P[:, :, 1] = 1
+    mdp = oc.MDP(P, np.array([[1.0], [0.0]]), [1.0, 0], 0.9)
+    learner = Learner(num_options=2, temperature=1.0, policy_over_options="learned", v_omega=v_omega)
+    phi = train_option_critic([mdp], np.zeros((1, 20), int), learner).preferences["option"][0, 0]
+    assert abs(phi.sum()) < 1e-12 and np.abs(phi).max() > 0.1
+
+
 def test_arguments_are_checked():
     for keywords, message in (({"pair": "here"}, "pair"), ({"v_omega": "mean"}, "v_omega"), ({"temperature": 0.0}, "temperature")):
         with pytest.raises(ValueError, match=message):
