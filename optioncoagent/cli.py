@@ -284,6 +284,9 @@ def main() -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # who reads has enough, as head has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (ValueError, TypeError, OSError, ImportError, gym.error.Error) as error:
         notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
         print(f"optioncoagent: error: {error}{notes}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -176,6 +177,16 @@ def test_an_interrupted_evaluation_reports_what_has_finished(monkeypatch, tmp_pa
     with pytest.raises(SystemExit, match="130"):
         run(monkeypatch, "evaluate", tmp_path)
     assert capsys.readouterr() == ("", "stopped\n")
+
+
+def test_a_reader_who_has_enough_is_no_error():
+    """As `optioncoagent … | head`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = "from optioncoagent.cli import main; main()"
+    process = subprocess.run([sys.executable, "-c", command, "train", "--help"], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert process.returncode == 1 and process.stderr == ""
 
 
 def test_an_interrupt_keeps_the_agent(tmp_path):

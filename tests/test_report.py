@@ -11,6 +11,7 @@ from toys import Toy
 
 import optioncoagent as oc
 from optioncoagent import report
+from optioncoagent.agents.files import seal
 from optioncoagent.cli import main
 
 
@@ -57,7 +58,7 @@ def test_the_table_says_what_sets_runs_apart_and_what_they_came_to(tmp_path):
 def test_a_table_says_what_options_are_like(tmp_path):
     """Of runs of another version nothing, and nothing at all where no run says it."""
     old, new = run(tmp_path / "old"), run(tmp_path / "new", 1)
-    columns = ("option/length", "option/usage_entropy", "action/information", "action/divergence", "termination/sure_0", "action/entropy")
+    columns = ("option/length", "option/usage_entropy", "action/information", "action/divergence", "action_1/information", "action/entropy")
     (new / "metrics.csv").write_text(f"timesteps,return_mean,episodes,{','.join(columns)}\n64.0,0.0,0.0,2.5,1.25,0.125,0.5,0.75,9\n")
     head, first, second = Cells(report.options_table([report.summarise(folder) for folder in (old, new)])).rows
     assert head == ["folder", *columns[:-1]]
@@ -68,6 +69,28 @@ def test_a_table_says_what_options_are_like(tmp_path):
 def test_maps_are_of_one_run_of_each_setting(tmp_path):
     runs = [report.summarise(run(tmp_path / name, seed, gamma=gamma)) for name, seed, gamma in (("a", 0, 1), ("b", 1, 1), ("c", 0, 0.5))]
     assert [one.folder.name for one in report.first_of_each(runs)] == ["a", "c"]
+
+
+def test_settings_are_told_apart_as_in_plots(tmp_path):
+    """Over other lengths the step size falls otherwise; where it does not fall, they are of one setting."""
+    for falls, folders in ((True, ["a", "b"]), (False, ["a"])):
+        runs = []
+        for name, steps in (("a", 3000), ("b", 6000)):
+            folder = run(tmp_path / str(falls) / name, anneal_lr=falls)
+            config = json.loads((folder / "config.json").read_text())
+            config["command"]["total_timesteps"] = steps
+            (folder / "config.json").write_text(json.dumps(config))
+            runs.append(report.summarise(folder))
+        assert [one.folder.name for one in report.first_of_each(runs)] == folders
+
+
+def test_a_configuration_that_was_changed_by_hand_is_refused(tmp_path):
+    folder = run(tmp_path / "run")
+    (folder / "config.json").write_bytes(seal(json.loads((folder / "config.json").read_text())))
+    assert report.summarise(folder).settings["gamma"] == 0.99
+    (folder / "config.json").write_text((folder / "config.json").read_text().replace("0.99", "0.95"))
+    with pytest.raises(ValueError, match=r"config\.json is damaged"):
+        report.summarise(folder)
 
 
 def test_what_comes_from_files_is_text():

@@ -132,13 +132,16 @@ def _read(folder: Path) -> Saved:
         content["settings"] = {"int_counts": "observation", **OLD_DEFAULTS, **content["settings"]}
         checksums = dict(content.pop("checksums", {}))
         make_settings(content["settings"])
-        arrays = {name: _arrays(files.find(folder, name), checksums.get(name)) for name in (WEIGHTS, OPTIMIZER, PROGRESS)}
-        return Saved(**{**content, "interface": Interface.from_json(content["interface"])}, arrays=arrays)
+        said = {**content, "interface": Interface.from_json(content["interface"])}
+        Saved(**said, arrays={})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged, or another program's ({type(error).__name__}: {error})") from error
+    return Saved(**said, arrays={name: _arrays(files.find(folder, name), checksums.get(name)) for name in (WEIGHTS, OPTIMIZER, PROGRESS)})
 
 
 def _arrays(path: Path, checksum: str | None) -> Arrays:
+    if not path.exists():
+        raise FileNotFoundError(f"{path} is missing: {path.parent} holds an agent that is not whole")
     data = path.read_bytes()
     if checksum is not None and files.digest(data) != checksum:
         raise ValueError(f"{path} is damaged: its content does not have the checksum that {AGENT} has for it")

@@ -38,7 +38,7 @@ def make_vector_env(env: Any, num_envs: int | None, seed: int, env_kwargs: Mappi
             with suppress(ImportError):  # Gymnasium tells below what is wrong
                 import_module(module)
         name = name.removeprefix("OptionCoagent/")
-        if _names_minigrid(name):
+        if names_minigrid(name):
             from optioncoagent_envs import make_minigrid
 
             return make_minigrid(name, num_envs or TOGETHER, seed, **(env_kwargs or {}))
@@ -181,7 +181,7 @@ def layers(env: Any) -> Iterator[Any]:
         yield from layers(single)
 
 
-def _names_minigrid(env_id: str) -> bool:
+def names_minigrid(env_id: str) -> bool:
     """Is this the id of a MiniGrid environment, MiniGrid's own or one registered by the user?"""
     entry_point = getattr(gym.registry.get(env_id), "entry_point", None)
     kind = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point

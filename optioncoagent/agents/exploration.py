@@ -24,12 +24,15 @@ from dataclasses import dataclass, replace
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium.vector import VectorEnv
 from torch import Tensor
 
 from optioncoagent.agents.counts import count_and_pay, hash_rows, insert
 from optioncoagent.agents.non_episodic import Continuation
 from optioncoagent.agents.observations import ObservationSpec, Tensors, at, part_of
+from optioncoagent.agents.places import places_of
 from optioncoagent.agents.rollout import Rollout
+from optioncoagent.agents.settings import Settings
 
 TABLE = 2**24  # counts, 64 MiB
 DEFAULT = 0.005  # the weight of the bonus on MiniGrid
@@ -155,6 +158,26 @@ def _hashes_of_places(rollout: Rollout) -> np.ndarray:
     hashes = np.zeros(places.shape[:2], dtype=np.uint64)
     hash_rows(np.ascontiguousarray(places, dtype=np.int64).reshape(hashes.size, -1).view(np.uint8), hashes.reshape(-1))
     return hashes
+
+
+def make_bonus(settings: Settings, spec: ObservationSpec, env: VectorEnv | None, num_envs: int) -> CountBonus | None:
+    """The bonus that settings say, or None. env: where it is there already, what it counts is looked at.
+
+    Raises ValueError where observations cannot be counted, or returns be non-episodic.
+    """
+    coef, gamma, non_episodic = settings.int_coef, settings.gamma, settings.int_returns == "non-episodic"
+    if non_episodic and not (coef and gamma < 1):
+        why = "there is no bonus" if not coef else "they would be infinite"
+        raise ValueError(f'int_returns="non-episodic" with int_coef={coef} and gamma={gamma}: {why}; choose "episodic"')
+    if not coef:
+        return None
+    form = PLACES if settings.int_counts == "place" else BOTH
+    if form is PLACES and env is not None and places_of(env) is None:
+        raise ValueError(f'int_counts="place": {env} does not tell places, by a method places(); choose "observation"')
+    if form is BOTH and env is not None and (refusal := uncountable(spec, env.single_observation_space)):
+        raise ValueError(f"int_coef={coef}: {refusal}")
+    continuation = Continuation(num_envs, gamma, (coef, form is PLACES)) if non_episodic else None
+    return CountBonus(spec, num_envs, coef, form, continuation=continuation)
 
 
 def default_coef(spec: ObservationSpec, space: gym.Space) -> float:

@@ -26,17 +26,17 @@ from optioncoagent.agents import checkpoint, degeneracy, distributions, losses, 
 from optioncoagent.agents.diversity import Diversity
 from optioncoagent.agents.environments import Interface, make_vector_env
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
-from optioncoagent.agents.exploration import BOTH, PLACES, CountBonus, default_coef, uncountable
+from optioncoagent.agents.exploration import default_coef, make_bonus
+from optioncoagent.agents.forms import choose_forms, sampled
 from optioncoagent.agents.minibatches import by_environment, by_step
 from optioncoagent.agents.modules import Encoder, derive_seed, make_module, torch_threads
-from optioncoagent.agents.non_episodic import Continuation
 from optioncoagent.agents.observations import told_apart
 from optioncoagent.agents.places import places_of
 from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, collect, reset, tick, watch_resets
 from optioncoagent.agents.scale import ReturnScale, Schedule
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings
 from optioncoagent.agents.sizes import Size, next_size
-from optioncoagent.agents.targets import FORMS, Batch, make_batch, only_read_in_sums, sampled
+from optioncoagent.agents.targets import Batch, make_batch
 from optioncoagent.network import Coagent, CoagentNetwork
 
 Row = dict[str, float]
@@ -106,7 +106,7 @@ class CoagentActorCritic:
             self.settings = replace(self.settings, int_counts="observation" if places_of(self.env) is None else "place")
         self.network = network = network if isinstance(network, CoagentNetwork) else network(self.interface.actions.num_actions)
         self.interface.actions.check(network)
-        self.forms = _forms(network, forms or {})
+        self.forms = choose_forms(network, forms or {})
         self.settings.check_coagents(network.names)
         if "critic" in network.names:
             raise ValueError("coagent 'critic': the learner's critic has that name in the rows; give the coagent another one")
@@ -120,7 +120,7 @@ class CoagentActorCritic:
         self.sampler = Sampler(network, derive_seed(seed, "train"), device)
         self.predict_sampler = Sampler(network, derive_seed(seed, "predict"), device)
         self.shuffle = torch.Generator().manual_seed(derive_seed(seed, "minibatches"))
-        self.exploration = self._exploration()
+        self.exploration = make_bonus(self.settings, self.spec, self._env, self.num_envs)
         self.scale = ReturnScale(self.num_envs, self.settings.gamma) if self.settings.normalize_rewards else None
         diversity = Diversity(self.module, self.spec, self.settings.diversity_coef) if self.settings.diversity_coef else None
         stages: dict[str, RewardStage | None] = {"exploration": self.exploration, "diversity": diversity, "scale": self.scale}
@@ -444,9 +444,16 @@ class CoagentActorCritic:
         return tables
 
     def observations(self, mdp: Any) -> tuple[Any, int]:
-        """The observations of an `MDP` as one batch, in the order of their indices, and how many there are (see `params`)."""
+        """The observations of an `MDP` as one batch, in the order of their indices, and how many there are (see `params`).
+
+        Raises ValueError for an MDP that is of another environment, with other actions, or observations that the agent's space has not.
+        """
         leaf, listed = self.spec.leaves[0], getattr(mdp, "observations", None)
+        self.network.check_actions(mdp.num_actions)
         if leaf.kind == "discrete" and not leaf.path:
+            largest = int(mdp.observation[~mdp.terminal].max(initial=0))
+            if largest >= leaf.size:
+                raise ValueError(f"{mdp} shows observation {largest}, and the agent's space has {leaf.size}: it is of another environment")
             seen = min(mdp.num_observations, leaf.size)
             return leaf.offset + np.arange(seen), seen
         if listed is None:
@@ -454,11 +461,12 @@ class CoagentActorCritic:
         return self.spec.stack(listed), len(listed)
 
     def set_params(self, mdp: Any, params: Mapping[str, Any]) -> None:
-        """Take over policies from tables of logits, the inverse of `params`; the critic and the optimiser stay as they are.
+        """Take over policies from tables of logits, the inverse of `params`; the critic and the optimiser stay as they are, and so do the
+        policies for observations that are not among the MDP's.
 
         params: as `network.init_params(mdp.num_observations)` has them; rows for observations that the environment never shows are left
-        out. Raises ValueError where the policies are no tables (hidden_sizes=() on a Discrete space makes them), and for logits that
-        do not fit or are -inf, which a linear layer cannot hold.
+        out. Raises ValueError, and takes nothing over, where the policies are no tables (hidden_sizes=() on a Discrete space makes them),
+        and for logits that do not fit or are -inf, which a linear layer cannot hold.
         """
         leaf = self.spec.leaves[0]
         tables = isinstance(self.module.encoder, Encoder) and not len(self.module.encoder.layers) and not self.settings.recurrent_size
@@ -468,16 +476,18 @@ class CoagentActorCritic:
                 "recurrent_size=0"
             )
         self.network.policies(params, mdp.num_observations)  # says what does not fit
+        read = {}  # of every table what the agent can see
+        for name in params:
+            table = torch.as_tensor(np.asarray(params[name], dtype=np.float64))
+            read[name] = table[: leaf.size] if self.network[name].observes else table
+            if not bool(read[name].isfinite().all()):
+                raise ValueError(f"params[{name!r}] has a logit of -inf, which the agent's linear layer cannot hold: give a finite one")
         with torch.no_grad():
-            for name in params:
+            for name, table in read.items():
                 head: Any = self.module.policies[f"policy_{name}"]
-                table = torch.as_tensor(np.asarray(params[name], dtype=np.float64))
-                if not bool(table.isfinite().all()):
-                    raise ValueError(f"params[{name!r}] has a logit of -inf, which the agent's linear layer cannot hold: give a finite one")
                 if self.network[name].observes:
-                    seen = min(len(table), leaf.size)
-                    head.weight[:, :seen] = table[:seen].reshape(seen, -1).T.to(head.weight)
-                    head.bias.zero_()
+                    # what is not written stays, and so does the bias, which is a part of it
+                    head.weight[:, : len(table)] = (table.flatten(1).T - head.bias[:, None].double()).to(head.weight)
                 else:
                     head.logits.copy_(table.flatten())
 
@@ -554,22 +564,6 @@ class CoagentActorCritic:
         """What else remembers from update to update."""
         return {**self.rewards, "schedule": self.schedule}
 
-    def _exploration(self) -> CountBonus | None:
-        """The exploration bonus, or None. Raises ValueError where observations cannot be counted, or returns be non-episodic."""
-        coef, gamma, non_episodic = self.settings.int_coef, self.settings.gamma, self.settings.int_returns == "non-episodic"
-        if non_episodic and not (coef and gamma < 1):
-            why = "there is no bonus" if not coef else "they would be infinite"
-            raise ValueError(f'int_returns="non-episodic" with int_coef={coef} and gamma={gamma}: {why}; choose "episodic"')
-        if not coef:
-            return None
-        form = PLACES if self.settings.int_counts == "place" else BOTH
-        if form is PLACES and self._env is not None and places_of(self._env) is None:
-            raise ValueError(f'int_counts="place": {self._env} does not tell places, by a method places(); choose "observation"')
-        if form is BOTH and self._env is not None and (refusal := uncountable(self.spec, self._env.single_observation_space)):
-            raise ValueError(f"int_coef={coef}: {refusal}")
-        continuation = Continuation(self.num_envs, gamma, (coef, form is PLACES)) if non_episodic else None
-        return CountBonus(self.spec, self.num_envs, coef, form, continuation=continuation)
-
     def _start(self) -> Running:
         n, device = self.env.num_envs, self.settings.device
         observation = reset(self.env, self.spec, self.settings.seed)
@@ -584,30 +578,3 @@ class CoagentActorCritic:
         if self._stopped_at:
             progress.from_arrays(self._stopped_at, self._generators, running, self.spec)
         return running
-
-
-def _forms(network: CoagentNetwork, chosen: Mapping[str, str]) -> dict[str, str]:
-    """The gradient form of every coagent. Raises ValueError naming the coagent whose choice cannot be."""
-    forms = {}
-    for name in network.names:
-        real = name in network.gaussians
-        only_score = name in network.unseen or network[name].additive or real
-        usual = "expected" if not only_score else "posterior" if only_read_in_sums(network, name) and not real else "score"
-        forms[name] = form = chosen.get(name, usual)
-        if form not in FORMS:
-            raise ValueError(f"coagent {name!r}: gradient form {form!r}, choose one of {FORMS}")
-        if only_score and form not in ("score", "posterior"):
-            raise ValueError(f"coagent {name!r}: the critic does not know its output, so its gradient form is score, not {form}")
-        if form == "posterior" and real:
-            raise ValueError(f"coagent {name!r}: the form posterior is for finitely many outputs, and its output is Gaussian")
-        if form == "posterior" and not only_read_in_sums(network, name):
-            raise ValueError(
-                f"coagent {name!r}: the form posterior is for an output that is neither action nor memory, and that nothing but the "
-                f"policies of additive coagents read; {network.readers(name)} read it"
-            )
-        if form == "difference" and network[name].num_outputs != 2:
-            raise ValueError(f"coagent {name!r}: the form difference is for two outputs, it has {network[name].num_outputs}")
-    others = set(chosen) - set(network.names)
-    if others:
-        raise ValueError(f"forms names {sorted(others)}, but the coagents are {list(network.names)}")
-    return forms

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -44,16 +44,16 @@ class OptionCritic(CoagentActorCritic):
         if gradient_form not in FORM_OF:
             raise ValueError(f"gradient_form={gradient_form!r}: choose one of {tuple(FORM_OF)}")
 
+        hierarchy = option_critic(num_options, 2, first, deliberation_cost, initial)
+
         def network(num_actions: int | tuple[int, ...] | Gaussian) -> CoagentNetwork:
             if not isinstance(num_actions, tuple):
                 return option_critic(num_options, num_actions, first, deliberation_cost, initial)
-            *others, action = option_critic(num_options, 2, first, deliberation_cost, initial).coagents
+            *others, action = hierarchy.coagents
             actions = [replace(action, name=f"action_{i}", num_outputs=n) for i, n in enumerate(num_actions)]
             return CoagentNetwork([*others, *actions], action=[one.name for one in actions])
 
-        num_levels = len(num_options) if isinstance(num_options, Sequence) else 1
-        names = ["termination"] if num_levels == 1 else [f"termination_{level}" for level in range(1, num_levels + 1)]
-        forms = dict.fromkeys(names, FORM_OF[gradient_form])
+        forms = dict.fromkeys([name for name in hierarchy.names if name.startswith("termination")], FORM_OF[gradient_form])
         super().__init__(env, network, encoder=encoder, forms=forms, summary=option_metrics, env_kwargs=env_kwargs, **settings)
         self.description = {
             "num_options": num_options,

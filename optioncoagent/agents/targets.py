@@ -18,7 +18,6 @@ from optioncoagent.agents.settings import Settings
 from optioncoagent.agents.sweep import OnAxes, at_outputs, configuration, critic_on_axes, joint_index, policy_on_axes, sweep
 from optioncoagent.network import CoagentNetwork
 
-FORMS = ("expected", "difference", "score", "posterior")
 # the fields of a rollout that have the axes (num_steps, num_envs)
 STEPS = ("observation", "start", "valid", "age", "previous", "outputs", "executed", "reward", "terminated", "truncated")
 
@@ -149,21 +148,6 @@ def advantages(network: CoagentNetwork, rollout: Rollout, settings: Settings, q:
         costs = torch.stack([charged(network, name, rollout, q.dtype) for name in network.names]).sum(dim=0)
         delta[:-1] += trace[:-1] * (q - costs - arrival)[1:]
     return lambda_advantages(delta, trace)
-
-
-def sampled(network: CoagentNetwork, forms: Mapping[str, str]) -> list[str]:
-    """The actions, and the coagents that learn from sampled returns: those that the encoder learns from, too, by default. All of them where
-    none of these observes."""
-    names = [name for name in network.names if name in network.action or forms[name] in ("score", "posterior")]
-    return names if any(network[name].observes for name in names) else [*network.names]
-
-
-def only_read_in_sums(network: CoagentNetwork, name: str) -> bool:
-    """Does what a coagent gave matter through the policies of additive coagents of the same step alone?"""
-    readers = [network[reader] for reader in network.readers(name)]
-    return name not in (*network.action, *network.memory) and all(
-        r.additive and name not in network.touched[r.name].upstream for r in readers
-    )
 
 
 def log_posteriors(module: CoagentModule, flat: Rollout, forms: Mapping[str, str], read: Tensor, log_old: Tensor) -> dict[str, Tensor]:

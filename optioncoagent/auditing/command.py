@@ -120,7 +120,10 @@ def _enumerate(env_id: str, env_kwargs: dict[str, Any], gamma: float, command: A
 
 
 def is_minigrid(env_id: str) -> bool:
-    return env_id.rpartition(":")[2].removeprefix("OptionCoagent/").startswith(("MiniGrid-", "BabyAI-"))
+    """MiniGrid's own, or one that its user registered."""
+    from optioncoagent.agents.environments import names_minigrid
+
+    return names_minigrid(env_id.rpartition(":")[2].removeprefix("OptionCoagent/"))
 
 
 class Returns(NamedTuple):

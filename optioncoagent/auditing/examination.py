@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from optioncoagent.agents.forms import FORMS, available, sampled
 from optioncoagent.agents.modules import torch_threads
 from optioncoagent.agents.rollout import Rollout
 from optioncoagent.agents.settings import Settings
-from optioncoagent.agents.targets import only_read_in_sums, sampled
 from optioncoagent.auditing.gradient import FloatArray, check_tables, pull_back
 from optioncoagent.auditing.twin import Twin
 from optioncoagent.exact import critic_values, expected_return, policy_gradient
@@ -29,7 +29,6 @@ from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork
 from optioncoagent.network.additive import collected
 
-FORMS = ("expected", "difference", "score", "posterior")
 MARGINAL = "marginal"
 OWN, EXACT, BEST = "own", "exact", "best of observations"
 BLOCKS = 16  # of rollouts, between which the noise is measured
@@ -228,7 +227,7 @@ def _base(agent: Any, critics: Mapping[str, FloatArray], names: tuple[str, ...])
     for critic in critics:
         done: set[tuple[str, str]] = set()
         for form in FORMS:
-            forms = {name: form if _can(network, name, form) else agent.forms[name] for name in network.names}
+            forms = {name: form if form in available(network, name) else agent.forms[name] for name in network.names}
             new = tuple(name for name in names if (name, forms[name]) not in done)
             done |= set(forms.items())
             if new:
@@ -257,14 +256,6 @@ def _added(agent: Any, names: tuple[str, ...]) -> Iterator[_Variant]:
 def _shaping(network: CoagentNetwork, forms: Mapping[str, str]) -> set[str]:
     """The coagents with parameters of their own that the encoder learns from."""
     return {network[name].owner for name in sampled(network, forms)}
-
-
-def _can(network: CoagentNetwork, name: str, form: str) -> bool:
-    """Has this coagent this form? The critic must know its output for the expected form and the difference, which is of two."""
-    if form == "posterior":
-        return only_read_in_sums(network, name)
-    known = name not in network.unseen and not network[name].additive
-    return form == "score" or (known and (form == "expected" or network[name].num_outputs == 2))
 
 
 def _critics(twin: Twin, mdp: MDP, q: FloatArray, visits: FloatArray) -> tuple[dict[str, FloatArray], list[CriticError]]:

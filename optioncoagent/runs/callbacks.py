@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import json
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ def stop_at_return(value: float, episodes: int = 100) -> Callback:
 
 class KeepBest:
     """Save the agent to `path` whenever the mean return of the last 100 episodes is higher than it was (once `episodes` have ended); for an
-    agent that goes on, higher than that of the one which lies there from before, if that had no more steps."""
+    agent that goes on, higher than that of the one which lies there from before."""
 
     def __init__(self, path: str | Path, episodes: int = 100):
         self.path, self.episodes = Path(path), episodes
@@ -47,7 +48,7 @@ class KeepBest:
 
     def __call__(self, agent: Any, row: Row) -> None:
         if not self.begun:
-            self.begun, self.best = True, _best_before(self.path, row["timesteps"])
+            self.begun, self.best = True, -np.inf if _is_first(agent, row) else _best_before(self.path)
         if _have_ended(agent, row, self.episodes) and row["return_mean"] > self.best:
             self.best = row["return_mean"]
             agent.save(self.path, overwrite=True)
@@ -71,9 +72,11 @@ class EvaluateEvery:
         self.rows: list[dict[str, float]] = []
         self.highest: float | None = None  # return that an agent in `best` came to
         self.before: int | None = None  # the steps at the last call
+        self.fresh = True  # no agent that goes on
 
     def __call__(self, agent: Any, row: Row) -> None:
         step = int(row["timesteps"])
+        self.fresh = self.fresh if self.before is not None else _is_first(agent, row)
         before = max(step - agent.num_envs * int(row["num_steps"]), 0) if self.before is None else self.before
         self.before = step
         if step // self.num_steps == before // self.num_steps:
@@ -86,7 +89,7 @@ class EvaluateEvery:
         if self.file:
             _append(self.file, self.rows[-1])
         if self.best:
-            self.highest = _evaluated_before(self.best, step) if self.highest is None else self.highest
+            self.highest = self.highest if self.highest is not None else -np.inf if self.fresh else _evaluated_before(self.best)
             if mean > self.highest:
                 self.highest = mean
                 agent.save(self.best, overwrite=True)
@@ -94,17 +97,31 @@ class EvaluateEvery:
 
 
 class Track:
-    """Log every row to Weights & Biases. kwargs: for `wandb.init`. Raises ImportError that says how to get it.
+    """Log every row to Weights & Biases. kwargs: for `wandb.init`. Raises ImportError that says how to get it, ValueError where it cannot
+    begin.
 
     with Track(project="options") as track: agent.learn(200_000, callback=track)
+
+    Where it fails later, training goes on without. Steps that a run which goes on repeats, after its last checkpoint, are logged again.
     """
 
     def __init__(self, **kwargs: Any):
-        self.run = _wandb().init(**kwargs)
+        wandb = _wandb()
+        try:
+            self.run = wandb.init(**kwargs)
+        except getattr(wandb, "Error", ()) as error:
+            raise ValueError(f"Weights & Biases: {error} (WANDB_MODE=offline does without a login)") from error
         self.run.define_metric("*", step_metric="timesteps")
+        self.failed = False
 
     def __call__(self, agent: Any, row: Row) -> None:
-        self.run.log({name: value for name, value in row.items() if value == value})
+        if self.failed:
+            return
+        try:
+            self.run.log({name: value for name, value in row.items() if value == value})
+        except Exception as error:  # whatever it is, it is not worth a training
+            self.failed = True
+            warnings.warn(f"Weights & Biases takes no more rows, and training goes on without: {error}", stacklevel=2)
 
     def close(self) -> None:
         self.run.finish()
@@ -123,24 +140,26 @@ def _have_ended(agent: Any, row: Row, episodes: int) -> bool:
     return row["episodes"] >= episodes and (recent is None or len(recent) >= min(episodes, 100))
 
 
-def _best_before(path: Path, timesteps: float) -> float:
-    """The mean return of an agent that a training with fewer steps has kept there; -inf if there is none, or no episode had ended."""
+def _is_first(agent: Any, row: Row) -> bool:
+    """Is this the row of a training's first update?"""
+    return row["timesteps"] <= agent.num_envs * row["num_steps"]
+
+
+def _best_before(path: Path) -> float:
+    """The mean return of the agent that a training has kept there; -inf if there is none, or no episode had ended."""
     from optioncoagent.agents import checkpoint
 
     try:
         saved = checkpoint.read(path)
     except FileNotFoundError:
         return -np.inf
-    if saved.num_timesteps >= timesteps or not saved.recent:
-        return -np.inf
-    return float(np.mean([episode_return for episode_return, _ in saved.recent]))
+    return float(np.mean([episode_return for episode_return, _ in saved.recent])) if saved.recent else -np.inf
 
 
-def _evaluated_before(path: Path, timesteps: float) -> float:
-    """The return that an agent of fewer steps, which lies there, was evaluated to; -inf if there is none."""
+def _evaluated_before(path: Path) -> float:
+    """The return that the agent which lies there was evaluated to; -inf if there is none."""
     try:
-        row = json.loads((path / EVALUATED).read_text())
-        return float(row["return_mean"]) if row["timesteps"] < timesteps else -np.inf
+        return float(json.loads((path / EVALUATED).read_text())["return_mean"])
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return -np.inf
 

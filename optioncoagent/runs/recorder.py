@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
 from optioncoagent.agents import files
 from optioncoagent.runs import checkpoints
-from optioncoagent.runs.folder import CONFIG, versions
+from optioncoagent.runs.folder import CONFIG, locked, versions
 from optioncoagent.runs.rows import Ends, Rows
 
 
@@ -22,19 +23,27 @@ class Recorder:
             agent.learn(200_000, callback=record)
 
     `OptionCritic.load` takes the folder, and so do the commands that look at runs. ends: where the files of a run that goes on stood (see
-    `Rows`); without it the folder may hold no rows yet. To go on in the same folder:
+    `Rows`); without it the folder may hold no rows yet. lock: keep other trainings out of the folder (OSError if one is in it); False for
+    one who holds `folder.locked` already. To go on in the same folder:
 
         agent, record, _ = runs.checkpoints.newest(Path("runs/mine"), OptionCritic.load)
         with Recorder("runs/mine", ends=record.ends) as record: …
 
-    A block that ends with an exception, in
-    which an update may be half done, writes no further checkpoint. Raises OSError that says what to do when the disk is full.
+    (`newest` is None where a run was killed before its first checkpoint: begin again with ends={}.)
+
+    A block that ends with an exception, in which an update may be half done, writes no further checkpoint. Raises OSError that says what to
+    do when the disk is full.
     """
 
-    def __init__(self, folder: str | Path, checkpoint_seconds: float = 60.0, ends: Ends | None = None):
+    def __init__(self, folder: str | Path, checkpoint_seconds: float = 60.0, ends: Ends | None = None, lock: bool = True):
         self.folder = Path(folder)
         self.checkpoint_seconds = checkpoint_seconds
-        self.rows = Rows(self.folder, ends)
+        with ExitStack() as held:
+            if lock:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(locked(self.folder))
+            self.rows = Rows(self.folder, ends)
+            self.held = held.pop_all()
         self.written_at = time.monotonic()
         self.unwritten: tuple[Any, Mapping[str, float]] | None = None
 
@@ -67,6 +76,7 @@ class Recorder:
             raise _explained(error, self.folder) from error
         finally:
             self.rows.close()
+            self.held.close()
 
 
 def _config(agent: Any) -> dict[str, Any]:

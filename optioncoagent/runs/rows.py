@@ -93,7 +93,7 @@ class Rows:
     """
 
     def __init__(self, folder: Path, ends: Ends | None = None):
-        if ends is None and (folder / METRICS).exists():
+        if ends is None and (folder / METRICS).exists() and (folder / METRICS).stat().st_size:
             raise FileExistsError(f"{folder / METRICS} exists, and a run is never overwritten: choose another folder")
         ends = ends or {}
         folder.mkdir(parents=True, exist_ok=True)

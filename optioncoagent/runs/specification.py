@@ -22,6 +22,7 @@ from __future__ import annotations
 import difflib
 import io
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -93,7 +94,7 @@ def read_specification(path: Path, train: type) -> Specification:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         return check(content, train)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
 
 
@@ -111,14 +112,17 @@ def check(content: Mapping[str, Any], train: type) -> Specification:
     for name, own in settings.items():
         if not re.fullmatch(r"[\w.+-]*\w[\w.+-]*", name):
             raise ValueError(f"settings.{name!r}: it names a folder, so use letters, digits and . _ + - only")
-        for key in own:
-            _known(key, flags, f"settings.{name} has")
+        for key, value in own.items():
+            dots = " (a name with a dot in it takes quotes)" if isinstance(value, dict) and key not in flags else ""
+            _known(key, flags, f"settings.{name} has", dots)
     thresholds = _thresholds(content.get("threshold"), tasks)
     merged = {name: {**shared, **own} for name, own in settings.items()}
     total_timesteps, made_with = {}, list[tuple[Any, Any]]()
     for name, chosen in merged.items():
         for key, value in chosen.items():
             where = f"settings.{name}.{key}" if key in settings[name] else key
+            if key == "env_kwargs" and not isinstance(value, dict):
+                raise ValueError(f'{where} = {value!r}: give a table, as {{ view = "full" }}')
             _parse(train, [tasks[0], *to_arguments({key: value})], f"{where} = {value!r}: train's --{_dashed(key)} takes no such value")
         command = _parse(train, [tasks[0], *to_arguments(chosen)], f"settings.{name}: train does not take these together")
         try:
@@ -176,7 +180,7 @@ def _words(name: str, value: Any) -> list[Any]:
     return [word for pair in value.items() for word in pair]
 
 
-def _known(key: str, names: Iterable[str], who: str) -> None:
+def _known(key: str, names: Iterable[str], who: str, hint: str = "") -> None:
     names = list(names)
     if key in names:
         return
@@ -184,7 +188,9 @@ def _known(key: str, names: Iterable[str], who: str) -> None:
         instead = SET_BY_THE_SWEEP[key]
         raise ValueError(f"{who} the key {key!r}, which the sweep sets itself" + (f": use {instead!r}" if instead else ""))
     near = difflib.get_close_matches(key.replace("-", "_"), names, 1, cutoff=0.5)
-    raise ValueError(f"{who} the unknown key {key!r}: " + (f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"))
+    raise ValueError(
+        f"{who} the unknown key {key!r}: " + (f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}") + hint
+    )
 
 
 def _tasks(content: Mapping[str, Any]) -> tuple[str, ...]:
@@ -218,7 +224,7 @@ def _thresholds(threshold: Any, tasks: tuple[str, ...]) -> dict[str, float]:
     chosen = threshold if isinstance(threshold, dict) else {} if threshold is None else dict.fromkeys(tasks, threshold)
     for task, value in chosen.items():
         _known(task, tasks, "threshold has")
-        if not isinstance(value, int | float) or isinstance(value, bool):
+        if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
             raise ValueError(f"threshold = {value!r}: give a return, or a table with one for each task")
     return {task: float(value) for task, value in chosen.items()}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optioncoagent import imports
+from optioncoagent.agents import files
 from optioncoagent.agents.files import digest
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, OLD_DEFAULTS, Settings, make_settings
 from optioncoagent.runs import checkpoints, folder
@@ -173,7 +174,8 @@ def _tracked(run: Run, path: Path) -> Iterator[Callback]:
         yield lambda agent, row: None
         return
     one = digest((path / folder.CONFIG).read_bytes())[:16]
-    names = {"project": run.wandb_project_name, "name": path.name, "id": one, "resume": "allow", "dir": str(path)}
+    name = "/".join(path.parts[-3:]) if path.name.isdigit() else path.name  # of a sweep: task, setting and seed
+    names = {"project": run.wandb_project_name, "name": name, "id": one, "resume": "allow", "dir": str(path)}
     with Track(**names, config=asdict(run)) as track:
         yield track
 
@@ -189,7 +191,11 @@ def _train(run: Run, agent: OptionCritic, path: Path, ends: Ends | None, profile
         print(f"the state of {run.env_id} cannot be kept: its episodes start anew")
     seconds = dict.fromkeys(("environment", "acting", "learning"), 0.0)
     try:
-        with deferred_interrupt() as asked, Recorder(path, run.checkpoint_seconds, ends) as record, _tracked(run, path) as track:
+        with (
+            deferred_interrupt() as asked,
+            Recorder(path, run.checkpoint_seconds, ends, lock=False) as record,
+            _tracked(run, path) as track,
+        ):
 
             def after_update(agent: Any, row: Mapping[str, float]) -> bool:
                 record(agent, row)
@@ -207,7 +213,8 @@ def _train(run: Run, agent: OptionCritic, path: Path, ends: Ends | None, profile
     except OSError:
         raise
     except Exception as error:
-        error.add_note(f"the last checkpoint is kept in {path}")
+        kept = files.checkpoints(path)
+        error.add_note(f"the last checkpoint is kept in {path}" if kept else f"try again with: optioncoagent train --resume {path}")
         raise
     finally:
         if profile:

@@ -138,7 +138,10 @@ def test_folders_of_another_agent_or_damaged_are_named(tmp_path):
     with pytest.raises(ValueError, match="another network.*policy_bit"):
         oc.CoagentActorCritic.load(tmp_path / "own", wider)
     (tmp_path / "own" / "weights.safetensors").write_bytes(b"half")
-    with pytest.raises(ValueError, match="weights.safetensors is damaged"):
+    with pytest.raises(ValueError, match="^[^ ]*weights.safetensors is damaged"):  # and not agent.json
+        oc.CoagentActorCritic.load(tmp_path / "own", network)
+    (tmp_path / "own" / "weights.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="weights.safetensors is missing: .*own holds an agent that is not whole"):
         oc.CoagentActorCritic.load(tmp_path / "own", network)
     (tmp_path / "own" / "agent.json").write_text("{")
     with pytest.raises(ValueError, match="agent.json is damaged"):

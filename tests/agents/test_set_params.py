@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from small import GRIDWORLD, appendix_d, random_mdp
 
 import optioncoagent as oc
@@ -54,3 +55,43 @@ def test_logits_that_do_not_fit_are_refused():
     params["option"][0, 0] = -np.inf
     with pytest.raises(ValueError, match="option.*-inf"):
         agent.set_params(mdp, params)
+
+
+def test_a_refusal_leaves_the_agent_as_it_was():
+    mdp = random_mdp()
+    agent = oc.OptionCritic(mdp.to_env(), num_options=2, hidden_sizes=())
+    before, params = agent.params(mdp), agent.network.init_params(5, seed=3)
+    params["action"][3, 0, 0] = -np.inf  # of the last coagent
+    with pytest.raises(ValueError, match="action.*-inf"):
+        agent.set_params(mdp, params)
+    for name, table in agent.params(mdp).items():
+        np.testing.assert_array_equal(table, before[name])
+
+
+def test_what_the_environment_never_shows_may_be_anything():
+    mdp = oc.MDP.from_env("optioncoagent_envs:" + GRIDWORLD, 0.9)
+    agent = oc.OptionCritic(GRIDWORLD, num_options=2, hidden_sizes=())
+    params = agent.params(mdp)
+    params["option"][-1, 0] = -np.inf
+    agent.set_params(mdp, params)
+
+
+def test_policies_for_other_observations_stay():
+    """An MDP of five of the environment's observations; heads whose bias is not zero."""
+    whole = oc.MDP(np.full((8, 4, 8), 1 / 8), np.ones((8, 4)), np.full(8, 1 / 8), 0.9)
+    agent = oc.OptionCritic(whole.to_env(), num_options=2, hidden_sizes=())
+    part = oc.MDP(np.full((5, 4, 5), 1 / 5), np.ones((5, 4)), np.full(5, 1 / 5), 0.9)
+    for head in agent.module.policies.values():
+        head.bias.data.copy_(torch.linspace(-1, 1, len(head.bias)))
+    before = agent.probabilities(np.arange(8))
+    agent.set_params(part, agent.params(part))
+    for name, table in agent.probabilities(np.arange(8)).items():
+        np.testing.assert_allclose(table, before[name], atol=1e-6)
+
+
+def test_tables_are_of_the_agents_environment():
+    agent = oc.OptionCritic(random_mdp().to_env(), num_options=2, hidden_sizes=())
+    with pytest.raises(ValueError, match="shows observation 39, and the agent's space has 5"):
+        agent.params(oc.MDP(np.full((40, 2, 40), 1 / 40), np.ones((40, 2)), np.full(40, 1 / 40), 0.9))
+    with pytest.raises(ValueError, match="actions"):
+        agent.params(oc.MDP(np.full((5, 7, 5), 1 / 5), np.ones((5, 7)), np.full(5, 1 / 5), 0.9))

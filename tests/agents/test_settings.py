@@ -185,3 +185,10 @@ def test_threads_of_torch_are_put_back():
     oc.OptionCritic("CartPole-v1", **SMALL).learn(64).predict(np.zeros(4, np.float32))
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
+
+
+def test_options_are_numbers_or_an_array_of_them(tmp_path):
+    agent = oc.OptionCritic("CartPole-v1", num_options=np.array([2, 3]), num_envs=1, num_steps=8, hidden_sizes=(4,))
+    assert agent.network.names == oc.option_critic((2, 3), 2).names and agent.forms["termination_2"] == "expected"
+    agent.save(tmp_path / "agent")
+    assert [*oc.OptionCritic.load(tmp_path / "agent").network.names] == [*agent.network.names]

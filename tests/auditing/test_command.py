@@ -5,6 +5,7 @@ import re
 import sys
 from dataclasses import replace
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from small import GRIDWORLD
@@ -93,6 +94,21 @@ def test_an_environment_is_enumerated_as_it_was_made(tmp_path):
     assert set(firm[0].transition_matrix.data) == {1.0} != set(slippery[0].transition_matrix.data)
     with pytest.raises(ValueError, match="a level is enumerated without"):
         _enumerate("MiniGrid-Empty-5x5-v0", {"view": "full"}, 0.9, Audit(tmp_path))
+
+
+def test_a_level_of_ones_own_class_is_one_of_minigrids(monkeypatch, tmp_path, capsys):
+    from minigrid.envs import EmptyEnv
+
+    class Mine(EmptyEnv):
+        pass
+
+    gym.register("MineToAudit-v0", entry_point=Mine, kwargs={"size": 5})
+    try:
+        oc.OptionCritic("MineToAudit-v0", **SMALL).learn(2048).save(tmp_path / "run")
+        run(monkeypatch, tmp_path / "run", "--num-episodes", 2, "--rollouts", 16)
+    finally:
+        gym.registry.pop("MineToAudit-v0")
+    assert "exact" in capsys.readouterr().out
 
 
 def test_discounted_successes():

@@ -22,13 +22,13 @@ from optioncoagent.runs.curves import group, read_curves
 
 
 def rows(*returns, episodes=100):
-    return [{"timesteps": 64.0 * (i + 1), "return_mean": value, "episodes": episodes} for i, value in enumerate(returns)]
+    return [{"timesteps": 64.0 * (i + 1), "num_steps": 16, "return_mean": value, "episodes": episodes} for i, value in enumerate(returns)]
 
 
 class Agent:
     """Remembers where it was saved."""
 
-    settings = types.SimpleNamespace(num_envs=4, num_steps=16)
+    num_envs = 4
 
     def __init__(self, episodes=100):
         self.saved, self.recent = [], [(1.0, 1)] * episodes
@@ -78,15 +78,18 @@ def test_keep_best_of_a_training_that_goes_on_is_better_than_what_it_kept_before
     agent.learn(512, callback=runs.KeepBest(tmp_path / "best", episodes=1))
     kept = oc.OptionCritic.load(tmp_path / "best")
     best = np.mean([episode_return for episode_return, _ in kept.recent])
-    later = [{"episodes": 500, "return_mean": best + more, "timesteps": 10_000} for more in (-0.5, 0.5)]
+    later = [{"episodes": 500, "return_mean": best + more, "timesteps": 10_000, "num_steps": 16} for more in (-0.5, 0.5)]
     again = runs.KeepBest(tmp_path / "best", episodes=1)
     saves = Agent()
     for row in later:
         again(saves, row)
     assert again.best == best + 0.5 and len(saves.saved) == 1
     new = runs.KeepBest(tmp_path / "best", episodes=1)  # of another training, whose first steps these are
-    new(saves, {"episodes": 2, "return_mean": best - 5, "timesteps": 1})
+    new(saves, {"episodes": 2, "return_mean": best - 5, "timesteps": 1, "num_steps": 16})
     assert new.best == best - 5
+    older = runs.KeepBest(tmp_path / "best", episodes=1)  # goes on from a checkpoint of before the best one
+    older(saves, {"episodes": 2, "return_mean": best - 1, "timesteps": 128, "num_steps": 16})
+    assert older.best == best
     oc.OptionCritic("CartPole-v1", num_options=2, **SMALL).save(tmp_path / "fresh")  # no episode has ended, so that anything is better
     fresh = runs.KeepBest(tmp_path / "fresh", episodes=1)
     fresh(saves, later[0])
@@ -140,6 +143,7 @@ def test_evaluate_every_keeps_what_was_better_before_the_agent_went_on(tmp_path)
     assert train(agent, [10, 20]) == 5
     agent.pays = 0.0
     assert train(agent, [30, 40]) == 5  # goes on, worse
+    assert train(agent, [20, 30]) == 5  # from a checkpoint of before the best one
     agent.pays = 6.0
     assert train(agent, [50]) == 6
     agent.pays = 1.0
@@ -163,6 +167,28 @@ def test_a_recorder_writes_from_python_what_the_command_line_writes(tmp_path):
     with runs.Recorder(tmp_path / "mine", ends=record.ends) as more:
         agent.learn(64, callback=more)
     assert rows_of(tmp_path / "mine")["timesteps"].tolist()[-1] == RUN.total_timesteps + 64
+
+
+def test_two_recorders_do_not_go_on_in_one_folder(tmp_path):
+    agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL)
+    with runs.Recorder(tmp_path / "mine") as record:
+        agent.learn(64, callback=record)
+    ends = runs.checkpoints.newest(tmp_path / "mine", oc.OptionCritic.load)[1].ends
+    with runs.Recorder(tmp_path / "mine", ends=ends), pytest.raises(OSError, match="is in use"):
+        runs.Recorder(tmp_path / "mine", ends=ends)
+    with runs.Recorder(tmp_path / "mine", ends=ends) as record:
+        agent.learn(64, callback=record)
+    assert rows_of(tmp_path / "mine")["timesteps"].tolist() == [64, 128]
+
+
+def test_a_recorder_takes_a_folder_without_rows(tmp_path):
+    """As one is left by a mistake before the first update."""
+    agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL)
+    with pytest.raises(TypeError), runs.Recorder(tmp_path / "mine") as record:
+        agent.learn(64, callbak=record)
+    with runs.Recorder(tmp_path / "mine") as record:
+        agent.learn(64, callback=record)
+    assert rows_of(tmp_path / "mine")["timesteps"].tolist() == [64]
 
 
 def test_recorded_runs_of_other_networks_and_forms_are_other_settings(tmp_path):
@@ -226,6 +252,37 @@ def test_track(wandb, monkeypatch, tmp_path):
     logged = [call[1] for call in wandb if call[0] == "log"]
     assert [row["timesteps"] for row in logged] == rows_of(folder)["timesteps"].tolist()
     assert all(value == value for row in logged for value in row.values()) and wandb[-1] == ("finish",)
+
+
+def test_a_failure_of_weights_and_biases_costs_no_training(wandb, monkeypatch, tmp_path):
+    log = sys.modules["wandb"].init.log
+
+    def fails(self, row):
+        if row["timesteps"] > 100:
+            raise ConnectionError("no server")
+        log(self, row)
+
+    monkeypatch.setattr(sys.modules["wandb"].init, "log", fails)
+    with pytest.warns(UserWarning, match="training goes on without: no server") as warned:
+        folder = started(tmp_path / "run", track=True)
+    assert len(warned) == 1 and len([call for call in wandb if call[0] == "log"]) == 1
+    assert rows_of(folder)["timesteps"][-1] >= RUN.total_timesteps
+
+
+def test_where_tracking_cannot_begin_it_is_said_what_to_do(wandb, monkeypatch, tmp_path, capsys):
+    module = sys.modules["wandb"]
+    module.Error = type("Error", (Exception,), {})
+    init = module.init
+
+    def refuses(**kwargs):
+        raise module.Error("No API key")
+
+    module.init = refuses
+    with pytest.raises(ValueError, match="No API key.*WANDB_MODE=offline") as raised:
+        started(tmp_path / "run", track=True)
+    assert raised.value.__notes__ == [f"try again with: optioncoagent train --resume {tmp_path / 'run'}"]
+    module.init = init
+    assert training.resume(tmp_path / "run")
 
 
 def test_track_without_wandb_says_how_to_get_it(tmp_path, monkeypatch):
