@@ -9,7 +9,10 @@ A coagent network is written down once, as data (`Coagent`, `CoagentNetwork`; `o
     auditing                theory and learner side by side. torch
     runs                    folders of runs that go on when they were killed, callbacks, what is drawn of runs
     maps, report            what options do on a floor plan; one page about runs. matplotlib
-    experiments, cli        the experiments of the papers, the command line
+    experiments, cli        the experiments of the papers, the command line (`flags`: its words; `leash`: it ends with its parent)
+    examples                scripts that run
+    compiling, imports,     what several share: Numba's cache, modules of the user's, files that are written
+    outputs
 
 Names load when first touched, so that `import optioncoagent` costs nothing of torch, minigrid or matplotlib.
 """

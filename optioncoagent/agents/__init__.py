@@ -1,17 +1,19 @@
 """The learner: any coagent network, trained from its local gradients on a Gymnasium environment. torch.
 
-learner.py reads downwards and holds the fixed order of one update; the pieces it calls are pure functions in files of their own:
+learner.py reads downwards and holds the fixed order of one update; the pieces that it calls are in files of their own:
 
     settings, environments, actions                 what is trained, on what
-    observations, images, recurrent, modules        what is seen and remembered, the parameters
+    observations, images, cells, recurrent, modules what is seen and remembered, the parameters; scan: recurrence in compiled loops
     distributions                                   what outputs are drawn from: softmax policies and Gaussians
     additive                                        what additive policies add to their logits for each output that they read
-    rollout                                         the network runs, the environment steps
-    exploration, counts, places                     a bonus for what was seldom met, or where the agent had not been
-    diversity                                       a reward for actions that tell which option chose them
-    sweep, returns, losses                          one critic to every baseline, λ-returns, gradient forms
+    rollout, sizes                                  the network runs, the environment steps, so many at a time
+    exploration, counts, places, non_episodic       a bonus for what was seldom met, or where the agent had not been
+    diversity, scale                                a reward for actions that tell which option chose them; the scale of rewards
+    forms                                           which gradient form a coagent may have
+    targets                                         from a rollout to what losses need: sweep, λ-returns, gradient forms
+    sweep, returns, losses, minibatches             one critic to every baseline, λ-returns, what is minimised, and on which steps
     metrics, degeneracy, evaluation                 what is reported
-    checkpoint, progress                            what is kept
+    checkpoint, files, progress                     what is kept
     options                                         the learner with option-critic's network and vocabulary
 """
 

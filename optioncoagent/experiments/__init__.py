@@ -1,4 +1,11 @@
-"""The papers' experiments. A module is three names: SETTINGS (data), run(setting, seed) -> rows, plot(rows) -> Figure.
+"""The papers' experiments, and what else is measured with tables.
 
-Beside them ASSUMPTIONS says how what the papers leave open was read; it is printed under every figure. `reproduce` runs a module by name.
+figure5, figure6, four_rooms       the papers': SETTINGS (data), run(setting, seed) -> rows, plot(rows) -> Figure, and ASSUMPTIONS, how
+                                   what the papers leave open was read, printed under every figure
+problems                           the MDPs and networks that they share
+runner, reproduce                  rows in files, made and drawn; `optioncoagent reproduce` runs an experiment by name
+gradient_forms, learner_forms,     gradient forms along training and along each form's own ascent, exactly and as the learner has them
+ascent
+gradients_command,                 `optioncoagent gradients`
+gradients_picture
 """

@@ -7,6 +7,7 @@ kernels         the loops over ticks; episodes, rng: how long episodes last, and
 estimators      returns, local gradients and finite differences, with standard errors
 actor_critic    tabular actor-critic with eligibility traces, any network
 intra_option    tabular option-critic as in four rooms
+waiting         says so while something is compiled
 """
 
 from optioncoagent.simulate.actor_critic import ActorCriticTrials, actor_critic
