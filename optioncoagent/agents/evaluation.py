@@ -39,10 +39,15 @@ class Evaluation:
         returns, lengths, cut = np.array(list(episodes), dtype=np.float64).reshape(-1, 3).T
         return cls(returns, lengths.astype(int), cut.astype(bool))
 
-    def __str__(self) -> str:
+    @property
+    def standard_error(self) -> float:
+        """Of the mean return; NaN of one episode."""
         n = len(self.returns)
-        error = self.returns.std(ddof=1) / np.sqrt(n) if n > 1 else float("nan")
-        text = f"{n} episodes: return {self.returns.mean():.3f} ± {error:.3f} (standard error), length {self.lengths.mean():.1f}"
+        return float(self.returns.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
+
+    def __str__(self) -> str:
+        mean, error = self.returns.mean(), self.standard_error
+        text = f"{len(self.returns)} episodes: return {mean:.3f} ± {error:.3f} (standard error), length {self.lengths.mean():.1f}"
         if self.cut.any():
             text += f"; {self.cut.sum()} of them had not ended after {self.lengths[self.cut].max():,} steps and were cut"
         return text

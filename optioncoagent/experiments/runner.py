@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import os
 import re
 import textwrap
 import time
@@ -23,6 +22,7 @@ from typing import Any
 from tqdm import tqdm
 
 from optioncoagent.runs.folder import versions, write_json
+from optioncoagent.runs.table import write_csv
 from optioncoagent.runs.trial import Job
 from optioncoagent.runs.workers import Submit, run_all
 
@@ -131,7 +131,7 @@ def describe(experiment: ModuleType, settings: Mapping[str, Any], folder: Path) 
         raise FileExistsError(f"{folder} holds rows made under other assumptions (experiment.json has them): choose another folder")
     before = content.get("versions", []) if there else []
     before = [before] if isinstance(before, dict) else before
-    new = [versions()] if _missing(settings, folder) and versions() not in before else []
+    new = [versions()] if (_missing(settings, folder) or not before) and versions() not in before else []
     content["experiment"] = experiment.__name__.rpartition(".")[2]
     content["settings"] |= now
     content["seeds"] = {name: list(range(setting["seeds"])) for name, setting in content["settings"].items()}
@@ -153,12 +153,7 @@ def file_of(folder: Path, name: str, seed: int) -> Path:
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:
     """All rows or none: a file that is there is whole."""
-    partial = path.with_suffix(".partial")
-    with partial.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(partial, path)
+    write_csv(path, rows)
 
 
 def _number(text: str) -> Any:

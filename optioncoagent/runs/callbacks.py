@@ -82,10 +82,8 @@ class EvaluateEvery:
         if step // self.num_steps == before // self.num_steps:
             return
         result = agent.evaluate(self.num_episodes, **self.kwargs)
-        n = len(result.returns)
-        error = float(result.returns.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
-        mean = float(result.returns.mean())
-        self.rows.append({"timesteps": step, "return_mean": mean, "return_error": error, "length_mean": float(result.lengths.mean())})
+        mean, length = float(result.returns.mean()), float(result.lengths.mean())
+        self.rows.append({"timesteps": step, "return_mean": mean, "return_error": result.standard_error, "length_mean": length})
         if self.file:
             _append(self.file, self.rows[-1])
         if self.best:

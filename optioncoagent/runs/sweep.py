@@ -18,6 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from optioncoagent.runs import table
+from optioncoagent.runs.folder import write_json
 from optioncoagent.runs.specification import Specification
 from optioncoagent.runs.trial import COMMAND, train_job
 from optioncoagent.runs.workers import Backend, run_all, start_workers
@@ -79,9 +80,7 @@ def _describe(specification: Specification, folder: Path, to_run: Collection[str
             )
     content["settings"] |= now
     folder.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(partial, path)
+    write_json(path, content)
 
 
 def _differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from optioncoagent.agents import files
 from optioncoagent.runs import statistics
 from optioncoagent.runs.rows import read_rows
 from optioncoagent.runs.specification import Specification
@@ -55,13 +56,11 @@ def summarise(specification: Specification, trials: Sequence[Row]) -> list[Row]:
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """All rows or none; columns in the order in which they first appear."""
-    partial = path.with_name(f".{path.name}.partial")
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    with partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(partial, path)
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, list(dict.fromkeys(name for row in rows for name in row)), restval="")
+    writer.writeheader()
+    writer.writerows(rows)
+    files.write_file(path, text.getvalue().encode())
 
 
 def to_text(table: Sequence[Row]) -> str:

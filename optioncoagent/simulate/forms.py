@@ -18,6 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from optioncoagent.mdp import MDP
+from optioncoagent.mdp.reach import ranges
 from optioncoagent.network import CoagentNetwork, FloatArray, IntArray
 from optioncoagent.simulate.tables import Steps, WalkTable, alias_rows, enumerate_steps
 from optioncoagent.simulate.wiring import Wiring, dynamics
@@ -153,7 +154,7 @@ def _scores(policies: FloatArray, wiring: Wiring) -> sp.csr_array:
     row_of = wiring.row_of[:-1]
     sizes = np.diff(wiring.row_first)[row_of]
     u = np.repeat(np.arange(row_of.size), sizes)
-    v = np.repeat(wiring.row_first[row_of], sizes) + np.arange(u.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    v = ranges(wiring.row_first[row_of], wiring.row_first[row_of] + sizes)
     return sp.csr_array(((u == v) - policies[v], (u, v)), shape=(row_of.size, row_of.size))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optioncoagent.mdp import MDP
-from optioncoagent.mdp.reach import refuse_endless, spread
+from optioncoagent.mdp.reach import ranges, refuse_endless, spread
 from optioncoagent.network import CoagentNetwork, FloatArray, IntArray
 from optioncoagent.simulate.alias import build_alias
 from optioncoagent.simulate.ticks import Ticks, tick_law
@@ -205,7 +205,7 @@ def _with_moves(mdp: MDP, moves: Dynamics, wiring: Wiring, nodes: _Nodes, ticks:
     if counts.sum() > limit:
         return None
     tick = np.repeat(np.arange(row.size), counts)
-    move = np.repeat(moves.first[row] - np.cumsum(counts) + counts, counts) + np.arange(tick.size)
+    move = ranges(moves.first[row], moves.first[row + 1])
     landing, memory = nodes.landing[moves.successor[move]], nodes.memory_strides @ outputs
     return _Transitions(
         node=ticks.node[tick],

@@ -11,7 +11,6 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from optioncoagent.mdp import MDP
@@ -118,15 +117,8 @@ class Dynamics(NamedTuple):
 
 def dynamics(mdp: MDP) -> Dynamics:
     """Rows of P with the reward R(s, a, s') of each entry."""
-    P = mdp.transition_matrix.copy()
-    P.eliminate_zeros()
+    P = mdp.transition_matrix
     rows = np.repeat(np.arange(P.shape[0]), np.diff(P.indptr))
-    s, a = np.divmod(rows, mdp.num_actions)
-    if sp.issparse(mdp.R):
-        taken = mdp.R.tocsr()[rows, P.indices]
-        reward = np.asarray(taken.toarray() if sp.issparse(taken) else taken).ravel()
-    else:
-        reward = mdp.R[s, a] if mdp.R.ndim == 2 else mdp.R[s, a, P.indices]
     sums = np.add.reduceat(P.data, P.indptr[:-1])
     probability = P.data / sums[rows]
     running = np.cumsum(probability)
@@ -137,7 +129,7 @@ def dynamics(mdp: MDP) -> Dynamics:
         successor=P.indices.astype(np.int64),
         probability=probability,
         cumulative=along,
-        reward=np.ascontiguousarray(reward, dtype=np.float64),
+        reward=np.ascontiguousarray(mdp.transition_reward, dtype=np.float64),
         start=cumulative(mdp.d0),
         observation=mdp.observation.astype(np.int64),
         terminal=mdp.terminal,

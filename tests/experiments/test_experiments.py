@@ -76,7 +76,7 @@ def test_what_made_the_rows_is_not_forgotten(tmp_path, monkeypatch):
 def test_a_half_written_file_does_not_count(tmp_path):
     experiment = Experiment(calls=[], stop_at=None)
     (tmp_path / "rows").mkdir()
-    (tmp_path / "rows" / "fair-0.partial").write_text("setting,seed\nfair")
+    (tmp_path / "rows" / ".fair-0.csv.partial").write_text("setting,seed\nfair")
     assert len(runner.run_experiment(experiment, {"fair": Coin()}, tmp_path, progress_bar=False)) == 6
 
 
@@ -142,7 +142,7 @@ def test_trials_spread_over_processes_give_the_same_rows(tmp_path, monkeypatch, 
     main(Reproduce("figure6", folder=alone, threads=1))
     main(Reproduce("figure6", folder=together, seeds=(1,)))
     assert [path.name for path in (together / "rows").iterdir()] == ["best-1.csv"] and not (together / "figure.png").exists()
-    blocked = together / "rows" / "best-2.partial"
+    blocked = together / "rows" / ".best-2.csv.partial"
     blocked.mkdir()
     with pytest.raises(SystemExit, match="1"):
         main(Reproduce("figure6", folder=together, workers=2, backend="pool"))
