@@ -82,8 +82,7 @@ class Train:
         from optioncoagent.agents.environments import make_vector_env
 
         runs = _runs(self)
-        several = self.run_dir is not None and len(runs) > 1
-        paths = [self.run_dir / run.name if self.run_dir is not None and several else self.run_dir for run in runs]
+        paths = [self.run_dir / run.name if self.run_dir is not None and len(runs) > 1 else self.run_dir for run in runs]
         if len({run.name for run in runs}) < len(runs):
             raise ValueError("an environment or a seed is named twice: give each once")
         for run, path in zip(runs, paths, strict=True):

@@ -198,7 +198,6 @@ class FactoredTick:
         self.factors = [Factor(network, turn, observation, num_observations, start, support) for turn in made]
         self.tables = [(policies[t.plan.name] > 0).astype(np.float64) if support else policies[t.plan.name] for t in made]
         self.policies = [factor.gather(table) for factor, table in zip(self.factors, self.tables, strict=True)]
-        self.final_shape = (observation.size, *(network[n].num_outputs for n in final))
 
     def forward(self, law: FloatArray) -> FloatArray:
         """The law of the final outputs (n, *final) from that on the grid."""

@@ -64,6 +64,7 @@ def test_the_probability_is_that_of_the_hidden_state():
 
     agent.predict = recorded
     (episode,) = play(agent, 1, max_steps=20)
+    assert len(episode.steps) > 2
     for step, before, hidden in zip(episode.steps[1:], episode.steps, seen[1:], strict=False):
         expected = module.logits("termination", module.readout(hidden))[before.options[0]].softmax(dim=0)[0].item()
         assert step.probability == pytest.approx((expected,), rel=1e-5)
