@@ -202,3 +202,16 @@ def test_an_interrupt_keeps_the_agent(tmp_path):
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 0 and "the agent is kept in" in output and "Traceback" not in errors
     assert oc.OptionCritic.load(folder).num_timesteps >= 64
+
+
+@pytest.mark.filterwarnings("ignore:.*had not ended:UserWarning")
+@pytest.mark.parametrize(
+    "flags, given", [(["--seed", 7], {"seed": 7}), (["--deterministic"], {"deterministic": True}), (["--max-steps", 12], {"max_steps": 12})]
+)
+def test_flags_of_evaluate_reach_the_episodes(monkeypatch, tmp_path, capsys, flags, given):
+    """--seed, --deterministic and --max-steps reach the episodes."""
+    agent = oc.OptionCritic("CartPole-v1", num_options=2, num_envs=2, hidden_sizes=(4,))
+    agent.save(tmp_path / "a")
+    assert str(agent.evaluate(4, **given)) != str(agent.evaluate(4))
+    run(monkeypatch, "evaluate", tmp_path / "a", "--num-episodes", 4, *flags)
+    assert capsys.readouterr().out == f"{agent.evaluate(4, **given)}\n"

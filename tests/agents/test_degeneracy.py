@@ -128,3 +128,19 @@ def test_roles_are_read_from_the_description():
     for kind, wanted in expected.items():
         network = NETWORKS[kind](2)
         assert tuple(role(network) for role in (roles.held, roles.read, roles.gating)) == wanted, kind
+
+
+def test_usage_is_of_all_steps_and_entropies_of_those_that_execute():
+    """Usage is of all steps; entropies, also those apart for each output that is read, are of the steps at which the coagent executes."""
+    bit, executes = oc.Coagent("bit", 2, executes=0.3), 0.4
+    mdp, agent, rollout = played(
+        lambda n: oc.CoagentNetwork([bit, oc.Coagent("action", n, upstream=("bit",), executes=executes)]), num_steps=64
+    )
+    batch = make_batch(agent.module, agent.spec, rollout, agent.settings, agent.forms)
+    row = metrics.coagents(agent.network, rollout, batch)
+    policy = agent.network.policies(agent.params(mdp), 5)["action"][rollout.observation[""].numpy(), rollout.outputs["bit"].numpy()]
+    entropies, executed = -(policy * np.log(policy)).sum(-1), rollout.executed["action"].numpy()
+    for u in range(2):
+        assert row[f"bit/usage_{u}"] == pytest.approx((rollout.outputs["bit"] == u).double().mean().item())
+        here = executed & (rollout.outputs["bit"].numpy() == u)
+        assert row[f"action/entropy_bit_{u}"] == pytest.approx(entropies[here].mean())

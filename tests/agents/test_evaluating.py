@@ -4,10 +4,12 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from scripted import ScriptedVectorEnv
 from small import GRIDWORLD, SMALL, appendix_d, same, without_times
 from toys import Toy, batch_of, train
 
 import optioncoagent as oc
+from optioncoagent.agents.evaluation import Episode, Evaluation
 
 
 def counting(t):
@@ -129,3 +131,44 @@ def test_a_deterministic_agent_that_loops_is_cut():
     with pytest.warns(UserWarning, match="2 of them had not ended after 50 steps"):
         result = agent.evaluate(2, deterministic=True, max_steps=50)
     assert result.cut.all() and result.returns.tolist() == [-50.0, -50.0]
+
+
+def test_after_a_cut_seeds_are_new():
+    """After a cut all environments are reset with seeds not yet used."""
+
+    class Stuck(Toy):
+        episodes, seeds = 0, []
+
+        def reset(self, *, seed=None, options=None):
+            self.episodes += 1
+            self.seeds.append(seed)
+            return super().reset(seed=seed)
+
+        def step(self, action):
+            o, r, terminated, truncated, info = super().step(action)
+            return o, r, terminated and self.episodes % 2 == 1, truncated, info
+
+    agent = train(Toy())
+    with pytest.warns(UserWarning):
+        agent.evaluate(6, env=batch_of(Stuck, 2), max_steps=20, seed=5)
+    seeds = [seed for seed in Stuck.seeds if seed is not None]
+    assert len(seeds) > 2 and len(set(seeds)) == len(seeds)
+
+
+def test_what_a_reset_pays_is_of_no_episode():
+    """What a step that resets pays is of no episode that is evaluated."""
+
+    class Paying(ScriptedVectorEnv):
+        def step(self, action):
+            ends = [t == len(self.episodes[i][k]) - 1 for i, (k, t) in enumerate(self.at)]
+            o, reward, *rest = super().step(action)
+            return o, np.where(ends, 1000.0, reward), *rest
+
+    episodes = [[[0, 1, 2, 3]] * 20] * 2
+    agent = oc.OptionCritic(ScriptedVectorEnv(episodes, 4), num_steps=8, num_options=2, num_minibatches=2)
+    assert set(agent.evaluate(6, env=Paying(episodes, 4, AutoresetMode.NEXT_STEP)).returns) == {30.0}
+
+
+def test_the_error_is_that_of_the_mean():
+    said = str(Evaluation.of([Episode(1.0, 3), Episode(3.0, 3), Episode(5.0, 3)]))
+    assert "return 3.000 ± 1.155 (standard error)" in said  # 2 / √3

@@ -231,3 +231,15 @@ def test_what_is_paid_in_every_episode_falls_with_the_steps_so_far():
     weights = [1, 1, np.sqrt(9 / 16), np.sqrt(9 / 24), np.sqrt(9 / 32), np.sqrt(9 / 40)]  # 2 environments, 4 steps a rollout
     np.testing.assert_allclose(paid, np.repeat(weights, 4)[:, None] * bare)
     assert np.isinf(Form().lasts) and PLACES.lasts == 2**18
+
+
+def test_the_weight_of_a_bonus_that_falls_goes_on_where_it_was():
+    """The weight of a bonus that falls with the steps goes on where it was."""
+    episodes = [[[0, 1, 2, 1, 2, 0, 3]] * 20]
+    agent = oc.OptionCritic(ScriptedVectorEnv(episodes, 4), num_options=2, num_steps=8, num_minibatches=1)
+    agent.running = agent._start()
+    first, second = (collect(agent.module, agent.sampler, agent.spec, agent.running, 8) for _ in range(2))
+    whole, resumed = (CountBonus(agent.spec, 1, 1.0, Form(power=0.0, lasts=2), table=2**10, episode=8) for _ in range(2))
+    whole.bonus(first)
+    resumed.from_arrays(whole.to_arrays())
+    assert torch.equal(whole.bonus(second), resumed.bonus(second)) and whole.bonus(first).any()

@@ -1,7 +1,13 @@
 """The written-out gradient of the losses against autograd, and how steps are cut into minibatches."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
+from gymnasium.vector import AutoresetMode
+from scripted import ScriptedVectorEnv
+from small import SMALL
 
 import optioncoagent as oc
 from optioncoagent.agents.losses import Coefs, Losses, difference, expected, score
@@ -165,3 +171,42 @@ def test_coagents_that_share_have_one_head():
     read = agent.module.readout(agent.module.features(torch.randn(6, 4))[0])
     assert torch.equal(agent.module.logits("first", read), agent.module.logits("second", read))
     assert len(read) == 2 + 8 + 4
+
+
+def batch_and(agent, num_steps=16, **settings):
+    agent.running = agent._start()
+    rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, num_steps)
+    return rollout, [make_batch(agent.module, agent.spec, rollout, replace(agent.settings, **s), agent.forms) for s in settings.values()]
+
+
+def test_each_coagent_has_its_own_entropy_weight_behind_a_gaussian():
+    """Each coagent has its own weight of the entropy bonus, also where a Gaussian runs before those that are counted."""
+    network = oc.CoagentNetwork([oc.Coagent("unit", oc.Gaussian(2)), oc.Coagent("action", 2, upstream=("unit",), additive=True)])
+    agent = oc.CoagentActorCritic("CartPole-v1", network, ent_coefs={"unit": 0.5, "action": 0.25}, **SMALL)
+    _, (batch,) = batch_and(agent, same={})
+    # in the order of `by_kind`: the action's two outputs, then the Gaussian
+    np.testing.assert_array_equal(batch.learned[0, 2], [0.25, 0.25, 0.5])
+
+
+def test_advantages_are_scaled_by_their_spread_over_valid_steps():
+    """Advantages are scaled by their spread over the steps that were taken; those that only reset are not among them."""
+    episodes = [[[0, 1, 2, 3], [0, 1]] * 20] * 2
+    env = ScriptedVectorEnv(episodes, 4, AutoresetMode.NEXT_STEP)
+    agent = oc.CoagentActorCritic(
+        env,
+        lambda n: oc.CoagentNetwork([oc.Coagent("action", n)]),
+        forms={"action": "score"},
+        num_steps=16,
+        num_minibatches=1,
+        dtype="float64",
+        discount_weighting=False,
+    )
+    with torch.no_grad():  # the critic says 0, so that an advantage is a return
+        for name, parameter in agent.module.named_parameters():
+            if "critic" in name:
+                parameter.zero_()
+    rollout, (plain, scaled) = batch_and(agent, plain={"normalize_advantages": False}, scaled={"normalize_advantages": True})
+    valid = rollout.valid.flatten()
+    advantage = plain.learned[:, 1].sum(dim=1)
+    assert not valid.all() and (advantage[~valid] == 0).all()
+    torch.testing.assert_close(scaled.learned[:, 1].sum(dim=1)[valid], advantage[valid] / (advantage[valid].std(correction=0) + 1e-8))

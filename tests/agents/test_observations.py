@@ -176,3 +176,13 @@ def test_a_key_may_hold_a_slash_as_dm_controls_do():
     assert np.isfinite(agent.probabilities(observation)["action"]).all()
     with pytest.raises(ValueError, match=r"observation\['walker/joints'\] is missing"):
         agent.predict({"arm": observation["arm"]})
+
+
+def test_words_are_seen_before_a_comma_and_in_their_order():
+    """A word is the same before a comma, and the order of words is seen."""
+
+    def said(x):
+        return mission_features(x)
+
+    assert (said("go to the ball, then open the door") == said("go to the ball then open the door")).all()
+    assert (said("put the red ball next to the blue box") != said("put the blue ball next to the red box")).any()

@@ -8,6 +8,7 @@ from small import GRIDWORLD, appendix_d, random_mdp
 from torch import nn
 
 import optioncoagent as oc
+from optioncoagent.auditing import gradient
 from optioncoagent.gallery import stochastic_layers
 
 
@@ -126,3 +127,12 @@ def test_a_table_that_is_too_large_is_refused_before_anything_is_computed(monkey
     for refusing in (oc.agent_gradient, oc.audit):
         with pytest.raises(ValueError, match="'action'.*30 outputs.*1,073,741,824 rows of 2.*narrower layers"):
             refusing(agent, mdp)
+
+
+def test_terms_of_additive_coagents_are_added_once_however_many_observations_at_a_time(monkeypatch):
+    mdp = random_mdp()
+    agent = oc.CoagentActorCritic(mdp.to_env(), with_bits, seed=2, dtype="float64", hidden_sizes=(6, 5))
+    whole = oc.agent_gradient(agent, mdp)
+    monkeypatch.setattr(gradient, "CHUNK", 2)
+    for name, part in oc.agent_gradient(agent, mdp).items():
+        np.testing.assert_allclose(part, whole[name], atol=1e-14, err_msg=name)

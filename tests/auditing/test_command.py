@@ -4,6 +4,7 @@ import csv
 import re
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import gymnasium as gym
 import numpy as np
@@ -11,6 +12,9 @@ import pytest
 from small import GRIDWORLD
 
 import optioncoagent as oc
+from optioncoagent import auditing
+from optioncoagent.agents.evaluation import Episode, Evaluation
+from optioncoagent.auditing import command
 from optioncoagent.auditing.command import Audit, _enumerate, discounted_successes
 from optioncoagent.cli import main
 
@@ -113,3 +117,31 @@ def test_a_level_of_ones_own_class_is_one_of_minigrids(monkeypatch, tmp_path, ca
 
 def test_discounted_successes():
     np.testing.assert_allclose(discounted_successes([0.9, 0.0, 0.2], [1, 50, 3], 0.5), [1.0, 0.0, 0.25])
+
+
+def test_the_level_that_was_asked_for_is_audited_under_its_time_limit(monkeypatch, tmp_path):
+    """The audit is of the level that was asked for, with the time limit of its episodes."""
+    seen = []
+
+    class Enough(Exception): ...
+
+    def examine(*given):
+        seen.append(given)
+        raise Enough
+
+    monkeypatch.setattr(auditing, "examine", examine, raising=False)
+    oc.OptionCritic("MiniGrid-Empty-Random-5x5-v0", **SMALL).save(tmp_path / "a")
+    levels = [oc.MDP.from_minigrid("MiniGrid-Empty-Random-5x5-v0", 0.99, seed=s, view="egocentric") for s in (0, 3)]
+    first = [level.observations[0]["image"] for level in levels]
+    assert (first[0] != first[1]).any()
+    with pytest.raises(Enough):
+        run(monkeypatch, tmp_path / "a", "--level", 3, "--rollouts", 16, "--seed", 5)
+    ((_, mdp, rollouts, seed, max_steps),) = seen
+    assert (mdp.observations[0]["image"] == first[1]).all() and (rollouts, seed, max_steps) == (16, 5, 100)
+
+
+def test_the_error_is_that_of_the_mean(monkeypatch, tmp_path):
+    agent = oc.OptionCritic("MiniGrid-Empty-Random-5x5-v0", **SMALL)
+    agent.evaluate = lambda *given, **named: Evaluation.of([Episode(0.9, 1), Episode(0.0, 100), Episode(0.9, 1), Episode(0.0, 100)])
+    found = command._returns(agent, SimpleNamespace(gamma=0.9), command.Audit(tmp_path), SimpleNamespace(expected_return=0.5))
+    assert (found.mean, found.error) == pytest.approx((0.5, np.sqrt(1 / 3) / 2))

@@ -10,6 +10,7 @@ import optioncoagent as oc
 from optioncoagent.auditing import examination
 from optioncoagent.auditing.examination import BEST, EXACT, OWN, examine
 from optioncoagent.auditing.picture import draw
+from optioncoagent.auditing.states import StatesVectorEnv
 from optioncoagent.exact import critic_values
 
 SETTINGS = dict(num_steps=32, num_envs=1, hidden_sizes=(), gamma=0.9, gae_lambda=1.0, dtype="float64", seed=1)
@@ -255,3 +256,48 @@ def test_a_horizon_is_part_of_the_mdp():
     found = examine(agent_on(short, lambda n: oc.option_critic(2, n)), short, rollouts=32)
     assert all(row.cosine > 0.98 for row in rows_of(found.rows, critic=EXACT, form="expected"))
     assert BEST in {row.critic for row in found.rows}  # the time is not seen
+
+
+def scaled_agent():
+    mdp = random_mdp()
+    agent = oc.CoagentActorCritic(
+        StatesVectorEnv(mdp, 16),
+        lambda n: oc.option_critic(2, n),
+        num_steps=32,
+        hidden_sizes=(),
+        gamma=0.9,
+        gae_lambda=1.0,
+        dtype="float64",
+        seed=1,
+        discount_weighting=True,
+        normalize_advantages=False,
+        ent_coef=0.0,
+        max_grad_norm=1e9,
+    )
+    agent.set_params(mdp, agent.network.init_params(mdp.num_observations, seed=4))
+    return mdp, agent
+
+
+def test_a_critic_that_is_exact_in_scaled_units_has_no_error():
+    """A critic that is exact in the units of the scaled rewards has no error."""
+    mdp, agent = scaled_agent()
+    agent.scale.square, agent.scale.count = 100.0, 1
+    assert agent.reward_scale == 10
+    with torch.no_grad():
+        agent.module.critic.weight.copy_(torch.from_numpy(critic_values(mdp, agent.network, agent.params(mdp)).T / 10))
+    found = examine(agent, mdp, rollouts=16)
+    assert found.critic[0].rmse == pytest.approx(0, abs=1e-9)
+    assert all(
+        row.norm_ratio == pytest.approx(1, abs=0.15)
+        for row in found.rows
+        if row.critic == "own" and row.form == "expected" and not row.deviation
+    )
+
+
+def test_all_together_is_of_one_minibatch_as_the_base_is():
+    """Where nothing is added and nothing clipped, the row of all together is an estimate of the base's gradient from one minibatch."""
+    mdp, agent = scaled_agent()
+    rows = oc.audit(agent, mdp, rollouts=64)
+    for row in (row for row in rows if row.deviation == "all together, clipped" and row.form == "expected"):
+        (base,) = (b for b in rows if (b.coagent, b.form, b.critic, b.deviation) == (row.coagent, row.form, "own", ""))
+        assert row.norm_ratio == pytest.approx(base.norm_ratio, rel=0.35), (row, base)

@@ -5,14 +5,16 @@ import sys
 import gymnasium as gym
 import numpy as np
 import pytest
-from small import SMALL
+from matplotlib.figure import Figure
+from small import GRIDWORLD, SMALL
 
 import optioncoagent as oc
+from optioncoagent import maps
 from optioncoagent.cli import main
-from optioncoagent.maps import option_maps
-from optioncoagent.maps.drawing import draw
+from optioncoagent.maps import drawing, option_maps
+from optioncoagent.maps.drawing import arrows, draw
 from optioncoagent.maps.occupancy import CellMaps, cell_maps
-from optioncoagent.maps.plans import NOWHERE, FloorPlan, poses, read_level
+from optioncoagent.maps.plans import MINIGRID_ACTIONS, NOWHERE, FloorPlan, poses, read_level
 
 
 @pytest.mark.parametrize("env_id", ["MiniGrid-DoorKey-5x5-v0", "MiniGrid-LavaCrossingS9N1-v0", "MiniGrid-RedBlueDoors-6x6-v0"])
@@ -151,3 +153,33 @@ def test_hierarchies_and_environment_objects_are_refused():
         option_maps(oc.OptionCritic("MiniGrid-Empty-5x5-v0", (2, 2), **SMALL))
     with pytest.raises(ValueError, match="environment object"):
         option_maps(oc.OptionCritic(gym.make("CartPole-v1")))
+
+
+def test_the_level_of_maps_is_the_one_asked_for(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(maps, "option_maps", lambda agent, level=0: seen.append(level) or Figure(), raising=False)
+    oc.OptionCritic(GRIDWORLD, num_options=2, **SMALL).save(tmp_path / "a")
+    monkeypatch.setattr(sys, "argv", ["optioncoagent", *map(str, ["maps", tmp_path / "a", "--level", 4, "--out", tmp_path / "m.png"])])
+    main()
+    assert seen == [4]
+
+
+def test_a_bent_arrow_goes_to_the_side_that_the_agent_turns_to():
+    """A bent arrow goes to the side that the agent turns to: facing up, a turn to the left bends to smaller x."""
+    plan = FloorPlan(np.zeros((1, 1), bool), {}, np.array([0]), np.array([0, 0, 0, 0, NOWHERE]), np.arange(5) % 4, MINIGRID_ACTIONS)
+    for action, sign in (("left", -1), ("right", 1)):
+        policy, time = np.zeros((4, 1, 7)), np.zeros((4, 1))
+        policy[3, 0, MINIGRID_ACTIONS.index(action)], time[3, 0] = 1, 1
+        axes = Figure().add_subplot()
+        arrows(axes, plan, policy, time)
+        (x0, y0), (x1, y1) = axes.patches[0]._posA_posB
+        assert np.sign(x1 - x0) == sign and y0 < 0 and y1 < 0  # above the cell's middle: rows grow downwards
+
+
+def test_maps_are_of_the_network_as_it_was_described(monkeypatch):
+    """Maps are of the network as it was described: by whom it starts, what choosing costs."""
+    seen = []
+    monkeypatch.setattr(drawing, "cell_maps", lambda mdp, params, plan, **given: seen.append(given))
+    monkeypatch.setattr(drawing, "draw", lambda *given: None)
+    drawing.option_maps(oc.OptionCritic(GRIDWORLD, 2, deliberation_cost=0.1, first="terminate", initial=1, **SMALL))
+    assert seen == [{"first": "terminate", "deliberation_cost": 0.1, "initial": 1}]

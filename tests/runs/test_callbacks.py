@@ -298,3 +298,34 @@ def test_nothing_of_it_is_loaded_by_those_who_do_not_use_it():
         unwanted = (room, "torch", "matplotlib", "PIL", "scipy", "wandb", "tensorboard")
         code = f"import sys, {module}; print([m for m in sys.modules if m.startswith({unwanted})])"
         assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_error_of_an_evaluation_is_that_of_the_mean():
+    class Agent:
+        num_envs, recent = 1, []
+
+        def evaluate(self, n):
+            from optioncoagent.agents.evaluation import Evaluation
+
+            return Evaluation(np.array([1.0, 3.0, 5.0]), np.ones(3, int), np.zeros(3, bool))
+
+    evaluate = runs.EvaluateEvery(10, 3)
+    evaluate(Agent(), {"timesteps": 10, "num_steps": 10})
+    assert evaluate.rows[0]["return_error"] == pytest.approx(2 / np.sqrt(3))
+
+
+def test_evaluate_every_counts_the_first_update_of_an_agent_that_goes_on():
+    """An agent that goes on from step 192 in rollouts of 64 passes 200 in its first update."""
+    agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL).learn(192)
+    evaluate = runs.EvaluateEvery(200, 1)
+    agent.learn(64, callback=evaluate)
+    assert [row["timesteps"] for row in evaluate.rows] == [256]
+
+
+def test_evaluate_every_remembers_the_steps_before():
+    """Rollouts have 64 places and 48 steps: what was evaluated at 192 is not evaluated again at 240."""
+    evaluate = runs.EvaluateEvery(190, 1, env=Toy())
+    agent = oc.OptionCritic(batch_of(Toy, 4, AutoresetMode.NEXT_STEP), num_options=2, num_steps=16, num_minibatches=2)
+    agent.learn(1_000, callback=evaluate)
+    steps = [row["timesteps"] for row in evaluate.rows]
+    assert len(steps) == 5 and all(190 * k <= step < 190 * k + 64 for k, step in enumerate(steps, 1))

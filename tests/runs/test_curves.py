@@ -11,6 +11,7 @@ from run_folders import RUN, started
 
 from optioncoagent.cli import main
 from optioncoagent.runs.curves import POINTS, Curve, _level, band, group, on_grid, plot, read_curves, usage
+from optioncoagent.runs.rows import read_rows
 
 NAN = float("nan")
 
@@ -178,3 +179,12 @@ def test_runs_that_cannot_be_drawn_are_named(folders, tmp_path):
             read_curves(folders)
     finally:
         (folders[0] / "metrics.csv").write_bytes(data)
+
+
+def test_a_mean_over_few_episodes_is_not_drawn(tmp_path):
+    """A mean over fewer than ten episodes is not drawn."""
+    folder = started(tmp_path / "run", env_id="CartPole-v1", total_timesteps=448)
+    (curve,), rows = read_curves([folder]), read_rows(folder)
+    few = rows["episodes"] < 10
+    assert few.any() and not few.all() and not np.isnan(rows["return_mean"]).all()
+    np.testing.assert_array_equal(curve.columns["return_mean"], np.where(few, np.nan, rows["return_mean"]))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 from run_folders import started
+from small import GRIDWORLD, SMALL
 from toys import Toy
 
 import optioncoagent as oc
@@ -174,3 +175,23 @@ def test_what_cannot_be_filmed_is_said(tmp_path):
     object.__setattr__(agent.interface, "env_id", "nowhere_to_be_found:Any-v0")
     with pytest.raises(ValueError, match="import nowhere_to_be_found before"):
         next(play(agent))
+
+
+def test_flags_of_watch_reach_the_film(monkeypatch, tmp_path):
+    """Every flag of watch reaches the film."""
+    seen = []
+    module = sys.modules["optioncoagent.runs.film"]  # the package has a function of this name
+    monkeypatch.setattr(module, "play", lambda agent, *given: seen.append(given) or [])
+    monkeypatch.setattr(module, "film", lambda episodes, out, *given, **named: seen.append((given, named)))
+    oc.OptionCritic(GRIDWORLD, num_options=2, **SMALL).save(tmp_path / "a")
+    flags = ["--seed", "7", "--fps", "3", "--num-episodes", "2", "--max-steps", "5", "--deterministic"]
+    monkeypatch.setattr(sys, "argv", ["optioncoagent", "watch", str(tmp_path / "a"), *flags])
+    main()
+    assert seen == [(2, 7, True, 5), ((3,), {"progress_bar": True})]
+
+
+def test_after_a_cut_the_next_episode_is_of_another_level():
+    """After a cut the next episode is of another level."""
+    agent = oc.OptionCritic("MiniGrid-FourRooms-v0", 2, num_envs=2, hidden_sizes=())
+    one, two = play(agent, 2, seed=1, max_steps=2)
+    assert (one.steps[0].image != two.steps[0].image).any()

@@ -205,3 +205,16 @@ def test_a_run_begun_before_there_was_a_choice_keeps_what_it_did():
     assert {name: getattr(training.Run.from_json(content).settings, name) for name in now} == before
     agent = oc.OptionCritic.load(Path(__file__).parents[1] / "data" / "agent-0.1.0")
     assert {name: getattr(agent.settings, name) for name in now} == before and agent.shaping is None
+
+
+def test_the_form_reaches_the_agent(monkeypatch, tmp_path):
+    folder = started(tmp_path / "run", gradient_form="advantage", total_timesteps=64)
+    agent = oc.OptionCritic.load(folder)
+    assert agent.description["gradient_form"] == "advantage" and agent.forms["termination"] == "difference"
+
+
+def test_the_last_evaluation_is_the_one_that_evaluate_repeats(tmp_path):
+    """The evaluation at the end of a run is the one that `evaluate` repeats: of seeds apart from training's."""
+    folder = started(tmp_path / "run", total_timesteps=64, eval_episodes=5)
+    told, again = json.loads((folder / "evaluation.json").read_text()), oc.OptionCritic.load(folder).evaluate(5)
+    assert told["returns"] == again.returns.tolist() and told["lengths"] == again.lengths.tolist()

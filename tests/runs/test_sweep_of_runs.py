@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import gymnasium as gym
 import pytest
@@ -16,7 +17,7 @@ import stand_in
 import tyro
 
 from optioncoagent.cli import Train, main
-from optioncoagent.runs import specification, sweep, trial, workers
+from optioncoagent.runs import specification, sweep, table, trial, workers
 
 TASK = "CartPole-v1"
 CONTENT = {"tasks": [TASK], "seeds": 3, "threshold": 0.3, "total_timesteps": 384, "settings": {"a": {"num_options": 2}, "b": {}}}
@@ -306,3 +307,13 @@ def test_how_far_a_run_is(tmp_path):
         assert sweep.last_timestep(tmp_path) == steps
     (tmp_path / "metrics.csv").write_text("timesteps,x\n" + "".join(f"{64 * i},1.25\n" for i in range(1, 20_000)))
     assert sweep.last_timestep(tmp_path) == 64 * 19_999 and os.path.getsize(tmp_path / "metrics.csv") > 100_000
+
+
+def test_the_final_return_is_a_mean(tmp_path):
+    """The final return of a trial is the mean over its episodes: most of which may earn nothing."""
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "evaluation.json").write_text(json.dumps({"returns": [0.0, 0.0, 0.9]}))
+    (tmp_path / "t" / "metrics.csv").write_text("timesteps,episodes,return_mean,seconds_acting\n64,3,0.3,1\n")
+    trial = SimpleNamespace(name="t", task="T", setting="s", seed=0)
+    (row,) = table.trial_rows(SimpleNamespace(trials=[trial], thresholds={}), tmp_path)
+    assert row["final_return"] == pytest.approx(0.3)

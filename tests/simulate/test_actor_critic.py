@@ -182,3 +182,10 @@ def test_arguments_are_checked():
     for decay in (5, -0.1, np.nan):
         with pytest.raises(ValueError, match=f"trace_decay={decay}: it needs a number in"):
             actor_critic(gridworld(), bits(), 1, 0.1, 0.1, decay)
+
+
+def test_no_two_trials_share_their_random_numbers():
+    """Without learning an episode is a function of its random numbers alone: no two trials share them."""
+    runs = actor_critic(gridworld(), bits(), 4, 0.0, 0.0, 0.5, trials=50, seed=5)
+    assert not np.array_equal(runs.returns[1:, 0], runs.returns[:-1, 1])
+    assert not any(np.array_equal(runs.returns[k:, 0], runs.returns[:-k, j]) for k in (1, 2, 3) for j in (1, 2, 3))

@@ -10,7 +10,7 @@ import torch
 from enumerated import bits, gridworld, random_mdp, random_network, truth
 
 from optioncoagent import MDP, Coagent, CoagentNetwork, expected_return, local_gradient, option_critic, policy_gradient
-from optioncoagent.simulate import estimate_finite_difference, estimate_gradient, estimate_return, tables
+from optioncoagent.simulate import estimate_finite_difference, estimate_gradient, estimate_return, estimators, tables
 
 KERNELS = pytest.mark.parametrize("kernel", ["joint", "each for itself"])
 EPISODES = 50_000
@@ -244,3 +244,25 @@ def test_no_bias_at_a_hundred_million_episodes(seed):
     value = estimate_return(mdp, network, params, 10**8, seed, threads=2)
     assert np.abs(z).max() < 4.5
     assert abs(value.mean - exact.value) < 4 * value.standard_error
+
+
+def test_a_baseline_is_of_the_state_under_both_kernels(monkeypatch):
+    """Also where states look alike, by the joint table and without: returns of a chain less their values are 0."""
+    P = np.zeros((4, 2, 4))
+    P[range(3), :, range(1, 4)] = P[3, :, 3] = 1
+    mdp = MDP(P, np.array([[1.0] * 2, [2.0] * 2, [4.0] * 2, [0.0] * 2]), np.eye(4)[0], 0.9, np.arange(4) == 3, [1, 0, 0, 2])
+    network = CoagentNetwork([Coagent("action", 2)])
+    values = np.array([1 + 0.9 * 2 + 0.81 * 4, 2 + 0.9 * 4, 4.0, 0.0])
+    for table in (True, False):
+        if not table:
+            monkeypatch.setattr(estimators, "walk_table", lambda *given, **named: None)
+        found = estimate_gradient(mdp, network, network.init_params(3), 200, baseline=values)
+        assert max(np.abs(found.mean["action"]).max(), found.standard_error["action"].max()) < 1e-9
+
+
+def test_an_episode_as_long_as_the_mdp_was_cut_off_by_nobody():
+    """An episode that lasts as long as the MDP does was cut off by nobody."""
+    mdp = MDP(np.ones((1, 2, 1)), np.ones((1, 2)), [1.0], 1.0, horizon=3)
+    network = CoagentNetwork([Coagent("action", 2)])
+    capped = [estimate_return(mdp, network, network.init_params(1), 10, max_steps=m).capped for m in (2, 3, 4, None)]
+    assert capped == [10, 0, 0, 0]

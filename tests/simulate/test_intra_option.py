@@ -179,3 +179,34 @@ def test_arguments_are_checked():
         train_option_critic([MDP], [[0, 1]])
     with pytest.raises(ValueError, match="differ"):
         train_option_critic([MDP, random_mdp(0)], [[0, 1]])
+
+
+def test_trials_of_one_block_are_not_those_of_the_next():
+    """Trials are run in blocks of five; those of one block are not those of the next."""
+    q = train_option_critic([random_mdp(4, num_states=5, num_actions=3, gamma=0.9)], np.zeros((12, 40), dtype=int), seed=3).q_omega
+    assert len(np.unique(q.reshape(12, -1), axis=0)) == 12
+
+
+def corridor(n):
+    P = np.zeros((n + 1, 1, n + 1))
+    P[range(n), 0, range(1, n + 1)] = P[n, 0, n] = 1
+    return oc.MDP(P, np.zeros((n + 1, 1)), np.eye(n + 1)[0], 0.9, np.arange(n + 1) == n)
+
+
+def test_an_option_lasts_as_long_as_it_does():
+    """Five steps: an option that always ends runs for one, one that never does for five."""
+    mdp = corridor(5)
+    for logit, length, mean in ((50.0, 1.0, 1.0), (-50.0, 5.0, 0.0)):
+        start = {"termination": np.full((6, 2), logit), "option": 0.0, "action": 0.0}
+        found = train_option_critic([mdp], [[0, 0]], Learner(2, termination_step_size=0.0), preferences=start)
+        np.testing.assert_allclose(found.option_length, length)
+        np.testing.assert_allclose(found.termination, mean, atol=1e-12)
+
+
+def test_what_was_learnt_where_a_state_leads_to_itself_is_used_at_once():
+    """It pays 1: the option that ran first is from then on the only one with a value, and is chosen for ever."""
+    mdp = oc.MDP(np.ones((1, 1, 1)), np.ones((1, 1)), [1.0], 0.0, [False])
+    start = {"termination": np.full((1, 2), 50.0), "option": 0.0, "action": 0.0}
+    learner = Learner(2, critic_step_size=1.0, termination_step_size=0.0, policy_step_size=0.0)
+    found = train_option_critic([mdp], np.zeros((20, 1), int), learner, max_steps=30, preferences=start)
+    assert (np.sort(found.q_omega[:, 0], axis=1) == [0, 1]).all()
