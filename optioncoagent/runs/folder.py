@@ -74,14 +74,14 @@ def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a run folder until the block, or the process, ends. Raises OSError if one is in it."""
+def locked(folder: Path, what: str = "trains there") -> Iterator[None]:
+    """Keep other processes out of a folder until the block, or the process, ends. Raises OSError, with what it does, if one is in it."""
     with (folder / "lock").open("a") as file:
         if fcntl is not None:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise OSError(f"{folder} is in use: another process trains there") from None
+                raise OSError(f"{folder} is in use: another process {what}") from None
         yield
 
 

@@ -27,7 +27,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stderr
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +117,7 @@ def check(content: Mapping[str, Any], train: type) -> Specification:
             _known(key, flags, f"settings.{name} has", dots)
     thresholds = _thresholds(content.get("threshold"), tasks)
     merged = {name: {**shared, **own} for name, own in settings.items()}
-    total_timesteps, made_with = {}, list[tuple[Any, Any]]()
+    total_timesteps, commands = {}, {}
     for name, chosen in merged.items():
         for key, value in chosen.items():
             where = f"settings.{name}.{key}" if key in settings[name] else key
@@ -130,12 +130,10 @@ def check(content: Mapping[str, Any], train: type) -> Specification:
             import_named(command.module)
         except (ValueError, ImportError) as error:
             raise ValueError(f"settings.{name}: {error}") from error
-        total_timesteps[name] = command.total_timesteps
-        made_with.append((chosen.get("env_kwargs", {}), command.settings.observation_kinds))
+        total_timesteps[name], commands[name] = command.total_timesteps, command
     for task in tasks:
-        for i, given in enumerate(made_with):
-            if given not in made_with[:i]:
-                _check_task(task, *given)
+        for name, command in commands.items():
+            _check_task(task, f"settings.{name}", merged[name].get("env_kwargs", {}), command)
     return Specification(tasks, seeds, merged, total_timesteps, thresholds, defaults)
 
 
@@ -239,16 +237,18 @@ def _parse(train: type, arguments: list[str], refusal: str) -> Any:
         raise ValueError(f"{refusal} (see optioncoagent train --help)") from error
 
 
-def _check_task(task: str, env_kwargs: Mapping[str, Any], observation_kinds: Mapping[str, str]) -> None:
-    """Make the environment once. ValueError, with the nearest id that there is, if that fails or nothing can be trained on it."""
+def _check_task(task: str, where: str, env_kwargs: Mapping[str, Any], command: Any) -> None:
+    """Make the environment and the agent once. ValueError, with the nearest id that there is, if that fails."""
     import gymnasium as gym
 
-    from optioncoagent.agents.environments import Interface, make_vector_env
+    from optioncoagent.agents import OptionCritic
 
+    options = {name: getattr(command, name) for name in ("num_options", "gradient_form", "deliberation_cost")}
+    settings = asdict(command.settings) | {"device": "cpu"}  # which the workers have is not known here
     try:
-        env = make_vector_env(task, 1, 0, env_kwargs)
-        Interface.of(env, task, env_kwargs, observation_kinds)
-        env.close()
+        OptionCritic(task, env_kwargs=env_kwargs, **options, **settings).env.close()
     except (ValueError, TypeError, ImportError, gym.error.Error) as error:
-        near = [] if task in gym.registry else difflib.get_close_matches(task, gym.registry, 1)
+        if task in gym.registry or ":" in task:
+            raise ValueError(f"{where}: {task!r} cannot be trained on ({error})") from error
+        near = difflib.get_close_matches(task, gym.registry, 1)
         raise ValueError(f"tasks: {task!r} cannot be trained on ({error})" + (f"; did you mean {near[0]!r}?" if near else "")) from error

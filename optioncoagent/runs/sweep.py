@@ -18,7 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from optioncoagent.runs import table
-from optioncoagent.runs.folder import write_json
+from optioncoagent.runs.folder import locked, write_json
 from optioncoagent.runs.specification import Specification
 from optioncoagent.runs.trial import COMMAND, train_job
 from optioncoagent.runs.workers import Backend, run_all, start_workers
@@ -38,16 +38,19 @@ def run_sweep(
 
     workers, backend, address: see `start_workers`; by default as many workers as cores. A trial that fails is tried again, from its
     checkpoint, up to `retries` times. Ctrl-C (KeyboardInterrupt) ends all trials, which keep what they have.
-    Raises FileExistsError if the folder holds trials of other settings, or of other defaults.
+    Raises FileExistsError if the folder holds trials of other settings, or of other defaults, OSError if another sweep runs in it.
     """
     folder = folder.resolve()
-    missing = [trial for trial in specification.trials if not (folder / trial.name / table.FINISHED).exists()]
-    _describe(specification, folder, {trial.setting for trial in missing})
-    jobs = {trial.name: train_job(folder / trial.name, trial.arguments, Path.cwd(), command) for trial in missing}
-    if not jobs:
-        return {}
-    with start_workers(workers or os.cpu_count() or 1, backend, address) as submit, _Bar(specification, folder, progress_bar) as bar:
-        return run_all(jobs, submit, retries, bar)
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, "runs a sweep there"):
+        missing = [trial for trial in specification.trials if not (folder / trial.name / table.FINISHED).exists()]
+        _describe(specification, folder, {trial.setting for trial in missing})
+        jobs = {trial.name: train_job(folder / trial.name, trial.arguments, Path.cwd(), command) for trial in missing}
+        if not jobs:
+            return {}
+        start, bar = start_workers(workers or os.cpu_count() or 1, backend, address), _Bar(specification, folder, progress_bar)
+        with start as submit, bar as shown:
+            return run_all(jobs, submit, retries, shown)
 
 
 def gather(specification: Specification, folder: Path) -> str:
@@ -79,7 +82,6 @@ def _describe(specification: Specification, folder: Path, to_run: Collection[str
                 "name or folder, or finish them with the version that began them"
             )
     content["settings"] |= now
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(path, content)
 
 

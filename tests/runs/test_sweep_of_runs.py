@@ -18,6 +18,7 @@ import tyro
 
 from optioncoagent.cli import Train, main
 from optioncoagent.runs import specification, sweep, table, trial, workers
+from optioncoagent.runs.folder import locked
 
 TASK = "CartPole-v1"
 CONTENT = {"tasks": [TASK], "seeds": 3, "threshold": 0.3, "total_timesteps": 384, "settings": {"a": {"num_options": 2}, "b": {}}}
@@ -78,6 +79,8 @@ def command_line(monkeypatch, *arguments):
         ({"seeds": [0, -1]}, "at least 0"),
         ({"seeds": [1, 1]}, "seeds: 1 is there twice"),
         ({"seeds": True}, "seeds = True"),
+        ({"int_counts": "place", "int_coef": 0.1}, "settings.a: 'CartPole-v1' cannot be trained on .*does not tell places"),
+        ({"ent_coefs": {"action_9": 0.1}}, r"'CartPole-v1' cannot be trained on \(ent_coefs names \['action_9'\]"),
         ({"settings": {"lr0": {"1": {"gamma": 0.9}}}}, "settings.lr0 has the unknown key '1': .* takes quotes"),
         ({"env_kwargs": ["render_mode=rgb_array"]}, "env_kwargs = .*: give a table"),
         ({"threshold": float("nan")}, "threshold = nan: give a return"),
@@ -160,6 +163,12 @@ def test_the_same_sweep_again_runs_only_what_is_missing(tmp_path):
     assert len(after) == 9 and before.items() <= after.items()
     with pytest.raises(FileExistsError, match="setting 'a' with other num_options"):
         run(spec(settings={"a": {"num_options": 3}}), tmp_path)
+
+
+def test_two_sweeps_do_not_run_in_one_folder(tmp_path):
+    with locked(tmp_path, "runs a sweep there"), pytest.raises(OSError, match="is in use: another process runs a sweep there"):
+        run(spec(), tmp_path)
+    assert not (tmp_path / "sweep.json").exists()
 
 
 def test_a_sweep_does_not_go_on_under_other_defaults(tmp_path):
