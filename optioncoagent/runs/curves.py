@@ -141,8 +141,8 @@ def plot(curves: Iterable[Curve]) -> Figure:
             for pattern, styles in lines.items():
                 _curves(axes, settings, pattern, colors, styles)
             levels = max(len(_columns(runs, pattern)) for runs in settings.values() for pattern in lines)
-            dashed = "all components but the last" if "information" in title else "upper levels"
-            axes.set_ylabel(title + (f"\n({dashed} dashed)" if levels > 1 else "") if j == 0 else "", fontsize=8)
+            several = "last component solid" if "information" in title else "upper levels dashed"
+            axes.set_ylabel(title + (f"\n({several})" if levels > 1 else "") if j == 0 else "", fontsize=8)
             if title.startswith("option length"):
                 _plain_log(axes)
             if "termination" in title:

@@ -41,7 +41,7 @@ class Recorder:
         with ExitStack() as held:
             if lock:
                 self.folder.mkdir(parents=True, exist_ok=True)
-                held.enter_context(locked(self.folder))
+                held.enter_context(locked(self.folder, "trains there, or the with block of a Recorder here has not ended"))
             self.rows = Rows(self.folder, ends)
             self.held = held.pop_all()
         self.written_at = time.monotonic()
