@@ -4,7 +4,8 @@ Numba refuses to compile for its cache where no folder can be written (a read-on
 folder goes away or the disk fills up later: here every process then compiles anew, which is said once. Numba lets two
 processes that compile at once give one file to two signatures (each file is written whole, but under a name that was chosen
 before): here what is read back is held against the signature that was asked for. Numba keeps a function until its own file
-changes, though the functions that it calls are compiled into it: here until any file of the package does that its own file imports.
+changes, though the functions that it calls are compiled into it: here until any file of the package does that its own file imports, or
+that a function is from which it was given as a global.
 
 `optioncoagent_envs` knows nothing of `optioncoagent`, which does without it where it can: they have this file each, alike word for word.
 """
@@ -22,6 +23,7 @@ from typing import Any, TypeVar
 
 import numba
 from numba.core.caching import FunctionCache
+from numba.core.dispatcher import Dispatcher
 from numba.core.sigutils import normalize_signature
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -62,13 +64,19 @@ class CheckedCache(FunctionCache):
             say_that_nothing_is_kept()
 
     def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return super()._index_key(sig, codegen), sources(Path(self._py_func.__code__.co_filename))
+        return super()._index_key(sig, codegen), tuple(sorted(map(sources, files(self._py_func))))
 
     def _start_anew(self) -> None:
         try:
             self.flush()
         except OSError:
             say_that_nothing_is_kept()
+
+
+def files(function: Any) -> set[Path]:
+    """The source file of a function, and those of the compiled functions that it was given as globals, which its file need not import."""
+    given = (x.py_func for x in function.__globals__.values() if isinstance(x, Dispatcher))
+    return {path for one in (function, *given) for path in [Path(one.__code__.co_filename)] if path.is_file()}
 
 
 @functools.cache

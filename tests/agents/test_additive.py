@@ -254,3 +254,13 @@ def test_what_cannot_be_is_refused():
             oc.CoagentActorCritic(env, wrong)
     with pytest.raises(ValueError, match="'b'.*another shape"):
         oc.CoagentNetwork([oc.Coagent("a", 2, additive=True), oc.Coagent("b", 2, shares="a"), oc.Coagent("action", 2)])
+
+
+def test_terms_add_up_to_logits_of_order_one_however_many_there_are():
+    for width in (4, 100):
+        network = stochastic_layers((width, 8), 2, additive=True)
+        module = oc.CoagentActorCritic("CartPole-v1", network, num_envs=1).module
+        bits = np.random.default_rng(0).integers(2, size=(500, width))
+        read = np.eye(2)[bits].reshape(500, 2 * width)  # indicators of the outputs that a unit of the second layer reads
+        logits = np.concatenate([read @ module.terms.of(f"unit_2_{i}").detach().numpy().T for i in range(8)])
+        assert 0.6 < np.sqrt(np.square(logits).mean()) < 1.6

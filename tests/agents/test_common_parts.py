@@ -77,3 +77,16 @@ def test_a_folder_without_common_parts_keeps_its_function_and_its_steps():
             assert np.array_equal(state[parameter]["exp_avg"], scale * adam[f"{i}.exp_avg"]), name
             assert np.array_equal(state[parameter]["exp_avg_sq"], scale**2 * adam[f"{i}.exp_avg_sq"]), name
     assert agent.update()["timesteps"] > 64
+
+
+def test_a_head_starts_differently_from_others_and_the_same_whatever_others_there_are():
+    left, right, other = (oc.Coagent(name, 2) for name in ("left", "right", "other"))
+
+    def heads(*coagents):
+        network = oc.CoagentNetwork([*coagents, oc.Coagent("action", 2, upstream=("left", "right"))])
+        module = oc.CoagentActorCritic("CartPole-v1", network, **SMALL).module
+        return {name: module.policies[f"policy_{name}"].weight for name in ("left", "right")}
+
+    two, three = heads(left, right), heads(left, other, right)
+    assert not torch.equal(two["left"], two["right"])
+    assert all(torch.equal(two[name], three[name]) for name in two)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from brute_force import ticks
 from galleries import NETWORKS
+from gymnasium.vector import AutoresetMode
 from scripted import ScriptedVectorEnv
 from small import GRIDWORLD, SMALL, appendix_d, random_mdp
 
@@ -190,3 +191,14 @@ def test_nothing_is_kept_and_an_agent_goes_on_with_it(tmp_path):
     again.learn(64)
     assert all(torch.equal(a, b) for a, b in zip(whole.module.parameters(), again.module.parameters(), strict=True))
     assert "diversity" not in oc.OptionCritic.load(tmp_path, diversity_coef=0.0).rewards
+
+
+def test_the_mean_that_is_reported_is_of_steps_that_happened():
+    env = ScriptedVectorEnv([[[0, 1, 2]] * 20] * 2, 3, AutoresetMode.NEXT_STEP)  # every third step resets
+    agent = oc.OptionCritic(env, 3, hidden_sizes=(), num_steps=12)
+    agent.running = agent._start()
+    rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, 12)
+    paid, row = Diversity(agent.module, agent.spec, 100.0)(rollout)
+    told = (paid.reward - rollout.reward)[rollout.valid]
+    assert len(told) == 16 and float(told.abs().max()) > 0
+    assert row["diversity_mean"] == pytest.approx(float(told.mean()), rel=1e-3)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode
+from scripted import ScriptedVectorEnv
 from small import random_mdp
 from tabular import TabularVectorEnv
 
@@ -73,3 +74,12 @@ def test_advantages_that_do_not_differ_are_not_divided_by_how_they_differ():
     given = (make_batch(agent.module, agent.spec, rollout, settings, agent.forms).learned for settings in
              (agent.settings, replace(agent.settings, normalize_advantages=False)))  # fmt: skip
     torch.testing.assert_close(*given)
+
+
+def test_a_rollout_that_was_left_has_no_part_in_the_returns_of_later_episodes():
+    env = ScriptedVectorEnv([[[0, 1, 2, 3, 4, 0]] * 99], 5)  # episodes of five steps that pay 10
+    agent = oc.OptionCritic(env, 2, num_steps=8, num_minibatches=1, int_coef=0.0)
+    agent.update()  # one episode, and three steps of the next
+    env.reset()
+    agent.update()
+    assert [value for value, _ in agent.recent] == [50.0, 50.0] and [length for _, length in agent.recent] == [5, 5]

@@ -233,3 +233,11 @@ def test_rows_tell_of_options_and_not_what_they_say_of_real_numbers():
     row = oc.OptionCritic("Pendulum-v1", 2, num_envs=2, num_steps=8, num_minibatches=1).update()
     assert row["option/length"] > 0 and 0 <= row["termination/sure_0"] <= 1 and np.isfinite(row["action/scale"])
     assert not {"action/information", "action/divergence", "action/usage_0"} & set(row)
+
+
+def test_a_box_of_integers_gets_the_nearest():
+    actions = Actions.of(spaces.Box(0, 10, (2,), np.int64))
+    network = oc.CoagentNetwork([oc.Coagent("action", actions.num_actions)])
+    numbers = torch.tensor([[0.14, -0.14], [-0.91, 0.99], [7.0, -7.0]])  # 5 + 5 u: 5.7 and 4.3, 0.45 and 9.95, beyond the bounds
+    taken = actions.taken(network, {"action": numbers})
+    assert taken.dtype == np.int64 and taken.tolist() == [[6, 4], [0, 10], [10, 0]]

@@ -209,3 +209,11 @@ def test_what_a_gaussian_inside_does_not_go_with_is_refused():
     remembered = oc.Coagent("option", 2, upstream=("unit",), executes=0.5, additive=True)
     with pytest.raises(ValueError, match="'option'.*additive.*always execute"):
         oc.CoagentActorCritic("CartPole-v1", oc.CoagentNetwork([unit, remembered, replace(reader, upstream=("unit", "option"))]), **SMALL)
+
+
+def test_scales_start_where_the_description_says_whatever_is_read():
+    action = oc.Coagent("action", oc.Gaussian(1, scale=0.25), upstream=("bit",), additive=True)
+    agent = oc.CoagentActorCritic("Pendulum-v1", oc.CoagentNetwork([oc.Coagent("bit", 2), action]), num_envs=1)
+    (first, other) = agent.probabilities(np.zeros(3, np.float32))["action"]  # (mean, standard deviation) for each output of bit
+    np.testing.assert_allclose([first[1], other[1]], 0.25, rtol=1e-6)
+    assert abs(float(first[0, 0] - other[0, 0])) > 1e-3  # what is read moves the mean

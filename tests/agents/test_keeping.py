@@ -244,3 +244,12 @@ def test_a_folder_of_version_0_1_0_loads():
     assert probabilities["action"].ravel()[:4] == pytest.approx([0.0612561, 0.1953484, 0.2569329, 0.1900013], abs=1e-5)
     assert agent.num_timesteps == 64 and agent.learn(16).num_timesteps == 80
     assert (agent.settings.int_coef, agent.settings.normalize_rewards) == (0.0, False)  # it learns as it did then
+
+
+def test_how_options_begin_and_what_they_cost_is_kept(tmp_path):
+    made = dict(num_options=3, gradient_form="advantage", deliberation_cost=0.25, first="terminate", initial=(0.2, 0.3, 0.5))
+    oc.OptionCritic("CartPole-v1", **made, **SMALL).save(tmp_path)
+    loaded = oc.OptionCritic.load(tmp_path)
+    assert loaded.network["option"].cost == 0.25 and loaded.forms["termination"] == "difference"
+    assert not loaded.network.may_retain("termination", start=True)  # first="terminate"
+    np.testing.assert_allclose(loaded.network.initial("option"), made["initial"])

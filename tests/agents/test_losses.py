@@ -210,3 +210,10 @@ def test_advantages_are_scaled_by_their_spread_over_valid_steps():
     advantage = plain.learned[:, 1].sum(dim=1)
     assert not valid.all() and (advantage[~valid] == 0).all()
     torch.testing.assert_close(scaled.learned[:, 1].sum(dim=1)[valid], advantage[valid] / (advantage[valid].std(correction=0) + 1e-8))
+
+
+def test_environments_come_in_a_random_order_that_is_another_each_time():
+    rng, valid = torch.Generator().manual_seed(0), torch.ones(3, 64, dtype=torch.bool)
+    orders = [torch.cat([part[: len(part) // 3] for part in by_environment(valid, 4, rng)]).tolist() for _ in range(2)]
+    assert [sorted(order) for order in orders] == [list(range(64))] * 2
+    assert orders[0] != orders[1] and list(range(64)) not in orders

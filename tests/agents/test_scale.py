@@ -136,3 +136,9 @@ def test_an_interrupted_run_goes_on_with_its_scale_and_learning_rate(tmp_path):
         rates.append(agent.optimizer.param_groups[0]["lr"])
     assert rates == [pytest.approx(1e-3 / 4)] * 2
     assert rows[-1]["timesteps"] == 256 and rows[-1]["reward_scale"] > 1 and same(*map(without_times, (rows[3], rows[-1])))
+
+
+def test_steps_that_only_reset_do_not_count_in_the_scale():
+    env = ScriptedVectorEnv([[[0, 0, 0]] * 99], 1, AutoresetMode.NEXT_STEP)  # episodes of two steps, and one that resets
+    agent = oc.OptionCritic(env, 2, num_steps=30, num_minibatches=1, int_coef=0.0, gamma=0.5)
+    assert agent.update()["reward_scale"] == pytest.approx(np.sqrt((10**2 + 15**2) / 2))

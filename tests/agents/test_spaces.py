@@ -163,3 +163,11 @@ def test_encoders_give_features():
         with pytest.raises(ValueError, match=message):
             train(Toy(images), encoder=encoder)
     assert train(Toy(images), encoder=torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten())).module.critic.in_features == 144
+
+
+def test_how_options_begin_and_what_they_cost_goes_with_actions_of_several_components():
+    law, env = (0.2, 0.3, 0.5), Toy(actions=spaces.MultiDiscrete([2, 3]))
+    network = oc.OptionCritic(env, 3, deliberation_cost=0.25, first="terminate", initial=law, **SMALL).network
+    assert network.action == ("action_0", "action_1") and network["option"].cost == 0.25
+    assert not network.may_retain("termination", start=True)  # first="terminate"
+    np.testing.assert_allclose(network.initial("option"), law)

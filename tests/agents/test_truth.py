@@ -254,3 +254,28 @@ def test_a_broken_estimate_fails(breaking, kind, monkeypatch):
         settings = {"discount_weighting": False}
     z, _ = estimate(kind, mdp, 50, truth, breaking, env, num_steps=25, **settings)
     assert not agrees(z), worst(z)
+
+
+def test_outputs_before_the_first_step_are_independent_of_what_is_drawn_in_it():
+    """Whatever a coagent draws, whether it executes, and what it is said to have given before the first step: three draws, not one."""
+    network = oc.CoagentNetwork(
+        [
+            oc.Coagent("option", 2, previous=("option",), executes=lambda x: 0.5 * x.start + 0.5),
+            oc.Coagent("action", 2, upstream=("option",), executes=0.5),
+        ]
+    )
+    agent, n = oc.CoagentActorCritic("CartPole-v1", network, num_envs=1, seed=0), 10_000
+    module, uniforms = agent.module, agent.sampler.uniforms(1, n)[0]
+    before, state, start = agent.sampler.initial(uniforms), torch.zeros(n, 4), torch.ones(n, dtype=torch.bool)
+    outputs, executed = rollout_module.tick(module, module.features(state)[0], module.heads(), uniforms, state, start, before)
+    drawn = executed["action"]
+    pairs = [
+        (before["option"], outputs["option"]),
+        (before["option"], before["action"]),
+        (before["option"], drawn),
+        (before["action"], drawn),
+        (before["action"][drawn], outputs["action"][drawn]),
+    ]
+    for one, other in pairs:
+        together = torch.corrcoef(torch.stack([one.double(), other.double()]))[0, 1]
+        assert abs(float(together)) < 4 / len(one) ** 0.5

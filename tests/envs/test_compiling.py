@@ -27,6 +27,14 @@ def changed(x):
 CALLER = (
     "from mine.compiling import njit\nfrom mine.functions import changed\n@njit(cache=True)\ndef twice(x):\n    return 2 * changed(x)\n"
 )
+TEMPLATE = """
+from types import FunctionType
+from mine.compiling import njit
+def _twice(x):
+    return 2 * part(x)
+def of(part):
+    return njit(cache=True)(FunctionType(_twice.__code__, {**globals(), "part": part}, "twice"))
+"""
 STEP = "import optioncoagent_envs as e; env = e.make_minigrid({!r}, 2, seed=0); env.reset(); env.step([2, 2]); print(env.backend)"
 SAMPLE = """
 import numpy as np, optioncoagent as oc
@@ -117,6 +125,16 @@ def test_a_folder_that_goes_away(mine, tmp_path):
 
 def test_a_changed_function_is_compiled_anew_into_what_calls_it(mine, tmp_path):
     code = "from mine.caller import twice; print(twice(3), sum(twice.stats.cache_hits.values()))"
+    assert [run(tmp_path, code)[0] for _ in range(2)] == ["8 0", "8 1"]
+    (mine / "functions.py").write_text(FUNCTIONS.replace("x + 1", "x + 2"))
+    assert run(tmp_path, code)[0] == "10 0"
+
+
+def test_a_changed_function_is_compiled_anew_into_what_it_was_given_to(mine, tmp_path):
+    """As a rule is to MiniGrid's step, whose file does not import the rule's."""
+    (mine / "template.py").write_text(TEMPLATE)
+    made = "from mine.functions import changed; from mine.template import of; twice = of(changed)"
+    code = f"{made}; print(twice(3), sum(twice.stats.cache_hits.values()))"
     assert [run(tmp_path, code)[0] for _ in range(2)] == ["8 0", "8 1"]
     (mine / "functions.py").write_text(FUNCTIONS.replace("x + 1", "x + 2"))
     assert run(tmp_path, code)[0] == "10 0"

@@ -6,6 +6,7 @@ from small import random_mdp
 
 import optioncoagent as oc
 from optioncoagent import gallery
+from optioncoagent.gallery import random_length, stochastic_layers, with_memory
 from optioncoagent.network import softmax
 
 MDP = random_mdp(num_actions=3)
@@ -268,3 +269,24 @@ def test_an_open_gate_is_no_gate():
     network = gallery.with_gate(other, "option")
     params = other.init_params(S, seed=1)
     same(network, {**params, "option_gate": np.broadcast_to([0.0, NEVER], (S, 3, 2))}, other, params)
+
+
+def test_options_chosen_blindly_are_those_of_a_policy_that_is_the_same_everywhere():
+    mdp = random_mdp(num_actions=3)
+    blind, seeing = random_length(3, 3, 4, observes=False), random_length(3, 3, 4)
+    params = blind.init_params(mdp.num_observations, seed=1)
+    everywhere = {**params, "option": np.broadcast_to(params["option"], (mdp.num_observations, 3))}
+    assert params["option"].shape == (3,)
+    assert oc.expected_return(mdp, blind, params) == pytest.approx(oc.expected_return(mdp, seeing, everywhere), rel=1e-10)
+    here, there = oc.policy_gradient(mdp, blind, params), oc.policy_gradient(mdp, seeing, everywhere)
+    np.testing.assert_allclose(here["option"], there["option"].sum(axis=0), atol=1e-10)
+    np.testing.assert_allclose(here["action"], there["action"], atol=1e-10)
+
+
+def test_a_memory_is_0_before_the_first_step():
+    """What a first step pays for what it remembers is what the memory of 0 makes of it."""
+    network = with_memory(stochastic_layers((), 2), 2)
+    mdp = oc.MDP([[[0, 1], [0, 1]], [[0, 1], [0, 1]]], [[1.0, 3.0], [0, 0]], [1, 0], 0.9)
+    keeps = np.broadcast_to(np.where(np.eye(2), 0.0, -np.inf), (2, 2, 2))  # memory as it was, and the action that it says
+    assert oc.expected_return(mdp, network, {"memory": keeps, "action": keeps}) == pytest.approx(1.0)
+    np.testing.assert_array_equal(network.initial("memory"), [1, 0])

@@ -1,5 +1,7 @@
 """MDPs to Gymnasium environments and back."""
 
+from types import SimpleNamespace
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -134,3 +136,13 @@ def test_an_id_without_tables(env_id, error, words):
 def test_a_horizon_is_a_number_of_steps(horizon):
     with pytest.raises(ValueError, match="horizon="):
         oc.MDP([[[1.0]]], [[0.0]], [1.0], 0.9, horizon=horizon)
+
+
+def test_several_entries_of_one_transition_are_one_with_the_mean_of_their_rewards():
+    """As a toy_text table may have them: probabilities add up, rewards are weighed by them, and what ends is apart."""
+    entries = [(0.2, 1, 1.0, False), (0.3, 1, 6.0, False), (0.1, 1, -2.0, True), (0.4, 0, 3.0, False)]
+    rest = [(1.0, 1, 5.0, True)]
+    mdp = oc.MDP.from_env(SimpleNamespace(P={0: {0: entries}, 1: {0: rest}}, initial_state_distrib=np.array([1.0, 0.0])), 0.9)
+    np.testing.assert_allclose(mdp.transition_matrix.toarray(), [[0.4, 0.5, 0.1], [0, 0, 1], [0, 0, 1]])
+    np.testing.assert_allclose(mdp.R.toarray(), [[3.0, (0.2 * 1 + 0.3 * 6) / 0.5, -2.0], [0, 0, 5.0], [0, 0, 0]])
+    np.testing.assert_allclose(mdp.expected_reward[:, 0], [0.4 * 3 + 2.0 - 0.2, 5.0, 0.0])

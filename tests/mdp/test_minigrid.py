@@ -4,7 +4,9 @@ import gymnasium as gym
 import minigrid  # noqa: F401
 import numpy as np
 import pytest
+from minigrid.envs import EmptyEnv
 
+import optioncoagent as oc
 from optioncoagent.mdp import MDP
 
 # id: number of states of seed 0's level, without the end
@@ -178,3 +180,17 @@ def test_refuses_what_is_no_minigrid_level():
         MDP.from_minigrid("MiniGrid-Empty-5x5-v0", gamma=0.9, horizon=5)
     with pytest.raises(gym.error.NameNotFound, match="Nowhere"):
         MDP.from_minigrid("MiniGrid-Nowhere-v0", gamma=0.9)
+
+
+def test_refuses_rewards_that_are_not_for_success():
+    class Paid(EmptyEnv):
+        def step(self, action):
+            observation, reward, *others = super().step(action)
+            return observation, 0.25 if action == 6 else reward, *others
+
+    gym.register("Paid-v0", entry_point=Paid)
+    try:
+        with pytest.raises(ValueError, match="Paid-v0 pays 0.25 for action 6, neither 0 nor its success reward"):
+            oc.MDP.from_minigrid("Paid-v0", 0.9)
+    finally:
+        gym.registry.pop("Paid-v0")

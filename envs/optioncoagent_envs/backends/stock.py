@@ -273,6 +273,9 @@ class StockMiniGrid(MiniGridBatch):
         if type(core) is not type(self.cores[index]):
             raise ValueError(f"{core} is not of the class of {self.cores[index]}")
         self._take(index, vars(core), core)
+        limit: Any = self.envs[index]
+        if isinstance(limit, TimeLimit):
+            limit._elapsed_steps = vars(env).get("_elapsed_steps", self.cores[index].step_count)
 
     def _take(self, index: int, attributes: dict[str, Any], owner: gym.Env) -> None:
         core = self.cores[index]

@@ -322,3 +322,28 @@ def test_done_actions_are_stocks(monkeypatch):
     assert make_minigrid(MINI, 2).backend == "compiled"
     monkeypatch.setattr(verifier, "use_done_actions", "1")  # set by BABYAI_DONE_ACTIONS when minigrid is imported
     assert make_minigrid(MINI, 2).backend == "stock"
+
+
+def test_a_drop_that_fulfils_the_first_of_a_sequence_is_not_the_second_too():
+    """What is verified for the first time does not know what was carried before the action (preCarrying is None)."""
+    core = gym.make("BabyAI-GoToLocal-v0").unwrapped
+    core.reset(seed=0)
+    for x, y in np.ndindex(6, 6):
+        core.grid.set(x + 1, y + 1, None)
+    for x, y, obj in ((4, 3, Ball("red")), (3, 1, Key("blue"))):
+        core.grid.set(x, y, obj)
+        obj.init_pos = obj.cur_pos = (x, y)
+    core.agent_pos, core.agent_dir = (3, 3), 0
+    core.instrs = BeforeInstr(*(PutNextInstr(ObjDesc("ball", "red"), ObjDesc("key", "blue")) for _ in range(2)))
+    core.mission = core.instrs.surface(core)
+    core.instrs.reset_verifier(core)
+    env = make_minigrid("BabyAI-GoToLocal-v0", 1, seed=0, backend="compiled")
+    env.reset()
+    env.set_env(0, core)
+    ends = []
+    for action in (3, 0, 4, 3, 4):  # pick up, turn, drop: the first is done; pick up and drop once more
+        _, reward, terminated, *_ = core.step(action)
+        _, rewards, ours, *_ = env.step(np.array([action]))
+        ends.append(bool(terminated))
+        assert (rewards[0], ours[0]) == (reward, terminated)
+    assert ends == [False] * 4 + [True]

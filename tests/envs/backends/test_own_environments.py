@@ -130,3 +130,55 @@ def test_a_time_limit_is_kept(register):
     env.reset()
     assert env.backend == "stock"
     assert [bool(step[3].all()) for step in rollout(env, 5)] == [False] * 4 + [True]
+
+
+def test_the_steps_of_a_time_limit_come_back_with_a_state():
+    gym.register("Limited-v0", entry_point=EmptyEnv, max_episode_steps=5)
+    try:
+        env = make_minigrid("Limited-v0", 2, seed=0)
+    finally:
+        gym.registry.pop("Limited-v0")
+    env.reset()
+    rollout(env, 2)
+    state = env.get_state()
+    for _ in range(2):
+        assert [bool(step[3].all()) for step in rollout(env, 3)] == [False, False, True]
+        rollout(env, 1)
+        env.set_state(state)
+
+
+def test_what_an_environment_did_not_yet_remember_is_forgotten_with_a_state():
+    class Once(EmptyEnv):
+        """Pays for the first step of all, and notes it where there was nothing."""
+
+        def step(self, action):
+            observation, _, *others = super().step(action)
+            first, self.paid = not hasattr(self, "paid"), True
+            return observation, float(first), *others
+
+    gym.register("Once-v0", entry_point=Once)
+    try:
+        env = make_minigrid("Once-v0", 2, seed=0)
+    finally:
+        gym.registry.pop("Once-v0")
+    env.reset()
+    state = env.get_state()
+    for _ in range(2):
+        assert [env.step(np.zeros(2, int))[1].tolist() for _ in range(2)] == [[1.0, 1.0], [0.0, 0.0]]
+        env.set_state(state)
+
+
+def test_an_environment_that_is_set_brings_the_steps_that_its_time_limit_has_counted():
+    gym.register("Limited-v0", entry_point=EmptyEnv, max_episode_steps=5)
+    try:
+        env, source = make_minigrid("Limited-v0", 2, seed=0), gym.make("Limited-v0")
+    finally:
+        gym.registry.pop("Limited-v0")
+    env.reset()
+    source.reset(seed=0)
+    for _ in range(3):
+        source.step(0)
+    env.set_env(0, source)
+    assert [step[3].tolist() for step in rollout(env, 2)] == [[False, False], [True, False]]
+    env.set_env(0, source.unwrapped)
+    assert [step[3].tolist() for step in rollout(env, 2)][1][0]

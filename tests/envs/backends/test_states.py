@@ -116,3 +116,17 @@ def test_names_and_shapes_of_a_state():
     env.reset()
     state = {name: array.dtype.name for name, array in env.get_state().items()}
     assert state == {"grid": "uint8", "agent": "int64", "marks": "uint8", "rng": "uint64", "seed": "object", "count": "int64"}
+
+
+def test_an_environment_that_is_set_brings_its_generator():
+    """Its next levels are those of the environment that it was set from."""
+    for backend in ("compiled", "stock"):
+        env, stock = make_minigrid("MiniGrid-DoorKey-6x6-v0", 2, backend=backend), gym.make("MiniGrid-DoorKey-6x6-v0")
+        env.reset(seed=0)
+        stock.reset(seed=99)
+        env.set_env(1, stock)
+        for _ in range(3):
+            seen, expected = env.reset()[0], stock.reset()[0]
+            np.testing.assert_array_equal(seen["image"][1], expected["image"])
+            assert seen["direction"][1] == expected["direction"]
+            assert env.minigrid_env(1).grid == stock.unwrapped.grid

@@ -152,3 +152,14 @@ def test_levels_without_a_place_for_the_agent_are_drawn_anew():
     for _ in range(40):
         env._renew(np.arange(64))
     assert (env.get_state()["count"] == 40).all()
+
+
+def test_threads_are_as_many_as_asked_for_if_there_is_work_for_them():
+    assert [make_minigrid("MiniGrid-Empty-5x5-v0", 800, threads=threads).threads for threads in (1, 2, 3, 9)] == [1, 2, 3, 3]
+
+
+def test_gymnasium_backend_goes_on_to_the_next_levels():
+    env, theirs = make_minigrid("MiniGrid-DoorKey-6x6-v0", 2, seed=3, backend="gymnasium"), stock_batch("MiniGrid-DoorKey-6x6-v0", 2)
+    assert_same_observations(env.reset()[0], theirs.reset(seed=3)[0])
+    for _ in range(3):
+        assert_same_observations(env.reset()[0], theirs.reset()[0])
