@@ -93,7 +93,7 @@ def actor_critic(
     key = key_of([seed, before])
 
     def problem(trial: int) -> tuple[Any, ...]:
-        return wiring, moves, None, Learner(theta[trial], values[trial], *rates, end, returns[trial], steps[trial]), limit, key
+        return wiring, moves, None, Learner(theta[trial], values[trial], *rates, mdp.horizon or 0, returns[trial], steps[trial]), limit, key
 
     def block(i: int) -> None:
         for trial in range(i * _TRIALS_A_BLOCK, min((i + 1) * _TRIALS_A_BLOCK, trials)):

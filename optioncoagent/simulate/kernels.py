@@ -126,8 +126,8 @@ class Sample(NamedTuple):
 
 
 class Learner(NamedTuple):
-    """One trial of actor-critic: logits theta and step sizes (num_parameters,), values v (num_observations,); horizon: of the MDP, none if
-    longer than max_steps; returns, steps (episodes,): of each episode, steps negative where max_steps cut it off.
+    """One trial of actor-critic: logits theta and step sizes (num_parameters,), values v (num_observations,); horizon: of the MDP, 0 if
+    it has none; returns, steps (episodes,): of each episode, steps negative where max_steps cut it off.
     """
 
     theta: FloatArray
