@@ -32,7 +32,7 @@ from optioncoagent.network.additive import collected
 MARGINAL = "marginal"
 OWN, EXACT, BEST = "own", "exact", "best of observations"
 BLOCKS = 16  # of rollouts, between which the noise is measured
-ROUNDING = 1e-10  # an exact gradient this much smaller than the largest coagent's is zero
+ROUNDING = 1e-12  # an exact gradient this much smaller than the largest coagent's is zero
 WARM_UP = 2  # rollouts of each block that are not looked at, so that environments are no longer in step
 
 Tables = dict[str, FloatArray]
