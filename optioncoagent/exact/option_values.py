@@ -83,7 +83,6 @@ def option_values(
         d_omega = at_first + (d_beta * b).sum(axis=1)
     # d_Z(s,ω) = d_β(s,ω) (1 - b_ω(s)) + d_Ω(s) π_Ω(ω|s)
     d_z = d_beta * (1 - b) + d_omega[:, None] * pi_omega
-    live = ~mdp.terminal
     return OptionValues(
         q_u=q_u.reshape(S, num_options, num_actions),
         q_omega=q_omega,
@@ -91,8 +90,8 @@ def option_values(
         a_omega=q_omega - v_omega[:, None],
         u=u,
         d_beta=d_beta,
-        d_z=d_z * live[:, None],
-        d_omega=d_omega * live,
+        d_z=d_z,
+        d_omega=d_omega,
     )
 
 

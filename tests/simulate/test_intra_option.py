@@ -73,6 +73,15 @@ def test_each_deviation_is_another_vector(name, deviation):
     assert cosine < 0.95 or abs(ratio - 1) > 0.04
 
 
+def test_a_margin_takes_as_much_from_ending():
+    """−ξ Σ_t γ^t b (1 − b): the gradient of −ξ b at every arrival, of which the critic knows nothing."""
+    with_margin, without = (updates(learner)[0]["termination"] for learner in (replace(STILL, margin=0.1), STILL))
+    b = 1 / (1 + np.exp(-START["termination"]))
+    expected = np.zeros_like(b)
+    np.add.at(expected, MDP.observation, -0.1 * option_values(MDP, PARAMS).d_beta)
+    np.testing.assert_allclose(with_margin - without, expected * b * (1 - b), atol=0.02 * np.abs(expected).max())
+
+
 SHORT = np.zeros((3, 40), dtype=int)
 
 
