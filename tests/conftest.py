@@ -6,6 +6,6 @@ from hypothesis import HealthCheck, settings
 torch.set_num_threads(1)  # the networks here are small: threads would only wait for each other
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
-settings.register_profile("ordinary", max_examples=100, deadline=None, derandomize=True, suppress_health_check=_SLOW)
+settings.register_profile("ordinary", max_examples=50, deadline=None, derandomize=True, suppress_health_check=_SLOW)
 settings.register_profile("thorough", max_examples=5000, deadline=None, suppress_health_check=_SLOW)
 settings.load_profile("ordinary")

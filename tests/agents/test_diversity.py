@@ -8,6 +8,7 @@ from galleries import NETWORKS
 from gymnasium.vector import AutoresetMode
 from scripted import ScriptedVectorEnv
 from small import GRIDWORLD, SMALL, appendix_d, random_mdp
+from tabular import TabularVectorEnv
 
 import optioncoagent as oc
 from optioncoagent.agents import degeneracy
@@ -160,8 +161,8 @@ def test_options_come_to_differ():
 
     def ends(coef):
         tables = dict(hidden_sizes=(), sampled_returns=False)  # the critic is a table, too
-        settings = dict(num_steps=256, learning_rate=5e-3, ent_coef=0.0, gamma=mdp.gamma, seed=1, diversity_coef=coef, **tables)
-        agent = oc.OptionCritic(mdp.to_env(), 3, **settings)
+        settings = dict(num_steps=32, learning_rate=5e-3, ent_coef=0.0, gamma=mdp.gamma, seed=1, diversity_coef=coef, **tables)
+        agent = oc.OptionCritic(TabularVectorEnv(mdp, 8), 3, **settings)
         agent.learn(20 * 256)
         return exactly(mdp, agent.network, agent.params(mdp))
 

@@ -24,8 +24,8 @@ def test_values_where_the_time_limit_is_the_only_ending():
     """Reward 1 for ever, cut every five steps: the value is 1 / (1 − γ), not that of five steps."""
     mdp = oc.MDP(np.ones((1, 2, 1)), np.ones((1, 2)), [1.0], 0.8, terminal=np.array([False]))
     for autoreset in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP):
-        env = TabularVectorEnv(mdp, 4, max_steps=5, autoreset=autoreset)
-        plain = dict(hidden_sizes=(), learning_rate=0.05, max_grad_norm=10.0, num_steps=32, num_minibatches=2, normalize_rewards=False)
+        env = TabularVectorEnv(mdp, 16, max_steps=5, autoreset=autoreset)
+        plain = dict(hidden_sizes=(), learning_rate=0.05, max_grad_norm=10.0, num_steps=8, num_minibatches=2, normalize_rewards=False)
         agent = oc.OptionCritic(env, num_options=2, gamma=0.8, ent_coef=1.0, **plain)
         agent.learn(8_000)
         np.testing.assert_allclose(values(agent), 5.0, rtol=0.02)

@@ -31,7 +31,7 @@ def test_a_callback_stops_with_false(says, updates):
     assert all(given == (agent, row) for given, row in zip(seen, logged, strict=True))
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("network", [lambda n: appendix_d(n), lambda n: oc.option_critic((2, 2), n)], ids=["appendix D", "two levels"])
 def test_any_network_learns_the_gridworld(network, seed):
     """From about −40 for random moves; 4 steps are the least, and appendix D executes a coagent only every other step."""

@@ -44,5 +44,5 @@ def mazes():
 
 @pytest.mark.parametrize(("describe", "settings"), [(retaining, {}), (flat, {"recurrent_size": 16})], ids=["coagent", "recurrent"])
 def test_it_is_learned(describe, settings):
-    agent = oc.CoagentActorCritic(mazes(), describe, gamma=0.95, seed=0, **settings).learn(50_000)
+    agent = oc.CoagentActorCritic(mazes(), describe, gamma=0.95, seed=0, **settings).learn(30_000)
     assert agent.evaluate(300, env=mazes()).returns.mean() > 0.85

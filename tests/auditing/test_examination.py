@@ -58,7 +58,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("settings", [{}, {"hidden_sizes": (7,)}], ids=["tables", "layers"])
+@pytest.mark.parametrize("settings", [{}, pytest.param({"hidden_sizes": (7,)}, marks=pytest.mark.slow)], ids=["tables", "layers"])
 def test_with_the_exact_critic_every_form_is_the_exact_gradient(name, settings):
     found = examine(agent_on(alike(random_mdp()), NETWORKS[name], **settings), alike(random_mdp()), rollouts=64)
     rows = rows_of(found.rows, critic=EXACT)
