@@ -22,7 +22,7 @@ import optioncoagent as oc
 from optioncoagent.agents import exploration
 
 ROWS = Path(__file__).with_suffix(".csv")
-FORMS = {
+COUNTINGS = {
     "both": exploration.BOTH,
     "episodic": exploration.EPISODIC,
     "lifetime": exploration.LIFETIME,
@@ -49,7 +49,7 @@ KINDS = {"seed": int, "limit": int, "int_coef": float}
 
 @dataclass(frozen=True)
 class Run:
-    """One row's key. bonus: a name of FORMS, or "none"; settings: a name of SETTINGS; limit: frames after which a run has failed."""
+    """One row's key. bonus: a name of COUNTINGS, or "none"; settings: a name of SETTINGS; limit: frames after which a run has failed."""
 
     task: str
     bonus: str
@@ -122,7 +122,7 @@ def train(run: Run) -> dict[str, float]:
     began = time.perf_counter()
     agent = oc.OptionCritic(f"MiniGrid-{run.task}", seed=run.seed, int_coef=run.int_coef, **SETTINGS[run.settings])
     if agent.exploration is not None:
-        agent.exploration.form = FORMS[run.bonus]
+        agent.exploration.counting = COUNTINGS[run.bonus]
     frames, row = rows.train_until(agent, TARGETS.get(run.task, 0.9), run.limit)
     met = 0 if agent.exploration is None else int(np.count_nonzero(agent.exploration.counts))
     seconds = time.perf_counter() - began

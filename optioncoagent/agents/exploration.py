@@ -12,8 +12,8 @@ So an end takes the bonus to come away, unless the bonus's return is a non-episo
 In the end the environment's own reward shall decide, so that a bonus has to vanish. Lifetime counts see to it; what is paid once in every
 episode is multiplied by min(1, √(lasts / t)), t the steps of all environments before the rollout.
 
-Counted are MiniGrid images, bytes, integers and Discrete parts, together; missions are not, being tasks and no places. Where a form counts
-places, o is where the environment says it is (`places`), whatever that looks like.
+Counted are MiniGrid images, bytes, integers and Discrete parts, together; missions are not, being tasks and no places. Where places are
+counted, o is where the environment says it is (`places`), whatever that looks like.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ EPISODE = 2**13  # entries of an environment's set, 128 KiB
 
 
 @dataclass(frozen=True)
-class Form:
+class Counting:
     """What is counted, and how counts become a reward: see the module.
 
     counted: "observation", or "place", the environment's own word for where it is. episodic: is only the first visit in an episode paid?
@@ -54,16 +54,16 @@ class Form:
     lasts: float = math.inf
 
 
-EPISODIC = Form(power=0.0)
-LIFETIME = Form(episodic=False)
-BOTH = Form()
-PLACES = Form(power=0.0, counted="place", lasts=2**18)
+EPISODIC = Counting(power=0.0)
+LIFETIME = Counting(episodic=False)
+BOTH = Counting()
+PLACES = Counting(power=0.0, counted="place", lasts=2**18)
 # "BeBold: Exploration Beyond the Boundary of Explored Regions" by Zhang et al.
-NOVELTY_DIFFERENCE = Form(power=1.0, difference=1.0)
+NOVELTY_DIFFERENCE = Counting(power=1.0, difference=1.0)
 
 
 class CountBonus:
-    """A bonus of this form and scale, and the counts it is made from, for `num_envs` environments. table, episode: powers of two.
+    """A bonus of this counting and scale, and the counts it is made from, for `num_envs` environments. table, episode: powers of two.
     continuation: what makes its return a non-episodic one."""
 
     def __init__(
@@ -71,13 +71,13 @@ class CountBonus:
         spec: ObservationSpec,
         num_envs: int,
         scale: float,
-        form: Form = BOTH,
+        counting: Counting = BOTH,
         table: int = TABLE,
         episode: int = EPISODE,
         continuation: Continuation | None = None,
     ):
         self.paths = [leaf.path for leaf in spec.leaves if leaf.kind != "mission"]
-        self.scale, self.form, self.continuation = scale, form, continuation
+        self.scale, self.counting, self.continuation = scale, counting, continuation
         self.counts = np.zeros(table, dtype=np.uint32)
         self.keys = np.zeros((num_envs, episode), dtype=np.uint64)  # the sets of the episodes in progress, and their stamps
         self.stamps = np.zeros((num_envs, episode), dtype=np.int64)
@@ -99,17 +99,17 @@ class CountBonus:
 
         Raises ValueError naming a part of the observations that cannot be counted, or places that are no integers for each environment.
         """
-        if self.form.counted == "place":
+        if self.counting.counted == "place":
             hashes = _hashes_of_places(rollout)
         else:
             hashes = np.concatenate([self._hashes(rollout.observation, 2), self._hashes(rollout.last, 1)[None]])
         pays = rollout.valid & ~(rollout.terminated | rollout.truncated)
         bonus = np.empty(pays.shape)
         count_and_pay(
-            hashes, rollout.start.cpu().numpy(), pays.cpu().numpy(), self.form.episodic, self.form.power, self.form.difference,
+            hashes, rollout.start.cpu().numpy(), pays.cpu().numpy(), self.counting.episodic, self.counting.power, self.counting.difference,
             self.counts, self.keys, self.stamps, self.episode, self.size, bonus,
         )  # fmt: skip
-        weight = self.scale * min(1.0, math.sqrt(self.form.lasts / max(self.steps, 1)))
+        weight = self.scale * min(1.0, math.sqrt(self.counting.lasts / max(self.steps, 1)))
         self.steps += int(rollout.valid.sum())
         return torch.from_numpy(weight * bonus).to(rollout.reward)
 
@@ -171,13 +171,13 @@ def make_bonus(settings: Settings, spec: ObservationSpec, env: VectorEnv | None,
         raise ValueError(f'int_returns="non-episodic" with int_coef={coef} and gamma={gamma}: {why}; choose "episodic"')
     if not coef:
         return None
-    form = PLACES if settings.int_counts == "place" else BOTH
-    if form is PLACES and env is not None and places_of(env) is None:
+    counting = PLACES if settings.int_counts == "place" else BOTH
+    if counting is PLACES and env is not None and places_of(env) is None:
         raise ValueError(f'int_counts="place": {env} does not tell places, by a method places(); choose "observation"')
-    if form is BOTH and env is not None and (refusal := uncountable(spec, env.single_observation_space)):
+    if counting is BOTH and env is not None and (refusal := uncountable(spec, env.single_observation_space)):
         raise ValueError(f"int_coef={coef}: {refusal}")
-    continuation = Continuation(num_envs, gamma, (coef, form is PLACES)) if non_episodic else None
-    return CountBonus(spec, num_envs, coef, form, continuation=continuation)
+    continuation = Continuation(num_envs, gamma, (coef, counting is PLACES)) if non_episodic else None
+    return CountBonus(spec, num_envs, coef, counting, continuation=continuation)
 
 
 def default_coef(spec: ObservationSpec, space: gym.Space) -> float:

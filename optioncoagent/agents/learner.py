@@ -573,7 +573,7 @@ class CoagentActorCritic:
         hidden = self.module.recurrence.initial(n)
         running = Running(self.env, self.spec.tensors(observation, device), start, start.clone(), age, outputs, np.zeros(n), hidden)
         watch_resets(running)
-        if self.exploration is not None and self.exploration.form.counted == "place":
+        if self.exploration is not None and self.exploration.counting.counted == "place":
             running.places = places_of(self.env)
         if self._stopped_at:
             progress.from_arrays(self._stopped_at, self._generators, running, self.spec)

@@ -13,7 +13,7 @@ from small import GRIDWORLD, SMALL, same
 
 import optioncoagent as oc
 from optioncoagent.agents.counts import hash_rows
-from optioncoagent.agents.exploration import BOTH, EPISODIC, LIFETIME, NOVELTY_DIFFERENCE, PLACES, CountBonus, Form
+from optioncoagent.agents.exploration import BOTH, EPISODIC, LIFETIME, NOVELTY_DIFFERENCE, PLACES, CountBonus, Counting
 from optioncoagent.agents.observations import Leaf, ObservationSpec
 from optioncoagent.agents.rollout import Rollout, collect
 
@@ -35,21 +35,21 @@ def test_by_hand(num_steps):
         LIFETIME: [1, root, 1, 0, root, 1, root, root, 0],
         # 1/N(1) − 1/N(0) = 1 − 1; 2: 1 − 1; then 1: 1/2 − 1/2; 3: 1 − 1/2; 2: 1/2 − 1
         NOVELTY_DIFFERENCE: [0, 0, 0, 0, 0, 0.5, 0, 0, 0],
-        Form(power=1.0, difference=0.5): [0.5, 0, 0.5, 0, 0.25, 0.75, 0, 0, 0],
+        Counting(power=1.0, difference=0.5): [0.5, 0, 0.5, 0, 0.25, 0.75, 0, 0, 0],
     }
-    for form, paid in by_hand.items():
+    for counting, paid in by_hand.items():
         env = ScriptedVectorEnv([[[0, 1, 0, 2, 1], [0, 1, 3, 3, 2, 0], [0, 0]]], 4)
-        np.testing.assert_allclose(bonuses(env, form, num_steps, 9 // num_steps)[0][:, 0], paid, err_msg=str(form))
+        np.testing.assert_allclose(bonuses(env, counting, num_steps, 9 // num_steps)[0][:, 0], paid, err_msg=str(counting))
 
 
-@pytest.mark.parametrize("form", [BOTH, EPISODIC, LIFETIME, NOVELTY_DIFFERENCE], ids=str)
+@pytest.mark.parametrize("counting", [BOTH, EPISODIC, LIFETIME, NOVELTY_DIFFERENCE], ids=str)
 @pytest.mark.parametrize("autoreset", MODES)
-def test_counts_are_exact(form, autoreset):
+def test_counts_are_exact(counting, autoreset):
     """Against a Counter and sets, on random streams of several environments, whatever the length of a rollout."""
     for num_steps, rollouts in ((1, 60), (16, 12)):
         episodes = random_episodes(num_steps, 5, 40)
-        paid, counts = bonuses(ScriptedVectorEnv(episodes, 40, autoreset), form, num_steps, rollouts)
-        by_counter, counter = expected(episodes, num_steps * rollouts, form, autoreset == AutoresetMode.NEXT_STEP)
+        paid, counts = bonuses(ScriptedVectorEnv(episodes, 40, autoreset), counting, num_steps, rollouts)
+        by_counter, counter = expected(episodes, num_steps * rollouts, counting, autoreset == AutoresetMode.NEXT_STEP)
         np.testing.assert_allclose(paid, by_counter)
         # every observation met has an entry of its own (40 in 65,536), save those that are met first by the steps not yet made
         assert sorted(counts.counts[counts.counts > 0]) == sorted(counter.values())
@@ -225,12 +225,12 @@ def test_the_default_is_a_bonus_on_minigrid_alone():
 
 def test_what_is_paid_in_every_episode_falls_with_the_steps_so_far():
     """The weight of each rollout is of the steps before it: 1 until they are more than `lasts`, then the root of lasts / t."""
-    episodes, form = random_episodes(4, 2, 5), Form(power=0.0, lasts=9)
-    paid, _ = bonuses(ScriptedVectorEnv(episodes, 5), form, 4, 6)
-    bare, _ = expected(episodes, 24, form, False)
+    episodes, counting = random_episodes(4, 2, 5), Counting(power=0.0, lasts=9)
+    paid, _ = bonuses(ScriptedVectorEnv(episodes, 5), counting, 4, 6)
+    bare, _ = expected(episodes, 24, counting, False)
     weights = [1, 1, np.sqrt(9 / 16), np.sqrt(9 / 24), np.sqrt(9 / 32), np.sqrt(9 / 40)]  # 2 environments, 4 steps a rollout
     np.testing.assert_allclose(paid, np.repeat(weights, 4)[:, None] * bare)
-    assert np.isinf(Form().lasts) and PLACES.lasts == 2**18
+    assert np.isinf(Counting().lasts) and PLACES.lasts == 2**18
 
 
 def test_the_weight_of_a_bonus_that_falls_goes_on_where_it_was():
@@ -239,7 +239,7 @@ def test_the_weight_of_a_bonus_that_falls_goes_on_where_it_was():
     agent = oc.OptionCritic(ScriptedVectorEnv(episodes, 4), num_options=2, num_steps=8, num_minibatches=1)
     agent.running = agent._start()
     first, second = (collect(agent.module, agent.sampler, agent.spec, agent.running, 8) for _ in range(2))
-    whole, resumed = (CountBonus(agent.spec, 1, 1.0, Form(power=0.0, lasts=2), table=2**10, episode=8) for _ in range(2))
+    whole, resumed = (CountBonus(agent.spec, 1, 1.0, Counting(power=0.0, lasts=2), table=2**10, episode=8) for _ in range(2))
     whole.bonus(first)
     resumed.from_arrays(whole.to_arrays())
     assert torch.equal(whole.bonus(second), resumed.bonus(second)) and whole.bonus(first).any()

@@ -11,7 +11,7 @@ from scripted import ScriptedVectorEnv
 from small import SMALL
 
 import optioncoagent as oc
-from optioncoagent.agents.exploration import PLACES, CountBonus, Form
+from optioncoagent.agents.exploration import PLACES, CountBonus, Counting
 from optioncoagent.agents.places import places_of
 from optioncoagent.agents.rollout import collect
 from optioncoagent_envs import make_minigrid
@@ -26,17 +26,17 @@ class Placed(ScriptedVectorEnv):
         return self._observations()[:, None] // 2
 
 
-@pytest.mark.parametrize("form", [PLACES, Form(power=0.5, counted="place")], ids=str)
+@pytest.mark.parametrize("counting", [PLACES, Counting(power=0.5, counted="place")], ids=str)
 @pytest.mark.parametrize("autoreset", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
-def test_new_places_are_paid(form, autoreset):
+def test_new_places_are_paid(counting, autoreset):
     """As observations would be if the environment showed its place and no more."""
     for num_steps, rollouts in ((1, 60), (16, 12)):
         episodes = random_episodes(num_steps, 5, 40)
-        paid, _ = bonuses(Placed(episodes, 40, autoreset), form, num_steps, rollouts)
+        paid, _ = bonuses(Placed(episodes, 40, autoreset), counting, num_steps, rollouts)
         places = [[[x // 2 for x in episode] for episode in row] for row in episodes]
-        exact, _ = expected(places, num_steps * rollouts, form, autoreset == AutoresetMode.NEXT_STEP)
+        exact, _ = expected(places, num_steps * rollouts, counting, autoreset == AutoresetMode.NEXT_STEP)
         np.testing.assert_allclose(paid, exact)
-        by_observation, _ = bonuses(Placed(episodes, 40, autoreset), Form(power=form.power), num_steps, rollouts)
+        by_observation, _ = bonuses(Placed(episodes, 40, autoreset), Counting(power=counting.power), num_steps, rollouts)
         assert not np.array_equal(paid, by_observation)
 
 
@@ -88,9 +88,9 @@ def test_who_tells_places():
 
 def test_what_is_counted_by_default_and_by_choice():
     auto = oc.OptionCritic(KEYS, **SMALL)
-    assert auto.settings.int_counts == "place" and auto.exploration.form == PLACES
+    assert auto.settings.int_counts == "place" and auto.exploration.counting == PLACES
     chosen = oc.OptionCritic(KEYS, int_counts="observation", **SMALL)
-    assert chosen.exploration.form == Form()
+    assert chosen.exploration.counting == Counting()
     assert oc.OptionCritic("CartPole-v1").settings.int_counts == "observation"
     with pytest.raises(ValueError, match=r"does not tell places.*choose \"observation\""):
         oc.OptionCritic("CartPole-v1", int_coef=0.1, int_counts="place")

@@ -12,16 +12,16 @@ from optioncoagent.agents.rollout import collect
 PLAIN = dict(num_options=2, hidden_sizes=(), int_coef=1.0)
 
 
-def bonuses(env, form, num_steps, rollouts, table=2**16, episode=2**8):
+def bonuses(env, counting, num_steps, rollouts, table=2**16, episode=2**8):
     """What the steps (num_steps · rollouts, num_envs) of an environment are paid, and the counts at the end."""
     agent = oc.OptionCritic(env, num_steps=num_steps, **PLAIN)
-    counts = CountBonus(agent.spec, env.num_envs, 1.0, form, table, episode)
+    counts = CountBonus(agent.spec, env.num_envs, 1.0, counting, table, episode)
     agent.running = agent._start()
     parts = [counts.bonus(collect(agent.module, agent.sampler, agent.spec, agent.running, num_steps)) for _ in range(rollouts)]
     return torch.cat(parts).numpy(), counts
 
 
-def expected(episodes, num_steps, form, next_step):
+def expected(episodes, num_steps, counting, next_step):
     """The same from the script, with a Counter and a set for each environment; and the Counter."""
 
     def steps(environment):
@@ -41,11 +41,11 @@ def expected(episodes, num_steps, form, next_step):
                 met[i] = {observations[0]}
                 counts[observations[0]] += 1
             here, there = observations[k], observations[k + 1]
-            if k + 2 == len(observations) or (form.episodic and there in met[i]):
+            if k + 2 == len(observations) or (counting.episodic and there in met[i]):
                 continue
             met[i].add(there)
             counts[there] += 1
-            paid[t, i] = max(counts[there] ** -form.power - form.difference * counts[here] ** -form.power, 0)
+            paid[t, i] = max(counts[there] ** -counting.power - counting.difference * counts[here] ** -counting.power, 0)
     return paid, counts
 
 
