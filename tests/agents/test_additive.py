@@ -111,7 +111,10 @@ POSTERIOR = {
 
 
 @pytest.mark.parametrize(
-    ("kind", "form"), [(kind, "score") for kind in NETWORKS] + [(kind, "posterior") for kind in NETWORKS if kind != "mixed"]
+    ("kind", "form"),
+    [("mixed", "score")]
+    + [(kind, "posterior") for kind in NETWORKS if kind != "mixed"]
+    + [pytest.param(kind, "score", marks=pytest.mark.slow) for kind in NETWORKS if kind != "mixed"],
 )
 def test_the_learners_gradient_is_the_exact_one(kind, form):
     """As in test_truth: the mean torch gradient over many episodes, with the exact Q(s, K), and the exact gradient of the tables."""

@@ -26,7 +26,7 @@ def run(monkeypatch, *arguments):
     main()
 
 
-@pytest.mark.parametrize(("horizon", "cost"), [([], 0.0), (["--horizon"], 0.01)])
+@pytest.mark.parametrize(("horizon", "cost"), [pytest.param([], 0.0, marks=pytest.mark.slow), (["--horizon"], 0.01)])
 def test_a_level_of_minigrid(monkeypatch, tmp_path, capsys, horizon, cost):
     """The exact return is that of episodes on the environment itself: under the horizon to the letter. Costs are no part of either."""
     agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", deliberation_cost=cost, **SMALL).learn(2048)

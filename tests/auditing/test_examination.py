@@ -72,7 +72,7 @@ def test_with_the_exact_critic_every_form_is_the_exact_gradient(name, settings):
     assert_marginal(rows)
 
 
-@pytest.mark.parametrize("make", (layers, with_shared_terms))
+@pytest.mark.parametrize("make", (layers, pytest.param(with_shared_terms, marks=pytest.mark.slow)))
 def test_of_additive_coagents_the_posterior_form_has_less_noise_than_the_score_and_the_marginal_form_the_least(make):
     """With gae_lambda=1 all are exact whatever the critic says: only their noise differs."""
     mdp = alike(random_mdp())

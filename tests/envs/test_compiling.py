@@ -160,7 +160,15 @@ def test_a_file_cut_off(mine, tmp_path, ending):
     assert [run(tmp_path, code)[0] for _ in range(2)] == ["8 0", "8 1"]
 
 
-def test_two_processes_compile_at_once(tmp_path):
+def test_two_processes_compile_at_once(mine, tmp_path):
+    code = "from mine.caller import twice; print(twice(3))"
+    both = [started(tmp_path, code, NUMBA_CACHE_DIR=str(tmp_path / "given")) for _ in range(2)]
+    assert [process.communicate() for process in both] == [("8\n", "")] * 2
+    assert run(tmp_path, code, NUMBA_CACHE_DIR=str(tmp_path / "given")) == ("8", "")
+
+
+@pytest.mark.slow
+def test_two_processes_compile_the_same_rules_at_once(tmp_path):
     ids = ["MiniGrid-Empty-5x5-v0", "MiniGrid-LavaGapS5-v0"]
     both = [started(tmp_path, STEP.format(env_id), NUMBA_CACHE_DIR=str(tmp_path / "given")) for env_id in ids]
     for process in both:

@@ -20,7 +20,7 @@ def counted(tmp_path, at_random, in_checkpoints, damages):
 
 def test_killed_runs_end_alike_and_damage_is_seen(tmp_path, monkeypatch):
     monkeypatch.setattr(survival, "RUN", survival.replace(survival.RUN, total_timesteps=512))
-    check(counted(tmp_path, 2, 3, 200), 5, 200)
+    check(counted(tmp_path, 1, 2, 100), 3, 100)
 
 
 @pytest.mark.slow
