@@ -1,6 +1,6 @@
 """Question: shall the environment's return and the bonus's have one critic, or one each?
 
-    python benchmarks/two_critics.py [--tasks DoorKey-8x8 …] [--agents …] [--seeds 3] [--workers 1] [--table]
+    python benchmarks/two_critics.py [--tasks DoorKey-8x8 …] [--agents …] [--seeds 4] [--workers 1] [--table]
 
 The default has one critic, of the sum. Here each return has a head of its own, on the same features, and a coagent's advantage is the sum
 of both in its gradient form, which is linear in critic and rewards: with heads that add up to the one critic it is the same number (see
