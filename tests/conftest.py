@@ -1,8 +1,12 @@
 """Hypothesis profiles: `pytest --hypothesis-profile thorough` draws thousands of cases for each statement."""
 
+import signal
+
 import torch
 from hypothesis import HealthCheck, settings
 
+# a shell's background job ignores Ctrl-C, and so would what is interrupted here
+signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)  # the networks here are small: threads would only wait for each other
 
 _SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
