@@ -5,7 +5,7 @@
 The termination critic (see termination_critic.py, which has it exactly) on MiniGrid: four options, the default agent for 100,000 frames,
 whose terminations ascend −H(p_ω) in place of the return, H being the entropy of where option ω ends. "Where" is the agent's place (x, y
 and what it carries; of every layout of the walls the same numbers), and the end of the episode is one more. What p_ω is, and what going on
-leads to, is counted in each rollout (`endings`). Beside it: terminations by the return, and ones that nothing decides.
+leads to, is counted in each rollout (`endings`). Beside it: terminations by the return; and both without their entropy bonus.
 
 Means over the last ten updates: H and how often options last until the episode ends, means over the options as often as they end, and the
 learner's figures; frames until the mean return of 100 episodes is 0.8, infinite where that was later. Rows go to
@@ -46,12 +46,10 @@ FIGURES = {
 class Endings:
     """Of the terminations of a rollout, for option-critic.
 
-    executed: (T, N) bool, where one was asked. values: (T, N, 2), what each of its outputs leads to, E ln p_ω(where the option ends).
-    known: (T, N) bool, whether both are. p: (options, places), where options end; the last place is the end of the episode. often:
-    (options,), how many ended.
+    values: (T, N, 2), what each output leads to, E ln p_ω(where the option ends). known: (T, N) bool, where one was asked and both are
+    known. p: (options, places), where options end; the last place is the end of the episode. often: (options,), how many ended.
     """
 
-    executed: np.ndarray
     values: np.ndarray
     known: np.ndarray
     p: np.ndarray
@@ -94,7 +92,7 @@ def endings(rollout: Rollout, num_options: int = OPTIONS) -> Endings:
     values = np.zeros((*before.shape, 2))
     values[..., TERMINATE] = log_p[before, place]
     values[..., 1 - TERMINATE] = (total / np.maximum(number, 1))[before, place]
-    return Endings(executed, values, executed & (number[before, place] > 0), p, often)
+    return Endings(values, executed & (number[before, place] > 0), p, often)
 
 
 class Foretelling(oc.CoagentActorCritic):
@@ -111,7 +109,8 @@ class Foretelling(oc.CoagentActorCritic):
         return super()._epochs(rollout, batch, size)
 
     def foretold(self, seen: Endings, learned: torch.Tensor) -> torch.Tensor:
-        """What is learned (see `Batch`), with the terminations' advantages those of where options end, in standard deviations."""
+        """What is learned (see `Batch`), with the terminations' advantages those of where options end, over the root mean square of what
+        ending is worth more than going on."""
         learned, termination = learned.clone(), self.module.part[:-1] == self.loss_names.index("termination/loss")
         values = torch.as_tensor(seen.values.reshape(-1, 2)).to(learned)
         known = torch.as_tensor(seen.known.reshape(-1)).to(learned)

@@ -45,7 +45,6 @@ def test_where_options_ended_and_what_going_on_led_to(critic):
     seen = critic.endings(rollout([3, 4, 5, 4, 3, 4], [0, 0, 1, 1, 0, 0], ends={2}, terminated={3}, start={4}), 2)
     places = [3, 4, 5]
     assert seen.p.tolist() == [[0, 0, 1, 0], [0, 0, 0, 1]] and seen.often.tolist() == [1, 1]
-    assert seen.executed[:, 0].tolist() == [False, True, True, True, False, True]
     assert seen.known[:, 0].tolist() == [False, True, False, True, False, True]  # the last by what the second step went on to
     assert places[int(np.argmax(seen.p[0]))] == 5 and seen.values[1, 0, 1 - TERMINATE] == 0.0  # ln 1
 

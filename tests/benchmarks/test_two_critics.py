@@ -84,10 +84,15 @@ def test_each_critic_learns_its_own_return_and_the_default_learns_on(two_critics
     assert row["bonus_mean"] > 0 and row["critic/loss"] > 0
     assert all(not torch.equal(a, b) for a, b in zip(before, agent.module.second.parameters(), strict=True))
     rollout, batch = rolled(agent)
-    both, only = agent.both(rollout, batch), agent.module.second["critic"].weight
-    agent.module.zero_grad(set_to_none=True)
-    agent.losses(replace(both, target=agent.q(both)))[-1].backward()  # nothing to learn for the critic of the rewards
-    assert only.grad.abs().sum() > 0 and agent.module.critic.weight.grad.abs().sum() < 1e-6 * only.grad.abs().sum()
+    both, heads = agent.both(rollout, batch), (agent.module.critic.weight, agent.module.second["critic"].weight)
+    with agent.of_bonus():
+        second = agent.q(both)
+    found = []  # where one of the two has nothing to learn
+    for known in (dict(target=agent.q(both)), dict(second=second)):
+        agent.module.zero_grad(set_to_none=True)
+        agent.losses(replace(both, **known))[-1].backward()
+        found.append([float(head.grad.abs().sum()) for head in heads])
+    assert found[0][0] < 1e-6 * found[0][1] and found[1][1] < 1e-6 * found[1][0]
 
 
 def test_rows_are_of_runs_the_script_knows(two_critics):
