@@ -3,7 +3,7 @@
     python benchmarks/large_rollouts.py [--tasks LockedRoom …] [--counts observation place] [--sizes 256] [--devices cpu] [--seeds 1]
         [--seconds 240] [--workers 1] [--table]
 
-Four options: the default now; those before, without a limit of an update's KL (`rows.UNLIMITED`) and growing as it did (`rows.EXPECTED`);
+Four options: the default now, and "flat", the default with one; those before, without a limit of an update's KL (`rows.UNLIMITED`) and growing as it did (`rows.EXPECTED`);
 and this with 16 environments and rollouts of one size, 256 environments for 64 steps in 16 minibatches, or 1024 in 32 with layers of 256
 units, with four passes over each rollout. A run ends after its seconds: of CPU time on a cpu, of the clock on another device. A row, in
 large_rollouts.csv beside this file, holds the frames and seconds at which the mean return of the last 100 episodes first reached 0.1, 0.2,
@@ -34,6 +34,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "growing": rows.EXPECTED,
     "no limit": rows.UNLIMITED,
     "now": {},
+    "flat": dict(num_options=1),
     "256": rows.EXPECTED | dict(num_envs=256, num_steps=64, num_minibatches=16, update_epochs=4),
     "1024": rows.EXPECTED | dict(num_envs=1024, num_steps=64, num_minibatches=32, update_epochs=4, hidden_sizes=(256, 256)),
 }
