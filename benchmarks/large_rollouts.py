@@ -3,12 +3,13 @@
     python benchmarks/large_rollouts.py [--tasks LockedRoom …] [--counts observation place] [--sizes 256] [--devices cpu] [--seeds 1]
         [--seconds 240] [--workers 1] [--table]
 
-Four options: the default now, and "flat", the default with one; those before, without a limit of an update's KL (`rows.UNLIMITED`) and growing as it did (`rows.EXPECTED`);
-and this with 16 environments and rollouts of one size, 256 environments for 64 steps in 16 minibatches, or 1024 in 32 with layers of 256
-units, with four passes over each rollout. A run ends after its seconds: of CPU time on a cpu, of the clock on another device. A row, in
-large_rollouts.csv beside this file, holds the frames and seconds at which the mean return of the last 100 episodes first reached 0.1, 0.2,
-…, the mean at the end, and that of 50 evaluation episodes. What has a row is not run again. Means count once every environment has made the
-steps of a longest episode: the first hundred of a thousand to end are those that succeed by chance.
+Four options by the default now, and the flat agent by the same ("flat"); by the defaults before, without a limit of an update's KL
+(`rows.UNLIMITED`) and growing as it did (`rows.EXPECTED`); and by this with 16 environments and rollouts of one size, 256 environments for
+64 steps in 16 minibatches, or 1024 in 32 with layers of 256 units, with four passes over each rollout. A run ends after its seconds: of CPU
+time on a cpu, of the clock on another device. A row, in large_rollouts.csv beside this file, holds the frames and seconds at which the mean
+return of the last 100 episodes first reached 0.1, 0.2, …, the mean at the end, and that of 50 evaluation episodes. What
+has a row is not run again. Means count once every environment has made the steps of a longest episode: the first hundred of a thousand to
+end are those that succeed by chance.
 """
 
 from __future__ import annotations
