@@ -29,6 +29,7 @@ from rows import BEFORE, train_until
 
 import optioncoagent as oc
 from optioncoagent.agents import modules
+from optioncoagent.agents.heads import RESIDUAL, Linear
 from optioncoagent.agents.minibatches import by_step
 from optioncoagent.auditing import examine
 from optioncoagent.auditing.command import discounted_successes, one_level
@@ -57,7 +58,7 @@ class Critic:
     as Robinson's regression has it ("Root-N-Consistent Semiparametric Regression", 1988).
     """
 
-    residual: float = modules.RESIDUAL
+    residual: float = RESIDUAL
     epochs: int = 0
     centred: bool = False
 
@@ -78,7 +79,7 @@ class Module(modules.CoagentModule):
 
     chosen = Critic()
 
-    def _linear(self, name: str, head: Any) -> modules.Linear:
+    def _linear(self, name: str, head: Any) -> Linear:
         if name != "critic":
             return super()._linear(name, head)
         common: Any = self.common[name]

@@ -30,6 +30,7 @@ import tyro
 
 import optioncoagent as oc
 from optioncoagent.agents import modules
+from optioncoagent.agents.heads import RESIDUAL, Linear
 
 ROWS = Path(__file__).with_suffix(".csv")
 # {task: (limit, target)}
@@ -41,8 +42,8 @@ class Change:
     """policies, critic: the scale of what a head learns for one option alone. The rest goes to the agent."""
 
     num_options: int = 4
-    policies: float = modules.RESIDUAL
-    critic: float = modules.RESIDUAL
+    policies: float = RESIDUAL
+    critic: float = RESIDUAL
     forms: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -72,7 +73,7 @@ class Module(modules.CoagentModule):
 
     chosen = Change()
 
-    def _linear(self, name: str, head: Any) -> modules.Linear:
+    def _linear(self, name: str, head: Any) -> Linear:
         if name not in self.common:
             return super()._linear(name, head)
         common: Any = self.common[name]

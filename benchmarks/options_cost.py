@@ -22,7 +22,7 @@ import torch
 import tyro
 
 import optioncoagent as oc
-from optioncoagent.agents import modules
+from optioncoagent.agents import heads, torch_state
 
 ROWS = Path(__file__).with_suffix(".csv")
 TASKS = ("Unlock-v0", "SimpleCrossingS9N1-v0", "KeyCorridorS3R1-v0", "Dynamic-Obstacles-6x6-v0", "DoorKey-6x6-v0")
@@ -35,7 +35,7 @@ class Agent:
 
     num_options: int = 4
     common: tuple[str, ...] = ("policy", "critic")
-    residual: float = modules.RESIDUAL
+    residual: float = heads.RESIDUAL
 
 
 AGENTS = {
@@ -60,13 +60,13 @@ class Run:
 
 def make(run: Run) -> oc.OptionCritic:
     chosen = AGENTS[run.agent]
-    modules.RESIDUAL = chosen.residual
+    heads.RESIDUAL = chosen.residual
     agent = oc.OptionCritic(f"MiniGrid-{run.task}", num_options=chosen.num_options, seed=run.seed, int_coef=0.005, **rows.BEFORE)
-    heads: dict[str, Any] = {**agent.module.policies, "critic": agent.module.critic}
+    parts: dict[str, Any] = {**agent.module.policies, "critic": agent.module.critic}
     for name in [name for name in agent.module.common if not name.startswith(chosen.common)]:
         del agent.module.common[name]
-        with modules.seeded(run.seed, name.removeprefix("policy_")), torch.no_grad():
-            heads[name].weight.copy_(modules._Head(heads[name].in_features, heads[name].out_features, 0.01).weight)
+        with torch_state.seeded(run.seed, name.removeprefix("policy_")), torch.no_grad():
+            parts[name].weight.copy_(heads.Head(parts[name].in_features, parts[name].out_features, 0.01).weight)
     return agent
 
 

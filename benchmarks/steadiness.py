@@ -21,7 +21,7 @@ import rows
 import tyro
 
 import optioncoagent as oc
-from optioncoagent.agents import modules
+from optioncoagent.agents import encoder
 
 ROWS = Path(__file__).with_suffix(".csv")
 # {task: (frames, target)}
@@ -62,7 +62,7 @@ class Run:
 
 def train(run: Run) -> tuple[Run, dict[str, float]]:
     limit, target = TASKS[run.task]
-    modules.SCALE["cells"] = SCALES.get(run.agent, 0.5)
+    encoder.SCALE["cells"] = SCALES.get(run.agent, 0.5)
     agent, first, means = oc.OptionCritic(f"MiniGrid-{run.task}-v0", seed=run.seed, **AGENTS[run.agent]), [float("inf")], list[float]()
 
     def note(agent: Any, row: dict[str, float]) -> None:

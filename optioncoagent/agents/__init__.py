@@ -3,7 +3,10 @@
 learner.py reads downwards and holds the fixed order of one update; the pieces that it calls are in files of their own:
 
     settings, environments, actions                 what is trained, on what
-    observations, images, cells, recurrent, modules what is seen and remembered, the parameters; scan: recurrence in compiled loops
+    observations, encoder, images, cells            what is seen
+    recurrent, scan                                 what is remembered; recurrence in compiled loops
+    modules, heads                                  the parameters
+    torch_state                                     torch's threads and random numbers, changed for a block
     distributions                                   what outputs are drawn from: softmax policies and Gaussians
     additive                                        what additive policies add to their logits for each output that they read
     rollout, sizes                                  the network runs, the environment steps, so many at a time
@@ -12,6 +15,7 @@ learner.py reads downwards and holds the fixed order of one update; the pieces t
     forms                                           which gradient form a coagent may have
     targets                                         from a rollout to what losses need: sweep, λ-returns, gradient forms
     sweep, returns, losses, minibatches             one critic to every baseline, λ-returns, what is minimised, and on which steps
+    tables                                          policies as the exact solver reads them
     metrics, degeneracy, evaluation                 what is reported
     checkpoint, files, progress                     what is kept
     options                                         the learner with option-critic's network and vocabulary

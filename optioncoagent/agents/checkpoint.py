@@ -21,7 +21,7 @@ from optioncoagent.agents import files
 from optioncoagent.agents.environments import Interface
 from optioncoagent.agents.exploration import DEFAULT
 from optioncoagent.agents.files import AGENT, checkpoints
-from optioncoagent.agents.modules import RESIDUAL
+from optioncoagent.agents.heads import RESIDUAL
 from optioncoagent.agents.progress import Arrays
 from optioncoagent.agents.settings import OLD_DEFAULTS, make_settings, on_this_machine
 

@@ -12,10 +12,10 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from optioncoagent.agents.environments import Interface, One, autoreset_mode, layers, make_vector_env
-from optioncoagent.agents.modules import derive_seed
 from optioncoagent.agents.observations import told_apart
 from optioncoagent.agents.rollout import Sampler, reset, step
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS
+from optioncoagent.agents.torch_state import derive_seed
 
 
 class Episode(NamedTuple):

@@ -22,14 +22,14 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
-from optioncoagent.agents import checkpoint, degeneracy, distributions, losses, metrics, progress
+from optioncoagent.agents import checkpoint, degeneracy, distributions, losses, metrics, progress, tables
 from optioncoagent.agents.diversity import Diversity
 from optioncoagent.agents.environments import Interface, make_vector_env
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
 from optioncoagent.agents.exploration import default_coef, make_bonus
 from optioncoagent.agents.forms import choose_forms, sampled
 from optioncoagent.agents.minibatches import by_environment, by_step
-from optioncoagent.agents.modules import Encoder, derive_seed, make_module, torch_threads
+from optioncoagent.agents.modules import make_module
 from optioncoagent.agents.observations import told_apart
 from optioncoagent.agents.places import places_of
 from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, collect, reset, tick, watch_resets
@@ -37,6 +37,7 @@ from optioncoagent.agents.scale import ReturnScale, Schedule
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings
 from optioncoagent.agents.sizes import Size, next_size
 from optioncoagent.agents.targets import Batch, make_batch
+from optioncoagent.agents.torch_state import derive_seed, torch_threads
 from optioncoagent.network import Coagent, CoagentNetwork
 
 Row = dict[str, float]
@@ -408,17 +409,12 @@ class CoagentActorCritic:
         if state is None:
             self.check_tables()
         batched, tensors = self._seen(observation)
-        tables = {}
         with torch.no_grad():
             start = torch.zeros(len(next(iter(tensors.values()))), dtype=torch.bool, device=self.settings.device)
             hidden = self._checked_state(state, len(start))[1] if self.settings.recurrent_size else None
             readout = self.module.readout(self.module.features(self.spec.state(tensors), start, hidden)[0])
-            for c in self.network.coagents:
-                shape = distributions.table_shape(c, self.network.tabulated().configuration_shape(c.name))
-                given = self.module.terms.tabulated(c.name, self.module.logits(c.name, readout))
-                table = of(c, given).reshape(-1, *shape).cpu().numpy()
-                tables[c.name] = table if batched and c.observes else table[0]
-        return tables
+            found = tables.of_readout(self.module, readout, of)
+        return found if batched else {name: table[0] if self.network[name].observes else table for name, table in found.items()}
 
     def check_tables(self) -> None:
         """Raise ValueError for a recurrent agent, whose policies are no functions of the observation."""
@@ -435,30 +431,16 @@ class CoagentActorCritic:
         the environment never shows, get a row of zeros.
         """
         self.network.check_counted("tables of probabilities")
-        tables, (observations, seen) = {}, self.observations(mdp)
-        for name, table in self._tables(observations, None, distributions.log_table).items():
-            if self.network[name].shares is not None:  # the owner has them
-                continue
-            padding = [(0, mdp.num_observations - seen if self.network[name].observes else 0)] + [(0, 0)] * (table.ndim - 1)
-            tables[name] = np.pad(table.astype(np.float64), padding)
-        return tables
+        observations, seen = self.observations(mdp)
+        found = self._tables(observations, None, distributions.log_table)
+        return tables.padded(found, self.network, mdp.num_observations - seen)
 
     def observations(self, mdp: Any) -> tuple[Any, int]:
         """The observations of an `MDP` as one batch, in the order of their indices, and how many there are (see `params`).
 
         Raises ValueError for an MDP that is of another environment, with other actions, or observations that the agent's space has not.
         """
-        leaf, listed = self.spec.leaves[0], getattr(mdp, "observations", None)
-        self.network.check_actions(mdp.num_actions)
-        if leaf.kind == "discrete" and not leaf.path:
-            largest = int(mdp.observation[~mdp.terminal].max(initial=0))
-            if largest >= leaf.size:
-                raise ValueError(f"{mdp} shows observation {largest}, and the agent's space has {leaf.size}: it is of another environment")
-            seen = min(mdp.num_observations, leaf.size)
-            return leaf.offset + np.arange(seen), seen
-        if listed is None:
-            raise ValueError("params needs an agent on a Discrete space, or an MDP from MDP.from_minigrid")
-        return self.spec.stack(listed), len(listed)
+        return tables.observations(mdp, self.network, self.spec)
 
     def set_params(self, mdp: Any, params: Mapping[str, Any]) -> None:
         """Take over policies from tables of logits, the inverse of `params`; the critic and the optimiser stay as they are, and so do the
@@ -468,28 +450,7 @@ class CoagentActorCritic:
         out. Raises ValueError, and takes nothing over, where the policies are no tables (hidden_sizes=() on a Discrete space makes them),
         and for logits that do not fit or are -inf, which a linear layer cannot hold.
         """
-        leaf = self.spec.leaves[0]
-        tables = isinstance(self.module.encoder, Encoder) and not len(self.module.encoder.layers) and not self.settings.recurrent_size
-        if leaf.path or leaf.kind != "discrete" or not tables:
-            raise ValueError(
-                "set_params needs an agent whose policies are tables: hidden_sizes=() and the default encoder on a Discrete space, and "
-                "recurrent_size=0"
-            )
-        self.network.policies(params, mdp.num_observations)  # says what does not fit
-        read = {}  # of every table what the agent can see
-        for name in params:
-            table = torch.as_tensor(np.asarray(params[name], dtype=np.float64))
-            read[name] = table[: leaf.size] if self.network[name].observes else table
-            if not bool(read[name].isfinite().all()):
-                raise ValueError(f"params[{name!r}] has a logit of -inf, which the agent's linear layer cannot hold: give a finite one")
-        with torch.no_grad():
-            for name, table in read.items():
-                head: Any = self.module.policies[f"policy_{name}"]
-                if self.network[name].observes:
-                    # what is not written stays, and so does the bias, which is a part of it
-                    head.weight[:, : len(table)] = (table.flatten(1).T - head.bias[:, None].double()).to(head.weight)
-                else:
-                    head.logits.copy_(table.flatten())
+        tables.take_over(self.module, self.spec, mdp, params)
 
     # Keeping
 

@@ -2,139 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from itertools import accumulate
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from optioncoagent.agents.additive import Terms
-from optioncoagent.agents.cells import FirstLayer, indicators, looked_up
-from optioncoagent.agents.images import Convolutions
-from optioncoagent.agents.observations import CODES, Leaf, ObservationSpec, Tensors, first_values, image_axes
+from optioncoagent.agents.encoder import Encoder, Given
+from optioncoagent.agents.heads import Linear, added, make_head
+from optioncoagent.agents.observations import ObservationSpec
 from optioncoagent.agents.recurrent import Memoryless, Recurrence
 from optioncoagent.agents.settings import Settings, check_device
+from optioncoagent.agents.torch_state import derive_seed, seeded
 from optioncoagent.network import Coagent, CoagentNetwork
 
-SCALE = {"cells": 0.5, "grid": 1 / 10, "pixels": 1 / 255}  # bytes to about [0, 1]; MiniGrid's codes end at 10
-Linear = tuple[Tensor, Tensor]  # weights (rows, f), biases (rows,)
-RESIDUAL = 0.25  # scale of what a head learns for one configuration alone, beside what it learns for all
 MAX_LOGITS = 100_000  # a head larger than this is a mistake in the description, not a policy
-
-
-class Inputs(nn.Module):
-    """The leaves of an observation as an `Encoder` takes them, without parameters, so that it is done once for a whole rollout.
-
-    {"numbers": (n, size), the leaves side by side that are neither images nor cells: indicators, and numbers scaled to order one;
-    "image " + path: (n, …); "cells": (n, codes) int32, the columns of those of all cells' `indicators` (n, num_indicators) that are 1}.
-    """
-
-    scale: Tensor
-    first: Tensor
-    last: Tensor
-
-    def __init__(self, spec: ObservationSpec):
-        super().__init__()
-        self.images = [leaf for leaf in spec.leaves if leaf.kind == "pixels" and image_axes(leaf.shape)]
-        self.cells = [leaf for leaf in spec.leaves if leaf.kind == "cells"]
-        self.flat = [leaf for leaf in spec.leaves if leaf not in self.images and leaf not in self.cells]
-        self.num_indicators = sum(leaf.size for leaf in self.cells)
-        scale = [torch.full((leaf.size,), SCALE.get(leaf.kind, 1.0)) for leaf in self.flat]
-        self.register_buffer("scale", torch.cat([torch.zeros(0), *scale]), persistent=False)
-        # for each code of each cell the column of its first value, and its last value
-        cell = torch.arange(0, self.num_indicators, sum(CODES), dtype=torch.int32)[:, None]
-        first = cell + torch.tensor(list(accumulate(CODES[:-1], initial=0)), dtype=torch.int32)
-        self.register_buffer("first", first.flatten(), persistent=False)
-        self.register_buffer("last", (torch.tensor(CODES, dtype=torch.int32) - 1).repeat(len(cell)), persistent=False)
-
-    def forward(self, state: Tensor | Tensors) -> Tensors:
-        tensors = {"": state} if isinstance(state, Tensor) else state
-        given = {f"image {leaf.path}": tensors[leaf.path] for leaf in self.images}
-        if self.flat:
-            rows = torch.cat([_row(leaf, tensors[leaf.path], self.scale.dtype) for leaf in self.flat], dim=-1)
-            given["numbers"] = rows.to(self.scale.dtype).mul_(self.scale)
-        if self.cells:
-            codes = torch.cat([tensors[leaf.path].flatten(1) for leaf in self.cells], dim=-1)
-            # what is no code of MiniGrid's is refused before anything is learned from it
-            given["cells"] = self.first + codes.int().clamp(min=0).minimum(self.last)
-        return given
-
-
-class Given(nn.Module):
-    """Observations as an encoder of one's own takes them: as they are, but numbers, if no codes or pixels, in the module's precision."""
-
-    def __init__(self, spec: ObservationSpec, dtype: torch.dtype):
-        super().__init__()
-        self.numbers, self.dtype = {leaf.path for leaf in spec.leaves if leaf.kind in ("box", "slope")}, dtype
-
-    def forward(self, state: Tensor | Tensors) -> Tensor | Tensors:
-        tensors = {"": state} if isinstance(state, Tensor) else state
-        given = {path: x.to(self.dtype) if path in self.numbers else x for path, x in tensors.items()}
-        return given[""] if isinstance(state, Tensor) else given
-
-
-def _one_hot(x: Tensor, size: int) -> Tensor:
-    """(n,) int as rows (n, size) uint8; torch's own makes them of eight bytes each, and looks for the least and the largest first."""
-    return torch.zeros(len(x), size, dtype=torch.uint8, device=x.device).scatter_(1, x[:, None], 1)
-
-
-def _row(leaf: Leaf, x: Tensor, dtype: torch.dtype) -> Tensor:
-    """One leaf as a row of numbers, (n, size); what are bytes stay bytes."""
-    if leaf.kind == "discrete":
-        x = x - first_values(leaf, x)
-    if leaf.counts:
-        columns = x.reshape(len(x), -1).unbind(dim=1)
-        return torch.cat([_one_hot(column, n) for column, n in zip(columns, leaf.counts, strict=True)], dim=-1)
-    if leaf.kind == "discrete":
-        return _one_hot(x, leaf.size)
-    x = x.reshape(len(x), -1)
-    x = x if x.dtype == torch.uint8 else x.to(dtype)
-    return x.to(dtype).atan() if leaf.kind == "slope" else x
-
-
-class Encoder(nn.Module):
-    """What `Inputs` gives, numbers, convolved images and cells' indicators side by side, through layers of `hidden_sizes` with ReLU."""
-
-    def __init__(self, spec: ObservationSpec, hidden_sizes: tuple[int, ...]):
-        super().__init__()
-        self.inputs = Inputs(spec)
-        self.images = nn.ModuleDict({str(spec.leaves.index(leaf)): Convolutions(leaf.shape) for leaf in self.inputs.images})
-        num_numbers = len(self.inputs.scale) + sum(image.num_features for image in self.images.values())  # type: ignore[misc]
-        sizes = (num_numbers + self.inputs.num_indicators, *hidden_sizes)
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(sizes, sizes[1:], strict=False))
-        for layer in self.layers:
-            nn.init.orthogonal_(layer.weight, math.sqrt(2))  # type: ignore[arg-type]
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        self.lookup: Tensor | None = None
-
-    @contextmanager
-    def unchanged(self) -> Iterator[None]:
-        """While no weight changes, as in a rollout: what the first layer looks up is laid out once, and not at every step."""
-        if self.inputs.cells and len(self.layers):
-            self.lookup = looked_up(self.layers[0].weight, self.inputs.num_indicators)  # type: ignore[arg-type]
-        try:
-            yield
-        finally:
-            self.lookup = None
-
-    def forward(self, given: Tensors) -> Tensor:
-        parts = [given["numbers"]] if self.inputs.flat else []
-        for leaf, convolutions in zip(self.inputs.images, self.images.values(), strict=True):
-            image = given[f"image {leaf.path}"]
-            parts.append(convolutions(image.reshape(-1, *leaf.shape).to(self.inputs.scale.dtype) * SCALE["pixels"]))
-        x = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1) if parts else self.inputs.scale.new_zeros(len(given["cells"]), 0)
-        if self.inputs.cells and not len(self.layers):
-            x = torch.cat([x, SCALE["cells"] * indicators(given["cells"], self.inputs.num_indicators, x.dtype)], dim=-1)
-        for number, layer in enumerate(self.layers):
-            with_cells = number == 0 and self.inputs.cells
-            parameters = layer.weight, layer.bias
-            x = F.relu(FirstLayer.apply(x, given["cells"], *parameters, SCALE["cells"], self.lookup) if with_cells else layer(x))
-        return x
 
 
 class CoagentModule(nn.Module):
@@ -169,9 +55,9 @@ class CoagentModule(nn.Module):
         def head(name: str, key: str, coagent: Coagent, configurations: int) -> Any:
             with seeded(seed, name):  # a head starts the same whatever other heads there are
                 if not common or configurations == 1 or not coagent.observes:
-                    return _make_head(coagent, num_features, configurations)
-                shared[key] = _make_head(coagent, num_features, 1)
-                return _make_head(coagent, num_features, configurations, residual=True)
+                    return make_head(coagent, num_features, configurations)
+                shared[key] = make_head(coagent, num_features, 1)
+                return make_head(coagent, num_features, configurations, residual=True)
 
         for name, shape in owned.items():
             key = f"policy_{name}"
@@ -216,7 +102,7 @@ class CoagentModule(nn.Module):
         weight, bias = head.linear()
         if name in self.common:
             common: Any = self.common[name]
-            weight, bias = (_added(*pair) for pair in zip(common.linear(), (weight, bias), strict=True))
+            weight, bias = (added(*pair) for pair in zip(common.linear(), (weight, bias), strict=True))
         return weight, bias
 
     def readout(self, features: Tensor, heads: Linear | None = None, shaping: Tensor | None = None) -> Tensor:
@@ -334,86 +220,3 @@ def _num_features(encoder: nn.Module, inputs: nn.Module, spec: ObservationSpec, 
             "last layer makes a map flat"
         )
     return given.shape[1]
-
-
-class _Head(nn.Linear):
-    def __init__(self, num_features: int, num_outputs: int, gain: float):
-        super().__init__(num_features, num_outputs)
-        nn.init.orthogonal_(self.weight, gain)
-        nn.init.zeros_(self.bias)
-
-    def linear(self) -> Linear:
-        return self.weight, self.bias
-
-
-class _GaussianHead(nn.Module):
-    """Means, and logarithms of scales, of a Gaussian's numbers in each configuration: a head or table for each of the two."""
-
-    def __init__(self, size: int, mean: _Head | _Table, log_scale: _Head | _Table, start: float):
-        super().__init__()
-        self.size, self.mean, self.log_scale = size, mean, log_scale
-        nn.init.constant_(log_scale.bias if isinstance(log_scale, _Head) else log_scale.logits, start)
-
-    def linear(self) -> Linear:
-        pairs = zip(self.mean.linear(), self.log_scale.linear(), strict=True)
-        # side by side in each configuration: means, and then logarithms of scales
-        weight, bias = (torch.cat([x.unflatten(0, (-1, self.size)) for x in pair], dim=1).flatten(0, 1) for pair in pairs)
-        return weight, bias
-
-
-def _make_head(coagent: Coagent, num_features: int, configurations: int, residual: bool = False) -> _Head | _Table | _GaussianHead:
-    """A head with a coagent's parameters in so many configurations; residual: all of them 0 at first."""
-
-    def part(size: int, observes: bool) -> _Head | _Table:
-        number = configurations * size
-        return _Head(num_features, number, 0.0 if residual else 0.01) if observes else _Table(num_features, number)
-
-    gaussian = coagent.gaussian
-    if gaussian is None:
-        return part(coagent.num_outputs, coagent.observes)
-    mean, log_scale = part(gaussian.size, coagent.observes), part(gaussian.size, coagent.observes and gaussian.scale_observes)
-    return _GaussianHead(gaussian.size, mean, log_scale, 0.0 if residual else math.log(gaussian.scale))
-
-
-def _added(common: Tensor, residual: Tensor) -> Tensor:
-    """What all configurations have in common (outputs, …) and the residual of each (configurations · outputs, …), together."""
-    return torch.add(common, residual.unflatten(0, (-1, len(common))), alpha=RESIDUAL).flatten(0, 1)
-
-
-class _Table(nn.Module):
-    """Logits of a coagent that does not look at the observation."""
-
-    def __init__(self, num_features: int, num_logits: int):
-        super().__init__()
-        self.num_features = num_features
-        self.logits = nn.Parameter(torch.zeros(num_logits))
-
-    def linear(self) -> Linear:
-        return self.logits.new_zeros(len(self.logits), self.num_features), self.logits
-
-
-@contextmanager
-def torch_threads(number: int) -> Iterator[None]:
-    """Run a block (or, as a decorator, a function) with this many threads of torch, and put their number back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def seeded(seed: int, name: str) -> Iterator[None]:
-    """Run a block with torch's global random state, of the CPU, set from (seed, name), and put it back."""
-    state = torch.get_rng_state()
-    torch.default_generator.manual_seed(derive_seed(seed, name))
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)
-
-
-def derive_seed(seed: int, name: str) -> int:
-    """A seed for one named source of randomness."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "little")

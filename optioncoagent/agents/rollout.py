@@ -21,10 +21,12 @@ from torch import Tensor
 from optioncoagent.agents.actions import Actions
 from optioncoagent.agents.distributions import draw, sample
 from optioncoagent.agents.environments import autoreset_mode
-from optioncoagent.agents.modules import CoagentModule, Linear, derive_seed
+from optioncoagent.agents.heads import Linear
+from optioncoagent.agents.modules import CoagentModule
 from optioncoagent.agents.observations import ObservationSpec, Tensors, fault_of
 from optioncoagent.agents.places import Places
 from optioncoagent.agents.sweep import at_configuration, configuration, gate
+from optioncoagent.agents.torch_state import derive_seed
 from optioncoagent.network import CoagentNetwork, LocalState
 
 Outputs = dict[str, Tensor]  # {coagent: (n,) int, or (n, size) numbers of a Gaussian}

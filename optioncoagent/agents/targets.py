@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from optioncoagent.agents import distributions, losses
-from optioncoagent.agents.modules import CoagentModule, Linear
+from optioncoagent.agents.heads import Linear
+from optioncoagent.agents.modules import CoagentModule
 from optioncoagent.agents.observations import ObservationSpec, Tensors
 from optioncoagent.agents.returns import lambda_advantages
 from optioncoagent.agents.rollout import Outputs, Rollout

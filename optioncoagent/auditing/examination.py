@@ -17,14 +17,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from optioncoagent.agents.forms import FORMS, available, sampled
-from optioncoagent.agents.modules import torch_threads
 from optioncoagent.agents.rollout import Rollout
 from optioncoagent.agents.settings import Settings
+from optioncoagent.agents.torch_state import torch_threads
 from optioncoagent.auditing.gradient import FloatArray, check_tables, pull_back
 from optioncoagent.auditing.twin import Twin
 from optioncoagent.exact import critic_values, expected_return, policy_gradient
 from optioncoagent.exact.large import is_large
-from optioncoagent.exact.network_forms import NetworkSetting, Place, marginal_at
+from optioncoagent.exact.network_forms import marginal_at
+from optioncoagent.exact.network_setting import NetworkSetting, Place
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork
 from optioncoagent.network.additive import collected

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from optioncoagent.agents.modules import torch_threads
+from optioncoagent.agents.torch_state import torch_threads
 from optioncoagent.exact import policy_gradient
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork

@@ -13,6 +13,7 @@
     option_values         option-critic's values and occupancies
     degeneracy            how far options are from being options
     forms, network_forms  the gradient forms of option-critic, and of any network, as records
+    network_setting       what the latter are computed from: a coagent at the nodes of the chain
     compare               how they differ from the gradient
 
 Sources: ACN is Kostas, Nota, Thomas, "Asynchronous Coagent Networks" (ICML 2020), appendices A to E; OC is Bacon, Harb, Precup, "The

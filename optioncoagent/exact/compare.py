@@ -9,7 +9,8 @@ import numpy as np
 
 from optioncoagent.exact.forms import FORMS, Form, NotDefined, Setting
 from optioncoagent.exact.gradients import local_gradient, policy_gradient
-from optioncoagent.exact.network_forms import NETWORK_FORMS, NetworkForm, NetworkSetting
+from optioncoagent.exact.network_forms import NETWORK_FORMS, NetworkForm
+from optioncoagent.exact.network_setting import NetworkSetting
 from optioncoagent.exact.option_values import flat_network
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork, FloatArray

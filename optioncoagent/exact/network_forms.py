@@ -4,134 +4,19 @@ A form is a record; `NETWORK_FORMS` lists them, and each says which coagents it 
 same name in `forms.FORMS` is the same vector; "expected" is q_beta of the termination and exact of the option, "difference" is advantage,
 and "marginal" is marginalised.
 
-W(x, u) is the value of output u in local state x, costs of later coagents in it, b(x) its mean under the policy, and
-d(x) = Σ_t γ^t Pr(X_t = x): all from one sweep of the tick over the nodes of the chain (`tick`, `chain`).
+W(x, u), b(x) and d(x) are as in `network_setting`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import numpy as np
 
-from optioncoagent.exact.chain import Chain, chain
-from optioncoagent.exact.forms import MARGIN, NotDefined, undiscounted_mdp
-from optioncoagent.exact.large import is_large
-from optioncoagent.mdp import MDP
+from optioncoagent.exact.forms import MARGIN
+from optioncoagent.exact.network_setting import NetworkSetting, Place
 from optioncoagent.network import CoagentNetwork, FloatArray
-
-
-class NetworkSetting:
-    """What forms are evaluated on: a network with these params on an MDP. made: its chain; the others where a form asks for them.
-
-    Raises ValueError, before anything is built, for a network that remembers so much that its gradient is taken without a matrix.
-    """
-
-    def __init__(self, mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]):
-        self.mdp, self.network, self.params = mdp.unrolled, network, params
-        if is_large(self.mdp, network):
-            raise ValueError(
-                f"the network remembers {len(network.memory)} outputs, {network.memory}, and its forms are taken from the matrix of its "
-                "chain, which would be too large: policy_gradient gives its gradient alone"
-            )
-        self.made = chain(self.mdp, network, params)
-
-    def at(self, coagent: str) -> Place:
-        """A coagent at the nodes of the chain."""
-        return Place(self.made, self.network.names.index(coagent), self.made.occupancy)
-
-    @cached_property
-    def undiscounted(self) -> FloatArray:
-        """Σ_t Pr(node at t). Raises NotDefined where an episode may never end."""
-        try:
-            return chain(undiscounted_mdp(self.mdp), self.network, self.params).occupancy
-        except ValueError as error:
-            raise NotDefined(f"the undiscounted occupancy is not defined: {error}") from error
-
-    @cached_property
-    def everything(self) -> Chain:
-        """The chain with nodes that cannot be reached too."""
-        return chain(self.mdp, self.network, self.params, everything=True)
-
-    def after_decision(self, with_first: bool) -> FloatArray:
-        """Σ_t γ^t Pr(S_t = s, memory_t = m), what is remembered *after* the decisions of step t, as an occupancy of the nodes of
-        `everything`; with_first: from t = 0 on, else from t = 1. Raises NotDefined for a pair from which an episode may never end."""
-        made, s = self.everything, self.everything.structure
-        final = s.layout.arrange(s.tick.forward(made.gathered)[1]).sum(axis=2)
-        law = made.occupancy[:, None] * final
-        law = law if with_first else law[s.num_first :]
-        states = s.states if with_first else s.states[s.num_first :]
-        by_key = np.zeros((s.layout.S, s.layout.M))
-        np.add.at(by_key, states, law)
-        kept = by_key.reshape(-1)[s.keys]
-        if by_key.sum() > kept.sum() * (1 + 1e-12):
-            raise NotDefined("the pair after the decision is not a node from which an episode ends")
-        return np.concatenate([np.zeros(s.num_first), kept])
-
-
-@dataclass(frozen=True)
-class Place:
-    """Coagent number `index` at the nodes of a chain, with an occupancy of them, (N,); `swept`: another sweep in place of the chain's."""
-
-    made: Chain
-    index: int
-    occupancy: FloatArray
-    swept: tuple[list[FloatArray], list[FloatArray], FloatArray] | None = None
-
-    @property
-    def step(self) -> Any:
-        return self.made.structure.tick.steps[self.index]
-
-    @property
-    def table(self) -> FloatArray:
-        """Its policy, as its parameters are laid out."""
-        return self.made.policies[self.step.turn.name]
-
-    @property
-    def policy(self) -> FloatArray:
-        """π(x, u), (N or 1, *live or 1, u)."""
-        return self.made.gathered[self.index]
-
-    @property
-    def value(self) -> FloatArray:
-        """W(x, u), (N, *live, u); u of length 1 where nothing that is read depends on it."""
-        return (self.swept or self.made.swept)[0][self.index]
-
-    @property
-    def advantage(self) -> FloatArray:
-        """W(x, u) - b(x), b(x) = Σ_u π(x, u) W(x, u); zero where nothing that is read depends on u."""
-        if self.value.shape[-1] == 1:
-            return np.zeros_like(self.value)
-        return self.value - (self.policy * self.value).sum(axis=-1, keepdims=True)
-
-    @property
-    def given(self) -> FloatArray:
-        """Pr(x | node), (N or 1, *live, 1)."""
-        return self.made.laws[self.index][..., None]
-
-    @property
-    def weight(self) -> FloatArray:
-        """d(x), (N, *live, 1)."""
-        return self.occupancy.reshape(-1, *(1,) * (self.given.ndim - 1)) * self.given
-
-    @property
-    def beta(self) -> FloatArray:
-        """β(x), (N or 1, *live or 1, 1)."""
-        return self.step.beta[..., None]
-
-    @property
-    def output_law(self) -> FloatArray:
-        """Pr(U = u | x) = β(x) π(x, u) + (1 - β(x)) 1{u = u_{t-1}}, executed or not."""
-        law = self.beta * self.policy
-        return law if self.step.retained is None else law + (1 - self.beta) * self.step.retained
-
-    def add_up(self, numbers: FloatArray) -> FloatArray:
-        """See `Tick.add_up`."""
-        return self.made.structure.tick.add_up(self.index, self.table.shape, numbers)
-
 
 Formula = Callable[[NetworkSetting, str], FloatArray]
 
@@ -302,122 +187,133 @@ NETWORK_FORMS: dict[str, NetworkForm] = {
     form.name: form
     for form in (
         NetworkForm(
-            "expected",
-            "every coagent",
-            _every,
-            "All outputs at their values wherever the coagent executes: the expectation over its own output.",
-            True,
-            "Always.",
-            _expected,
+            name="expected",
+            to="every coagent",
+            applies=_every,
+            computes="All outputs at their values wherever the coagent executes: the expectation over its own output.",
+            exact=True,
+            exact_when="Always.",
+            formula=_expected,
         ),
         NetworkForm(
-            "difference",
-            "coagents with two outputs",
-            _binary,
-            "The slope of the probability of output 0 against the difference of the two values.",
-            True,
-            "Always.",
-            _difference,
+            name="difference",
+            to="coagents with two outputs",
+            applies=_binary,
+            computes="The slope of the probability of output 0 against the difference of the two values.",
+            exact=True,
+            exact_when="Always.",
+            formula=_difference,
         ),
         NetworkForm(
-            "score",
-            "every coagent",
-            _every,
-            "The expectation of the sampled score of the output times its return less the mean value.",
-            True,
-            "Always; samples of it have more variance.",
-            _score,
+            name="score",
+            to="every coagent",
+            applies=_every,
+            computes="The expectation of the sampled score of the output times its return less the mean value.",
+            exact=True,
+            exact_when="Always; samples of it have more variance.",
+            formula=_score,
         ),
         NetworkForm(
-            "marginal",
-            "every coagent",
-            _every,
-            "The expectation over whether it executes, over what is drawn upstream and over its own output, given the start of the step.",
-            True,
-            "Always; samples of it have less variance.",
-            _marginal,
+            name="marginal",
+            to="every coagent",
+            applies=_every,
+            computes=(
+                "The expectation over whether it executes, over what is drawn upstream "
+                "and over its own output, given the start of the step."
+            ),
+            exact=True,
+            exact_when="Always; samples of it have less variance.",
+            formula=_marginal,
         ),
         NetworkForm(
-            "multi_update",
-            "coagents that always execute and read an output of this step",
-            _always_reads,
-            "All that could have been read learns from the output drawn, by importance weights, each with its own value of it "
-            "(after Flexible Option Learning).",
-            True,
-            "When no policy that may be read gives an output probability 0; importance weights are not bounded.",
-            _multi_update,
+            name="multi_update",
+            to="coagents that always execute and read an output of this step",
+            applies=_always_reads,
+            computes=(
+                "All that could have been read learns from the output drawn, by importance weights, each with its own value of it "
+                "(after Flexible Option Learning)."
+            ),
+            exact=True,
+            exact_when="When no policy that may be read gives an output probability 0; importance weights are not bounded.",
+            formula=_multi_update,
         ),
         NetworkForm(
-            "multi_update_running",
-            "coagents that always execute and read an output of this step",
-            _always_reads,
-            "The same with the return of what was read, as Flexible Option Learning's code has it.",
-            False,
-            "When the value of an output less the mean does not depend on what is read, as where options always terminate and act alike.",
-            _multi_update_running,
+            name="multi_update_running",
+            to="coagents that always execute and read an output of this step",
+            applies=_always_reads,
+            computes="The same with the return of what was read, as Flexible Option Learning's code has it.",
+            exact=False,
+            exact_when=(
+                "When the value of an output less the mean does not depend on what is read, "
+                "as where options always terminate and act alike."
+            ),
+            formula=_multi_update_running,
         ),
         NetworkForm(
-            "undiscounted",
-            "every coagent",
-            _every,
-            "The expected form with every step weighed alike: γ^t is dropped.",
-            False,
-            "When γ = 1.",
-            _undiscounted,
+            name="undiscounted",
+            to="every coagent",
+            applies=_every,
+            computes="The expected form with every step weighed alike: γ^t is dropped.",
+            exact=False,
+            exact_when="When γ = 1.",
+            formula=_undiscounted,
         ),
         NetworkForm(
-            "every_step",
-            "coagents that may retain an output that matters",
-            _retains,
-            "The score of the output in force at every step, executed or not: E_t is dropped.",
-            False,
-            "When it always executes.",
-            _every_step,
+            name="every_step",
+            to="coagents that may retain an output that matters",
+            applies=_retains,
+            computes="The score of the output in force at every step, executed or not: E_t is dropped.",
+            exact=False,
+            exact_when="When it always executes.",
+            formula=_every_step,
         ),
         NetworkForm(
-            "one_gate",
-            "coagents that several others gate",
-            _gated_twice,
-            "The score of the output in force wherever the last of the coagents that gate it allows it, whatever the others say.",
-            False,
-            "When the others always allow it.",
-            _one_gate,
+            name="one_gate",
+            to="coagents that several others gate",
+            applies=_gated_twice,
+            computes="The score of the output in force wherever the last of the coagents that gate it allows it, whatever the others say.",
+            exact=False,
+            exact_when="When the others always allow it.",
+            formula=_one_gate,
         ),
         NetworkForm(
-            "greedy_value",
-            "coagents that gate others",
-            _gate,
-            "The expected form with the best output of the coagents that it gates in place of their mean.",
-            False,
-            "When their policies are greedy.",
-            _greedy_value,
+            name="greedy_value",
+            to="coagents that gate others",
+            applies=_gate,
+            computes="The expected form with the best output of the coagents that it gates in place of their mean.",
+            exact=False,
+            exact_when="When their policies are greedy.",
+            formula=_greedy_value,
         ),
         NetworkForm(
-            "post_decision_pair",
-            "coagents that read outputs of the step before",
-            _remembers,
-            "The expected form at (S_t, U_t), after the decisions of the step, in place of (S_t, U_{t-1}).",
-            False,
-            "When decisions change nothing that is remembered, and first steps are like others.",
-            _post_decision_pair,
+            name="post_decision_pair",
+            to="coagents that read outputs of the step before",
+            applies=_remembers,
+            computes="The expected form at (S_t, U_t), after the decisions of the step, in place of (S_t, U_{t-1}).",
+            exact=False,
+            exact_when="When decisions change nothing that is remembered, and first steps are like others.",
+            formula=_post_decision_pair,
         ),
         NetworkForm(
-            "post_switch_option",
-            "coagents that read outputs of the step before",
-            _remembers,
-            "The same without the first step: the state arrived at, with what may have been switched to there.",
-            False,
-            "When nothing that is remembered changes after the first step, at which it does not execute.",
-            _post_switch_option,
+            name="post_switch_option",
+            to="coagents that read outputs of the step before",
+            applies=_remembers,
+            computes="The same without the first step: the state arrived at, with what may have been switched to there.",
+            exact=False,
+            exact_when="When nothing that is remembered changes after the first step, at which it does not execute.",
+            formula=_post_switch_option,
         ),
         NetworkForm(
-            "margin",
-            "coagents with two outputs that gate others",
-            _binary_gate,
-            f"The difference form with a margin of {MARGIN} added to the value of output 1 (CONTINUE), of which the values know nothing.",
-            False,
-            "When the margin is zero.",
-            _margin,
+            name="margin",
+            to="coagents with two outputs that gate others",
+            applies=_binary_gate,
+            computes=(
+                f"The difference form with a margin of {MARGIN} added to the value of output 1 (CONTINUE), of which the values know "
+                "nothing."
+            ),
+            exact=False,
+            exact_when="When the margin is zero.",
+            formula=_margin,
         ),
     )
 }

@@ -8,7 +8,7 @@ import torch
 
 import optioncoagent as oc
 from optioncoagent.agents.cells import FirstLayer, indicators, sums
-from optioncoagent.agents.modules import SCALE, Encoder
+from optioncoagent.agents.encoder import SCALE, Encoder
 from optioncoagent.agents.observations import CODES, ObservationSpec
 
 SPACE = gym.spaces.Dict(

@@ -10,7 +10,7 @@ import torch
 from small import SMALL
 
 import optioncoagent as oc
-from optioncoagent.agents.modules import RESIDUAL
+from optioncoagent.agents.heads import RESIDUAL
 
 EMPTY = "MiniGrid-Empty-5x5-v0"
 OLD = Path(__file__).parents[1] / "data" / "agent-0.1.0"

@@ -10,8 +10,8 @@ from small import same
 from toys import Toy, batch_of, train
 
 import optioncoagent as oc
+from optioncoagent.agents.encoder import Encoder, Inputs
 from optioncoagent.agents.images import Convolutions
-from optioncoagent.agents.modules import Encoder, Inputs
 from optioncoagent.agents.observations import ObservationSpec
 
 

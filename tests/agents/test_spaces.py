@@ -9,7 +9,7 @@ from small import SMALL, same
 from toys import Toy, batch_of, train
 
 import optioncoagent as oc
-from optioncoagent.agents.modules import Encoder
+from optioncoagent.agents.encoder import Encoder
 from optioncoagent.agents.observations import ObservationSpec
 
 SCALAR = spaces.Box(-1, 1, (), np.float32)

@@ -1,0 +1,36 @@
+"""The state that torch keeps for the whole process, its threads and its random numbers: changed for a block, and put back."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def torch_threads(number: int) -> Iterator[None]:
+    """Run a block (or, as a decorator, a function) with this many threads of torch, and put their number back."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def seeded(seed: int, name: str) -> Iterator[None]:
+    """Run a block with torch's global random state, of the CPU, set from (seed, name), and put it back."""
+    state = torch.get_rng_state()
+    torch.default_generator.manual_seed(derive_seed(seed, name))
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+
+
+def derive_seed(seed: int, name: str) -> int:
+    """A seed for one named source of randomness."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{name}".encode()).digest()[:4], "little")
