@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 COUNTED = ("auto", "place", "observation")
+MOST_ENVS = 1_000_000  # more fill the memory before anything can say so
 RETURNS = ("episodic", "non-episodic")
 LEARNED_FROM = ("all", "sampled")
 BOX_KINDS = ("box", "cells", "grid", "pixels", "slope")  # what a Box may be taken for
@@ -131,6 +132,7 @@ class Settings:
         for name in ("num_envs", "num_steps", "update_epochs", "num_minibatches", "torch_threads"):
             value, chosen = getattr(self, name), name == "torch_threads"
             _require(_is_integer(value, 1) or (value is None and not chosen), name, value, "an integer of at least 1")
+        _require((self.num_envs or 1) <= MOST_ENVS, "num_envs", self.num_envs, f"at most {MOST_ENVS:,}")
         for name in ("learning_rate", "max_grad_norm", "clip_coef", "gamma", "gae_lambda", "ent_coef", "vf_coef", "diversity_coef"):
             _require(_is_number(getattr(self, name)), name, getattr(self, name), "a number")
         for name in ("learning_rate", "max_grad_norm", "clip_coef"):

@@ -80,7 +80,7 @@ def test_every_setting_changes_the_first_updates():
     assert not torch.equal(*(first_updates(**ends, int_returns=returns) for returns in ("episodic", "non-episodic")))
 
 
-@pytest.mark.parametrize(("name", "value"), [*OUT_OF_RANGE.items(), ("dtype", "float16"), ("hidden_sizes", (0,))])
+@pytest.mark.parametrize(("name", "value"), [*OUT_OF_RANGE.items(), ("dtype", "float16"), ("hidden_sizes", (0,)), ("num_envs", 10**9)])
 def test_a_setting_out_of_range_is_named(name, value):
     with pytest.raises(ValueError, match=f"^{name}="):
         Settings(**{name: value}).check()

@@ -12,6 +12,8 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from minigrid.minigrid_env import MiniGridEnv
 
+from optioncoagent_envs.minigrid.engine.step import are_actions
+
 Observations = dict[str, Any]
 
 
@@ -24,6 +26,7 @@ class MiniGridBatch(VectorEnv):
     """
 
     backend: ClassVar[str]
+    own_rules = False  # is it a class of somebody's own, which may know other actions?
     single_observation_space: gym.spaces.Dict
 
     def __init__(self, env: gym.Env, num_envs: int, view: str, view_size: int | None, seed: int | None):
@@ -71,7 +74,10 @@ class MiniGridBatch(VectorEnv):
         actions = np.asarray(actions)
         if actions.dtype.kind not in "iu" or actions.shape != (self.num_envs,):
             raise ValueError(f"{self.num_envs} whole numbers are needed as actions, not {actions}")
-        return np.ascontiguousarray(actions, np.int64)
+        actions = np.ascontiguousarray(actions, np.int64)
+        if not (self.own_rules or are_actions(actions)):  # before any environment has moved
+            raise ValueError(f"actions are from 0 to 6, not {actions}")
+        return actions
 
     def _reset_mask(self, options: dict[str, Any] | None) -> np.ndarray:
         """Which environments a reset concerns: `options["reset_mask"]`, a boolean array, or all, as at first."""

@@ -127,13 +127,17 @@ class Lens:
         return images.reshape(n, *self.shape)
 
 
+def has_own_rules(env: MiniGridEnv) -> bool:
+    """Is its class none of MiniGrid's?"""
+    return not type(env).__module__.startswith("minigrid.")
+
+
 class Eye:
     """Takes the place of one environment's `gen_obs`: notes the view instead of writing it."""
 
     def __init__(self, env: MiniGridEnv, lens: Lens):
         self.env, self.lens, self.width = env, lens, lens.width
-        own_rules = not type(env).__module__.startswith("minigrid.")
-        self.constant: frozenset[type] = frozenset() if own_rules else CONSTANT
+        self.constant: frozenset[type] = frozenset() if has_own_rules(env) else CONSTANT
         self.forget()
 
     def forget(self) -> None:
@@ -177,6 +181,7 @@ class StockMiniGrid(MiniGridBatch):
         self.envs = envs
         self.cores = [cast(MiniGridEnv, env.unwrapped) for env in envs]
         core = self.cores[0]
+        self.own_rules = has_own_rules(core)
         self._lens = Lens(core.width, core.height, self.view_size, core.see_through_walls, view == "full")
         self._eyes = [Eye(core, self._lens) for core in self.cores]
         for core, eye in zip(self.cores, self._eyes, strict=True):

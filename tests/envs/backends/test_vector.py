@@ -91,6 +91,7 @@ def test_misuse(backend):
     for actions in ([0, 7], [-1, 0], [0], [0, 0, 0], [0.5, 1]):
         with pytest.raises(ValueError):
             env.step(np.array(actions))
+    assert [env.minigrid_env(i).step_count for i in range(2)] == [0, 0]  # what is refused moves nobody
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
