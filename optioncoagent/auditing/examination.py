@@ -171,8 +171,12 @@ class _Variant:
         return {name: sum(part[name] for part in parts) for name in parts[0]}
 
     def gradient(self, agent: Any, twin: Twin, rollouts: Iterable[Rollout]) -> Tables:
-        """Σ over the steps of rollouts of every coagent's local gradient, as tables of logits."""
-        return _total([self._of_one(agent, twin, rollout) for rollout in rollouts])
+        """Σ over the steps of rollouts of every coagent's local gradient, as tables of logits, in the units of the rewards.
+
+        The learner follows this over its scale of returns, and in those units it adds an entropy bonus and clips.
+        """
+        total = _total([self._of_one(agent, twin, rollout) for rollout in rollouts])
+        return {name: twin.scale * table for name, table in total.items()}
 
     def _of_one(self, agent: Any, twin: Twin, rollout: Rollout) -> Tables:
         batch = twin.batch(rollout, self.learning, self.forms)

@@ -39,7 +39,8 @@ class _Lookup(nn.Module):
 class Twin:
     """The agent's twin on an MDP, its own critic in it; rollouts of it, and gradients of what the learner makes of them.
 
-    copies: rollouts that are collected at a time, side by side.
+    copies: rollouts that are collected at a time, side by side. own_critic and what `set_critic` takes are in the units of the rewards; the
+    learner's own units, those of `batch` and `gradient`, are these over `scale`, the agent's scale of returns.
     SETTINGS are those of the agent's that decide what its learner computes from a rollout.
     Raises ValueError for an execution function that reads an observation which states share, as the twin sees the state.
     """
@@ -66,7 +67,8 @@ class Twin:
             **{**settings, "num_steps": size.num_steps, "num_minibatches": size.num_minibatches},
         )
         logits, q = logit_tables(agent, mdp)
-        self.own_critic = agent.reward_scale * _of_states(mdp, q)  # in the units of the rewards
+        self.scale: float = agent.reward_scale
+        self.own_critic = self.scale * _of_states(mdp, q)
         # columns of the table: an observing coagent's logits, then the next one's, …, last Q(s, K)
         self.columns: dict[str, slice] = {}
         parts, width = [], 0
@@ -83,7 +85,7 @@ class Twin:
         self.table: Tensor = lookup.table.weight
         module: Any = self.learner.module
         with torch.no_grad():
-            self.table.copy_(torch.from_numpy(np.concatenate([*parts, self.own_critic], axis=1)))
+            self.table.copy_(torch.from_numpy(np.concatenate([*parts, self.own_critic / self.scale], axis=1)))
             for name, table in logits.items():
                 if name in self.columns:
                     _pass_on(module.policies[f"policy_{name}"], self.columns[name])
@@ -98,7 +100,7 @@ class Twin:
     def set_critic(self, q: FloatArray) -> None:
         """Replace the critic by Q(s, K), (S, *sizes of K)."""
         with torch.no_grad():
-            self.table[:, self.columns["critic"]] = torch.from_numpy(q.reshape(self.mdp.num_states, -1))
+            self.table[:, self.columns["critic"]] = torch.from_numpy(q.reshape(self.mdp.num_states, -1) / self.scale)
 
     def rollouts(self) -> list[Rollout]:
         """The next num_steps steps of all environments, as the learner collects them: a rollout of num_envs of them for each copy."""
@@ -113,7 +115,8 @@ class Twin:
 
     def batch(self, rollout: Rollout, settings: Settings, forms: Mapping[str, str]) -> Batch:
         """What the learner makes of a rollout, with the critic that is set."""
-        return make_batch(self.learner.module, self.learner.spec, rollout, settings, forms)
+        scaled = replace(rollout, reward=rollout.reward / self.scale, scale=self.scale)
+        return make_batch(self.learner.module, self.learner.spec, scaled, settings, forms)
 
     def gradient(self, batch: Batch, settings: Settings) -> dict[str, FloatArray]:
         """−len(batch) times the gradient of the learner's losses, {coagent: (num_observations, …) like its logits; "critic"}, of an

@@ -39,8 +39,8 @@ _WALK = 8  # steps of a walk whose law says which node is visited often
 def average_chain(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) -> Chain:
     """The chain with the gain as its `expected_return`, the bias as its `value` and the stationary law as its `occupancy`.
 
-    The MDP's discount plays no part. Raises ValueError for an MDP with a horizon or a terminal state that can be reached, and where the
-    chain has several recurrent classes, so that the gain depends on which of them is entered.
+    The MDP's discount plays no part. Raises ValueError for an MDP with a horizon or a terminal state to which some actions lead, and where
+    the chain has several recurrent classes, so that the gain depends on which of them is entered.
     """
     made = chain(_for_ever(mdp), network, params)
     made = replace(made, gamma=1.0)
@@ -72,7 +72,7 @@ def _for_ever(mdp: MDP) -> MDP:
         ends = np.flatnonzero(reached & mdp.terminal)
         if ends.size:
             raise ValueError(
-                f"objective='average' is of a task that goes on for ever, and terminal state {ends[0]} can be reached, after which "
+                f"objective='average' is of a task that goes on for ever, and some actions lead to terminal state {ends[0]}, after which "
                 "nothing is earned: build an MDP that goes from there to its first states instead"
             )
         _FOR_EVER[mdp] = MDP(mdp.P, mdp.R, mdp.d0, 0.0, mdp.terminal, mdp.observation)

@@ -24,7 +24,8 @@ def degeneracy(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) -> 
     "name/information", I(x; u | n); "name/divergence", the same with x drawn at every node from its law over all of them;
     "name/marginal_information", I(x; u | what else its policy reads), which for option-critic's action is I(ω; A | s): it knows nothing of
     the option that ran before, and so is not small where options last.
-    NaN for a coagent that never executes. Raises as `expected_return` does, and where the matrix of the chain would be too large.
+    NaN for a coagent that never executes, whose length is infinite. Raises as `expected_return` does, and where the matrix of the chain
+    would be too large.
     """
     mdp = mdp.unrolled
     made = chain(mdp, network, params)

@@ -240,7 +240,7 @@ FORMS: dict[str, Form] = {
             coagent="termination",
             computes="The advantage form at (S_t, ω_t), after the decision, in place of (S_t, ω_{t-1}).",
             exact=False,
-            exact_when="When there is one option, where the gradient is zero.",
+            exact_when="When there is one option and no cost, where the gradient is zero.",
             formula=_post_decision_pair,
         ),
         Form(

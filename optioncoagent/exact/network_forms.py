@@ -262,7 +262,10 @@ NETWORK_FORMS: dict[str, NetworkForm] = {
             name="every_step",
             to="coagents that may retain an output that matters",
             applies=_retains,
-            computes="The score of the output in force at every step, executed or not: E_t is dropped.",
+            computes=(
+                "The score of the output in force at every step, executed or not: E_t is dropped. Costs of earlier coagents of the step "
+                "do not count."
+            ),
             exact=False,
             exact_when="When it always executes.",
             formula=_every_step,
@@ -273,7 +276,7 @@ NETWORK_FORMS: dict[str, NetworkForm] = {
             applies=_gated_twice,
             computes="The score of the output in force wherever the last of the coagents that gate it allows it, whatever the others say.",
             exact=False,
-            exact_when="When the others always allow it.",
+            exact_when="When the others always allow it, and what is allowed executes for sure.",
             formula=_one_gate,
         ),
         NetworkForm(

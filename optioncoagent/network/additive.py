@@ -28,10 +28,14 @@ def sizes(network: CoagentNetwork, name: str, num_observations: int) -> tuple[in
 
 def indicators(name: str, rows: tuple[int, ...]) -> FloatArray:
     """Which row of each term of a coagent belongs to each row of the table, 0 or 1, (Π rows, Σ rows). ValueError above MAX_ENTRIES."""
-    if prod(rows) * sum(rows) > MAX_ENTRIES:
-        raise ValueError(f"coagent {name!r}: a table over the {len(rows)} things that its policy adds up would have {prod(rows):,} rows")
+    _check_rows(name, rows, sum(rows))
     index = np.indices(rows).reshape(len(rows), -1)
     return np.concatenate([np.eye(size)[of_term] for size, of_term in zip(rows, index, strict=True)], axis=1)
+
+
+def _check_rows(name: str, rows: tuple[int, ...], columns: int) -> None:
+    if prod(rows) * columns > MAX_ENTRIES:
+        raise ValueError(f"coagent {name!r}: a table over the {len(rows)} things that its policy adds up would have {prod(rows):,} rows")
 
 
 def expanded(network: CoagentNetwork, params: Mapping[str, Any], num_observations: int) -> dict[str, FloatArray]:
@@ -41,7 +45,12 @@ def expanded(network: CoagentNetwork, params: Mapping[str, Any], num_observation
         tables[name] = np.asarray(given, dtype=np.float64)
         if network[name].additive:
             rows = sizes(network, name, num_observations)
-            tables[name] = (indicators(name, rows) @ tables[name]).reshape(*(rows if network[name].observes else rows[1:]), -1)
+            _check_rows(name, rows, network[name].num_outputs)
+            # term by term, each along an axis of its own: a product with indicators would make NaN of 0 times a logit of -inf
+            terms = np.split(tables[name], np.cumsum(rows)[:-1])
+            axes = [term.reshape(*(-1 if i == j else 1 for j in range(len(rows))), term.shape[-1]) for i, term in enumerate(terms)]
+            total = np.broadcast_to(sum(axes), (*rows, network[name].num_outputs))
+            tables[name] = np.array(total if network[name].observes else total[0])
     return tables
 
 

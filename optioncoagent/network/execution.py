@@ -6,7 +6,7 @@ A function may look up anything of a local state. What it looks up is recorded (
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from optioncoagent.network.coagent import Coagent, FloatArray, LocalState
 
 MAX_TABLE = 1 << 26  # entries of an execution table
+CHECKED = 64, 4096  # local states that a function is asked about one by one; the latter if what it gives lacks an axis
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ def tabulate(coagent: Coagent, touched: Touched, sizes: Mapping[str, int], num_o
 
     Shape ((2,) if it touches start) + ((num_observations,) if it touches the state) + sizes of `touched[name].upstream` + sizes of
     `touched[name].previous`, in that order; () for a constant. On the first axis, start: 0 is a later step, 1 the first.
-    Raises ValueError naming the coagent if the function fails, leaves [0, 1], looks up other fields than it did at first, or touches so
-    much that the table would have more than MAX_TABLE entries.
+    Raises ValueError naming the coagent if the function fails, leaves [0, 1], looks up other fields than it did at first, says something
+    else of a local state by itself than of it among all, or touches so much that the table would have more than MAX_TABLE entries.
     """
     name, order = coagent.name, tuple(sizes)
     if not callable(coagent.executes):
@@ -46,7 +47,7 @@ def tabulate(coagent: Coagent, touched: Touched, sizes: Mapping[str, int], num_o
             f"coagent {name!r}: its execution function touches {_in_words(touched)}, and a table over them all has {prod(shape):,} "
             f"entries, more than {MAX_TABLE:,}: let it touch less"
         )
-    recording = _RecordingState(_mesh(name, touched, order, shape))
+    recording = _RecordingState(_local_states(name, touched, order, np.indices(shape, sparse=True)))  # all of them, as an open mesh
     result = _evaluate(coagent, recording)
     if recording.touched(order) != touched:
         raise ValueError(
@@ -60,13 +61,30 @@ def tabulate(coagent: Coagent, touched: Touched, sizes: Mapping[str, int], num_o
             f"coagent {name!r}: its execution function gave {type(result).__name__} of shape {np.shape(result)} for fields that "
             f"broadcast to {shape}; work elementwise on the fields of the local state"
         ) from error
-    return check_probability(name, np.array(table))
+    check_probability(name, table)
+    _check_elementwise(coagent, touched, order, table, CHECKED[np.size(result) < table.size])
+    return np.array(table)
 
 
-def _mesh(name: str, touched: Touched, order: tuple[str, ...], shape: tuple[int, ...]) -> LocalState:
-    """All local states of a coagent as an open mesh: what is touched has an axis each in an array of this shape, the rest is 0."""
+def _check_elementwise(coagent: Coagent, touched: Touched, order: tuple[str, ...], table: FloatArray, number: int) -> None:
+    """Ask about some local states one by one: a function that reduces, as by any(), says something else of all at once."""
+    cells = np.arange(table.size) if table.size <= number else np.random.default_rng(0).choice(table.size, number, replace=False)
+    for index in zip(*np.unravel_index(cells, table.shape), strict=True) if table.shape else ():
+        x = _local_states(coagent.name, touched, order, [np.array([value]) for value in index])
+        alone = np.asarray(_evaluate(coagent, x), dtype=np.float64).reshape(-1)
+        if alone.size != 1 or alone[0] != table[index]:
+            cell, says = ", ".join(map(str, index)), ", ".join(map(str, alone))
+            raise ValueError(
+                f"coagent {coagent.name!r}: its execution function does not work elementwise: of one local state ({_in_words(touched)} = "
+                f"{cell}) it says {says}, and of the same one among others {table[index]:g}; leave out any(), all(), max() and the like, "
+                "int() and indices"
+            )
+
+
+def _local_states(name: str, touched: Touched, order: tuple[str, ...], arrays: Iterable[np.ndarray]) -> LocalState:
+    """Local states of which what is touched is in these arrays, in the order of the table's axes; the rest is 0."""
     nothing = np.zeros(1, dtype=np.int64).view(_NoTruth)
-    axes = iter([axis.view(_NoTruth) for axis in np.indices(shape, sparse=True)])
+    axes = iter([axis.view(_NoTruth) for axis in arrays])
     start = next(axes).astype(bool) if touched.start else nothing
     state = next(axes) if touched.state else nothing
     upstream = {n: next(axes) if n in touched.upstream else nothing for n in order[: order.index(name)]}

@@ -19,9 +19,10 @@ class Gaussian:
 
     Additive coagents that run later may read the numbers: their logits or means are then linear in them.
     low, high: of the action, a number or one for each. A policy is over numbers u of which -1 stands for low and 1 for high, whatever the
-    action is measured in; an action without (finite) bounds is u itself. What is drawn beyond the bounds is drawn, and learned from, as it
-    is: the environment gets the nearest action that it takes. A policy has a mean of every number for each configuration of the outputs
-    that it reads, and the logarithm of its standard deviation.
+    action is measured in. An action without bounds is u itself; one with a single finite bound, or with bounds that are more than a million
+    apart, which count as none, is u more than the number nearest to 0 that it may be. What is drawn beyond the bounds is drawn, and learned
+    from, as it is: the environment gets the nearest action that it takes. A policy has a mean of every number for each configuration of the
+    outputs that it reads, and the logarithm of its standard deviation.
     scale: the standard deviation before anything is learned, in units of u. scale_observes: does it depend on the observation, and on
     numbers that are read, too, as the mean does? By default it depends on the configuration alone.
     Raises ValueError for a size, bounds or a scale that cannot be.

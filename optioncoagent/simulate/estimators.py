@@ -73,7 +73,8 @@ def estimate_return(
 
     An episode ends in a terminal state, after max_steps or the MDP's horizon, or, γ < 1, when γ^t / (1 - γ) < 1e-9: what it can
     still earn is then less than that times the largest |R|.
-    Raises ValueError if γ = 1, no max_steps is given and from some node that can be reached no end can.
+    Raises ValueError if γ = 1, no max_steps is given and from some node that can be reached no end can; of a network too large for a table
+    of its nodes, if no actions lead to an end from a state that episodes start in, or once an episode takes 10^9 steps.
     """
     samples = _sample(mdp, network, params, episodes, seed, max_steps, threads)
     mean, _, count, *_ = (samples.returns[:, i] for i in range(5))
@@ -98,10 +99,12 @@ def estimate_gradient(
 ) -> GradientEstimate:
     """∇J by ACPGT (ACN, Theorem 1): the mean over episodes of Σ_t γ^t E_t^i (G_t - b(S_t)) ∂ ln π_i(X_t^i, U_t^i) / ∂θ_i.
 
-    baseline: (S,), b(s); any values leave the mean as it is. gated: False drops E_t^i, a mistake whose size can so be measured.
+    baseline: (S,), b(s); any values leave the mean as it is. gated: False drops E_t^i, a mistake whose size can so be measured;
+    the score of an output that was retained has no mean of zero, so that the baseline then counts, and so do costs of earlier coagents of
+    the step, which G_t has and the form "every_step" of `exact.NETWORK_FORMS` has not.
     form: "score" is that; the others of `forms.FORMS` weigh steps with values in place of returns, for which they need critic: Q(s, K),
     (S, *sizes of `network.critic_inputs`), as `exact.critic_values` gives it. Their mean is the gradient where the critic is exact, but for
-    "multi_update_running", and theirs is less variance.
+    "multi_update_running", and for "multi_update" where a policy gives some output probability 0; and theirs is less variance.
     Episodes end, and errors are raised, as in `estimate_return`; ValueError also for a form with a baseline or without the gate, and where
     `forms.form_table` does.
     """

@@ -6,7 +6,8 @@ All start from one sample, the score of each output that was drawn against the v
 
 W_0 the value upon arrival, c^i the costs of coagents after i at this step, b_i(x) the mean of what stands before it where i executes in x.
 Its expectation is the gradient where the critic is exact. Forms that are its expectation given something have the same mean and at each
-step no more variance. So has "given_action" beside multi-updates, of which it is the expectation too: Σ_x Pr(x|n,u) μ(u|n)/π(u|x) = 1.
+step no more variance. So has "given_action" beside multi-updates, of which it is the expectation too where no policy gives an
+output probability 0: Σ_x Pr(x|n,u) μ(u|n)/π(u|x) = 1.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ FORMS = {
     "expected": "The expectation of each coagent's term over its own output, where it executes.",
     "marginal": "The expectation over the whole tick, given its start: over who executes and over all outputs.",
     "given_action": "The expectation over the tick given its start, the action and where it leads: what can be known without a model.",
-    "multi_update": "Of the action coagent: all it could have read learns from its output, by importance weights, each with its own value.",
+    "multi_update": "Of the action coagent: all it could have read learns from its output, by importance weights, each with its own value; "
+    "biased where a policy gives an output probability 0.",
     "multi_update_running": "The same with the value of what it did read (Flexible Option Learning's code): biased.",
 }
 

@@ -106,10 +106,13 @@ def walk_table(
     """Tabulate the tick at every node; None if the table would have more than `MAX_ENTRIES` entries or `MAX_OUTPUTS` outputs in them.
 
     policies: (num_parameters,) probabilities. gradients: keep who executed and what was drawn. gated: False records an output whether or
-    not its coagent executed, which is what the estimate that drops E_t^i sums. must_end: raise the ValueError of `check_ends`.
+    not its coagent executed, which is what the estimate that drops E_t^i sums. must_end: raise the ValueError of `check_ends`,
+    or without a table that of `check_ends_anywhere`.
     """
     steps = enumerate_steps(mdp, network, policies, wiring, moves, gated)
     if steps is None:
+        if must_end:
+            check_ends_anywhere(mdp)
         return None
     nodes, _, transitions = steps
     if must_end:
@@ -141,6 +144,15 @@ def check_ends(node: IntArray, successor: IntArray, first_node: IntArray, state:
     starts[first_node] = True
     stuck = np.flatnonzero(spread(node, successor, starts) & ~spread(successor, node, ends))
     refuse_endless(f"state {state[stuck.min()]}" if stuck.size else "", stuck.size, ", give max_steps")
+
+
+def check_ends_anywhere(mdp: MDP) -> None:
+    """The ValueError of `refuse_endless`, naming a state, if from one that an episode starts in no actions whatever lead to the end."""
+    P = mdp.transition_matrix.tocoo()
+    possible = P.data > 0
+    state, successor = (index[possible].astype(np.int64) for index in (P.row // mdp.num_actions, P.col))
+    stuck = np.flatnonzero((mdp.d0 > 0) & ~spread(successor, state, mdp.terminal))
+    refuse_endless(f"state {stuck.min()}" if stuck.size else "", stuck.size, ", give max_steps")
 
 
 def _lay_out(mdp: MDP, network: CoagentNetwork, wiring: Wiring, gated: bool, limit: int) -> _Nodes | None:

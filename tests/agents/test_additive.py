@@ -196,6 +196,15 @@ def test_which_terms_a_row_of_the_table_is_the_sum_of():
         indicators("x", (1, *(2,) * 40))
 
 
+def test_a_logit_of_minus_infinity_is_one_in_its_own_row_of_the_table_alone():
+    network = oc.CoagentNetwork([oc.Coagent("a", 2), oc.Coagent("action", 3, upstream=("a",), additive=True)])
+    terms = np.arange(12.0).reshape(4, 3)
+    terms[0, 0] = -np.inf
+    table = expanded(network, {"a": np.zeros((2, 2)), "action": terms}, 2)["action"]
+    for observation, a in np.ndindex(2, 2):
+        np.testing.assert_array_equal(table[observation, a], terms[observation] + terms[2 + a])
+
+
 def test_gaussians_have_terms():
     """Mean and scale of a Gaussian action are sums as well; a hundred bits choose them."""
 

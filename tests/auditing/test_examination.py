@@ -146,6 +146,24 @@ def test_what_the_settings_add_has_a_row_each():
     assert {row.deviation for row in rows} == {"", together}
 
 
+def test_rewards_and_their_scale_a_hundred_times_as_large_change_no_row():
+    """The learner divides the one by the other: what it follows, bonus and clipping included, is the same."""
+    network, found = (lambda n, cost: oc.option_critic(2, n, deliberation_cost=cost)), []
+    for factor in (1.0, 100.0):
+        mdp = random_mdp()
+        mdp = oc.MDP(mdp.P, factor * mdp.R, mdp.d0, mdp.gamma, mdp.terminal)
+        agent = agent_on(mdp, lambda n, cost=0.1 * factor: network(n, cost), ent_coef=0.1)
+        agent.scale.square, agent.scale.count = (3.0 * factor) ** 2, 1
+        assert agent.reward_scale == 3.0 * factor
+        found.append(oc.audit(agent, mdp, rollouts=16))
+    assert {row.deviation for row in found[0]} >= {"entropy bonus", "all together, clipped"}
+    for one, other in zip(*found, strict=True):
+        assert (one.coagent, one.form, one.critic, one.deviation) == (other.coagent, other.form, other.critic, other.deviation)
+        for name in ("cosine", "noise", "norm_ratio"):
+            assert getattr(other, name) == pytest.approx(getattr(one, name), rel=1e-6), (name, one, other)
+        assert other.exact_norm == pytest.approx(factor * one.exact_norm)
+
+
 def test_an_encoder_left_alone_has_a_row_for_each_coagent_that_leaves_it():
     """What is left of the gradient is its part in the heads: shorter, and the rest of it is the same."""
     mdp = random_mdp()

@@ -46,6 +46,7 @@ def test_pulled_back_it_is_the_agents_own_gradient_of_the_same_rollout(network, 
     with torch.no_grad():
         for parameter in agent.module.parameters():
             parameter += 0.2 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0), dtype=parameter.dtype)
+    agent.scale.square, agent.scale.count = 4.0, 1  # rewards are twice what the learner sees
     twin = Twin(agent, mdp, seed=3, max_steps=7)
     agent.running = agent._start()
     theirs = collect(agent.module, agent.sampler, agent.spec, agent.running, 40)
@@ -53,6 +54,7 @@ def test_pulled_back_it_is_the_agents_own_gradient_of_the_same_rollout(network, 
     assert all(torch.equal(rollout.outputs[name], theirs.outputs[name]) for name in agent.network.names)
     assert rollout.truncated.any() and rollout.terminated.any()
 
+    theirs = replace(theirs, reward=theirs.reward / 2, scale=2.0)
     batch = make_batch(agent.module, agent.spec, theirs, agent.settings, agent.forms)
     loss = agent.losses(batch).sum()
     own = torch.autograd.grad(loss, list(agent.module.parameters()))

@@ -90,6 +90,19 @@ def test_only_what_is_touched_is_tabulated():
     assert network.execution_table("c", 4)[1].max() == 0
 
 
+def test_a_table_that_is_filled_elementwise_is_taken_whatever_shape_comes_out():
+    """Also where what is looked up does not matter, in part or at all, and where a table is looked up."""
+    a, chances = oc.Coagent("a", 3), np.array([0.0, 0.25, 1.0])
+    for executes, expected in (
+        (lambda x: chances[x.upstream["a"]], chances),
+        (lambda x: x.upstream["a"] >= 0, np.ones(3)),
+        (lambda x: 0.5 if x.upstream["a"] is not None else 1.0, np.full(3, 0.5)),
+        (lambda x: (x.upstream["a"] == 1) | (0 * x.previous["a"] == 1), np.array([[0] * 3, [1] * 3, [0] * 3])),
+    ):
+        network = oc.CoagentNetwork([a, oc.Coagent("action", 2, executes=executes)])
+        np.testing.assert_array_equal(network.execution_table("action", 1), expected)
+
+
 def test_observations_of_any_form_can_be_touched():
     network = net(oc.Coagent("a", 2, executes=lambda x: (x.state["image"][..., 0] == 4) & ~x.start & (x.previous["action"] == 1)))
     assert network.touched["a"] == Touched(start=True, state=True, previous=("action",))
@@ -144,6 +157,15 @@ WRONG = {
         oc.Coagent("b", 2, executes=lambda x: strat)  # noqa: F821
     ),
     "coagent 'b': its execution function failed .ZeroDivisionError.*zero.$": lambda: net(oc.Coagent("b", 2, executes=lambda x: 1 / 0)),
+    "coagent 'b': .*not work elementwise: of one local state .previous..a.. = 0. it says 0.0, and of the same one among others 1": lambda: (
+        net(oc.Coagent("a", 3), oc.Coagent("b", 2, executes=lambda x: (x.previous["a"] == 2).any()))
+    ),
+    "coagent 'b': .*not work elementwise: .* = 1, 0. it says 0.5": lambda: net(
+        oc.Coagent("a", 3), oc.Coagent("b", 2, executes=lambda x: [0.0, 0.5, 1.0][int(x.upstream["a"].flat[0])] + 0 * x.previous["b"])
+    ),
+    "coagent 'b': .*not work elementwise: .* it says 0.0": lambda: net(
+        oc.Coagent("a", 90), oc.Coagent("b", 90, executes=lambda x: 0.01 * (x.upstream["a"] - x.upstream["a"].min() + 0 * x.previous["b"]))
+    ),
     "coagent 'b': its execution function returned None": lambda: net(oc.Coagent("b", 2, executes=lambda x: None)),
     "coagent 'b': .*touches previous\\['a'\\] on some values and previous\\['a'\\], previous\\['b'\\] on others": lambda: net(
         oc.Coagent("a", 2), oc.Coagent("b", 2, executes=lambda x: x.previous["b" if np.asarray(x.previous["a"] == 1).any() else "a"] == 0)

@@ -221,6 +221,16 @@ def test_what_never_ends(kernel, use, monkeypatch):
     assert np.isnan(estimate_return(gridworld(gamma=0.5), network, stay, 1).standard_error)
 
 
+@KERNELS
+def test_where_no_actions_lead_to_an_end_nothing_is_begun(kernel, use):
+    """Of networks too large for a table, too: the walk would take 10^9 steps, and then be refused."""
+    use(kernel)
+    mdp, network = MDP(np.ones((1, 2, 1)), [[0.0, 1.0]], [1.0], 1.0), CoagentNetwork([Coagent("action", 2)])
+    for estimate in (estimate_return, estimate_gradient):
+        with pytest.raises(ValueError, match="γ = 1 and an episode may never end: from state 0 .*, give max_steps"):
+            estimate(mdp, network, network.init_params(1), 10)
+
+
 @pytest.mark.parametrize("argument", [{"episodes": 0}, {"max_steps": 0}, {"threads": 0}, {"episodes": 1.5}, {"seed": None}, {"seed": -1}])
 def test_arguments_are_checked(argument):
     mdp, network = gridworld(), bits()
