@@ -120,15 +120,7 @@ class Interface:
         """
         minigrid, rendered = _is_minigrid(env), _is_rendered(env)
         spec = ObservationSpec.from_space(env.single_observation_space, minigrid, rendered, kinds)
-        env_kwargs = dict(env_kwargs or {})
-        instead = "make the environment with these yourself and give it as an object"
-        try:
-            kept = json.loads(json.dumps(_written(env_kwargs)))
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"env_kwargs={env_kwargs}: {error}; {instead}") from error
-        if _read(kept) != env_kwargs:
-            raise ValueError(f"env_kwargs={env_kwargs} would be {_read(kept)} in a file; {instead}")
-        return cls(env_id, spec, Actions.of(env.single_action_space), env_kwargs)
+        return cls(env_id, spec, Actions.of(env.single_action_space), can_be_kept(env_kwargs or {}))
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Interface:
@@ -155,6 +147,19 @@ class Interface:
 
 
 TUPLE = "a tuple of"  # JSON has none, and MiniGrid's positions are tuples
+
+
+def can_be_kept(env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """What an environment is made with; ValueError for values that are not plain, which could not be saved with the agent."""
+    env_kwargs = dict(env_kwargs)
+    instead = "make the environment with these yourself and give it as an object"
+    try:
+        kept = json.loads(json.dumps(_written(env_kwargs)))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"env_kwargs={env_kwargs}: {error}; {instead}") from error
+    if _read(kept) != env_kwargs:
+        raise ValueError(f"env_kwargs={env_kwargs} would be {_read(kept)} in a file; {instead}")
+    return env_kwargs
 
 
 def _written(value: Any) -> Any:

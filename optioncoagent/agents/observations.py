@@ -349,9 +349,11 @@ def _tensor(leaf: Leaf, part: Any) -> Tensor:
     if array.shape[1:] != leaf.shape or array.ndim == 0:
         raise ValueError(f"observation{at(leaf.path)} has shape {array.shape[1:]}, where the agent was made for {leaf.shape}")
     if leaf.kind == "discrete":
-        array = array.astype(np.int64)
+        given = array
+        with np.errstate(invalid="ignore"):
+            array = given.astype(np.int64)
         counted = array - np.reshape(leaf.offset, leaf.shape)
-        outside = (counted < 0) | (counted >= np.reshape(leaf.counts or leaf.size, leaf.shape))
+        outside = (array != given) | (counted < 0) | (counted >= np.reshape(leaf.counts or leaf.size, leaf.shape))
         if outside.any():
             i = np.argwhere(outside)[0]
             raise ValueError(f"observation{at(leaf.path)} of environment {i[0]} is {np.asarray(part)[i[0]]}, which its space does not have")

@@ -8,8 +8,9 @@ Axes are time-major: (num_steps, num_envs). Outputs are held for each environmen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -295,14 +296,14 @@ def _restart(running: Running, spec: ObservationSpec) -> None:
 
 
 def watch_resets(running: Running) -> None:
-    """Note it if somebody else resets the environments: the next rollout then starts new episodes, with no value from the old ones."""
-    reset_env = running.env.reset
+    """Note it if somebody else resets the environments: the next rollout then starts new episodes, with no value from the old ones. A copy
+    of both is noted in the copy, which it would not be by a closure."""
+    running.env.reset = partial(_noted, running, running.env.reset)  # type: ignore[method-assign]
 
-    def noted(*args: Any, **kwargs: Any) -> Any:
-        running.broken = True
-        return reset_env(*args, **kwargs)
 
-    running.env.reset = noted  # type: ignore[method-assign]
+def _noted(running: Running, reset_env: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    running.broken = True
+    return reset_env(*args, **kwargs)
 
 
 def check(spec: ObservationSpec, rollout: Rollout) -> None:

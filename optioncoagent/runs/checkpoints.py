@@ -16,6 +16,7 @@ from typing import Any
 from optioncoagent.agents import files
 from optioncoagent.agents.files import AGENT, CHECKPOINTS, PREFIX, checkpoints
 from optioncoagent.runs.folder import CONFIG
+from optioncoagent.runs.rows import METRICS
 
 RECORD = "run.json"
 LAST = 3  # kept, beside the best
@@ -80,6 +81,20 @@ def newest(run_folder: Path, load: Callable[[Path], Any]) -> tuple[Any, Record, 
     if refused:
         raise ValueError(f"{run_folder} holds no intact checkpoint: {'; '.join(str(error) for _, error in refused)}")
     return None
+
+
+def refuse_newer(run_folder: Path, ends: Mapping[str, Any]) -> None:
+    """Raise ValueError naming a checkpoint that was written after the run's rows ended where `ends` says."""
+    for path in checkpoints(run_folder):
+        try:
+            record = read_record(path)
+        except (ValueError, OSError):
+            continue
+        if record.ends[METRICS][0] > ends.get(METRICS, (0, ""))[0]:
+            raise ValueError(
+                f"{path} was written after what is to go on from here, and its rows would be cut off: go on from it (`newest` does), move "
+                "it away, or record in another folder"
+            )
 
 
 def best(run_folder: Path) -> Path:

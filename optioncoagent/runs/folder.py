@@ -41,8 +41,11 @@ def new_folder(path: Path | None, default: str, config: Any) -> Path:
 
 
 def distinct(folders: Iterable[str | Path]) -> list[Path]:
-    """These folders in order, each once, whatever it is called: a run that is named twice is one seed."""
-    return list({path.resolve(): path for path in reversed([*map(Path, folders)])}.values())[::-1]
+    """These folders in order, each once, whatever it is called: a run that is named twice is one seed. ValueError if there are none."""
+    found = list({path.resolve(): path for path in reversed([*map(Path, folders)])}.values())[::-1]
+    if not found:
+        raise ValueError("no run folder was given")
+    return found
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -29,7 +29,8 @@ class Recorder:
         agent, record, _ = runs.checkpoints.newest(Path("runs/mine"), OptionCritic.load)
         with Recorder("runs/mine", ends=record.ends) as record: …
 
-    (`newest` is None where a run was killed before its first checkpoint: begin again with ends={}.)
+    (`newest` is None where a run was killed before its first checkpoint: begin again with ends={}.) ValueError where a checkpoint is there
+    that was written later than what `ends` is of: its rows would be cut off.
 
     A block that ends with an exception, in which an update may be half done, writes no further checkpoint. Raises OSError that says what to
     do when the disk is full.
@@ -42,6 +43,8 @@ class Recorder:
             if lock:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 held.enter_context(locked(self.folder, "trains there, or the with block of a Recorder here has not ended"))
+            if ends is not None:
+                checkpoints.refuse_newer(self.folder, ends)
             self.rows = Rows(self.folder, ends)
             self.held = held.pop_all()
         self.written_at = time.monotonic()

@@ -123,7 +123,11 @@ def check(content: Mapping[str, Any], train: type) -> Specification:
             where = f"settings.{name}.{key}" if key in settings[name] else key
             if key == "env_kwargs" and not isinstance(value, dict):
                 raise ValueError(f'{where} = {value!r}: give a table, as {{ view = "full" }}')
-            _parse(train, [tasks[0], *to_arguments({key: value})], f"{where} = {value!r}: train's --{_dashed(key)} takes no such value")
+            refusal = f"{where} = {value!r}: train's --{_dashed(key)} takes no such value"
+            is_another_flag = any(str(word).startswith("--") for word in _words(key, value))
+            if is_another_flag or (isinstance(value, bool) and not isinstance(defaults[key], bool)):
+                raise ValueError(refusal)
+            _parse(train, [tasks[0], *to_arguments({key: value})], refusal)
         command = _parse(train, [tasks[0], *to_arguments(chosen)], f"settings.{name}: train does not take these together")
         try:
             command.check()

@@ -1,12 +1,14 @@
 """What environments give: last observations, endings and rewards in every form, and what cannot be learned from."""
 
 import signal
+from copy import deepcopy
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode
+from scripted import ScriptedVectorEnv
 from toys import Batch, Toy, batch_of, train
 
 import optioncoagent as oc
@@ -146,6 +148,23 @@ def test_where_no_episode_ends_the_row_says_so():
     rows = []
     agent.learn(48, log=rows.append)
     assert [row["return_mean"] for row in rows] == [5.0] * 3 and [row["steps_since_ending"] for row in rows] == [11, 27, 43]
+
+
+@pytest.mark.parametrize("autoreset", [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP])
+def test_an_episode_that_ends_with_the_rollout_has_just_ended(autoreset):
+    env = ScriptedVectorEnv([[[0, 1, 2, 3, 1]] * 9], 4, autoreset)
+    rows = []
+    oc.OptionCritic(env, num_options=2, num_steps=4, hidden_sizes=(4,)).learn(4, log=rows.append)
+    assert [(row["episodes"], row["steps_since_ending"]) for row in rows] == [(1, 0)]
+
+
+def test_a_copy_of_an_agent_has_its_own_environment():
+    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", num_envs=2, num_steps=8, hidden_sizes=(4,)).learn(16)
+    levels, copy = agent.env.level_names, deepcopy(agent)
+    copy.env.reset(seed=9)
+    assert agent.env.level_names == levels != copy.env.level_names
+    assert copy.running.broken and not agent.running.broken
+    assert copy.learn(16).num_timesteps == 32 and agent.env.level_names == levels
 
 
 @pytest.mark.parametrize("backend", ["an object", "compiled"])

@@ -199,13 +199,16 @@ def test_what_describes_the_network_may_be_given_anew(tmp_path):
         oc.OptionCritic.load(tmp_path, num_options=3)
 
 
-def test_what_cannot_be_kept_of_an_environment_is_refused():
+def test_what_cannot_be_kept_of_an_environment_is_refused(tmp_path):
     with pytest.raises(ValueError, match="env_kwargs=.*given by its id"):
         oc.OptionCritic(gym.make("CartPole-v1"), env_kwargs={"render_mode": None})
     with pytest.raises(ValueError, match="env_kwargs=.*give it as an object"):
         oc.OptionCritic("MountainCar-v0", env_kwargs={"goal_velocity": np.float32(0)})
     with pytest.raises(TypeError, match="size_of_it"):
         oc.OptionCritic("CartPole-v1", env_kwargs={"size_of_it": 3})
+    oc.OptionCritic("MountainCar-v0", **SMALL).save(tmp_path)
+    with pytest.raises(ValueError, match="env_kwargs=.*give it as an object"):
+        oc.OptionCritic.load(tmp_path, env_kwargs={"goal_velocity": np.float32(0)})
 
 
 MODULE = """import gymnasium as gym

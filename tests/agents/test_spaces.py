@@ -54,7 +54,14 @@ def test_every_component_has_indicators_of_its_own():
     np.testing.assert_array_equal(numbers, [[1, 0, 0, 0, 0, 0, 1, 0.5], [0, 0, 1, 1, 0, 0, 0, -0.5]])
 
 
-@pytest.mark.parametrize("space, shown", [(spaces.MultiDiscrete([3, 4]), np.array([1, 4])), (spaces.Discrete(3, start=1), 0)])
+@pytest.mark.parametrize(
+    "space, shown",
+    [
+        (spaces.MultiDiscrete([3, 4]), np.array([1, 4])),
+        (spaces.Discrete(3, start=1), 0),
+        *((spaces.Discrete(3), shown) for shown in (1.5, -0.5, np.nan)),
+    ],
+)
 def test_a_value_outside_its_space_is_named(space, shown):
     with pytest.raises(ValueError, match="of environment 0 is .*which its space does not have"):
         train(Toy(space, lambda t: shown if t == 2 else space.start))

@@ -16,7 +16,7 @@ from toys import Toy, batch_of
 import optioncoagent as oc
 from optioncoagent import runs
 from optioncoagent.agents.evaluation import Evaluation
-from optioncoagent.agents.files import digest
+from optioncoagent.agents.files import checkpoints, digest
 from optioncoagent.runs import training
 from optioncoagent.runs.curves import group, read_curves
 
@@ -169,6 +169,24 @@ def test_a_recorder_writes_from_python_what_the_command_line_writes(tmp_path):
     with runs.Recorder(tmp_path / "mine", ends=record.ends) as more:
         agent.learn(64, callback=more)
     assert rows_of(tmp_path / "mine")["timesteps"].tolist()[-1] == RUN.total_timesteps + 64
+
+
+def test_a_recorder_does_not_go_on_from_before_a_checkpoint_that_is_there(tmp_path):
+    """Its rows would be cut off, and it would stand in the way of one that is to be written."""
+    agent, folder = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL), tmp_path / "mine"
+    with runs.Recorder(folder, checkpoint_seconds=0) as record:
+        agent.learn(128, callback=record)
+    new, old = checkpoints(folder)
+    before = (folder / "metrics.csv").read_bytes()
+    for ends in (runs.checkpoints.read_record(old).ends, {}):
+        with pytest.raises(ValueError, match=f"{new.name} was written after what is to go on from here"):
+            runs.Recorder(folder, ends=ends)
+    assert (folder / "metrics.csv").read_bytes() == before and runs.checkpoints.newest(folder, oc.OptionCritic.load)[2] == []
+    new.rename(tmp_path / new.name)
+    rewound, record = oc.OptionCritic.load(old), runs.checkpoints.read_record(old)
+    with runs.Recorder(folder, ends=record.ends) as more:
+        rewound.learn(64, callback=more)
+    assert rows_of(folder)["timesteps"].tolist() == [64, 128]
 
 
 def test_two_recorders_do_not_go_on_in_one_folder(tmp_path):

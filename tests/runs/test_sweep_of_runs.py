@@ -89,6 +89,10 @@ def command_line(monkeypatch, *arguments):
         ({"ent_coefs": {"termination": -1}}, r"ent_coefs\['termination'\]=-1.0"),
         ({"ent_coefs": {"end": 0}}, r"ent_coefs names \['end'\], but the coagents are \['termination', 'option', 'action'\]"),
         ({"ent_coefs": {"termination": "none"}}, "train's --ent-coefs takes no such value"),
+        ({"ent_coefs": True}, "ent_coefs = True: train's --ent-coefs takes no such value"),
+        ({"hidden_sizes": True}, "hidden_sizes = True: train's --hidden-sizes takes no such value"),
+        ({"hidden_sizes": [64, "--anneal-lr"]}, "hidden_sizes = .*: train's --hidden-sizes takes no such value"),
+        ({"module": ["--track"]}, "module = .*: train's --module takes no such value"),
     ],
 )
 def test_a_wrong_specification_is_refused(change, message):

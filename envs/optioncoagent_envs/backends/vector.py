@@ -73,6 +73,8 @@ def make_minigrid(
         raise ValueError(f"view is one of {VIEWS}, not {view!r}")
     if view_size is not None and (view_size < 3 or view_size % 2 == 0 or view_size > LARGEST):
         raise ValueError(f"view_size is odd and from 3 to {LARGEST}, not {view_size}")
+    if view == "full" and view_size is not None:
+        raise ValueError(f"view_size={view_size} is of the partial view: leave it out with view='full', which has the size of the grid")
     if num_envs < 1 or threads < 1:
         raise ValueError(f"num_envs and threads are positive, not {num_envs} and {threads}")
     kwargs = {name: tuple(value) if isinstance(value, list) else value for name, value in kwargs.items()}

@@ -19,7 +19,7 @@ def test_covered_ids():
 
 
 def test_arguments():
-    for wrong in ({"backend": "fast"}, {"view": "whole"}, {"view_size": 4}, {"threads": 0}):
+    for wrong in ({"backend": "fast"}, {"view": "whole"}, {"view_size": 4}, {"view": "full", "view_size": 5}, {"threads": 0}):
         with pytest.raises(ValueError):
             make_minigrid(DOORKEY, 2, **wrong)
     with pytest.raises(ValueError, match="stock"):
