@@ -188,7 +188,7 @@ def default_coef(spec: ObservationSpec, space: gym.Space) -> float:
 def uncountable(spec: ObservationSpec, space: gym.Space) -> str | None:
     """Why observations of this space cannot be counted, or None if they can."""
     for leaf in spec.leaves:
-        if leaf.kind in ("box", "slope") and np.issubdtype(part_of(space, leaf.path).dtype, np.floating):
+        if np.issubdtype(part_of(space, leaf.path).dtype, np.floating):  # whatever it is taken for
             return _refusal(leaf.path)
     return None
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from optioncoagent.agents import checkpoint, degeneracy, distributions, losses, metrics, progress, tables
 from optioncoagent.agents.diversity import Diversity
+from optioncoagent.agents.encoder import Encoder
 from optioncoagent.agents.environments import Interface, can_be_kept, make_vector_env
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
 from optioncoagent.agents.exploration import default_coef, make_bonus
@@ -264,19 +265,21 @@ class CoagentActorCritic:
         they were when that was last looked at (NaN if never). The step that went too far is taken back, though not out of Adam's moments,
         unless it was the first, so that something is learned."""
         cut, limit = by_step if rollout.hidden is None else by_environment, self.settings.target_kl
-        parameters, before = [parameter.detach() for parameter in self.module.parameters()], list[Tensor]()
+        own = not isinstance(self.module.encoder, Encoder)  # which may have dropout or batch norm
+        state, before = [x.detach() for x in (*self.module.parameters(), *(self.module.buffers() if own else ()))], list[Tensor]()
         seen, divergence = list[Tensor](), math.nan
         for _ in range(size.update_epochs):
             for steps in cut(rollout.valid, size.num_minibatches, self.shuffle):
                 minibatch = batch.at(steps)
-                read = self._read(minibatch)
+                read = None if own else self._read(minibatch)
                 if seen:
-                    divergence = float(losses.divergence(self.network, read.detach(), minibatch))
+                    acting = self._read_as_it_acts(minibatch) if read is None else read.detach()
+                    divergence = float(losses.divergence(self.network, acting, minibatch))
                     if limit is not None and divergence > limit:
                         if before:
-                            torch._foreach_copy_(parameters, before)  # one call, which no interrupt can divide
+                            torch._foreach_copy_(state, before)  # one call, which no interrupt can divide
                         return seen, divergence
-                    before = [parameter.clone() for parameter in parameters] if limit is not None else []
+                    before = [x.clone() for x in state] if limit is not None else []
                 seen.append(self._step(self.losses(minibatch, read)))
         return seen, divergence
 
@@ -302,6 +305,14 @@ class CoagentActorCritic:
         features, _ = self.module.encode(batch.inputs, batch.start, batch.hidden)
         readout = self.module.readout(features, shaping=self.shaping)
         return self.module.read(readout, batch.rows.T.contiguous(), batch.indicators)
+
+    def _read_as_it_acts(self, batch: Batch) -> Tensor:
+        """The same by an encoder that is not in training: what dropout and batch norm do then is no change of the policies."""
+        self.module.eval()
+        with torch.no_grad():
+            read = self._read(batch)
+        self.module.train()
+        return read
 
     # Acting
 

@@ -196,7 +196,7 @@ def make_module(network: CoagentNetwork, spec: ObservationSpec, settings: Settin
         with seeded(settings.seed, "encoder"):
             encoder = own = Encoder(spec, settings.hidden_sizes)
         inputs = own.inputs
-    encoder = encoder.to(settings.device, dtype)
+    encoder = encoder.to(settings.device, dtype).eval()  # until the first epochs: a look at what it gives is no training
     num_features = _num_features(encoder, inputs, spec, settings.device)
     with seeded(settings.seed, "recurrence"):
         recurrence = Recurrence(num_features, settings.recurrent_size) if settings.recurrent_size else Memoryless(num_features)

@@ -165,7 +165,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
     running.finished, running.seconds = [], 0.0
     if running.broken:
         _restart(running, spec)
-    places = [running.places()] if running.places else []
+    places = [np.array(running.places())] if running.places else []  # copied: an environment may give its own
     for t in range(num_steps):
         # the coagents run
         previous, state = running.outputs, spec.state(running.observation)
@@ -214,7 +214,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         running.outputs, running.hidden = {name: outputs[name] for name in sampler.laws}, after
         running.observation = spec.tensors(observation, device)
         if running.places:
-            places.append(running.places())
+            places.append(np.array(running.places()))
         running.broken = False
     stacked = {key: _stack([step[key] for step in steps], device) for key in steps[0]}
     final = {path: torch.cat([part[path] for part in final_observations]) for path in final_observations[0]} if final_observations else None

@@ -58,7 +58,7 @@ class Settings:
     """Passes over a rollout, at most (see target_kl); 1 with one minibatch is the plain local gradient. By default 8, over rollouts of more
     than 4,096 steps 4."""
     num_minibatches: int | None = None
-    """Parts into which each pass is cut. By default 8, or more of 1,024 steps each."""
+    """Parts into which each pass is cut, alike in size to a step. By default 8, or more of 1,024 steps each."""
     learning_rate: float = 1e-3
     """Step size of Adam."""
     anneal_lr: bool = False

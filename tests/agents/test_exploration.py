@@ -10,6 +10,7 @@ from exploring import PLAIN, bonuses, expected, random_episodes
 from gymnasium.vector import AutoresetMode
 from scripted import ScriptedVectorEnv
 from small import GRIDWORLD, SMALL, same
+from toys import Toy
 
 import optioncoagent as oc
 from optioncoagent.agents.counts import hash_rows
@@ -176,6 +177,12 @@ def test_what_cannot_be_counted_is_named(tmp_path):
         oc.OptionCritic("CartPole-v1", int_coef=0.1)
     with pytest.raises(ValueError, match=r"observation\['deep/x'\] is of floating-point"):
         oc.OptionCritic(Parts(np.float32), int_coef=0.1)
+    for kind in ("grid", "cells", "pixels"):  # floats are floats, whatever they are taken for
+        images = dict(observation_kinds={"": kind}, num_options=2, num_steps=16)
+        image = Toy(gym.spaces.Box(0, 10, (3, 3, 3), np.float32))
+        assert oc.OptionCritic(image, **images).learn(16).settings.int_coef == 0
+        with pytest.raises(ValueError, match="is of floating-point"):
+            oc.OptionCritic(image, **images, int_coef=0.1)
     row = oc.OptionCritic(Parts(np.int64), int_coef=1.0, num_steps=16).update()
     assert row["bonus_mean"] == pytest.approx(9 / 16)  # ten places, over and over, the first of them where the episode begins
     # an agent that is loaded makes its environment later

@@ -112,6 +112,32 @@ def test_an_update_stops_at_the_limit_and_takes_the_step_beyond_it_back(recurren
     assert torch.equal(moments(agent), path[steps - 1][1])  # Adam has seen the step that was taken back
 
 
+@pytest.mark.parametrize("layer", [torch.nn.BatchNorm1d(16), torch.nn.Dropout(0.5)], ids=["batch norm", "dropout"])
+def test_what_an_encoder_does_in_training_alone_is_no_change_of_the_policies(layer):
+    encoder = torch.nn.Sequential(torch.nn.Linear(4, 16), layer, torch.nn.Tanh())
+    agent = oc.OptionCritic("CartPole-v1", num_options=2, encoder=encoder, **{**SMALL, "target_kl": 1e-4, "learning_rate": 1e-12})
+    for parameter in agent.module.policies.parameters():
+        torch.nn.init.normal_(parameter, std=0.5, generator=torch.Generator().manual_seed(0))
+    if isinstance(layer, torch.nn.BatchNorm1d):
+        layer.momentum = 0.0  # its running mean and variance, which the policies depend on, stay as well
+    row = agent.update()
+    size = agent.size
+    assert row["minibatches"] == size.num_minibatches * size.update_epochs > 1 and 0 <= row["kl"] < 1e-9
+
+
+def test_a_step_that_is_taken_back_takes_the_running_mean_back_too():
+    norm = torch.nn.BatchNorm1d(16)
+    encoder = torch.nn.Sequential(torch.nn.Linear(4, 16), norm, torch.nn.Tanh())
+    seen = []
+    agent = oc.OptionCritic("CartPole-v1", num_options=2, encoder=encoder, **{**SMALL, "target_kl": 0.01, "update_epochs": 40, "learning_rate": 0.01})
+    step = agent._step
+    agent._step = lambda parts: (step(parts), seen.append((norm.running_mean.clone(), int(norm.num_batches_tracked))))[0]
+    row = agent.update()
+    assert 2 < len(seen) == row["minibatches"] < 80 and row["kl"] > 0.01
+    mean, batches = seen[-2]
+    assert torch.equal(norm.running_mean, mean) and int(norm.num_batches_tracked) == batches == len(seen) - 1
+
+
 def test_one_step_is_always_kept():
     agent = oc.OptionCritic("CartPole-v1", **SMALL, target_kl=1e-12)
     before = weights(agent)

@@ -140,6 +140,18 @@ def test_minibatches_by_step_and_by_environment():
         assert (steps == torch.arange(7)[:, None]).all() and (envs == envs[0]).all()
 
 
+@pytest.mark.parametrize(("rows", "number"), [(20, 16), (16, 9), (5, 8), (16, 8), (7, 1)])
+def test_there_are_as_many_minibatches_as_asked_for_and_none_without_a_step(rows, number):
+    generator = torch.Generator().manual_seed(0)
+    for cut, valid in ((by_step, torch.ones(rows, 1)), (by_environment, torch.ones(1, rows))):
+        parts = cut(valid.bool(), number, generator)
+        sizes = [len(part) for part in parts]
+        assert len(parts) == min(number, rows) and sum(sizes) == rows and max(sizes) - min(sizes) <= 1
+    valid = (torch.arange(rows) < 3).expand(2, rows)  # in the others nothing but resets has happened
+    parts = by_environment(valid, number, generator)
+    assert torch.equal(torch.cat(parts).sort().values, valid.flatten().nonzero()[:, 0]) and len(parts) == min(number, 3)
+
+
 def test_a_head_starts_and_draws_the_same_whatever_others_there_are():
     alone = oc.CoagentNetwork([oc.Coagent("action", 2)])
     beside = oc.CoagentNetwork([oc.Coagent("table", 3, observes=False), oc.Coagent("action", 2)])

@@ -40,6 +40,18 @@ def test_new_places_are_paid(counting, autoreset):
         assert not np.array_equal(paid, by_observation)
 
 
+def test_an_environment_may_tell_places_in_an_array_of_its_own():
+    class Own(Placed):
+        def places(self):
+            self.own = getattr(self, "own", np.zeros((len(self.at), 1), np.int64))
+            self.own[:] = super().places()
+            return self.own
+
+    episodes = random_episodes(16, 5, 40)
+    one, other = (bonuses(kind(episodes, 40), PLACES, 16, 3)[0] for kind in (Placed, Own))
+    np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("backend", ["compiled", "stock", "plain"])
 def test_places_are_positions_and_what_is_carried(backend):
     env, rng = _make(backend), np.random.default_rng(0)

@@ -259,7 +259,7 @@ def test_every_minibatch_goes_on_from_its_own_hidden_states():
     assert not bool(rollout.start[0].all()) and bool(rollout.hidden[0].any())
     batch = make_batch(agent.module, agent.spec, rollout, agent.settings, agent.forms)
     parts = by_environment(rollout.valid, 3, torch.Generator().manual_seed(0))
-    assert sorted(torch.cat(parts).tolist()) == list(range(64)) and len(parts) == 2
+    assert sorted(torch.cat(parts).tolist()) == list(range(64)) and len(parts) == 3
     for rows in parts:
         part = batch.at(rows)
         features, _ = agent.module.encode(part.inputs, part.start, part.hidden)
