@@ -167,7 +167,7 @@ class Watch:
     max_steps: int = 300
     """Longer episodes are cut."""
     fps: int = 8
-    """Steps in a second."""
+    """Steps in a second; of a GIF at most 50, and to a hundredth of a second each."""
     seed: int = EVALUATION_SEED
     """Seed of the episodes."""
     module: tuple[str, ...] = ()

@@ -68,7 +68,7 @@ class Summary:
     seed: int | None
     settings: Mapping[str, Any]
     last: Mapping[str, float]
-    evaluation: Mapping[str, Any] | None
+    evaluation: tuple[np.ndarray, np.ndarray] | None
 
 
 def report(folders: Iterable[str | Path], level: int = 0) -> str:
@@ -110,7 +110,7 @@ def summarise(folder: Path) -> Summary:
     if not len(columns.get("timesteps", ())):
         raise ValueError(f"{folder} has no rows yet")
     last = {name: float(values[-1]) for name, values in columns.items()}
-    evaluation = _json(folder / "evaluation.json") if (folder / "evaluation.json").exists() else None
+    evaluation = _read_evaluation(folder / "evaluation.json") if (folder / "evaluation.json").exists() else None
     seed = command.get("settings", {}).get("seed")
     return Summary(folder, config, command["env_id"], seed, settings_of(command), last, evaluation)
 
@@ -174,7 +174,7 @@ def options_table(runs: Sequence[Summary]) -> str:
 def _evaluation(run: Summary) -> list[str]:
     if run.evaluation is None:
         return ["not finished", ""]
-    returns, lengths = (np.asarray(run.evaluation[name], dtype=np.float64) for name in ("returns", "lengths"))
+    returns, lengths = run.evaluation
     error = returns.std(ddof=1) / np.sqrt(returns.size) if returns.size > 1 else np.nan
     return [f"{returns.mean():.3f} ± {error:.3f} ({returns.size})", f"{lengths.mean():.1f}"]
 
@@ -220,6 +220,18 @@ def _data_uri(data: bytes, kind: str) -> str:
 
 def _plain(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _read_evaluation(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Returns and lengths of the episodes."""
+    content = _json(path)
+    try:
+        returns, lengths = (np.asarray(content[name], dtype=np.float64) for name in ("returns", "lengths"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error!r})") from error
+    if returns.ndim != 1 or returns.shape != lengths.shape or not returns.size:
+        raise ValueError(f"{path} is damaged: it needs the return and the length of each of some episodes")
+    return returns, lengths
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -128,6 +128,16 @@ def test_folders_that_are_no_runs_are_named(tmp_path):
     (run(tmp_path / "run") / "metrics.csv").write_text("timesteps,return_mean\n")
     with pytest.raises(ValueError, match="no rows yet"):
         report.summarise(tmp_path / "run")
+    folder = run(tmp_path / "evaluated")
+    for content in (
+        {"returns": []},
+        {"returns": [], "lengths": []},
+        {"returns": ["x"], "lengths": [1]},
+        {"returns": [1], "lengths": [1, 2]},
+    ):
+        (folder / "evaluation.json").write_text(json.dumps(content))
+        with pytest.raises(ValueError, match=r"evaluation\.json is damaged"):
+            report.summarise(folder)
 
 
 def test_the_page_needs_nothing_else(tmp_path, monkeypatch, capsys):

@@ -51,12 +51,14 @@ class Reproduce:
 def main(command: Reproduce) -> None:
     """Run it and print where the figure is. SystemExit 130 after Ctrl-C.
 
-    Raises ValueError for a setting that does not exist, FileExistsError for a folder of other settings, FileNotFoundError for one without
-    rows to plot.
+    Raises ValueError for a setting that does not exist, FileExistsError for a folder of another experiment or other settings,
+    FileNotFoundError for one without rows to plot.
     """
     for name, number in (("threads", command.threads), ("workers", command.workers)):
         if number is not None and number < 1:
             raise ValueError(f"{name}={number}: it must be at least 1")
+    if command.plot_only and (command.seeds or command.only):
+        raise ValueError("plot_only draws all rows that are there: leave out " + ("seeds" if command.seeds else "only"))
     experiment = load(command.experiment)
     from optioncoagent.experiments import runner
 
@@ -102,7 +104,9 @@ def _run_seeds(experiment: ModuleType, command: Reproduce, folder: Path) -> None
     from optioncoagent.experiments import runner
 
     for name, setting in _chosen(experiment, command).items():
-        runner.check({name: setting}, folder, trial=True)
+        _, content = runner.check(experiment, {name: setting}, folder, trial=True)
+        if name not in content["settings"]:  # it is, where others spread the trials
+            runner.describe(experiment, {name: setting}, folder)
         for seed in command.seeds:
             if not 0 <= seed < setting.seeds:
                 raise ValueError(f"seeds={seed}: {name!r} has the trials 0 to {setting.seeds - 1}")

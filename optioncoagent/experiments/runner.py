@@ -80,6 +80,10 @@ def run_trial(experiment: ModuleType, settings: Mapping[str, Any], folder: Path,
     _write(file_of(folder, name, seed), [{"setting": name, "seed": seed, **row} for row in rows])
 
 
+def _name(experiment: ModuleType) -> str:
+    return experiment.__name__.rpartition(".")[2]
+
+
 def _missing(settings: Mapping[str, Any], folder: Path) -> list[tuple[str, int]]:
     trials = [(name, seed) for name, setting in settings.items() for seed in range(setting.seeds)]
     return [trial for trial in trials if not file_of(folder, *trial).exists()]
@@ -98,7 +102,8 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def draw(experiment: ModuleType, folder: Path) -> Path:
-    """Draw figure.png from the folder's rows, the assumptions below it."""
+    """Draw figure.png from the folder's rows, the assumptions below it. FileExistsError if they are of another experiment."""
+    check(experiment, {}, folder)
     figure = experiment.plot(read_rows(folder))
     width = int(figure.get_size_inches()[0] * 17)
     figure.supxlabel("\n".join(textwrap.wrap(experiment.ASSUMPTIONS, width)), fontsize=7, x=0.01, ha="left")
@@ -107,13 +112,17 @@ def draw(experiment: ModuleType, folder: Path) -> Path:
     return path
 
 
-def check(settings: Mapping[str, Any], folder: Path, trial: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
-    """These settings and experiment.json, both as JSON has them. Raises FileExistsError if it describes other settings of these names; for
-    one trial it does not matter how many there are."""
+def check(experiment: ModuleType, settings: Mapping[str, Any], folder: Path, trial: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
+    """These settings and experiment.json, both as JSON has them. Raises FileExistsError if it describes another experiment or other
+    settings of these names, or where rows are there whose settings nothing tells; for one trial it does not matter how many there are."""
     path = folder / "experiment.json"
     now = json.loads(json.dumps({name: dataclasses.asdict(setting) for name, setting in settings.items()}))
     content = json.loads(path.read_text()) if path.exists() else {"settings": {}, "seconds": {}}
+    if content.get("experiment", _name(experiment)) != _name(experiment):
+        raise FileExistsError(f"{folder} holds rows of {content['experiment']}, another experiment: choose another folder")
     for name, setting in now.items():
+        if name not in content["settings"] and any(file_of(folder, name, seed).exists() for seed in range(setting["seeds"])):
+            raise FileExistsError(f"{folder} holds rows of {name!r}, and nothing there tells with what settings: choose another folder")
         there = content["settings"].get(name, setting)
         if {**there, "seeds": None} != {**setting, "seeds": None} or (there != setting and not trial):
             raise FileExistsError(f"{folder} holds rows of other settings ({name!r}): choose another folder")
@@ -125,14 +134,14 @@ def describe(experiment: ModuleType, settings: Mapping[str, Any], folder: Path) 
     versions, if rows are to be made with them. Raises FileExistsError if it describes other settings or assumptions."""
     (folder / "rows").mkdir(parents=True, exist_ok=True)
     path = folder / "experiment.json"
-    now, content = check(settings, folder)
+    now, content = check(experiment, settings, folder)
     there = any((folder / "rows").glob("*.csv"))
     if there and content.get("assumptions", experiment.ASSUMPTIONS) != experiment.ASSUMPTIONS:
         raise FileExistsError(f"{folder} holds rows made under other assumptions (experiment.json has them): choose another folder")
     before = content.get("versions", []) if there else []
     before = [before] if isinstance(before, dict) else before
     new = [versions()] if (_missing(settings, folder) or not before) and versions() not in before else []
-    content["experiment"] = experiment.__name__.rpartition(".")[2]
+    content["experiment"] = _name(experiment)
     content["settings"] |= now
     content["seeds"] = {name: list(range(setting["seeds"])) for name, setting in content["settings"].items()}
     content |= {"assumptions": experiment.ASSUMPTIONS, "versions": [*before, *new]}

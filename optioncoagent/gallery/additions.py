@@ -22,7 +22,7 @@ def with_memory(network: CoagentNetwork, num_outputs: int, readers: Iterable[str
     agent can no longer see, it may have noted. readers: by default the action coagents; those that share parameters read it together.
     Equal to the network itself with one output. ValueError for a reader that is not there, or a network that has a memory by that name.
     """
-    names = network.action if readers is None else tuple(readers)
+    names = network.action if readers is None else (readers,) if isinstance(readers, str) else tuple(readers)
     unknown = [name for name in names if name not in network.names]
     if unknown:
         raise ValueError(f"readers={unknown}: the network has {network.names}")

@@ -22,8 +22,11 @@ def initiation_sets(num_options: int, num_actions: int | Gaussian) -> CoagentNet
     state is a number, I_ω(s), that multiplies the policy over options. The option's parameters, (S, 2, …, 2, O), are a policy over options
     for each set of available ones. They make the set binding where they are very low for what is not in it; otherwise the set is a message.
     Equal to `option_critic` where everything is available everywhere (interest one); and, where availability is certain in each state and
-    the set binding, to the paper's π_Ω renormalised over the options of interest.
+    the set binding, to the paper's π_Ω renormalised over the options of interest. ValueError for several levels.
     """
-    bits = [Coagent(f"initiation_{option}", 2) for option in range(num_options)]
-    termination, option, action = option_critic(num_options, num_actions).coagents
+    network = option_critic(num_options, num_actions)
+    if len(network.names) > 3:
+        raise ValueError(f"num_options={num_options!r}: initiation sets are of options of one level")
+    termination, option, action = network.coagents
+    bits = [Coagent(f"initiation_{number}", 2) for number in range(option.num_outputs)]
     return CoagentNetwork([termination, *bits, replace(option, upstream=tuple(bit.name for bit in bits)), action])

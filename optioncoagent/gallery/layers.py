@@ -21,8 +21,11 @@ def stochastic_layers(
     sum of a term for each (logits linear in the bits), so that layers may have hundreds of units. units: the outputs of each, or a
     `Gaussian`, for units that give real numbers in additive layers.
     Equal to the flat policy without layers; to `always_terminating` with two options, whose action reads its option alone, with one
-    layer of one unit.
+    layer of one unit. ValueError for layers of no units.
     """
+    if isinstance(sizes, int | str):
+        raise ValueError(f"sizes={sizes!r}: give the number of units in each layer, as (8, 8)")
+    sizes = tuple(sizes)
     if any(size < 1 for size in sizes):
         raise ValueError(f"sizes={sizes!r}: a layer has at least one unit (no layers at all are the flat policy)")
     coagents, before = list[Coagent](), tuple[str, ...]()

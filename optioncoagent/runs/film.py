@@ -76,7 +76,8 @@ def play(agent: Any, num_episodes: int = 3, seed: int = 0, deterministic: bool =
 
 
 def film(episodes: Sequence[Episode], out: str | Path, fps: int = 8, progress_bar: bool = False) -> None:
-    """Write episodes as a GIF, or an MP4 where ffmpeg is installed. Raises ValueError for another ending, or without it."""
+    """Write episodes as a GIF, or an MP4 where ffmpeg is installed. Raises ValueError for another ending, or without it, and for more
+    pictures in a second than a GIF shows, which counts their time in hundredths of one."""
     from matplotlib.animation import writers
 
     out = Path(out)
@@ -85,6 +86,8 @@ def film(episodes: Sequence[Episode], out: str | Path, fps: int = 8, progress_ba
         raise ValueError(f"out={out}: a film ends in {' or '.join(WRITERS)}")
     if not writers.is_available(name):
         raise ValueError(f"out={out}: this needs {name}, which is not installed; .gif needs nothing")
+    if out.suffix.lower() == ".gif" and fps > 50:
+        raise ValueError(f"fps={fps}: a GIF shows at most 50 pictures in a second; an .mp4 shows more")
     writer = writers[name](fps=fps)
     drawn: Figure | None = None
     with tqdm(total=sum(len(episode.steps) for episode in episodes), unit="frame", disable=not progress_bar) as bar:

@@ -129,7 +129,9 @@ def test_a_step_that_is_taken_back_takes_the_running_mean_back_too():
     norm = torch.nn.BatchNorm1d(16)
     encoder = torch.nn.Sequential(torch.nn.Linear(4, 16), norm, torch.nn.Tanh())
     seen = []
-    agent = oc.OptionCritic("CartPole-v1", num_options=2, encoder=encoder, **{**SMALL, "target_kl": 0.01, "update_epochs": 40, "learning_rate": 0.01})
+    agent = oc.OptionCritic(
+        "CartPole-v1", num_options=2, encoder=encoder, **{**SMALL, "target_kl": 0.01, "update_epochs": 40, "learning_rate": 0.01}
+    )
     step = agent._step
     agent._step = lambda parts: (step(parts), seen.append((norm.running_mean.clone(), int(norm.num_batches_tracked))))[0]
     row = agent.update()

@@ -86,9 +86,33 @@ def test_other_settings_are_refused_and_new_ones_added(tmp_path):
     with pytest.raises(FileExistsError, match="other settings"):
         runner.run_experiment(experiment, {"fair": Coin(bias=0.7)}, tmp_path, progress_bar=False)
     with pytest.raises(FileExistsError, match="other settings"):
-        runner.check({"fair": Coin(bias=0.7)}, tmp_path)  # as `reproduce --seeds` does before it writes
+        runner.check(experiment, {"fair": Coin(bias=0.7)}, tmp_path)  # as `reproduce --seeds` does before it writes
     rows = runner.run_experiment(experiment, {"bent": Coin(bias=0.7)}, tmp_path, progress_bar=False)
     assert {row["setting"] for row in rows} == {"fair", "bent"}
+
+
+def test_rows_of_another_experiment_or_of_settings_that_nothing_tells_are_refused(tmp_path):
+    experiment = Experiment(calls=[], stop_at=None)
+    runner.run_experiment(experiment, {"fair": Coin()}, tmp_path / "coins", progress_bar=False)
+    for attempt in (lambda: runner.draw(figure6, tmp_path / "coins"), lambda: runner.describe(figure6, {}, tmp_path / "coins")):
+        with pytest.raises(FileExistsError, match="rows of made_up, another experiment"):
+            attempt()
+    assert not (tmp_path / "coins" / "figure.png").exists()
+    runner.run_trial(experiment, {"fair": Coin()}, tmp_path / "left", "fair", 2)
+    with pytest.raises(FileExistsError, match="rows of 'fair', and nothing there tells with what settings"):
+        runner.run_experiment(experiment, {"fair": Coin()}, tmp_path / "left", progress_bar=False)
+
+
+def test_single_trials_describe_what_they_are_of(tmp_path, monkeypatch):
+    monkeypatch.setattr(figure6, "SETTINGS", SMALL["figure6"])
+    main(Reproduce("figure6", folder=tmp_path, only=("best",), seeds=(0,)))
+    assert json.loads((tmp_path / "experiment.json").read_text())["settings"].keys() == {"best"}
+    monkeypatch.setattr(figure6, "SETTINGS", {"best": replace(SMALL["figure6"]["best"], bound=2.0)})
+    with pytest.raises(FileExistsError, match="other settings"):
+        main(Reproduce("figure6", folder=tmp_path, only=("best",)))
+    for also in ({"seeds": (0,)}, {"only": ("best",)}):
+        with pytest.raises(ValueError, match="plot_only draws all rows"):
+            main(Reproduce("figure6", folder=tmp_path, plot_only=True, **also))
 
 
 def test_a_figure_is_drawn_from_the_files_alone(tmp_path):

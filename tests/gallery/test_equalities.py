@@ -198,6 +198,7 @@ def test_no_layers_are_the_flat_policy():
 
 def test_only_the_first_layer_sees_the_state():
     network = gallery.stochastic_layers((2, 3), A)
+    assert gallery.stochastic_layers(map(int, "23"), A).names == network.names
     shapes = {name: network.parameter_shape(name, S) for name in network.names}
     assert shapes["unit_1_0"] == shapes["unit_1_1"] == (S, 2)
     assert shapes["unit_2_0"] == shapes["unit_2_2"] == (2, 2, 2) and shapes["action"] == (2, 2, 2, A)

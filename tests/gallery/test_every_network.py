@@ -88,6 +88,9 @@ WRONG = {
     r"readers=\['optoin'\]": lambda: gallery.with_memory(oc.option_critic(2, 2), 2, readers=("optoin",)),
     "'memory' is named twice": lambda: gallery.with_memory(gallery.with_memory(oc.option_critic(2, 2), 2), 2),
     r"sizes=\(2, 0\): a layer has at least one unit": lambda: gallery.stochastic_layers((2, 0), 3),
+    "sizes=4: give the number of units in each layer": lambda: gallery.stochastic_layers(4, 3),
+    r"readers=\['actoin'\]": lambda: gallery.with_memory(oc.option_critic(2, 2), 2, readers="actoin"),
+    r"num_options=\(2, 2\): initiation sets are of options of one level": lambda: gallery.initiation_sets((2, 2), 3),
     "num_outputs=0": lambda: gallery.clocked_options(2, 2, 0),
 }
 

@@ -156,6 +156,8 @@ def test_a_gif_has_a_frame_for_each_step(tmp_path):
             gif.seek(i)
             durations.append(gif.info["duration"])
     assert durations == [100, 100, 100 * HOLD, 100, 100 * HOLD]
+    with pytest.raises(ValueError, match="fps=60: a GIF shows at most 50"):
+        film([episode_of(0, 1)], tmp_path / "fast.gif", fps=60)
 
 
 def test_a_film_of_a_run(tmp_path, monkeypatch, capsys):

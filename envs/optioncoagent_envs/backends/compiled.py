@@ -162,6 +162,7 @@ class CompiledMiniGrid(MiniGridBatch):
         return {"image": images.reshape(shape), "direction": directions, "mission": tuple(self._mission_of_row)}
 
     def observations(self) -> Observations:
+        self._require_reset()
         images, directions = self._blank_images(self.num_envs), np.empty(self.num_envs, np.int64)
         self._observe(self._rows, images, directions)
         return self._assemble(images, directions)
@@ -182,6 +183,7 @@ class CompiledMiniGrid(MiniGridBatch):
         0) uint8 what an instruction asks for (`babyai.verifier`), rng (n, 6) uint64 is where the levels to come are
         drawn from, seed and count name the level (`level_names`). Rows may be taken, repeated and put together at will.
         """
+        self._require_reset()
         return {name: array.copy() for name, array in self._state().items()}
 
     def _state(self) -> dict[str, np.ndarray]:

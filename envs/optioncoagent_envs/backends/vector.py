@@ -23,6 +23,7 @@ from functools import cache, partial
 from typing import Any, cast
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import OrderEnforcing, TimeLimit
@@ -117,8 +118,12 @@ def family_of(env: MiniGridEnv) -> Family | None:
     """The family of an environment as it was made; None if the compiled batch does not cover it."""
     family = babyai_family(env) if isinstance(env, RoomGridLevel) else FAMILIES.get(type(env))
     try:
-        return family if family is not None and family.settings(env) is not None else None
-    except KeyError:  # a colour, a kind of object or the like that MiniGrid does not know either
+        settings = None if family is None else family.settings(env)
+        if family is None or settings is None or family.extra_columns(env) < 0:
+            return None
+        np.array(settings, np.int64)
+        return family
+    except (KeyError, TypeError, ValueError):  # a colour or the like that MiniGrid does not know either, or a number that is none
         return None
 
 

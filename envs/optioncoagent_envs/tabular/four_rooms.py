@@ -63,8 +63,8 @@ class FourRooms(TableEnv):
 
 
 def _tables(dynamics: str, goal: int) -> tuple[Table, np.ndarray]:
-    if not 0 <= goal < len(CELLS):
-        raise ValueError(f"goal={goal}: four rooms has the cells 0 … {len(CELLS) - 1}")
+    if isinstance(goal, bool) or not isinstance(goal, int | np.integer) or not 0 <= goal < len(CELLS):
+        raise ValueError(f"goal={goal!r}: four rooms has the cells 0 … {len(CELLS) - 1}")
     P: Table = {}
     for s, cell in enumerate(CELLS):
         P[s] = {}

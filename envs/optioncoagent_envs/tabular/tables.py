@@ -41,6 +41,8 @@ class TableEnv(gym.Env[Any, Any]):
         return self.state, {}
 
     def step(self, action: int) -> tuple[int, float, bool, bool, dict[str, Any]]:
+        if not self.action_space.contains(action):
+            raise ValueError(f"action={action!r}: it is one of 0 … {len(MOVES) - 1}")
         outcomes = self.P[self.state][int(action)]
         pick = np.searchsorted(np.cumsum([outcome[0] for outcome in outcomes]), self.np_random.random(), side="right")
         _, self.state, reward, terminated = outcomes[min(int(pick), len(outcomes) - 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gymnasium as gym
+import numpy as np
 import pytest
 from minigrid.envs import DoorKeyEnv
 from minigrid_replay import assert_same_observations, assert_same_step, rollout, stock_batch
@@ -72,6 +73,20 @@ def test_settings_of_which_minigrid_makes_no_levels_are_left_to_minigrid(env_id,
     assert env.backend == "stock"
     with pytest.raises(AssertionError):
         env.reset()
+
+
+@pytest.mark.parametrize(
+    "env_id, settings",
+    [
+        ("MiniGrid-Dynamic-Obstacles-6x6-v0", {"n_obstacles": -1}),
+        ("MiniGrid-LavaCrossingS9N1-v0", {"size": 7, "num_crossings": -1}),
+        ("MiniGrid-ObstructedMaze-1Dlhb-v0", {"key_in_box": "no"}),
+    ],
+)
+def test_odd_settings_that_minigrid_takes_are_left_to_minigrid(env_id, settings):
+    env, stock = make_minigrid(env_id, 2, seed=0, **settings), stock_batch(env_id, 2, **settings)
+    assert env.backend == "stock"
+    np.testing.assert_array_equal(env.reset(seed=3)[0]["image"], stock.reset(seed=3)[0]["image"])
 
 
 def test_a_setting_that_nobody_knows_is_left_to_minigrid():

@@ -85,8 +85,9 @@ def test_reset_mask(backend):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_misuse(backend):
     env = make_minigrid(DOORKEY, 2, backend=backend)
-    with pytest.raises(gym.error.ResetNeeded):
-        env.step(np.zeros(2, int))
+    for call in (lambda: env.step(np.zeros(2, int)), env.observations):
+        with pytest.raises(gym.error.ResetNeeded):
+            call()
     env.reset(seed=0)
     for actions in ([0, 7], [-1, 0], [0], [0, 0, 0], [0.5, 1]):
         with pytest.raises(ValueError):

@@ -82,8 +82,13 @@ def test_goal_moves_and_moves_back():
     env.state = 69
     env.set_goal(EAST_DOORWAY)
     assert not any(terminated for _, _, _, terminated in env.P[69][3])
-    with pytest.raises(ValueError, match="goal=104"):
-        env.set_goal(104)
+    for wrong in (104, 62.0, True, "62"):
+        with pytest.raises(ValueError, match=f"goal={wrong!r}"):
+            env.set_goal(wrong)
+    assert env.goal == EAST_DOORWAY and env.initial_state_distrib.sum() == pytest.approx(1)
+    for wrong in (1.9, -1, 4):
+        with pytest.raises(ValueError, match=f"action={wrong}: it is one of 0 … 3"):
+            env.step(wrong)
 
 
 def test_render_draws_agent_and_goal():

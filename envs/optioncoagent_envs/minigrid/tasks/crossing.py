@@ -90,7 +90,7 @@ def lava_gap_settings(env: Any) -> list[int] | None:
 
 def crossing_settings(env: Any) -> list[int] | None:
     code = obstacle(env)
-    return None if code is None else [env.num_crossings, code]
+    return None if code is None or env.num_crossings < 0 else [env.num_crossings, code]
 
 
 FAMILIES: Families = {LavaGapEnv: Family(lava_gap, settings=lava_gap_settings), CrossingEnv: Family(crossing, settings=crossing_settings)}
