@@ -15,6 +15,7 @@ learner.py reads downwards and holds the fixed order of one update; the pieces t
     forms                                           which gradient form a coagent may have
     targets                                         from a rollout to what losses need: sweep, λ-returns, gradient forms
     sweep, returns, losses, minibatches             one critic to every baseline, λ-returns, what is minimised, and on which steps
+    gates                                           what execution functions say of each observation by itself
     tables                                          policies as the exact solver reads them
     metrics, degeneracy, evaluation                 what is reported
     checkpoint, files, progress                     what is kept

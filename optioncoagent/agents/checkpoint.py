@@ -58,7 +58,7 @@ def save(folder: Path, saved: Saved, module: nn.Module, optimizer: torch.optim.O
     moments = optimizer.state_dict()["state"]
     adam = {f"{i}.{key}": x.cpu().numpy() for i, state in moments.items() for key, x in state.items()}
     arrays = {WEIGHTS: weights, OPTIMIZER: adam, PROGRESS: progress}
-    contents = {name: safetensors.numpy.save({key: np.ascontiguousarray(x) for key, x in part.items()}) for name, part in arrays.items()}
+    contents = {name: safetensors.numpy.save({key: np.array(x, order="C") for key, x in part.items()}) for name, part in arrays.items()}
     described = {name: value for name, value in vars(saved).items() if name != "arrays"} | {"interface": saved.interface.to_json()}
     contents[AGENT] = files.seal({**described, "checksums": {name: files.digest(data) for name, data in contents.items()}})
     files.write_into(folder, contents)
@@ -92,6 +92,9 @@ def restore(folder: Path, saved: Saved, module: nn.Module, optimizer: torch.opti
     weights, adam = ({name: torch.from_numpy(x) for name, x in saved.arrays[part].items()} for part in (WEIGHTS, OPTIMIZER))
     if not any(name.startswith("common.") for name in weights):
         _give_common_parts(module, weights, adam)
+    for name, x in module.state_dict().items():  # single numbers had an axis in agents of before
+        if x.ndim == 0 and name in weights and weights[name].numel() == 1:
+            weights[name] = weights[name].reshape(())
     ours, theirs = ({name: tuple(x.shape) for name, x in part.items()} for part in (module.state_dict(), weights))
     if ours != theirs:
         differing = sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))

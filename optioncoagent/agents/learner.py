@@ -12,6 +12,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
 from time import perf_counter
@@ -19,7 +20,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 import torch
-from gymnasium.vector import VectorEnv
+from gymnasium.vector import AsyncVectorEnv, VectorEnv
 from torch import Tensor, nn
 
 from optioncoagent.agents import checkpoint, degeneracy, distributions, losses, metrics, progress, tables
@@ -29,6 +30,7 @@ from optioncoagent.agents.environments import Interface, can_be_kept, make_vecto
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
 from optioncoagent.agents.exploration import default_coef, make_bonus
 from optioncoagent.agents.forms import choose_forms, sampled
+from optioncoagent.agents.gates import check_gates
 from optioncoagent.agents.minibatches import by_environment, by_step
 from optioncoagent.agents.modules import make_module
 from optioncoagent.agents.observations import told_apart
@@ -139,6 +141,17 @@ class CoagentActorCritic:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.network}, {self.num_timesteps:,} steps on {self.interface.env_id or 'an environment object'})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """A copy with an environment of its own, in the same episodes; TypeError, before anything is copied, for one that runs in other
+        processes."""
+        if self._env is not None and isinstance(self._env.unwrapped, AsyncVectorEnv):
+            raise TypeError(
+                "an AsyncVectorEnv runs in processes, which cannot be copied: save the agent, and load it with another environment"
+            )
+        memo[id(self)] = copy = type(self).__new__(type(self))
+        vars(copy).update({name: deepcopy(value, memo) for name, value in vars(self).items()})
+        return copy
 
     @property
     def env(self) -> VectorEnv:
@@ -537,9 +550,17 @@ class CoagentActorCritic:
         """What else remembers from update to update."""
         return {**self.rewards, "schedule": self.schedule}
 
+    def _check_gates(self, first: dict[str, Tensor]) -> None:
+        """Of execution functions that look at observations, on the first ones and on one of zeros."""
+        blank = self.spec.blank(self.settings.device)
+        seen = {path: torch.cat([x, blank[path].to(x)]) for path, x in first.items()}
+        n = len(next(iter(seen.values())))
+        check_gates(self.network, lambda rows: self.spec.state({path: x[rows] for path, x in seen.items()}), n, self.module.part.device)
+
     def _start(self) -> Running:
         n, device = self.env.num_envs, self.settings.device
         observation = reset(self.env, self.spec, self.settings.seed)
+        self._check_gates(self.spec.tensors(observation, device))
         start = torch.ones(n, dtype=torch.bool, device=device)
         age = torch.zeros(n, dtype=torch.long, device=device)
         outputs = {name: torch.zeros(n, dtype=torch.long, device=device) for name in self.sampler.laws}  # nobody reads them: all start

@@ -16,6 +16,7 @@ import numpy as np
 from optioncoagent.network.coagent import Coagent, FloatArray, LocalState
 
 MAX_TABLE = 1 << 26  # entries of an execution table
+ROUNDING = 1e-6  # a product of matrices may round otherwise where there are more rows
 CHECKED = 64, 4096  # local states that a function is asked about one by one; the latter if what it gives lacks an axis
 
 
@@ -72,7 +73,7 @@ def _check_elementwise(coagent: Coagent, touched: Touched, order: tuple[str, ...
     for index in zip(*np.unravel_index(cells, table.shape), strict=True) if table.shape else ():
         x = _local_states(coagent.name, touched, order, [np.array([value]) for value in index])
         alone = np.asarray(_evaluate(coagent, x), dtype=np.float64).reshape(-1)
-        if alone.size != 1 or alone[0] != table[index]:
+        if alone.size != 1 or abs(alone[0] - table[index]) > ROUNDING:
             cell, says = ", ".join(map(str, index)), ", ".join(map(str, alone))
             raise ValueError(
                 f"coagent {coagent.name!r}: its execution function does not work elementwise: of one local state ({_in_words(touched)} = "

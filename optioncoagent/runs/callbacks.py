@@ -23,7 +23,7 @@ def chain(*callbacks: Callback) -> Callback:
 
     def call(agent: Any, row: Row) -> bool:
         says = [callback(agent, row) for callback in callbacks]
-        return all(goes_on or not isinstance(goes_on, bool | np.bool_) for goes_on in says)
+        return all(not isinstance(goes_on, bool | np.bool_) or bool(goes_on) for goes_on in says)
 
     return call
 

@@ -84,13 +84,17 @@ def newest(run_folder: Path, load: Callable[[Path], Any]) -> tuple[Any, Record, 
 
 
 def refuse_newer(run_folder: Path, ends: Mapping[str, Any]) -> None:
-    """Raise ValueError naming a checkpoint that was written after the run's rows ended where `ends` says."""
+    """Raise ValueError naming a checkpoint that was written after the one whose `ends` these are ({}: after nothing)."""
+    records = []
     for path in checkpoints(run_folder):
         try:
-            record = read_record(path)
+            records.append((path, read_record(path)))
         except (ValueError, OSError):
             continue
-        if record.ends[METRICS][0] > ends.get(METRICS, (0, ""))[0]:
+    step = max((record.timesteps for _, record in records if record.ends == ends), default=None)
+    for path, record in records:
+        # of a checkpoint that is not kept any more the rows tell
+        if record.timesteps > step if step is not None else record.ends[METRICS][0] > ends.get(METRICS, (0, ""))[0]:
             raise ValueError(
                 f"{path} was written after what is to go on from here, and its rows would be cut off: go on from it (`newest` does), move "
                 "it away, or record in another folder"

@@ -7,7 +7,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from gymnasium.vector import AutoresetMode
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from scripted import ScriptedVectorEnv
 from toys import Batch, Toy, batch_of, train
 
@@ -156,6 +156,15 @@ def test_an_episode_that_ends_with_the_rollout_has_just_ended(autoreset):
     rows = []
     oc.OptionCritic(env, num_options=2, num_steps=4, hidden_sizes=(4,)).learn(4, log=rows.append)
     assert [(row["episodes"], row["steps_since_ending"]) for row in rows] == [(1, 0)]
+
+
+def test_processes_are_not_copied_and_go_on():
+    env = AsyncVectorEnv([lambda: gym.make("CartPole-v1")] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    agent = oc.OptionCritic(env, num_options=2, num_steps=8, hidden_sizes=(4,)).learn(16)
+    with pytest.raises(TypeError, match="AsyncVectorEnv runs in processes, which cannot be copied"):
+        deepcopy(agent)
+    assert agent.learn(16).num_timesteps == 32
+    env.close()
 
 
 def test_a_copy_of_an_agent_has_its_own_environment():

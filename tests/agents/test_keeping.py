@@ -12,7 +12,7 @@ import torch
 from small import SMALL, appendix_d, same, without_times
 
 import optioncoagent as oc
-from optioncoagent.agents import files, progress
+from optioncoagent.agents import checkpoint, files, progress
 from optioncoagent.agents.environments import _read, _written
 
 
@@ -197,6 +197,31 @@ def test_what_describes_the_network_may_be_given_anew(tmp_path):
     assert same(loaded.module.state_dict(), agent.module.state_dict())
     with pytest.raises(ValueError, match="holds an agent with another network"):
         oc.OptionCritic.load(tmp_path, num_options=3)
+
+
+class Tempered(torch.nn.Module):
+    """Batch norm, which counts its batches, and a number to learn: neither has an axis."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8), torch.nn.Tanh())
+        self.temperature = torch.nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, x):
+        return self.layers(x) / self.temperature
+
+
+def test_single_numbers_of_an_encoder_are_kept(tmp_path, monkeypatch):
+    agent = oc.OptionCritic("CartPole-v1", encoder=Tempered(), **SMALL).learn(64)
+    agent.save(tmp_path / "now")
+    monkeypatch.setattr(checkpoint.np, "array", lambda x, **_: np.ascontiguousarray(x))  # as agents were saved before: with an axis
+    agent.save(tmp_path / "before")
+    monkeypatch.undo()
+    for name in ("now", "before"):
+        loaded = oc.OptionCritic.load(tmp_path / name, encoder=Tempered())
+        for key, x in agent.module.state_dict().items():
+            assert torch.equal(loaded.module.state_dict()[key], x), key
+        loaded.learn(64)
 
 
 def test_what_cannot_be_kept_of_an_environment_is_refused(tmp_path):

@@ -103,6 +103,14 @@ def test_a_table_that_is_filled_elementwise_is_taken_whatever_shape_comes_out():
         np.testing.assert_array_equal(network.execution_table("action", 1), expected)
 
 
+def test_a_table_may_be_rounded_otherwise_for_many_states_than_for_one():
+    rng = np.random.default_rng(1)
+    features, weights = rng.normal(size=(40, 5)), rng.normal(size=5)
+    chances = 1 / (1 + np.exp(-features @ weights))
+    network = oc.CoagentNetwork([oc.Coagent("action", 2, executes=lambda x: 1 / (1 + np.exp(-(features[x.state] @ weights))))])
+    np.testing.assert_allclose(network.execution_table("action", 40), chances)
+
+
 def test_observations_of_any_form_can_be_touched():
     network = net(oc.Coagent("a", 2, executes=lambda x: (x.state["image"][..., 0] == 4) & ~x.start & (x.previous["action"] == 1)))
     assert network.touched["a"] == Touched(start=True, state=True, previous=("action",))

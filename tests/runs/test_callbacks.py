@@ -48,6 +48,7 @@ def test_chain_calls_all_and_stops_if_one_says_so():
     assert runs.chain(says(False), says(None))(None, {}) is False
     assert called == [None, True, False, None]
     assert runs.chain(says(np.False_), says(None))(None, {}) is False and runs.chain(says(0))(None, {}) is True  # as `learn` takes them
+    assert runs.chain(says(np.array([1, 2])))(None, {}) is True
     agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL)
     assert agent.learn(10_000, callback=runs.chain(says(None), lambda agent, row: row["timesteps"] < 128)).num_timesteps == 128
 
@@ -187,6 +188,19 @@ def test_a_recorder_does_not_go_on_from_before_a_checkpoint_that_is_there(tmp_pa
     with runs.Recorder(folder, ends=record.ends) as more:
         rewound.learn(64, callback=more)
     assert rows_of(folder)["timesteps"].tolist() == [64, 128]
+
+
+def test_a_run_goes_on_without_the_rows_that_were_moved_away(tmp_path):
+    """As is advised where they are damaged: they are fewer bytes than older checkpoints stood at."""
+    folder = tmp_path / "mine"
+    with runs.Recorder(folder, checkpoint_seconds=0) as record:
+        oc.OptionCritic("CartPole-v1", num_options=2, **SMALL).learn(256, callback=record)
+    (folder / "metrics.csv").rename(tmp_path / "damaged.csv")
+    for _ in range(2):
+        agent, record, _ = runs.checkpoints.newest(folder, oc.OptionCritic.load)
+        with runs.Recorder(folder, checkpoint_seconds=0, ends=record.ends) as more:
+            agent.learn(64, callback=more)
+    assert rows_of(folder)["timesteps"].tolist() == [320, 384]
 
 
 def test_two_recorders_do_not_go_on_in_one_folder(tmp_path):

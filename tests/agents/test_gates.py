@@ -1,0 +1,46 @@
+"""Execution functions that look at observations: they say the same of each whatever others are beside it, or are refused."""
+
+import numpy as np
+import pytest
+import torch
+from small import SMALL
+
+import optioncoagent as oc
+
+REDUCING = [
+    lambda x: x.state[:, 0].max() > 0,
+    lambda x: torch.sigmoid(x.state.mean()),
+    lambda x: x.state[0, 0] > 0,
+    lambda x: x.state[:, 0] > x.state[:, 0].mean(),
+]
+
+
+def gated(executes):
+    return oc.CoagentNetwork([oc.Coagent("gated", 3, executes=executes), oc.Coagent("action", 2, upstream=("gated",))])
+
+
+@pytest.mark.parametrize("executes", REDUCING)
+def test_what_reduces_over_the_batch_is_refused_by_name(executes):
+    agent = oc.CoagentActorCritic("CartPole-v1", gated(executes), **SMALL)
+    with pytest.raises(ValueError, match="coagent 'gated': its execution function says .* of an observation by itself, .* among others"):
+        agent.learn(1)
+
+
+def test_another_shape_is_refused_by_name():
+    agent = oc.CoagentActorCritic("CartPole-v1", gated(lambda x: x.state[:, :1] > 0), **SMALL)
+    with pytest.raises(ValueError, match=r"coagent 'gated': its execution function gave shape \(5, 1\) for 5 observations"):
+        agent.learn(1)
+
+
+@pytest.mark.parametrize(
+    "executes",
+    [
+        lambda x: x.state[:, 0] > 0,
+        lambda x: torch.sigmoid(x.state @ torch.ones(4)),
+        lambda x: 0.5 if x.state is not None else 1.0,
+        lambda x: x.start | (x.state.norm(dim=1) > 1) | (x.previous["gated"] == 2),
+    ],
+)
+def test_what_looks_at_each_row_alone_is_taken(executes):
+    agent = oc.CoagentActorCritic("CartPole-v1", gated(executes), **SMALL).learn(64)
+    assert agent.num_timesteps == 64 and np.isfinite(agent.update()["gated/loss"])
