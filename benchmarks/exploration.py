@@ -28,7 +28,7 @@ COUNTINGS = {
     "lifetime": exploration.LIFETIME,
     "difference": exploration.NOVELTY_DIFFERENCE,
     "place": exploration.PLACES,
-    "place, seldom": exploration.Form(power=0.25, counted="place"),
+    "place, seldom": exploration.Counting(power=0.25, counted="place"),
 }
 # codes of MiniGrid as numbers, as they were shown to the network at first; since then as indicators
 CODES = dict(observation_kinds={"image": "grid"}, **rows.SIXTEEN)
