@@ -104,7 +104,7 @@ def test_every_epoch_learns_from_every_step_once(monkeypatch):
 
     monkeypatch.setattr(agent, "losses", spied)
     agent.update()
-    assert [len(part) for part in seen] == [9, 9, 9, 6] * 2
+    assert [len(part) for part in seen] == [9, 8, 8, 8] * 2
     first, second = (torch.cat(seen[k : k + 4]).sort().values for k in (0, 4))
     assert len(first) == 33 and torch.equal(first, second) and not torch.equal(torch.cat(seen[:4]), torch.cat(seen[4:]))
 

@@ -167,7 +167,7 @@ def test_what_has_no_gain_is_refused():
     network = oc.CoagentNetwork([oc.Coagent("action", 2)])
     params = {"action": np.zeros((2, 2))}
     ends = oc.MDP([[[0.5, 0.5]] * 2, [[0, 1]] * 2], np.zeros((2, 2)), [1, 0], 0.9)
-    with pytest.raises(ValueError, match="terminal state 1 can be reached"):
+    with pytest.raises(ValueError, match="some actions lead to terminal state 1"):
         oc.expected_return(ends, network, params, **AVERAGE)
     unreachable = oc.MDP([[[1.0, 0]] * 2, [[0, 1]] * 2], [[2.0, 2.0], [0, 0]], [1, 0], 0.9)
     assert oc.expected_return(unreachable, network, params, **AVERAGE) == pytest.approx(2)
