@@ -120,7 +120,7 @@ class Interface:
         """
         minigrid, rendered = _is_minigrid(env), _is_rendered(env)
         spec = ObservationSpec.from_space(env.single_observation_space, minigrid, rendered, kinds)
-        return cls(env_id, spec, Actions.of(env.single_action_space), can_be_kept(env_kwargs or {}))
+        return cls(env_id, spec, Actions.of(env.single_action_space), checked_env_kwargs(env_kwargs or {}))
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Interface:
@@ -149,7 +149,7 @@ class Interface:
 TUPLE = "a tuple of"  # JSON has none, and MiniGrid's positions are tuples
 
 
-def can_be_kept(env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
+def checked_env_kwargs(env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """What an environment is made with; ValueError for values that are not plain, which could not be saved with the agent."""
     env_kwargs = dict(env_kwargs)
     instead = "make the environment with these yourself and give it as an object"

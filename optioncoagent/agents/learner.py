@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from optioncoagent.agents import checkpoint, degeneracy, distributions, losses, metrics, progress, tables
 from optioncoagent.agents.diversity import Diversity
 from optioncoagent.agents.encoder import Encoder
-from optioncoagent.agents.environments import Interface, can_be_kept, make_vector_env
+from optioncoagent.agents.environments import Interface, checked_env_kwargs, make_vector_env
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
 from optioncoagent.agents.exploration import default_coef, make_bonus
 from optioncoagent.agents.forms import choose_forms, sampled
@@ -96,7 +96,7 @@ class CoagentActorCritic:
         self._env: VectorEnv | None = None
         self._by_id = isinstance(env, Interface)  # loaded, and no other environment given
         if isinstance(env, Interface):
-            kwargs = env.env_kwargs if env_kwargs is None else can_be_kept(env_kwargs)
+            kwargs = env.env_kwargs if env_kwargs is None else checked_env_kwargs(env_kwargs)
             self.interface = replace(env, env_kwargs=kwargs, spec=env.spec.taken_for(self.settings.observation_kinds))
         else:
             self._env = make_vector_env(env, self.settings.num_envs, self.settings.seed, env_kwargs)

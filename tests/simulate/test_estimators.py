@@ -229,6 +229,9 @@ def test_where_no_actions_lead_to_an_end_nothing_is_begun(kernel, use):
     for estimate in (estimate_return, estimate_gradient):
         with pytest.raises(ValueError, match="γ = 1 and an episode may never end: from state 0 .*, give max_steps"):
             estimate(mdp, network, network.init_params(1), 10)
+    # where an action does, however seldom it is taken, and another leads nowhere, the walk goes on
+    leads = MDP([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0]] * 2], [[0.0, 1.0], [0.0, 0.0]], [1.0, 0.0], 1.0)
+    assert estimate_return(leads, network, network.init_params(2), 10).mean == 1
 
 
 @pytest.mark.parametrize("argument", [{"episodes": 0}, {"max_steps": 0}, {"threads": 0}, {"episodes": 1.5}, {"seed": None}, {"seed": -1}])
