@@ -1,15 +1,16 @@
 """Claim: with one default setting, four options and the flat agent learn MiniGrid's tasks on a laptop; how far, and where not.
 
     python benchmarks/minigrid_suite.py [--stages easy middle hard] [--seeds 5] [--workers 1] [--folder runs/minigrid_suite] [--table]
-    python benchmarks/minigrid_suite.py --stages easy-rest middle-rest hard-rest [--seeds 1] …
+    python benchmarks/minigrid_suite.py --stages easy-rest middle-rest hard-rest hardest [--seeds 1] …
     python benchmarks/minigrid_suite.py --run options-non-episodic [--stages …] [--seeds 1] [--agents options options-non-episodic]
     python benchmarks/minigrid_suite.py --ppo [--stages …] [--seeds 5]
 
 One version of each of twenty tasks over the whole range of difficulty, and of the rest in stages of their own, each trained for the frames
-of its stage, without early stops. In no stage are the hardest (`large_rollouts`), Playground, which pays nothing, and those made by wave
-function collapse, which need another package. The runs are a sweep's run folders; a row for each goes to minigrid_suite.csv beside this
-file, and what has a row is not run again. A row holds the frames and the seconds at which the mean return of the last 100 episodes first
-reached 0.05, 0.10, …, the share of the steps afterwards in which it was below four fifths of that, and the mean of 100 evaluation episodes.
+of its stage, without early stops; the hardest are given more in `large_rollouts`. In no stage are Playground, which pays nothing, and those
+made by wave function collapse, which need other packages. The runs are a sweep's run folders; a row for each goes to minigrid_suite.csv
+beside this file, and what has a row is not run again. A row holds the frames and the seconds at which the mean return of the last 100
+episodes first reached 0.05, 0.10, …, the share of the steps afterwards in which it was below four fifths of that, and the mean of 100
+evaluation episodes.
 A task counts as learned at nine tenths (to the nearest twentieth) of the best return of any run on it, the final one or a mean on the way.
 Printed are, for each task and agent, frames and seconds until then (median over seeds; ∞ where the run ended first), how many seeds got
 there, how much of the steps afterwards they had fallen back, and the interquartile mean of the final returns with its bootstrap interval;
@@ -79,6 +80,11 @@ STAGES = {
         1_500_000,
         "LavaCrossingS11N5 KeyCorridorS4R3 KeyCorridorS5R3 PutNear-8x8-N3 ObstructedMaze-1Dlhb ObstructedMaze-2Dl DoorKey-16x16 "
         "MemoryS11".split(),
+    ),
+    "hardest": (
+        1_500_000,
+        "LockedRoom KeyCorridorS6R3 ObstructedMaze-2Dlh ObstructedMaze-2Dlhb ObstructedMaze-1Q ObstructedMaze-2Q ObstructedMaze-Full "
+        "MemoryS13 MemoryS13Random MemoryS17Random".split(),
     ),
 }
 FIRST = ("easy", "middle", "hard")

@@ -8,7 +8,8 @@ from it is chance); policies that are alike, or a critic that does not tell opti
 options learn anything; what the critic, or every head, learns for one option alone scaled by 1/16 or 1/64 in place of 1/4; no entropy
 bonus of terminations and choice; their gradient from sampled returns (score), also with a critic that does not tell options apart;
 `sampled_returns`, which takes the critic's differences between options out of the advantages of actions; an encoder that learns from
-critic and actions alone (`encoder_gradient`); and the last two together.
+critic and actions alone (`encoder_gradient`); the last two together; and a scale for each coagent's advantages, its own root mean
+square, in place of one for all.
 
 A row holds the frames until the mean return of the last 100 episodes reached the target, infinite if the limit came first. Rows go to
 options_behind.csv beside this file; runs whose row is there are not run again. Printed are for each task and agent the frames of each seed
@@ -19,7 +20,7 @@ they are, with 95 % intervals of these tasks (`rows.sooner`).
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,9 @@ import torch
 import tyro
 
 import optioncoagent as oc
-from optioncoagent.agents import modules
+from optioncoagent.agents import learner, modules
 from optioncoagent.agents.heads import RESIDUAL, Linear
+from optioncoagent.agents.targets import Batch, make_batch
 
 ROWS = Path(__file__).with_suffix(".csv")
 # {task: (limit, target)}
@@ -39,11 +41,12 @@ TASKS = {"KeyCorridorS3R2": (600_000, 0.85), "LavaCrossingS9N1": (600_000, 0.85)
 
 @dataclass(frozen=True)
 class Change:
-    """policies, critic: the scale of what a head learns for one option alone. The rest goes to the agent."""
+    """policies, critic: the scale of what a head learns for one option alone. own_scales: of advantages. The rest goes to the agent."""
 
     num_options: int = 4
     policies: float = RESIDUAL
     critic: float = RESIDUAL
+    own_scales: bool = False
     forms: dict[str, str] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
 
@@ -65,6 +68,7 @@ AGENTS = {
     "sampled returns": Change(settings=SAMPLED),
     "encoder left alone": Change(settings=ALONE),
     "sampled returns, encoder left alone": Change(settings=SAMPLED | ALONE),
+    "own scales": Change(own_scales=True),
 }
 
 
@@ -81,6 +85,20 @@ class Module(modules.CoagentModule):
         pairs = zip(common.linear(), head.linear(), strict=True)
         weight, bias = (torch.add(c, r.unflatten(0, (-1, len(c))), alpha=scale).flatten(0, 1) for c, r in pairs)
         return weight, bias
+
+
+def make_batch_of_own_scales(module: Any, *given: Any) -> Batch:
+    """Each coagent's advantages over their own root mean square: of Σ_u |a_u|, over the steps at which it has any."""
+    batch = make_batch(module, *given)
+    learned = batch.learned.clone()
+    first = 0
+    for coagent in module.network.by_kind:
+        advantage = learned[:, 1, first : first + coagent.num_outputs]
+        sizes = advantage.abs().sum(dim=1)
+        if bool((sizes > 0).any()):
+            advantage /= sizes[sizes > 0].square().mean().sqrt()
+        first += coagent.num_outputs
+    return replace(batch, learned=learned)
 
 
 @dataclass(frozen=True)
@@ -105,6 +123,7 @@ def make(run: Run) -> oc.CoagentActorCritic:
 
 def train(run: Run) -> tuple[Run, dict[str, float]]:
     began, (limit, target) = time.perf_counter(), TASKS[run.task]
+    learner.make_batch = make_batch_of_own_scales if AGENTS[run.agent].own_scales else make_batch
     frames, row = rows.train_until(make(run), target, limit)
     numbers = {"return_mean": row["return_mean"], "length": row["option/length"], "information": row["action/information"]}
     return run, {"frames": frames, **{k: round(x, 4) for k, x in numbers.items()}, "seconds": round(time.perf_counter() - began, 1)}
