@@ -38,10 +38,11 @@ def with_gate(network: CoagentNetwork, name: str, upstream: tuple[str, ...] = ()
         name_{t-1} ──► name_gate ┄┄┄┄ gates ┄┄┄► name          name executes iff it would have and its gate is OPEN
               S_t ────────▲                                    the gate executes at every step but the first, when it is OPEN
 
-    A learned execution function is one more coagent (ACN). upstream: earlier coagents that the gate reads
-    besides. Equal to `option_critic` where `always_terminating` has a gate on its option: a termination is a gate. On the action of a flat
-    policy it learns to repeat actions, and is equal to `option_critic` with one option for each action, which always takes it; compare
-    Sharma, Lakshminarayanan, Ravindran, "Learning to Repeat" (ICLR 2017), where the number of repetitions is drawn at once.
+    A learned execution function is one more coagent (Kostas, Nota, Thomas, "Asynchronous Coagent Networks", ICML 2020, arXiv 1902.05650).
+    upstream: earlier coagents that the gate reads besides. Equal to `option_critic` where `always_terminating` has a gate on its option: a
+    termination is a gate. On the action of a flat policy it learns to repeat actions, and is equal to `option_critic` with one option for
+    each action, which always takes it; compare Sharma, Lakshminarayanan, Ravindran, "Learning to Repeat" (ICLR 2017), where the number of
+    repetitions is drawn at once.
     ValueError for a name that is not there.
     """
     if name not in network.names:

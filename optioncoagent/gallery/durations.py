@@ -27,8 +27,9 @@ def random_length(num_options: int, num_actions: int | Gaussian, mean_length: fl
         S_t ──► option ──► action            option executes at the first step, then with probability 1 / mean_length
          └───────────────────▲
 
-    Asynchronous in the sense of ACN: an execution probability, and nothing that decides it. Equal to `option_critic` whose termination
-    probability is 1 / mean_length everywhere; with mean_length 1 to `always_terminating`. ValueError for a mean below 1.
+    An execution probability, and nothing that decides it: asynchronous in the sense of Kostas, Nota, Thomas, "Asynchronous Coagent
+    Networks" (ICML 2020, arXiv 1902.05650). Equal to `option_critic` whose termination probability is 1 / mean_length everywhere; with
+    mean_length 1 to `always_terminating`. ValueError for a mean below 1.
 
     observes: does the policy over options? One that does not is a bandit's: it knows which option is worth most, and nothing of where.
     """

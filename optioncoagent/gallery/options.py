@@ -32,7 +32,15 @@ def option_critic(
     One level has the coagents "termination" (reads S_t, ω_{t-1}), "option" (reads S_t; executes iff the termination says TERMINATE,
     else ω_{t-1} is retained) and "action" (reads S_t, ω_t). With N levels, 1 the top one, a step runs the terminations N down to 1,
     the options 1 to N, the action; termination ℓ reads the previous options 1 … ℓ, option ℓ reads this step's options 1 … ℓ-1 and
-    executes iff *all* terminations of levels ≥ ℓ say TERMINATE, the action reads all options. A tuple of length one is the flat network.
+    executes iff *all* terminations of levels ≥ ℓ say TERMINATE, the action reads all options. A tuple of length one is one level. Of two:
+
+        ω¹_{t-1} ─┬─► termination_1 ┄┐
+                  │                  ├┄ both gate ┄► option_1 ──┬──────────┐
+                  ▼                  ┆                          ▼          ▼
+        ω²_{t-1} ───► termination_2 ┄┴┄┄┄┄┄┄ gates ┄┄┄┄┄► option_2 ───► action      each reads S_t too
+
+    Equal to the flat policy with one option, to `always_terminating` where terminations are certain, to one level fewer where the top
+    level has one option, and to `double_actor_critic` with first="terminate", see there.
 
     first: "select" (call-and-return: no termination decision at the first step, ω_0 is drawn from the policy over options) or
     "terminate" (the terminations execute at the first step too, on ω_{-1}).

@@ -1,5 +1,7 @@
 """What the docstrings of the gallery say is equal: the same J, and the same gradient where parameters correspond."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from small import random_mdp
@@ -40,6 +42,21 @@ def log_odds(probability):
     """Logits of a termination with this probability everywhere, (S, O, 2)."""
     with np.errstate(divide="ignore"):
         return np.broadcast_to(np.log([probability, 1 - probability]), (S, 3, 2))
+
+
+def test_one_option_is_the_flat_policy():
+    network, flat = oc.option_critic(1, A), gallery.stochastic_layers((), A)
+    params = drawn(network)
+    same(network, params, flat, {"action": params["action"].reshape(S, A)}, {"action": "action"})
+
+
+def test_a_top_level_of_one_option_is_one_level_fewer():
+    network, other = oc.option_critic((1, 3), A, deliberation_cost=0.1), oc.option_critic(3, A, deliberation_cost=0.1)
+    free = oc.CoagentNetwork([replace(c, cost=0.0) if c.name == "option_1" else c for c in network.coagents])
+    params = drawn(network)
+    names = {"termination_2": "termination", "option_2": "option", "action": "action"}
+    others = {its: params[name].reshape(other.parameter_shape(its, S)) for name, its in names.items()}
+    same(free, params, other, others, names)
 
 
 def test_always_terminating_is_option_critic_that_terminates():

@@ -1,6 +1,7 @@
 """Every network of the gallery through the exact solver, the simulator and a short training. Against the truth: agents/test_truth.py."""
 
 import inspect
+import re
 
 import numpy as np
 import pytest
@@ -65,10 +66,20 @@ def test_a_cycle_stays_one_in_training():
     assert all(np.abs(np.exp(after[name]) - softmax(before[name])).max() > 0.01 for name in ("option", "action"))
 
 
+MADE_BY = sorted({name for name in gallery.__all__ if inspect.isfunction(getattr(gallery, name))} - {"cycle", "double_params"})
+
+
+@pytest.mark.parametrize("name", MADE_BY)
+def test_a_docstring_has_a_picture_a_source_and_what_the_network_is_equal_to(name):
+    text = " ".join(inspect.getdoc(getattr(gallery, name)).split())
+    assert "─► " in text or "┄► " in text or "├► " in text, "no picture"
+    assert re.search(r'"[A-Z][^"]+" \(\w+ [\d.]+', text), "no paper with its year or number"
+    assert "Equal to " in text
+
+
 def test_nothing_of_the_gallery_is_missing_here():
-    made_by = {name for name in gallery.__all__ if inspect.isfunction(getattr(gallery, name))} - {"cycle", "double_params"}
     here = inspect.getsource(inspect.getmodule(next(iter(NETWORKS.values()))))
-    assert len(made_by) == 10 and all(f"{name}(" in here for name in made_by)
+    assert len(MADE_BY) == 10 and all(f"{name}(" in here for name in MADE_BY)
 
 
 def test_the_example_of_the_room_runs_as_it_stands_there():
