@@ -24,10 +24,10 @@ from optioncoagent.agents import exploration
 ROWS = Path(__file__).with_suffix(".csv")
 COUNTINGS = {
     "both": exploration.BOTH,
-    "episodic": exploration.EPISODIC,
+    "episodic": exploration.Counting(power=0.0),  # of observations, for ever
     "lifetime": exploration.LIFETIME,
     "difference": exploration.NOVELTY_DIFFERENCE,
-    "place": exploration.PLACES,
+    "place": replace(exploration.EPISODIC, counted="place"),
     "place, seldom": exploration.Counting(power=0.25, counted="place"),
 }
 # codes of MiniGrid as numbers, as they were shown to the network at first; since then as indicators

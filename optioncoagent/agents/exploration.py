@@ -54,12 +54,12 @@ class Counting:
     lasts: float = math.inf
 
 
-EPISODIC = Counting(power=0.0)
+EPISODIC = Counting(power=0.0, lasts=2**18)
 LIFETIME = Counting(episodic=False)
 BOTH = Counting()
-PLACES = Counting(power=0.0, counted="place", lasts=2**18)
 # "BeBold: Exploration Beyond the Boundary of Explored Regions" by Zhang et al.
 NOVELTY_DIFFERENCE = Counting(power=1.0, difference=1.0)
+FORMS = {"episodic": EPISODIC, "lifetime": LIFETIME, "both": BOTH, "difference": NOVELTY_DIFFERENCE}
 
 
 class CountBonus:
@@ -171,12 +171,13 @@ def make_bonus(settings: Settings, spec: ObservationSpec, env: VectorEnv | None,
         raise ValueError(f'int_returns="non-episodic" with int_coef={coef} and gamma={gamma}: {why}; choose "episodic"')
     if not coef:
         return None
-    counting = PLACES if settings.int_counts == "place" else BOTH
-    if counting is PLACES and env is not None and places_of(env) is None:
+    counted = settings.int_counts
+    if counted == "place" and env is not None and places_of(env) is None:
         raise ValueError(f'int_counts="place": {env} does not tell places, by a method places(); choose "observation"')
-    if counting is BOTH and env is not None and (refusal := uncountable(spec, env.single_observation_space)):
+    if counted == "observation" and env is not None and (refusal := uncountable(spec, env.single_observation_space)):
         raise ValueError(f"int_coef={coef}: {refusal}")
-    continuation = Continuation(num_envs, gamma, (coef, counting is PLACES)) if non_episodic else None
+    counting = replace(FORMS[settings.count_form], counted=counted)
+    continuation = Continuation(num_envs, gamma, (coef, counted == "place")) if non_episodic else None
     return CountBonus(spec, num_envs, coef, counting, continuation=continuation)
 
 

@@ -502,8 +502,9 @@ class CoagentActorCritic:
         `env` is needed if the agent was made from an environment object.
 
         On MiniGrid's compiled backend `learn` goes on as if it had never stopped, bit for bit, in the same episodes. Other environments
-        are reset with the agent's seed. Where `env` is given, or env_kwargs, num_envs, seed or int_counts differ, the random states and
-        what was counted start anew too, but not the scale of rewards and the step size of anneal_lr; on another device the random states.
+        are reset with the agent's seed. Where `env` is given, or env_kwargs, num_envs, seed, int_counts or int_form differ, the random
+        states and what was counted start anew too, but not the scale of rewards and the step size of anneal_lr; on another device the
+        random states.
         """
         saved = checkpoint.read(Path(path))
         agent = cls(
@@ -524,7 +525,7 @@ class CoagentActorCritic:
                 raise ValueError(f"{folder} was trained on {name} with {there}; this environment has {here}")
         checkpoint.restore(folder, saved, self.module, self.optimizer)
         self.num_timesteps, self.num_episodes = saved.num_timesteps, saved.num_episodes
-        ours = {name: getattr(self.settings, name) for name in ("num_envs", "seed", "int_counts")}
+        ours = {name: getattr(self.settings, name) for name in ("num_envs", "seed", "int_counts", "int_form")}
         alike = all(saved.settings.get(name, value) == value for name, value in ours.items())
         alike = alike and self.interface.env_kwargs == saved.interface.env_kwargs
         stands, goes_on = saved.arrays[checkpoint.PROGRESS], self._by_id and alike

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 COUNTED = ("auto", "place", "observation")
+COUNT_FORMS = ("auto", "episodic", "lifetime", "both", "difference")
 MOST_ENVS = 1_000_000  # more fill the memory before anything can say so
 RETURNS = ("episodic", "non-episodic")
 LEARNED_FROM = ("all", "sampled")
@@ -81,8 +82,12 @@ class Settings:
     int_coef: float | None = None
     """Weight of the exploration bonus for what was seldom met; 0 for none. By default 0.005 on MiniGrid, else 0."""
     int_counts: Literal["auto", "place", "observation"] = "auto"
-    """What the bonus counts: the place of the agent with what it carries, once in an episode, or its observation, seldom ones more;
+    """What the bonus counts: the place of the agent with what it carries, or its observation;
     auto: places where the environment tells them, as MiniGrid does."""
+    int_form: Literal["auto", "episodic", "lifetime", "both", "difference"] = "auto"
+    """How counts become the bonus: the first visit of an episode is paid (episodic), whatever the count; every visit, the less the oftener
+    over the whole run (lifetime); the first of an episode, the less the more episodes had one (both); or by how much seldomer it is than
+    what it was reached from (difference: BeBold, NovelD). auto: episodic for places, both for observations."""
     int_returns: Literal["episodic", "non-episodic"] = "episodic"
     """Where the return of the bonus ends: with the episode (episodic), or nowhere, the next episode's being part of it (non-episodic).
     Where a task asks for what mostly ends an episode, as MiniGrid-PutNear does, the bonus that an end takes away is in the way of
@@ -124,6 +129,12 @@ class Settings:
     seed: int = 0
     """Seed of everything random."""
 
+    @property
+    def count_form(self) -> str:
+        """`int_form`, or what auto stands for where `int_counts` is chosen."""
+        usual = {"place": "episodic", "observation": "both"}
+        return usual[self.int_counts] if self.int_form == "auto" else self.int_form
+
     def check(self) -> None:
         """Raise ValueError that names the field if a value is out of range.
 
@@ -151,6 +162,7 @@ class Settings:
         for name in ("seed", "recurrent_size"):
             _require(_is_integer(getattr(self, name), 0), name, getattr(self, name), "an integer of at least 0")
         _require(self.int_counts in COUNTED, "int_counts", self.int_counts, "one of " + ", ".join(COUNTED))
+        _require(self.int_form in COUNT_FORMS, "int_form", self.int_form, "one of " + ", ".join(COUNT_FORMS))
         _require(self.int_returns in RETURNS, "int_returns", self.int_returns, "one of " + ", ".join(RETURNS))
         _require(self.encoder_gradient in LEARNED_FROM, "encoder_gradient", self.encoder_gradient, "one of " + ", ".join(LEARNED_FROM))
         _require(self.dtype in ("float32", "float64"), "dtype", self.dtype, '"float32" or "float64"')

@@ -185,8 +185,9 @@ def _train(run: Run, agent: OptionCritic, path: Path, ends: Ends | None, profile
     print(f"training {agent.network} on {run.env_id}\n{agent.num_envs} environments ({backend}); run folder {path}", flush=True)
     print(agent.spec, flush=True)
     if agent.settings.int_coef:
-        what = {"place": "places new to an episode", "observation": "observations that were seldom met"}[agent.settings.int_counts]
-        print(f"exploration bonus for {what}: int_coef={agent.settings.int_coef:g}, {agent.settings.int_returns} returns", flush=True)
+        chosen = agent.settings
+        of = f"{chosen.int_counts}s, {chosen.count_form}"
+        print(f"exploration bonus for {of}: int_coef={chosen.int_coef:g}, {chosen.int_returns} returns", flush=True)
     if 0 < agent.num_timesteps < run.total_timesteps and backend != "compiled":
         print(f"the state of {run.env_id} cannot be kept: its episodes start anew")
     seconds = dict.fromkeys(("environment", "acting", "learning"), 0.0)

@@ -1,5 +1,6 @@
 """Exploration bonuses: which step is paid what, and what is counted."""
 
+from dataclasses import replace
 from itertools import count
 
 import gymnasium as gym
@@ -14,7 +15,7 @@ from toys import Toy
 
 import optioncoagent as oc
 from optioncoagent.agents.counts import hash_rows
-from optioncoagent.agents.exploration import BOTH, EPISODIC, LIFETIME, NOVELTY_DIFFERENCE, PLACES, CountBonus, Counting
+from optioncoagent.agents.exploration import BOTH, EPISODIC, LIFETIME, NOVELTY_DIFFERENCE, CountBonus, Counting
 from optioncoagent.agents.observations import Leaf, ObservationSpec
 from optioncoagent.agents.rollout import Rollout, collect
 
@@ -230,6 +231,22 @@ def test_the_default_is_a_bonus_on_minigrid_alone():
     assert oc.OptionCritic("MiniGrid-Empty-5x5-v0", num_envs=2, int_coef=0).exploration is None
 
 
+@pytest.mark.parametrize("int_counts", ["place", "observation"])
+def test_a_form_is_chosen_and_kept(tmp_path, int_counts):
+    names = {"episodic": EPISODIC, "lifetime": LIFETIME, "both": BOTH, "difference": NOVELTY_DIFFERENCE}
+    given = dict(num_envs=2, num_steps=8, num_minibatches=1, int_counts=int_counts)
+    for form, counting in names.items():
+        agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", int_form=form, **given)
+        assert agent.exploration.counting == replace(counting, counted=int_counts)
+        agent.learn(32).save(tmp_path / form)
+        loaded = oc.OptionCritic.load(tmp_path / form)
+        assert loaded.exploration.counting == agent.exploration.counting and loaded.exploration.counts.any()
+    anew = oc.OptionCritic.load(tmp_path / "both", int_form="lifetime")  # visits are not episodes
+    assert anew.exploration.counting.episodic is False and not anew.exploration.counts.any()
+    usual = oc.OptionCritic("MiniGrid-Empty-5x5-v0", **given)
+    assert usual.exploration.counting == replace({"place": EPISODIC, "observation": BOTH}[int_counts], counted=int_counts)
+
+
 def test_what_is_paid_in_every_episode_falls_with_the_steps_so_far():
     """The weight of each rollout is of the steps before it: 1 until they are more than `lasts`, then the root of lasts / t."""
     episodes, counting = random_episodes(4, 2, 5), Counting(power=0.0, lasts=9)
@@ -237,7 +254,7 @@ def test_what_is_paid_in_every_episode_falls_with_the_steps_so_far():
     bare, _ = expected(episodes, 24, counting, False)
     weights = [1, 1, np.sqrt(9 / 16), np.sqrt(9 / 24), np.sqrt(9 / 32), np.sqrt(9 / 40)]  # 2 environments, 4 steps a rollout
     np.testing.assert_allclose(paid, np.repeat(weights, 4)[:, None] * bare)
-    assert np.isinf(Counting().lasts) and PLACES.lasts == 2**18
+    assert np.isinf(Counting().lasts) and EPISODIC.lasts == 2**18
 
 
 def test_the_weight_of_a_bonus_that_falls_goes_on_where_it_was():

@@ -1,5 +1,7 @@
 """Places: where an environment says it is, and the bonus for those that are new."""
 
+from dataclasses import replace
+
 import gymnasium as gym
 import minigrid  # noqa: F401
 import numpy as np
@@ -11,11 +13,12 @@ from scripted import ScriptedVectorEnv
 from small import SMALL
 
 import optioncoagent as oc
-from optioncoagent.agents.exploration import PLACES, CountBonus, Counting
+from optioncoagent.agents.exploration import EPISODIC, CountBonus, Counting
 from optioncoagent.agents.places import places_of
 from optioncoagent.agents.rollout import collect
 from optioncoagent_envs import make_minigrid
 
+PLACES = replace(EPISODIC, counted="place")
 KEYS, OBJECTS = "MiniGrid-DoorKey-5x5-v0", "BabyAI-PickupDist-v0"
 
 
