@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import product
 from typing import Any, NamedTuple
 
 import torch
@@ -70,11 +71,20 @@ def gate_on_axes(
     dtype: torch.dtype,
 ) -> float | Tensor:
     """Execution probability of coagent k with an axis for each of these earlier coagents, all that it touches among them (or a number)."""
-    upstream = {
-        name: torch.arange(network[name].num_outputs, device=start.device).reshape(-1, *(1,) * (len(names) - axis))
-        for axis, name in enumerate(names)
-    }
-    return gate(network, k, LocalState(start, state, upstream, previous), dtype)
+    touched = network.touched[network.names[k]]
+    if not touched.state:
+        upstream = {
+            name: torch.arange(network[name].num_outputs, device=start.device).reshape(-1, *(1,) * (len(names) - axis))
+            for axis, name in enumerate(names)
+        }
+        return gate(network, k, LocalState(start, state, upstream, previous), dtype)
+    # asked about all steps at once for each joint output that it looks at, so that all fields have one shape
+    sizes = [network[name].num_outputs if name in touched.upstream else 1 for name in names]
+    rows = []
+    for outputs in product(*map(range, sizes)):
+        upstream = {name: torch.full_like(start, u, dtype=torch.long) for name, u in zip(names, outputs, strict=True)}
+        rows.append(torch.as_tensor(gate(network, k, LocalState(start, state, upstream, previous), dtype)).reshape(-1).expand(len(start)))
+    return torch.stack(rows).reshape(*sizes, len(start))
 
 
 def gate(network: CoagentNetwork, k: int, x: LocalState, dtype: torch.dtype) -> float | Tensor:

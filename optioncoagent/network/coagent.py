@@ -21,7 +21,7 @@ class LocalState:
 
     start: bool, is this the first step of the episode. state: the observation (its index in the exact solver and the simulator, the
     batch of observations itself in the learner). upstream[name]: output of an earlier coagent at this step. previous[name]: output of
-    any coagent at the step before. Fields broadcast against each other.
+    any coagent at the step before. All have the shape (n,), n local states, but for observations in the learner, whose first axis n is.
     """
 
     start: Any

@@ -6,7 +6,8 @@ A function may look up anything of a local state. What it looks up is recorded (
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -17,7 +18,8 @@ from optioncoagent.network.coagent import Coagent, FloatArray, LocalState
 
 MAX_TABLE = 1 << 26  # entries of an execution table
 ROUNDING = 1e-6  # a product of matrices may round otherwise where there are more rows
-CHECKED = 64, 4096  # local states that a function is asked about one by one; the latter if what it gives lacks an axis
+CHECKED = 64, 4096  # local states that a function is asked about one by one; the latter if it says the same of all
+AT_ONCE = 1 << 16  # local states that a function is asked about at once
 
 
 @dataclass(frozen=True)
@@ -48,31 +50,56 @@ def tabulate(coagent: Coagent, touched: Touched, sizes: Mapping[str, int], num_o
             f"coagent {name!r}: its execution function touches {_in_words(touched)}, and a table over them all has {prod(shape):,} "
             f"entries, more than {MAX_TABLE:,}: let it touch less"
         )
-    recording = _RecordingState(_local_states(name, touched, order, np.indices(shape, sparse=True)))  # all of them, as an open mesh
-    result = _evaluate(coagent, recording)
+    table = np.concatenate([_of_cells(coagent, touched, order, shape, first) for first in range(0, prod(shape), AT_ONCE)]).reshape(shape)
+    check_probability(name, table)
+    _check_elementwise(coagent, touched, order, table)
+    return table
+
+
+def _of_cells(coagent: Coagent, touched: Touched, order: tuple[str, ...], shape: tuple[int, ...], first: int) -> FloatArray:
+    """What a function says of AT_ONCE cells of its table, from this one on: a flat array, as all fields are that it is shown."""
+    number = min(AT_ONCE, prod(shape) - first)
+    axes = np.unravel_index(np.arange(first, first + number), shape) if shape else ()
+    recording = _RecordingState(_local_states(coagent.name, touched, order, axes))
+    result = _values(coagent, recording)
     if recording.touched(order) != touched:
         raise ValueError(
-            f"coagent {name!r}: its execution function touches {_in_words(touched)} on some values and "
+            f"coagent {coagent.name!r}: its execution function touches {_in_words(touched)} on some values and "
             f"{_in_words(recording.touched(order))} on others: look all of them up first, and choose elementwise"
         )
-    try:
-        table = np.broadcast_to(np.asarray(result, dtype=np.float64), shape)
-    except (ValueError, TypeError) as error:
+    if result.size != 1 and result.shape != (number,):
         raise ValueError(
-            f"coagent {name!r}: its execution function gave {type(result).__name__} of shape {np.shape(result)} for fields that "
-            f"broadcast to {shape}; work elementwise on the fields of the local state"
-        ) from error
-    check_probability(name, table)
-    _check_elementwise(coagent, touched, order, table, CHECKED[np.size(result) < table.size])
-    return np.array(table)
+            f"coagent {coagent.name!r}: its execution function gave an array of shape {result.shape} for fields of shape ({number},); "
+            "work elementwise on the fields of the local state"
+        )
+    return np.broadcast_to(result.reshape(-1), number)
 
 
-def _check_elementwise(coagent: Coagent, touched: Touched, order: tuple[str, ...], table: FloatArray, number: int) -> None:
+def _values(coagent: Coagent, x: Any) -> FloatArray:
+    """What an execution function says of local states of NumPy arrays; of tensors, if it is written in torch's words."""
+    try:
+        result = _evaluate(coagent, x)
+    except ValueError as error:
+        torch, reason = sys.modules.get("torch"), error.__cause__
+        if torch is None or not isinstance(reason, AttributeError | TypeError) or "truth value" in str(reason):
+            raise
+        try:
+            result = _evaluate(coagent, _Converted(x, lambda field: torch.from_numpy(np.asarray(field))))
+        except ValueError:
+            raise error from reason
+    try:
+        return np.asarray(result.detach().cpu() if hasattr(result, "detach") else result, dtype=np.float64)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"coagent {coagent.name!r}: its execution function gave {type(result).__name__}, which is no array") from error
+
+
+def _check_elementwise(coagent: Coagent, touched: Touched, order: tuple[str, ...], table: FloatArray) -> None:
     """Ask about some local states one by one: a function that reduces, as by any(), says something else of all at once."""
+    number = CHECKED[bool((table == table.flat[0]).all())]
     cells = np.arange(table.size) if table.size <= number else np.random.default_rng(0).choice(table.size, number, replace=False)
     for index in zip(*np.unravel_index(cells, table.shape), strict=True) if table.shape else ():
         x = _local_states(coagent.name, touched, order, [np.array([value]) for value in index])
-        alone = np.asarray(_evaluate(coagent, x), dtype=np.float64).reshape(-1)
+        alone = _values(coagent, x).reshape(-1)
         if alone.size != 1 or abs(alone[0] - table[index]) > ROUNDING:
             cell, says = ", ".join(map(str, index)), ", ".join(map(str, alone))
             raise ValueError(
@@ -250,3 +277,33 @@ class _RecordingState:
     def touched(self, order: tuple[str, ...]) -> Touched:
         upstream, previous = (tuple(n for n in order if n in seen) for seen in (self.upstream.seen, self.previous.seen))
         return Touched("start" in self._seen, "state" in self._seen, upstream, previous)
+
+
+class _Converted:
+    """A recording state whose fields are converted when they are looked up."""
+
+    def __init__(self, x: _RecordingState | LocalState, convert: Callable[[Any], Any]):
+        self._x, self._convert = x, convert
+        self.upstream, self.previous = _ConvertedMapping(x.upstream, convert), _ConvertedMapping(x.previous, convert)
+
+    @property
+    def start(self) -> Any:
+        return self._convert(self._x.start)
+
+    @property
+    def state(self) -> Any:
+        return self._convert(self._x.state)
+
+
+class _ConvertedMapping(Mapping[str, Any]):
+    def __init__(self, values: Mapping[str, Any], convert: Callable[[Any], Any]):
+        self.values_, self.convert = values, convert
+
+    def __getitem__(self, name: str) -> Any:
+        return self.convert(self.values_[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values_)
+
+    def __len__(self) -> int:
+        return len(self.values_)

@@ -6,6 +6,7 @@ import torch
 from small import SMALL
 
 import optioncoagent as oc
+from optioncoagent.agents.sweep import gate_on_axes
 
 REDUCING = [
     lambda x: x.state[:, 0].max() > 0,
@@ -44,3 +45,22 @@ def test_another_shape_is_refused_by_name():
 def test_what_looks_at_each_row_alone_is_taken(executes):
     agent = oc.CoagentActorCritic("CartPole-v1", gated(executes), **SMALL).learn(64)
     assert agent.num_timesteps == 64 and np.isfinite(agent.update()["gated/loss"])
+
+
+def test_outputs_of_the_step_and_observations_have_one_shape_too():
+    """So that they may be stacked, or changed in place; the values on axes are those of each joint output."""
+
+    def both(x):
+        verdict = x.state[:, 0] > 0
+        verdict &= x.upstream["a"] == 1
+        return torch.stack([verdict, x.upstream["b"] != 2, ~x.start]).all(dim=0)
+
+    network = oc.CoagentNetwork([oc.Coagent("a", 2), oc.Coagent("idle", 2), oc.Coagent("b", 3), oc.Coagent("action", 2, executes=both)])
+    state, start = torch.tensor([[1.0], [-1.0], [2.0], [3.0]]), torch.tensor([False, False, False, True])
+    previous = dict.fromkeys(network.names, torch.zeros(4, dtype=torch.long))
+    beta = gate_on_axes(network, 3, ("a", "idle", "b"), start, state, previous, torch.float64)
+    assert beta.shape == (2, 1, 3, 4)
+    for a, b in np.ndindex(2, 3):
+        np.testing.assert_array_equal(beta[a, 0, b], [a == 1 and b != 2, 0, a == 1 and b != 2, 0])
+    agent = oc.CoagentActorCritic("CartPole-v1", network, **SMALL).learn(64)
+    assert np.isfinite(agent.update()["action/loss"])

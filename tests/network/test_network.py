@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import optioncoagent as oc
-from optioncoagent.network import LocalState, Touched, execution_probability
+from optioncoagent.network import LocalState, Touched, execution, execution_probability
 
 
 def net(*coagents, action="action"):
@@ -103,6 +103,39 @@ def test_a_table_that_is_filled_elementwise_is_taken_whatever_shape_comes_out():
         np.testing.assert_array_equal(network.execution_table("action", 1), expected)
 
 
+def _both_in_place(x):
+    both = x.upstream["a"] == 1
+    both &= x.previous["a"] == 2
+    return both
+
+
+def _both_by_mask(x):
+    chances = np.where(x.upstream["a"] == 1, 1.0, 0.0)
+    chances[x.previous["a"] != 2] = 0.0
+    return chances
+
+
+@pytest.mark.parametrize("at_once", [2, 1 << 16])
+@pytest.mark.parametrize(
+    "executes",
+    [
+        lambda x: (x.upstream["a"] == 1) & (x.previous["a"] == 2),
+        lambda x: np.all([x.upstream["a"] == 1, x.previous["a"] == 2], axis=0),
+        lambda x: np.logical_and.reduce([x.upstream["a"] == 1, x.previous["a"] == 2]),
+        lambda x: np.stack([x.upstream["a"] - 1, x.previous["a"] - 2], axis=-1).any(axis=-1) == 0,
+        _both_in_place,
+        _both_by_mask,
+        lambda x: torch.as_tensor(np.eye(3)[1])[x.upstream["a"]] * (torch.as_tensor(x.previous["a"]) == 2),
+        lambda x: torch.where(x.upstream["a"] == 1, 1.0, 0.0) * (x.previous["a"] == 2).float(),
+        lambda x: torch.eye(3, requires_grad=True)[1][x.upstream["a"]] * torch.as_tensor(x.previous["a"] == 2),
+    ],
+)
+def test_fields_have_one_shape_and_may_be_stacked_masked_or_torchs(executes, at_once, monkeypatch):
+    monkeypatch.setattr(execution, "AT_ONCE", at_once)  # whatever the number of local states at once
+    network = oc.CoagentNetwork([oc.Coagent("a", 3), oc.Coagent("action", 2, executes=executes)])
+    np.testing.assert_array_equal(network.execution_table("action", 1), np.outer([0, 1, 0], [0, 0, 1]))
+
+
 def test_a_table_may_be_rounded_otherwise_for_many_states_than_for_one():
     rng = np.random.default_rng(1)
     features, weights = rng.normal(size=(40, 5)), rng.normal(size=5)
@@ -155,9 +188,6 @@ WRONG = {
     "coagent 'b': .*AttributeError: a local state has no strat.*fields are start, state, upstream.*previous.*arrays$": lambda: net(
         oc.Coagent("b", 2, executes=lambda x: x.strat)
     ),
-    "coagent 'b': its execution function failed .*shape.*work elementwise": lambda: net(
-        oc.Coagent("b", 2, executes=lambda x: np.stack([x.start, x.previous["b"]]).all(axis=0))
-    ),
     "coagent 'b': its execution function failed .*scalar.*work elementwise": lambda: net(
         oc.Coagent("b", 2, executes=lambda x: [0.2, 0.8][x.previous["b"]])
     ),
@@ -185,7 +215,14 @@ WRONG = {
         ],
         action="b",
     ),
-    "coagent 'b': its execution function gave": lambda: net(oc.Coagent("b", 2, executes=lambda x: np.ones((5, 7, 3)))),
+    "coagent 'b': its execution function gave str, which is no array": lambda: net(oc.Coagent("b", 2, executes=lambda x: "often")),
+    r"coagent 'b': its execution function gave an array of shape \(2,\) for fields of shape \(3,\)": lambda: net(
+        oc.Coagent("a", 3), oc.Coagent("b", 2, executes=lambda x: [0.0, 0.0 * x.upstream["a"].sum()])
+    ),
+    "coagent 'b': its execution function failed .*truth value": lambda: net(
+        oc.Coagent("b", 1, executes=lambda x: torch.ones(1) if x.previous["b"] == 0 else torch.zeros(1))
+    ),
+    "coagent 'b': its execution function gave an array": lambda: net(oc.Coagent("b", 2, executes=lambda x: np.ones((5, 7, 3)))),
     "num_options=0": lambda: oc.option_critic(0, 2),
     "num_options=None": lambda: oc.option_critic(None, 2),
     "num_options=2.5": lambda: oc.option_critic(2.5, 2),
