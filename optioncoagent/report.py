@@ -151,7 +151,7 @@ def runs_table(runs: Sequence[Summary]) -> str:
     return f'<div class="wide"><table>{"".join(lines)}</table></div>\n<p class="note">{note}</p>'
 
 
-FIGURES = r"option(_\d+)?/(length|usage_entropy)|action(_\d+)?/(information|divergence)|termination(_\d+)?/sure_[01]"
+FIGURES = r"option(_\d+)?/(length|run_length|usage_entropy)|action(_\d+)?/(information|divergence)|termination(_\d+)?/sure_[01]"
 
 
 def options_table(runs: Sequence[Summary]) -> str:

@@ -13,7 +13,7 @@ from optioncoagent.agents.distributions import entropy, scale_of
 from optioncoagent.agents.rollout import Rollout
 from optioncoagent.agents.targets import Batch
 from optioncoagent.network import CoagentNetwork
-from optioncoagent.network.roles import SURE, gating, held, read
+from optioncoagent.network.roles import SURE, gating, held, lasting, read
 
 
 def episodes(recent: Iterable[tuple[float, int]]) -> dict[str, float]:
@@ -28,14 +28,17 @@ def coagents(network: CoagentNetwork, rollout: Rollout, batch: Batch) -> dict[st
     how often each output was in force; and its entropy for each output of the coagents that it reads (NaN where a case did not occur).
 
     Of those whose output is held, the mean length, steps from one execution to the next; of those that policies read, the entropy of how
-    often each output was in force, usage_entropy; of those that execution functions look at, for each output the share of the executions
-    at which it was nearly certain, sure_0, sure_1, … (probability above `SURE`). Of a Gaussian the entropy is the mean of −ln π over what
+    often each output was in force, usage_entropy, and, if they are remembered, the mean number of steps for which an output stays the same,
+    run_length: longer than length where an option is chosen again, and there for options that are drawn at every step, too. Of those that
+    execution functions look at, for each output the share of the executions at which it was nearly certain, sure_0, sure_1, …
+    (probability above `SURE`); the rest is in between. Of a Gaussian the entropy is the mean of −ln π over what
     was drawn, and the scale is that of one of its numbers with this entropy.
     """
     row: dict[str, Tensor] = {}
     valid = rollout.valid.flatten()
     outputs = {c.name: rollout.outputs[c.name].flatten() for c in network.counted}
-    is_held, is_read, is_gating = held(network), read(network), gating(network)
+    is_held, is_read, is_lasting, is_gating = held(network), read(network), lasting(network), gating(network)
+    start = rollout.start.flatten()
     logs = batch.learned[:, 0].T.split([c.num_outputs for c in network.by_kind])
     for coagent, log_old in zip(network.by_kind, logs, strict=True):
         name, executed = coagent.name, rollout.executed[coagent.name].flatten() & valid
@@ -57,6 +60,9 @@ def coagents(network: CoagentNetwork, rollout: Rollout, batch: Batch) -> dict[st
         if name in is_read and coagent.gaussian is None:
             usage = torch.stack([row[f"{name}/usage_{u}"] for u in range(coagent.num_outputs)])
             row[f"{name}/usage_entropy"] = torch.special.entr(usage).sum()
+        if name in is_lasting and coagent.gaussian is None:
+            changed = start | (outputs[name] != rollout.previous[name].flatten())
+            row[f"{name}/run_length"] = 1 / _mean(changed, valid)
         if name in is_gating:
             sure = _mean(log_old > math.log(SURE), executed)
             row |= {f"{name}/sure_{u}": sure[u] for u in range(coagent.num_outputs)}

@@ -12,14 +12,15 @@ from scipy.special import entr
 from optioncoagent.exact.chain import chain
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork, FloatArray
-from optioncoagent.network.roles import SURE, gating, held, read
+from optioncoagent.network.roles import SURE, gating, held, lasting, read
 
 
 def degeneracy(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) -> dict[str, float]:
     """Figures of degeneracy under the occupancies d(n) = Σ_t γ^t Pr(n at t) of the nodes n = (s, memory), times being discounted.
 
     {"name/length"}: steps from one execution of a coagent whose output is held to the next. "name/usage_entropy": entropy of how often
-    each output that policies read is in force. "name/sure_u": share of the executions of a coagent that gates look at in which output u
+    each output that policies read is in force; "name/run_length": steps for which such an output, if remembered, stays the same, across
+    choices of it anew. "name/sure_u": share of the executions of a coagent that gates look at in which output u
     has a probability above `SURE`. Of each coagent that reads outputs x of the same step, over its executions, in nats:
     "name/information", I(x; u | n); "name/divergence", the same with x drawn at every node from its law over all of them;
     "name/marginal_information", I(x; u | what else its policy reads), which for option-critic's action is I(ω; A | s): it knows nothing of
@@ -29,7 +30,8 @@ def degeneracy(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) -> 
     """
     mdp = mdp.unrolled
     made = chain(mdp, network, params)
-    roles = [set(role(network)) for role in (held, read, gating)]
+    roles = [set(role(network)) for role in (held, read, gating, lasting)]
+    nodes = made.structure.tick.nodes
     total, found = made.occupancy.sum(), {}
     for step, policy, law in zip(made.structure.tick.steps, made.gathered, made.laws, strict=True):
         name, live = step.turn.name, step.turn.live
@@ -44,6 +46,10 @@ def degeneracy(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) -> 
                 if step.retained is not None:
                     in_force = in_force + (visited - executed)[..., None] * step.retained
                 found[f"{name}/usage_entropy"] = entr(in_force.reshape(-1, in_force.shape[-1]).sum(axis=0) / total).sum()
+                if name in roles[3]:
+                    by_node = in_force.reshape(len(nodes), -1, in_force.shape[-1]).sum(axis=1)
+                    stays = by_node[np.arange(len(nodes)), nodes.previous[name]] * ~nodes.start
+                    found[f"{name}/run_length"] = total / (total - stays.sum())
             if name in roles[2]:
                 for u in range(step.turn.num_outputs):
                     found[f"{name}/sure_{u}"] = (executed * (policy[..., u] > SURE)).sum() / rate

@@ -63,7 +63,7 @@ class Tick:
     """
 
     def __init__(self, network: CoagentNetwork, nodes: Nodes, num_observations: int):
-        self.num_nodes = len(nodes)
+        self.nodes, self.num_nodes = nodes, len(nodes)
         self.final = tuple(n for n in network.names if n in network.memory or n in network.action)
         numbers, turns = 0, network.plan(self.final)
         for turn in turns:

@@ -153,6 +153,7 @@ def initial_law(coagent: Coagent) -> FloatArray:
     n, initial = coagent.num_outputs, coagent.initial
     if initial is None:
         return np.full(n, 1.0 / n)
+    initial = initial.item() if isinstance(initial, np.ndarray) and initial.ndim == 0 else initial
     if isinstance(initial, int | np.integer | np.bool_):
         if isinstance(initial, bool | np.bool_) or not 0 <= initial < n:
             raise ValueError(f"coagent {coagent.name!r}: initial={initial} is not one of its outputs 0 … {n - 1}")

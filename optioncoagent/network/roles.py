@@ -17,6 +17,11 @@ def read(network: CoagentNetwork) -> list[str]:
     return [name for name in network.names if any(name in (*c.upstream, *c.previous) for c in network.coagents)]
 
 
+def lasting(network: CoagentNetwork) -> list[str]:
+    """Of what policies read, what a later step can tell from another output: options, whether they are held or drawn again."""
+    return [name for name in read(network) if name in network.memory]
+
+
 def gating(network: CoagentNetwork) -> list[str]:
     """Coagents at whose outputs an execution function looks: terminations."""
     return [name for name in network.names if any(name in (*x.upstream, *x.previous) for x in network.touched.values())]

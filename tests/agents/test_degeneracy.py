@@ -103,6 +103,7 @@ def test_figures_of_options_by_hand():
     assert 0 < row["termination/sure_0"] and 0 < row["termination/sure_1"] < 1
     chosen = (rollout.outputs["termination"] == oc.TERMINATE) | rollout.start
     assert row["option/length"] == pytest.approx(chosen.numel() / int(chosen.sum()))
+    assert row["option/run_length"] == pytest.approx(chosen.numel() / int(rollout.start.sum()))  # it is the same option every time
     assert row["option/usage_entropy"] == 0.0 and row["option/usage_1"] == 1.0
     assert {name for name in row if "sure" in name} == {"termination/sure_0", "termination/sure_1"}
 
@@ -115,6 +116,19 @@ def test_usage_entropy_is_that_of_usage():
         assert row[f"option_{level}/usage_entropy"] == pytest.approx(-(usage * np.log(usage)).sum())
         assert row[f"option_{level}/length"] == pytest.approx(1 / row[f"option_{level}/executed"]) == row[f"option_{level}_length"]
     assert "option_1/information" not in row and row["option_2/information"] >= 0 and row["action/divergence"] >= 0
+
+
+def test_options_that_are_drawn_at_every_step_last_while_they_are_drawn_again():
+    _, agent, rollout = played(NETWORKS["double actor-critic"], num_steps=64)
+    rollout.valid[3] = False  # a reset step: nothing happened
+    row = metrics.coagents(agent.network, rollout, make_batch(agent.module, agent.spec, rollout, agent.settings, agent.forms))
+    runs, seen = 0, 0
+    for t, i in np.ndindex(*rollout.start.shape):
+        if rollout.valid[t, i]:
+            seen += 1
+            runs += bool(rollout.start[t, i]) or int(rollout.outputs["option"][t, i]) != int(rollout.previous["option"][t, i])
+    assert row["option/run_length"] == pytest.approx(seen / runs) and 1 < seen / runs < 10
+    assert "option/length" not in row
 
 
 def test_roles_are_read_from_the_description():

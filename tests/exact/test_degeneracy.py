@@ -62,6 +62,7 @@ def test_options_that_end_at_once_and_say_which_action():
             "termination/sure_0": 1.0,
             "termination/sure_1": 0.0,
             "option/length": 1.0,
+            "option/run_length": 4 / 3,  # half of all time is a first step; at the others one of two is drawn again
             "option/usage_entropy": np.log(2),
             "action/information": np.log(2),
             "action/divergence": np.log(2),

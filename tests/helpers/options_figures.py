@@ -8,7 +8,7 @@ from brute_force import ticks
 
 def figures(network, policies, visits):
     """{name: value}, as `optioncoagent.exact.degeneracy` has them, of visits (weight, start, observation, outputs of the step before)."""
-    total, executions = 0.0, defaultdict(float)
+    total, executions, stays = 0.0, defaultdict(float), defaultdict(float)
     in_force, sure = (defaultdict(lambda: defaultdict(float)) for _ in range(2))
     joint = defaultdict(lambda: defaultdict(lambda: defaultdict(float)))  # {reader: {visit: {(x, u): probability}}}
     alike = defaultdict(lambda: defaultdict(lambda: defaultdict(float)))  # the same, by what else the policy reads
@@ -20,6 +20,8 @@ def figures(network, policies, visits):
             for position, coagent in enumerate(network.coagents):
                 name, u = coagent.name, way.outputs[position]
                 in_force[name][u] += p
+                if not start and u == previous[position]:
+                    stays[name] += p
                 if not way.executed[position]:
                     continue
                 executions[name] += p
@@ -33,6 +35,7 @@ def figures(network, policies, visits):
     found = {}
     for name in network.names:
         found[f"{name}/length"] = total / executions[name] if executions[name] else np.inf
+        found[f"{name}/run_length"] = total / (total - stays[name])
         found[f"{name}/usage_entropy"] = -sum(p / total * np.log(p / total) for p in in_force[name].values() if p)
         found |= {f"{name}/sure_{u}": share / executions[name] for u, share in sure[name].items()}
     for name in joint:

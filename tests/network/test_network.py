@@ -62,6 +62,11 @@ def test_terminate_first_draws_the_option_before():
     assert network.initial("option").tolist() == [0.2, 0.3, 0.5] and network["option"].cost == 0.1
 
 
+@pytest.mark.parametrize("output", [1, np.int64(1), np.array(1)])
+def test_an_initial_output_is_any_integer(output):
+    np.testing.assert_array_equal(net(oc.Coagent("a", 3, initial=output)).initial("a"), [0, 1, 0])
+
+
 def test_memory_and_critic_inputs():
     assert appendix_d().memory == appendix_d().critic_inputs == ("left", "right", "action")
     feed_forward = oc.CoagentNetwork([oc.Coagent("h", 2), oc.Coagent("option", 2), oc.Coagent("action", 2, upstream=("h", "option"))])
