@@ -2,8 +2,9 @@
 
 CPU time of learning from one rollout with default settings (sweep, λ-returns, gradient forms, eight epochs of minibatches, metrics) against
 forward, backward, clipping and Adam of a network of the same widths on as many minibatches; CPU time of acting for 16 environments
-(`collect` less the environments) against the forward passes of that network; and what the figures of what options say of actions take of
-all that. Least of several updates, on one thread.
+(`collect` less the environments) against the forward passes of that network; what the figures of what options say of actions take of all
+that; and what the exploration bonus takes of training (learning, acting and environments), for places and for observations. Least of
+several updates, on one thread.
 
     python benchmarks/learner_speed.py [--env-id MiniGrid-DoorKey-5x5-v0] [--minibatches 256 1024] [--num-options 4]
     python benchmarks/learner_speed.py --observation-kinds image grid                    # MiniGrid's codes as numbers
@@ -12,7 +13,7 @@ all that. Least of several updates, on one thread.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import tyro
@@ -20,6 +21,8 @@ from torch import nn
 
 import optioncoagent as oc
 from optioncoagent.agents import degeneracy, learner, rollout
+from optioncoagent.agents.exploration import CountBonus, make_bonus
+from optioncoagent.agents.rollout import Rollout
 
 NUM_ENVS, NUM_MINIBATCHES, EPOCHS = 16, 8, 8
 
@@ -69,18 +72,25 @@ def acting(network: nn.Sequential, num_steps: int) -> float:
     return time.process_time() - began
 
 
-def figures(agent: oc.OptionCritic) -> float:
+def figures(agent: oc.OptionCritic, seen: Rollout) -> float:
     """CPU seconds of one estimate of what options say of actions."""
-    seen = rollout.collect(agent.module, agent.sampler, agent.spec, agent.running, agent.size.num_steps)
     began = time.process_time()
     degeneracy.informations(agent.module, agent.spec, seen)
+    return time.process_time() - began
+
+
+def paying(bonus: CountBonus, seen: Rollout) -> float:
+    """CPU seconds of a bonus for one rollout."""
+    began = time.process_time()
+    bonus(seen)
     return time.process_time() - began
 
 
 def main(command: Benchmark) -> None:
     torch.set_num_threads(1)
     learner.perf_counter = rollout.perf_counter = time.process_time  # what the agent's own clocks show
-    print("| minibatch | learning, bare | agent | ratio | acting, bare | agent | ratio | figures |\n|---|---|---|---|---|---|---|---|")
+    columns = "minibatch", "learning, bare", "agent", "ratio", "acting, bare", "agent", "ratio", "figures", "bonus: places", "observations"
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for size in command.minibatches:
         num_steps = size * NUM_MINIBATCHES // NUM_ENVS
         agent = oc.OptionCritic(
@@ -94,16 +104,24 @@ def main(command: Benchmark) -> None:
             observation_kinds=command.observation_kinds,
         )
         agent.update()  # compiles the environment
-        network, times = bare(agent), []
+        network, times, counted = bare(agent), [], ("place", "observation")
+        bonuses = [make_bonus(replace(agent.settings, int_counts=what), agent.spec, agent.env, NUM_ENVS) for what in counted]
         for _ in range(command.updates):
             row = agent.update()
-            seconds = learning(network, size), row["seconds_learning"], acting(network, num_steps), row["seconds_acting"], figures(agent)
-            times.append(seconds)
+            seen = rollout.collect(agent.module, agent.sampler, agent.spec, agent.running, num_steps)
+            ours, theirs = (
+                [row[f"seconds_{part}"] for part in ("learning", "acting")],
+                (learning(network, size), acting(network, num_steps)),
+            )
+            spent = figures(agent, seen), row["seconds_environment"], *(paying(bonus, seen) for bonus in bonuses)
+            times.append((theirs[0], ours[0], theirs[1], ours[1], *spent))
         least = [min(part) for part in zip(*times, strict=True)]
         frames = num_steps * NUM_ENVS
         shown = [f"{1e6 * seconds / frames:.2f} µs a frame" for seconds in least]
         ratios = f"{least[1] / least[0]:.2f}", f"{least[3] / least[2]:.2f}", f"{least[4] / (least[1] + least[3]):.1%}"
-        print(f"| {size} | {shown[0]} | {shown[1]} | {ratios[0]} | {shown[2]} | {shown[3]} | {ratios[1]} | {ratios[2]} |")
+        shares = [f"{seconds / (least[1] + least[3] + least[5]):.2%}" for seconds in least[6:]]
+        cells = (size, *shown[:2], ratios[0], *shown[2:4], *ratios[1:], *shares)
+        print(f"| {' | '.join(map(str, cells))} |")
 
 
 if __name__ == "__main__":
