@@ -225,15 +225,20 @@ def test_every_coagent_in_one_form(form):
 
 
 BROKEN = [
-    ("gate dropped", "option-critic"),
     ("gate dropped", "appendix D"),
-    ("start unknown to the sweep", "option-critic, terminate first, cost"),
-    ("start unknown to the coagents", "option-critic"),
-    ("outputs kept over episodes", "appendix D"),
     ("truncation is termination", "option-critic"),
-    ("termination is bootstrapped through", "option-critic"),
     ("γ^t dropped", "two levels"),
-    ("gate dropped", "gate on the action"),
+    *(
+        pytest.param(*case, marks=pytest.mark.slow)
+        for case in (
+            ("gate dropped", "option-critic"),
+            ("gate dropped", "gate on the action"),
+            ("start unknown to the sweep", "option-critic, terminate first, cost"),
+            ("start unknown to the coagents", "option-critic"),
+            ("outputs kept over episodes", "appendix D"),
+            ("termination is bootstrapped through", "option-critic"),
+        )
+    ),
 ]
 
 

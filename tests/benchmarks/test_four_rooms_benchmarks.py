@@ -47,6 +47,7 @@ def remedies(monkeypatch):
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", [{"margin": 5.0}, {"cost": 0.5}, {"bias": -6.0}])
 def test_a_strong_remedy_makes_options_last(remedies, made):
     mdp, network, (name, _) = four_rooms("code")[0], option_critic(4, 4), next(iter(made.items()))

@@ -69,6 +69,7 @@ def collected(critic, steps):
     return mdp, agent, replace(found, places=torch.cat([shown, last[None]]).reshape(steps + 1, 16, 1).numpy())
 
 
+@pytest.mark.slow
 def test_what_terminations_learn_from_is_the_exact_gradient(critic):
     mdp, agent, found = collected(critic, 6000)
     params, seen, exact = agent.params(mdp), critic.endings(found), benchmark("termination_critic")
@@ -100,6 +101,7 @@ def test_the_terminations_alone_learn_from_it(critic):
     torch.testing.assert_close(a.sum(dim=1), torch.zeros(len(a), dtype=a.dtype), atol=1e-12, rtol=0.0)
 
 
+@pytest.mark.slow
 def test_terminations_that_learn_to_be_foretold_are(critic):
     H = {}
     for name in ("termination critic", "by the return"):
