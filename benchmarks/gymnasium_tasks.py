@@ -1,9 +1,10 @@
 """Claim: on Gymnasium's own tasks the default settings learn as much from as many frames as Stable-Baselines3's PPO, in less time.
 
-For each task, agent and seed: the mean return of the last 100 episodes of training after half and after all of the frames, and of 50 new
+For each task, agent and seed: the mean return of the last 100 episodes of training after half and after all of the frames, the frames at
+which it first was at Gymnasium's threshold ("reached": infinite if never; rows of before that was noted have none), and the mean of 50 new
 episodes afterwards, with the most likely action at every step and with actions that are sampled. Rows go to gymnasium_tasks.csv beside this
-file; runs whose row is there are not run again. Printed are mean and standard deviation over seeds. Everything runs in one thread;
-seconds are those of the processor.
+file; runs whose row is there are not run again, with --again those whose row has no "reached". Printed are mean and standard deviation over
+seeds, of "reached" the median. Everything runs in one thread; seconds are those of the processor.
 
 Episodes of MountainCarContinuous-v0 last up to 999 steps and pay at the end, beyond what the default discount sees: hence a third agent.
 PPO is run with Stable-Baselines3's own defaults and, where actions are continuous, with what its zoo recommends for the task, which was
@@ -12,7 +13,7 @@ searched for on the task. Taxi-v4 is also run with an exploration bonus ("option
 returns" and flat (`rows.EXPECTED`), and of LunarLander-v3, with rollouts of one size, "options before" and "flat before"; rollouts begin to
 grow after 262,144 steps, so that shorter runs are the same by both.
 
-    python benchmarks/gymnasium_tasks.py [--agents options flat ppo "ppo, zoo" …] [--tasks Pendulum-v1 …] [--seeds 5] [--table]
+    python benchmarks/gymnasium_tasks.py [--agents options flat ppo "ppo, zoo" …] [--tasks Pendulum-v1 …] [--seeds 5] [--again] [--table]
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 import tyro
-from rows import EXPECTED, UNLIMITED
+from rows import EXPECTED, UNLIMITED, median
 
 import optioncoagent as oc
 
@@ -42,7 +43,7 @@ FRAMES = {
     "MountainCarContinuous-v0": 100_000,
 }
 EPISODES, SEED = 50, 1_000_000
-FIELDS = ("task", "agent", "seed", "frames", "half", "training", "deterministic", "sampled", "seconds")
+FIELDS = ("task", "agent", "seed", "frames", "half", "training", "deterministic", "sampled", "seconds", "reached")
 
 LONG, GAMMA, SPARSE = "MountainCarContinuous-v0", "gamma 0.999", "Taxi-v4"
 OURS: dict[str, dict[str, Any]] = {
@@ -78,17 +79,25 @@ class Run:
     seed: int
 
 
+def threshold(task: str) -> float:
+    """The mean return at which Gymnasium says that a task is solved, infinite where it does not say."""
+    level = gym.spec(task).reward_threshold
+    return float("inf") if level is None else level
+
+
 def train_ours(run: Run) -> dict[str, float]:
     agent = oc.OptionCritic(run.task, seed=run.seed, **OURS[run.agent])
-    half = []
+    half, reached = [], [float("inf")]
 
     def note(agent: Any, row: dict[str, float]) -> None:
         if agent.num_timesteps >= FRAMES[run.task] / 2 and not half:
             half.append(row["return_mean"])
+        if len(agent.recent) == 100 and row["return_mean"] >= threshold(run.task):
+            reached.append(agent.num_timesteps)
 
     agent.learn(FRAMES[run.task], callback=note)
     after = [float(agent.evaluate(EPISODES, deterministic=d).returns.mean()) for d in (True, False)]
-    return dict(half=half[0], training=mean_return(agent.recent), deterministic=after[0], sampled=after[1])
+    return dict(half=half[0], training=mean_return(agent.recent), deterministic=after[0], sampled=after[1], reached=min(reached))
 
 
 def train_theirs(run: Run) -> dict[str, float]:
@@ -103,13 +112,18 @@ def train_theirs(run: Run) -> dict[str, float]:
     if normalize:
         env = VecNormalize(env, gamma=settings["gamma"])
     model = PPO("MlpPolicy", env, seed=run.seed, device="cpu", verbose=0, **settings)
-    half = []
+    half, reached = [], [float("inf")]
 
     class Note(BaseCallback):
         def _on_step(self) -> bool:
             if self.num_timesteps >= FRAMES[run.task] / 2 and not half:
                 half.append(mean_return((e["r"], e["l"]) for e in self.model.ep_info_buffer))
             return True
+
+        def _on_rollout_end(self) -> None:
+            recent = [(e["r"], e["l"]) for e in self.model.ep_info_buffer]
+            if len(recent) == 100 and mean_return(recent) >= threshold(run.task):
+                reached.append(self.num_timesteps)
 
     model.learn(FRAMES[run.task], callback=Note())
     after = []
@@ -124,7 +138,7 @@ def train_theirs(run: Run) -> dict[str, float]:
             going &= ~(terminated | truncated)
         after.append(float(returns.mean()))
     training = mean_return((e["r"], e["l"]) for e in model.ep_info_buffer)
-    return dict(half=half[0], training=training, deterministic=after[0], sampled=after[1])
+    return dict(half=half[0], training=training, deterministic=after[0], sampled=after[1], reached=min(reached))
 
 
 def mean_return(episodes: Any) -> float:
@@ -137,19 +151,25 @@ def read() -> dict[Run, dict[str, float]]:
         return {}
     with ROWS.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    return {Run(row["task"], row["agent"], int(row["seed"])): {name: float(row[name]) for name in FIELDS[3:]} for row in rows}
+    return {Run(row["task"], row["agent"], int(row["seed"])): {name: float(row.get(name) or "nan") for name in FIELDS[3:]} for row in rows}
 
 
 def write(run: Run, result: dict[str, float]) -> None:
-    new = not ROWS.exists()
-    with ROWS.open("a", newline="") as file:
+    """Add the row, or put it in place of the run's older one."""
+    found = read() | {run: {name: round(value, 2) for name, value in result.items()}}
+    with ROWS.open("w", newline="") as file:
         writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(asdict(run) | {name: round(value, 2) for name, value in result.items()})
+        writer.writeheader()
+        writer.writerows(asdict(run) | {name: "" if np.isnan(x) else f"{x:.12g}" for name, x in row.items()} for run, row in found.items())
 
 
-def main(agents: tuple[str, ...] = (*OURS, *THEIRS), tasks: tuple[str, ...] = tuple(FRAMES), seeds: int = 5, table: bool = False) -> None:
+def main(
+    agents: tuple[str, ...] = (*OURS, *THEIRS),
+    tasks: tuple[str, ...] = tuple(FRAMES),
+    seeds: int = 5,
+    again: bool = False,
+    table: bool = False,
+) -> None:
     torch.set_num_threads(1)
     for run in [Run(task, agent, seed) for seed in range(seeds) for task in tasks for agent in agents]:
         of_another_task = (
@@ -157,7 +177,8 @@ def main(agents: tuple[str, ...] = (*OURS, *THEIRS), tasks: tuple[str, ...] = tu
             or (GAMMA in run.agent and run.task != LONG)
             or ("bonus" in run.agent and run.task != SPARSE)
         )
-        if table or run in read() or of_another_task:
+        there = read().get(run)
+        if table or of_another_task or (there is not None and not (again and np.isnan(there["reached"]))):
             continue
         began = time.process_time()
         result = (train_ours if run.agent in OURS else train_theirs)(run)
@@ -170,7 +191,12 @@ def main(agents: tuple[str, ...] = (*OURS, *THEIRS), tasks: tuple[str, ...] = tu
             found = [row for run, row in rows.items() if run.task == task and run.agent == agent]
             if found:
                 values = {name: np.array([row[name] for row in found]) for name in FIELDS[4:]}
+                reached = values.pop("reached")
                 shown = ", ".join(f"{name} {x.mean():.1f} ± {x.std():.1f}" for name, x in values.items())
+                if not np.isnan(reached).any() and np.isfinite(threshold(task)):
+                    shown += (
+                        f", reached {threshold(task):g} at {' '.join(f'{x:.0f}' for x in np.sort(reached))}, median {median(reached):.0f}"
+                    )
                 print(f"{task}, {agent} ({len(found)} seeds): {shown}")
 
 

@@ -43,12 +43,15 @@ _MODULES = {
     "optioncoagent.agents": ("CoagentActorCritic", "OptionCritic"),
     "optioncoagent.agents.settings": ("Settings",),
 }
+_ROOMS = ("agents", "auditing", "exact", "gallery", "maps", "mdp", "network", "runs", "simulate")
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = sorted(_MODULE_OF)
 __version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"optioncoagent.{name}")
     if name not in _MODULE_OF:
         raise AttributeError(f"module 'optioncoagent' has no attribute {name!r}")
     value = getattr(importlib.import_module(_MODULE_OF[name]), name)
@@ -57,4 +60,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_ROOMS})

@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from optioncoagent.imports import import_named
+from optioncoagent.imports import import_named, import_own
 from optioncoagent.outputs import check_file
 
 FILMS = {".gif": "image/gif", ".webp": "image/webp", ".mp4": "video/mp4"}
@@ -44,7 +44,8 @@ class Report:
     level: int = 0
     """Seed of the MiniGrid level of the maps."""
     module: tuple[str, ...] = ()
-    """Modules to import before, which register the runs' environments, for their maps."""
+    """Modules to import before, which register the runs' environments, for their maps; one that a run names is only imported from the
+    working directory."""
 
     def run(self) -> None:
         import_named(self.module)
@@ -188,7 +189,9 @@ def _maps(run: Summary, runs: Sequence[Summary], level: int) -> str:
     setting = ", ".join(f"{name} = {_plain(run.settings.get(name))}" for name in differing(runs))
     heading = f"<h3>Options{escape(f' with {setting}' if setting else '')}, seed {run.seed}</h3>"
     try:
-        return f"{heading}\n{_picture(option_maps(OptionCritic.load(run.folder), level), 'maps of options')}"
+        agent = OptionCritic.load(run.folder)
+        import_own(agent.interface.env_id, run.folder)
+        return f"{heading}\n{_picture(option_maps(agent, level), 'maps of options')}"
     except (ValueError, OSError, ImportError, gymnasium.error.Error) as error:  # whatever its environment lacks, the page has the rest
         return f'{heading}\n<p class="note">No maps: {escape(str(error))}.</p>'
 

@@ -41,7 +41,7 @@ class Actions:
             return cls(Gaussian(len(low), low, high), 0, tuple(space.shape), space.dtype.name)
         raise ValueError(
             f"the action space is {space}: only Discrete and Box actions are supported, and MultiDiscrete and MultiBinary ones with one "
-            "axis"
+            "axis; a Gymnasium wrapper can turn yours into one of these"
         )
 
     def check(self, network: CoagentNetwork) -> None:

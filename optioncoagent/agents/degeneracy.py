@@ -85,7 +85,8 @@ def informations(module: CoagentModule, spec: ObservationSpec, rollout: Rollout)
     For each coagent that reads outputs x of the same step, over the steps s at which it executes:
     information, I(x; u | s, memory): x as the network draws it at s given the outputs of the step before. Where options seldom end it is
     small however they differ, since memory tells which one runs.
-    divergence: the same with x as it comes in the whole rollout, at every s alike: how differently the options act where they are.
+    divergence: the same with x as it comes at all of these steps together, at every s alike: how differently the options act where they
+    are.
     """
     num_steps, num_envs = rollout.start.shape
     times = torch.arange(0, num_steps, max(num_steps * num_envs // STEPS, 1), device=rollout.start.device)

@@ -1,4 +1,4 @@
-"""What coagents draw their outputs from: softmax policies, and Gaussians. Everything in the learner that depends on which it is.
+"""What coagents draw their outputs from: softmax policies, and Gaussians; how to draw, probabilities, densities, entropies.
 
 A head gives each coagent some numbers in each configuration, `Coagent.num_parameters` of them, along the first axis here: logits, or the
 means of a Gaussian's numbers and then the logarithms of their standard deviations. Steps are the last axis; an output that is counted is

@@ -141,8 +141,8 @@ class Interface:
         module = self.env_id.rpartition(":")[0]
         if module and module not in sys.modules and module.partition(".")[0] not in OURS:
             raise ValueError(
-                f"this agent was trained on {self.env_id}: import {module} before, or give env=; what a saved folder names is not imported "
-                "unasked"
+                f"this agent was trained on {self.env_id}: import {module} before, or give env= (on the command line --module {module}); "
+                "what a saved folder names is not imported unasked"
             )
 
 

@@ -78,7 +78,7 @@ class CoagentActorCritic:
     settings: the fields of `Settings`.
 
     Raises ValueError, before anything is trained, for what cannot be: an unsupported space, another number of actions, a setting out
-    of range.
+    of range; TypeError for a setting that there is not, or an `env` that is no environment.
     """
 
     def __init__(
@@ -181,11 +181,11 @@ class CoagentActorCritic:
         progress_bar: bool = False,
         callback: Callable[[Any, Row], bool | None] | None = None,
         log: Callable[[Row], None] | None = None,
-    ) -> CoagentActorCritic:
+    ) -> Self:
         """Train for at least `total_timesteps` more steps, in whole rollouts; returns self. Called again it goes on.
 
         callback: called with the agent and the metrics of every update; False stops. log: called with those metrics. An interrupt (Ctrl-C)
-        leaves the agent as it was after the last whole minibatch.
+        leaves the agent as it was after the last whole minibatch. Raises ValueError for a total_timesteps that is no whole number.
         """
         from tqdm import tqdm
 

@@ -130,7 +130,7 @@ class CoagentModule(nn.Module):
         return readout[first : first + math.prod(shape)].reshape(-1, shape[-1], readout.shape[-1])
 
     def read(self, readout: Tensor, rows: Tensor, indicators: Tensor) -> Tensor:
-        """These rows of a readout, (R, n) of `Batch.rows`, with the terms of additive policies; indicators: (n, Σ sizes) of `Terms`."""
+        """These rows of a readout, (R, n) of `Batch.rows`, with the terms of additive policies; indicators: (n, Σ widths) of `Terms`."""
         read: Tensor = self.terms(readout.gather(0, rows), indicators)
         return read
 
@@ -160,7 +160,8 @@ class _Readout(torch.autograd.Function):
 
 
 def check_sizes(network: CoagentNetwork, shapes: Mapping[str, tuple[int, ...]], critic_shape: tuple[int, ...]) -> None:
-    """Raise ValueError naming the coagent whose head would have more than `MAX_LOGITS` logits, or whose values would be as many."""
+    """Raise ValueError naming the coagent whose head would have more than `MAX_LOGITS` logits, or whose values would be as many, or that is
+    additive where an average over its output would need a table."""
     for name, shape in (*shapes.items(), (f"{network.action[0]} (its critic)", critic_shape)):
         if math.prod(shape) > MAX_LOGITS:
             raise ValueError(

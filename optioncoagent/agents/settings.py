@@ -53,8 +53,8 @@ class Settings:
     num_envs: int | None = None
     """Environments stepped together (an environment given as an object brings its own number). By default 32 of MiniGrid, 16 of others."""
     num_steps: int | None = None
-    """Steps of each environment in one rollout. By default rollouts grow: 2,048 steps of all environments together at first, up to 16,384
-    as they are a 64th of the steps so far, but at least 32 of each (see `optioncoagent.agents.sizes`)."""
+    """Steps of each environment in one rollout. By default rollouts grow: 2,048 steps of all environments together at first, up to 16,384,
+    the largest power of two within a 64th of the steps so far, but at least 32 of each (see `optioncoagent.agents.sizes`)."""
     update_epochs: int | None = None
     """Passes over a rollout, at most (see target_kl); 1 with one minibatch is the plain local gradient. By default 8, over rollouts of more
     than 4,096 steps 4."""
@@ -199,10 +199,12 @@ def make_settings(values: dict[str, Any]) -> Settings:
 
 
 def meant(name: str) -> str:
-    """ ": did you mean …?" for a name that is no setting's, or "" where none is near."""
+    """What a name that is no setting's stands for, ": here it is …" or ": did you mean …?"; "" where none is near."""
     if name in ALIASES:
         return f": here it is {ALIASES[name]}"
     others = ["num_options", "gradient_form", "deliberation_cost", "encoder", "env_kwargs"]
+    if name in others:
+        return f": {name} is an argument of some agents, and not of this one"
     near = difflib.get_close_matches(name, [*(f.name for f in fields(Settings)), *others], 1)
     return f": did you mean {near[0]!r}?" if near else ""
 

@@ -2,9 +2,9 @@
 
 The better an agent, the less a step of its gradient rises above the noise, and the more steps a batch is worth: McCandlish et al., "An
 Empirical Model of Large-Batch Training", find the batch beyond which more is wasted to grow by orders of magnitude over a training. So
-rollouts begin small, for the sake of the first success, and double as long as they are less than a 64th of the steps so far; this takes no
-horizon, as a step size that falls to zero would. Small rollouts are passed over eight times and large ones four times, in eight
-minibatches or, of the largest, in those of 1,024 steps.
+rollouts begin small, for the sake of the first success, and double whenever twice as many are no more than a 64th of the steps so far;
+this takes no horizon, as a step size that falls to zero would. Small rollouts are passed over eight times and large ones four times, in
+eight minibatches or, of the largest, in those of 1,024 steps.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def observations(mdp: Any, network: CoagentNetwork, spec: ObservationSpec) -> tu
     """See `CoagentActorCritic.observations`."""
     leaf, listed = spec.leaves[0], getattr(mdp, "observations", None)
     network.check_actions(mdp.num_actions)
-    if leaf.kind == "discrete" and not leaf.path:
+    if leaf.kind == "discrete" and not leaf.path and not leaf.counts:
         largest = int(mdp.observation[~mdp.terminal].max(initial=0))
         if largest >= leaf.size:
             raise ValueError(f"{mdp} shows observation {largest}, and the agent's space has {leaf.size}: it is of another environment")
@@ -55,7 +55,7 @@ def take_over(module: CoagentModule, spec: ObservationSpec, mdp: Any, params: Ma
     """See `CoagentActorCritic.set_params`."""
     network, leaf, encoder = module.network, spec.leaves[0], module.encoder
     is_table = isinstance(encoder, Encoder) and not len(encoder.layers) and isinstance(module.recurrence, Memoryless)
-    if leaf.path or leaf.kind != "discrete" or not is_table:
+    if leaf.path or leaf.kind != "discrete" or leaf.counts or not is_table:
         raise ValueError(
             "set_params needs an agent whose policies are tables: hidden_sizes=() and the default encoder on a Discrete space, and "
             "recurrent_size=0"

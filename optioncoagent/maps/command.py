@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from optioncoagent.imports import import_named
+from optioncoagent.imports import import_named, import_own
 from optioncoagent.outputs import PICTURES, check_file
 
 
@@ -23,7 +23,7 @@ class Maps:
     level: int = 0
     """Seed of the MiniGrid level."""
     module: tuple[str, ...] = ()
-    """Modules to import before, which register the environment."""
+    """Modules to import before, which register the environment; one that the run names is only imported from the working directory."""
 
     def run(self) -> None:
         import_named(self.module)
@@ -31,5 +31,7 @@ class Maps:
         from optioncoagent.maps import option_maps
 
         check_file("out", self.out, PICTURES)
-        option_maps(OptionCritic.load(self.run_dir), self.level).savefig(self.out, dpi=130)
+        agent = OptionCritic.load(self.run_dir)
+        import_own(agent.interface.env_id, self.run_dir)
+        option_maps(agent, self.level).savefig(self.out, dpi=130)
         print(self.out)

@@ -40,6 +40,8 @@ def option_maps(agent: Any, level: int = 0) -> Any:
     env_id, description = agent.interface.env_id, agent.description
     if env_id is None:
         raise ValueError("this agent was made from an environment object: maps need the id of its task")
+    if not description:
+        raise ValueError("maps are drawn of an OptionCritic; this agent was made with a network of its own, as a CoagentActorCritic")
     if set(agent.network.names) != {"termination", "option", "action"}:
         raise ValueError(f"maps are drawn of one level of options; this agent's coagents are {', '.join(agent.network.names)}")
     agent.check_tables()

@@ -66,7 +66,7 @@ def _make(env_id: str, env_kwargs: Mapping[str, Any]) -> Any:
 
     module, _, name = env_id.rpartition(":")
     if module and module not in sys.modules:
-        raise ValueError(f"{env_id} names the module {module}, which is code: import it first")
+        raise ValueError(f"{env_id} names the module {module}, which is code: import it first (on the command line --module {module})")
     minigrid_id = name.removeprefix("OptionCoagent/")
     if minigrid_id.startswith(("MiniGrid-", "BabyAI-")):
         return gym.make(minigrid_id, disable_env_checker=True).unwrapped

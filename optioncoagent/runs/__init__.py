@@ -21,7 +21,7 @@ from typing import Any
 _MODULES = {
     "callbacks": ("EvaluateEvery", "KeepBest", "Track", "chain", "stop_at_return"),
     "curves": ("plot", "read_curves"),
-    "film": ("film", "play"),
+    "film": ("play",),
     "sweep": ("run_sweep",),
     "recorder": ("Recorder",),
     "rows": ("read_rows",),
@@ -32,6 +32,8 @@ __all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:
+    if name in _MODULES or name == "checkpoints":
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)

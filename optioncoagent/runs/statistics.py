@@ -34,7 +34,7 @@ def iqm(values: Any, axis: int = 0) -> Any:
     return stats.trim_mean(values, TRIM, axis=axis)
 
 
-def interval(strata: Sequence[Any], confidence: float = 0.95, seed: int = 0, estimate: Any = iqm) -> Interval:
+def interval(strata: Sequence[Any], confidence: float = 0.95, estimate: Any = iqm) -> Interval:
     """An estimate from all values, and its bootstrap interval (percentiles), each stratum resampled by itself.
 
     strata: one array for each task, of one final number for each seed, (seeds,), or of one curve for each seed, (seeds, points); the
@@ -57,7 +57,7 @@ def interval(strata: Sequence[Any], confidence: float = 0.95, seed: int = 0, est
         method="percentile",
         axis=0,
         vectorized=True,
-        random_state=np.random.default_rng(seed),
+        random_state=np.random.default_rng(0),
     ).confidence_interval
     return Interval(centre, found.low, found.high)
 
@@ -82,12 +82,12 @@ def time_to_threshold(run: Columns, threshold: float, episodes: int = EPISODES) 
     return Reached(float(run["timesteps"][update]), seconds(run, update + 1))
 
 
-def fallen(run: Columns, threshold: float, episodes: int = EPISODES, part: float = 0.8) -> float:
+def fallen(run: Columns, threshold: float, part: float = 0.8) -> float:
     """Of the steps after a threshold (above 0) was first reached, the share in which the mean return is below that part of it.
 
     NaN if it was not reached, or at the last update.
     """
-    passed = (run["return_mean"] >= threshold) & (run["episodes"] >= episodes)
+    passed = (run["return_mean"] >= threshold) & (run["episodes"] >= EPISODES)
     after = np.cumsum(passed)[:-1] > 0  # updates, from the one after it was reached
     steps = np.diff(run["timesteps"])
     below = run["return_mean"][1:] < part * threshold

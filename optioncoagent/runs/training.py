@@ -18,6 +18,7 @@ from optioncoagent.runs.callbacks import Callback, Track, check_wandb
 from optioncoagent.runs.interrupt import deferred_interrupt
 from optioncoagent.runs.recorder import Recorder
 from optioncoagent.runs.rows import Ends
+from optioncoagent.runs.specification import file_name
 
 if TYPE_CHECKING:
     from optioncoagent.agents import OptionCritic
@@ -59,7 +60,7 @@ class Run:
     @property
     def name(self) -> str:
         """Of its folder, by default."""
-        return f"{self.env_id.replace('/', '-').replace(':', '-')}-seed{self.settings.seed}"
+        return f"{file_name(self.env_id)}-seed{self.settings.seed}"
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Run:

@@ -1,9 +1,10 @@
 """Tables from theory to learner and back."""
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from small import GRIDWORLD, appendix_d, random_mdp
+from small import GRIDWORLD, SMALL, appendix_d, random_mdp
 
 import optioncoagent as oc
 
@@ -44,6 +45,20 @@ def test_what_is_no_table_is_refused(settings):
     agent = oc.OptionCritic(mdp.to_env(), num_options=2, **settings)
     with pytest.raises(ValueError, match="hidden_sizes=()"):
         agent.set_params(mdp, agent.params(mdp))
+
+
+def test_several_numbers_are_no_discrete_observation():
+    class Pair(gym.Env):
+        observation_space, action_space = gym.spaces.MultiDiscrete([6, 6]), gym.spaces.Discrete(4)
+
+    mdp = oc.MDP.from_env(gym.make(GRIDWORLD), gamma=0.9)
+    agent = oc.OptionCritic(Pair(), hidden_sizes=(), **SMALL)
+    before = {name: x.clone() for name, x in agent.module.state_dict().items()}
+    with pytest.raises(ValueError, match="set_params needs an agent whose policies are tables"):
+        agent.set_params(mdp, agent.network.init_params(mdp.num_observations))
+    with pytest.raises(ValueError, match="params needs an agent on a Discrete space"):
+        agent.params(mdp)
+    assert all(torch.equal(x, before[name]) for name, x in agent.module.state_dict().items())
 
 
 def test_logits_that_do_not_fit_are_refused():

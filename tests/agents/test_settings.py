@@ -173,6 +173,8 @@ def test_the_device_is_found_and_an_agent_outlives_its_own(tmp_path):
 def test_a_wrong_setting_or_device_is_named():
     with pytest.raises(TypeError, match="no setting 'num_option': did you mean 'num_options'"):
         oc.OptionCritic("CartPole-v1", num_option=2)
+    with pytest.raises(TypeError, match="no setting 'num_options': num_options is an argument of some agents, and not of this one"):
+        oc.CoagentActorCritic("CartPole-v1", oc.option_critic(2, 2), num_options=2)
     with pytest.raises(ValueError, match="device='foo'"):
         oc.OptionCritic("CartPole-v1", device="foo")
 

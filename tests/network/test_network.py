@@ -268,6 +268,8 @@ def test_importing_loads_nothing_heavy():
 import sys, optioncoagent as oc
 loaded = {"torch", "minigrid", "matplotlib", "numba", "gymnasium"} & set(sys.modules)
 assert not loaded, loaded
+assert oc.exact.degeneracy and oc.runs.checkpoints.newest and oc.runs.film.film and oc.runs.film.film and oc.runs.Recorder
+assert oc.gallery.with_gate and oc.simulate.actor_critic and oc.maps.option_maps
 import optioncoagent.gallery, optioncoagent.agents
 assert oc.option_critic(2, 2).names and oc.OptionCritic and all(hasattr(oc, name) for name in oc.__all__)
 """

@@ -182,7 +182,7 @@ def test_what_cannot_be_filmed_is_said(tmp_path):
 def test_flags_of_watch_reach_the_film(monkeypatch, tmp_path):
     """Every flag of watch reaches the film."""
     seen = []
-    module = sys.modules["optioncoagent.runs.film"]  # the package has a function of this name
+    module = oc.runs.film
     monkeypatch.setattr(module, "play", lambda agent, *given: seen.append(given) or [])
     monkeypatch.setattr(module, "film", lambda episodes, out, *given, **named: seen.append((given, named)))
     oc.OptionCritic(GRIDWORLD, num_options=2, **SMALL).save(tmp_path / "a")
