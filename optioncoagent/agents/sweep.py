@@ -93,6 +93,8 @@ def gate(network: CoagentNetwork, k: int, x: LocalState, dtype: torch.dtype) -> 
     if not callable(coagent.executes):
         return float(coagent.executes)
     if touched.state:  # what it makes of the observations has the precision of the observations
+        upstream = {name: x.upstream[name].clone() for name in touched.upstream}  # it may change what it is given
+        x = LocalState(x.start.clone(), x.state, upstream, {name: x.previous[name].clone() for name in touched.previous})
         beta = torch.as_tensor(execution_probability(coagent, x), device=x.start.device).to(dtype)
         return check_probability(coagent.name, beta)
     fields = [x.start] * touched.start + [x.upstream[name] for name in touched.upstream] + [x.previous[name] for name in touched.previous]

@@ -39,7 +39,10 @@ def comdp(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], coagent:
     sizes = tuple(network[n].num_outputs for n in earlier)
     S, U, num_outputs = mdp.num_states, prod(sizes), network[coagent].num_outputs
     if (S * U) ** 2 * num_outputs > MAX_ENTRIES:
-        raise ValueError(f"the CoMDP of {coagent!r} has {S * U} states and {num_outputs} actions: more than {MAX_ENTRIES} transitions")
+        raise ValueError(
+            f"the CoMDP of {coagent!r} has {S * U} states and {num_outputs} actions: more than {MAX_ENTRIES} transitions; "
+            "local_gradient gives the coagent's gradient without it"
+        )
     if prod(network.num_outputs) * max(S, mdp.num_actions) > MAX_ENTRIES:
         raise ValueError(
             f"the {len(network.names)} coagents have {prod(network.num_outputs):,} joint outputs, too many: a CoMDP is for small networks"

@@ -20,8 +20,9 @@ def critic_values(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) 
 
     M_t are the outputs that are memory, v(s', M) the value of arriving at s' with them, and K what screens off everything earlier (see
     `CoagentNetwork`); what is drawn between K and the action comes from policies that read s, K and one another. Defined for every (s, K),
-    visited or not; 0 at terminal states and where γ = 1 and no end is certain. Of flat option-critic it is Q_Ω. Under a horizon the
-    states are those of `mdp.unrolled`. Of a network with additive coagents, whose K is smaller, params are those of its `tabulated`.
+    visited or not; 0 at terminal states; where γ = 1 and no end is certain, what comes after this step counts as 0. Of flat option-critic
+    it is Q_Ω. Under a horizon the states are those of `mdp.unrolled`. Of a network with additive coagents, whose K is smaller, params are
+    those of its `tabulated`.
     Raises ValueError where `expected_return` does.
     """
     mdp, tables = mdp.unrolled, network.tabulated()

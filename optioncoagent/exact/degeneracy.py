@@ -25,7 +25,8 @@ def degeneracy(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) -> 
     "name/information", I(x; u | n); "name/divergence", the same with x drawn at every node from its law over all of them;
     "name/marginal_information", I(x; u | what else its policy reads), which for option-critic's action is I(ω; A | s): it knows nothing of
     the option that ran before, and so is not small where options last.
-    NaN for a coagent that never executes, whose length is infinite. Raises as `expected_return` does, and where the matrix of the chain
+    Of a coagent that never executes length is infinite, usage_entropy and run_length are those of its initial output, and what is a share
+    or a mean over its executions is NaN. Raises as `expected_return` does, and where the matrix of the chain
     would be too large.
     """
     mdp = mdp.unrolled
@@ -47,7 +48,7 @@ def degeneracy(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) -> 
                     in_force = in_force + (visited - executed)[..., None] * step.retained
                 found[f"{name}/usage_entropy"] = entr(in_force.reshape(-1, in_force.shape[-1]).sum(axis=0) / total).sum()
                 if name in roles[3]:
-                    by_node = in_force.reshape(len(nodes), -1, in_force.shape[-1]).sum(axis=1)
+                    by_node = in_force.sum(axis=tuple(range(1, in_force.ndim - 1)))
                     stays = by_node[np.arange(len(nodes)), nodes.previous[name]] * ~nodes.start
                     found[f"{name}/run_length"] = total / (total - stays.sum())
             if name in roles[2]:

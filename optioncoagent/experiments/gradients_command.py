@@ -65,8 +65,8 @@ class Gradients:
 
     def check(self) -> None:
         """Raise ValueError or FileNotFoundError that names a value out of range, or a file that cannot be written."""
-        least_options = self.num_options if isinstance(self.num_options, int) else max(self.num_options, default=0)
-        if least_options < 2 or (isinstance(self.num_options, tuple) and min(self.num_options) < 1):
+        most_options = self.num_options if isinstance(self.num_options, int) else max(self.num_options, default=0)
+        if most_options < 2 or (isinstance(self.num_options, tuple) and min(self.num_options) < 1):
             raise ValueError(f"num_options={self.num_options}: it must be at least 2 (of a hierarchy, on one level)")
         for name, least in (("steps", 0), ("seed", 0), ("level_seed", 0), ("scale", 0)):
             if not getattr(self, name) >= least:

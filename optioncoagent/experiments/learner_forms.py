@@ -17,7 +17,7 @@ FORMS: tuple[Literal["q_beta", "advantage", "score"], ...] = ("q_beta", "advanta
 @dataclass(frozen=True)
 class Setting:
     """A task and how long to train; everything else is the learner's default, but for an encoder that learns from all coagents, whatever
-    their form, and λ-returns with expectations over the next options."""
+    their form, λ-returns with expectations over the next options, and no limit of how far an update goes (target_kl)."""
 
     name: str
     env_id: str

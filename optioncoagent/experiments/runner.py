@@ -26,6 +26,8 @@ from optioncoagent.runs.table import write_csv
 from optioncoagent.runs.trial import Job
 from optioncoagent.runs.workers import Submit, run_all
 
+RETRIES = 2  # of a trial that fails
+
 
 def run_experiment(
     experiment: ModuleType, settings: Mapping[str, Any], folder: Path, threads: int = 1, progress_bar: bool = True
@@ -50,8 +52,6 @@ def spread_experiment(
     folder: Path,
     words: Sequence[str],
     start: AbstractContextManager[Submit],
-    retries: int = 2,
-    progress_bar: bool = True,
 ) -> dict[str, str]:
     """The same with many trials at a time, each a process of its own; {a trial that failed: what it said last}.
 
@@ -67,8 +67,8 @@ def spread_experiment(
         jobs[f"{name}, seed {seed}"] = Job(result, log, command, command, folder, Path.cwd())
     if not jobs:
         return {}
-    with start as submit, tqdm(total=len(jobs), unit="run", disable=not progress_bar) as bar:
-        failed = run_all(jobs, submit, retries, lambda _: bar.update(sum(job.finished for job in jobs.values()) - bar.n))
+    with start as submit, tqdm(total=len(jobs), unit="run") as bar:
+        failed = run_all(jobs, submit, RETRIES, lambda _: bar.update(sum(job.finished for job in jobs.values()) - bar.n))
     _add_seconds(folder, "all, spread", time.perf_counter() - began)
     return failed
 
@@ -77,7 +77,7 @@ def run_trial(experiment: ModuleType, settings: Mapping[str, Any], folder: Path,
     """One trial into the folder's file for it."""
     (folder / "rows").mkdir(parents=True, exist_ok=True)
     rows = experiment.run(settings[name], seed, threads=threads)
-    _write(file_of(folder, name, seed), [{"setting": name, "seed": seed, **row} for row in rows])
+    write_csv(file_of(folder, name, seed), [{"setting": name, "seed": seed, **row} for row in rows])
 
 
 def _name(experiment: ModuleType) -> str:
@@ -158,11 +158,6 @@ def _add_seconds(folder: Path, name: str, seconds: float) -> None:
 def file_of(folder: Path, name: str, seed: int) -> Path:
     """Where the rows of a trial are, once it has finished."""
     return folder / "rows" / f"{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')}-{seed}.csv"
-
-
-def _write(path: Path, rows: list[dict[str, Any]]) -> None:
-    """All rows or none: a file that is there is whole."""
-    write_csv(path, rows)
 
 
 def _number(text: str) -> Any:

@@ -35,8 +35,8 @@ class Touched:
 def tabulate(coagent: Coagent, touched: Touched, sizes: Mapping[str, int], num_observations: int) -> FloatArray:
     """Probability that a coagent executes, tabulated over what its execution function touches and nothing else.
 
-    Shape ((2,) if it touches start) + ((num_observations,) if it touches the state) + sizes of `touched[name].upstream` + sizes of
-    `touched[name].previous`, in that order; () for a constant. On the first axis, start: 0 is a later step, 1 the first.
+    Shape ((2,) if it touches start) + ((num_observations,) if it touches the state) + sizes of `touched.upstream` + sizes of
+    `touched.previous`, in that order; () for a constant. On the first axis, start: 0 is a later step, 1 the first.
     Raises ValueError naming the coagent if the function fails, leaves [0, 1], looks up other fields than it did at first, says something
     else of a local state by itself than of it among all, or touches so much that the table would have more than MAX_TABLE entries.
     """
@@ -75,22 +75,31 @@ def _of_cells(coagent: Coagent, touched: Touched, order: tuple[str, ...], shape:
     return np.broadcast_to(result.reshape(-1), number)
 
 
-def _values(coagent: Coagent, x: Any) -> FloatArray:
-    """What an execution function says of local states of NumPy arrays; of tensors, if it is written in torch's words."""
-    try:
-        result = _evaluate(coagent, x)
-    except ValueError as error:
-        torch, reason = sys.modules.get("torch"), error.__cause__
-        if torch is None or not isinstance(reason, AttributeError | TypeError) or "truth value" in str(reason):
-            raise
-        try:
-            result = _evaluate(coagent, _Converted(x, lambda field: torch.from_numpy(np.asarray(field))))
-        except ValueError:
-            raise error from reason
+def _values(coagent: Coagent, x: _RecordingState) -> FloatArray:
+    """What an execution function says of local states, as an array of numbers."""
+    result = _asked(coagent, x)
     try:
         return np.asarray(result.detach().cpu() if hasattr(result, "detach") else result, dtype=np.float64)
     except (ValueError, TypeError) as error:
         raise ValueError(f"coagent {coagent.name!r}: its execution function gave {type(result).__name__}, which is no array") from error
+
+
+def _asked(coagent: Coagent, x: _RecordingState) -> Any:
+    """What an execution function says of local states of NumPy arrays; of tensors, if it is written in torch's words."""
+    try:
+        return _evaluate(coagent, x)
+    except ValueError as error:
+        torch, reason = sys.modules.get("torch"), error.__cause__
+        if torch is None or not isinstance(reason, AttributeError | TypeError) or "truth value" in str(reason):
+            raise
+
+        def tensor(field: Any) -> Any:
+            return torch.from_numpy(np.asarray(field)) if isinstance(field, np.ndarray) else field
+
+        try:
+            return _evaluate(coagent, _Converted(x, tensor))
+        except ValueError:
+            raise error from reason
 
 
 def _check_elementwise(coagent: Coagent, touched: Touched, order: tuple[str, ...], table: FloatArray) -> None:
@@ -98,9 +107,9 @@ def _check_elementwise(coagent: Coagent, touched: Touched, order: tuple[str, ...
     number = CHECKED[bool((table == table.flat[0]).all())]
     cells = np.arange(table.size) if table.size <= number else np.random.default_rng(0).choice(table.size, number, replace=False)
     for index in zip(*np.unravel_index(cells, table.shape), strict=True) if table.shape else ():
-        x = _local_states(coagent.name, touched, order, [np.array([value]) for value in index])
+        x = _RecordingState(_local_states(coagent.name, touched, order, [np.array([value]) for value in index]))
         alone = _values(coagent, x).reshape(-1)
-        if alone.size != 1 or abs(alone[0] - table[index]) > ROUNDING:
+        if alone.size != 1 or not abs(alone[0] - table[index]) <= ROUNDING:
             cell, says = ", ".join(map(str, index)), ", ".join(map(str, alone))
             raise ValueError(
                 f"coagent {coagent.name!r}: its execution function does not work elementwise: of one local state ({_in_words(touched)} = "
@@ -120,7 +129,10 @@ def _local_states(name: str, touched: Touched, order: tuple[str, ...], arrays: I
 
 
 def trace(coagent: Coagent, order: tuple[str, ...]) -> Touched:
-    """Run an execution function once and record its lookups. The form of an observation is unknown: stand-ins are tried in turn."""
+    """What an execution function looks up, found by running it on stand-ins, tried in turn since the form of an observation is unknown.
+
+    Raises ValueError naming the coagent if it fails on all of them, or for a probability outside [0, 1].
+    """
     if not callable(coagent.executes):
         check_probability(coagent.name, coagent.executes)
         if np.ndim(coagent.executes):
@@ -133,7 +145,7 @@ def trace(coagent: Coagent, order: tuple[str, ...]) -> Touched:
     for start, state, output in ((booleans, integers, integers), (booleans, _ANYTHING, integers), (_ANYTHING, _ANYTHING, _ANYTHING)):
         recording = _RecordingState(LocalState(start, state, dict.fromkeys(earlier, output), dict.fromkeys(order, output)))
         try:
-            _evaluate(coagent, recording)
+            _asked(coagent, recording)
         except ValueError as error:
             errors.append(error)
             continue
@@ -231,7 +243,7 @@ def _itself(*_: Any, **__: Any) -> _Anything:
 
 for _operator in (
     "add radd sub rsub mul rmul truediv rtruediv floordiv rfloordiv mod rmod pow rpow matmul rmatmul and rand or ror xor rxor "
-    "lt le gt ge eq ne neg pos abs invert getitem call array_ufunc array_function"
+    "lt le gt ge eq ne neg pos abs invert getitem setitem call array_ufunc array_function"
 ).split():
     setattr(_Anything, f"__{_operator}__", _itself)
 _ANYTHING = _Anything()
@@ -245,7 +257,7 @@ class _RecordingMapping(Mapping[str, Any]):
         if name not in self.values_:
             raise KeyError(f"{self.field}[{name!r}] is not there")
         self.seen.add(name)
-        return self.values_[name]
+        return self.values_[name].copy()  # a function may change what it is given
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.values_)
@@ -267,12 +279,12 @@ class _RecordingState:
     @property
     def start(self) -> Any:
         self._seen.add("start")
-        return self._x.start
+        return self._x.start.copy()
 
     @property
     def state(self) -> Any:
         self._seen.add("state")
-        return self._x.state
+        return self._x.state.copy()
 
     def touched(self, order: tuple[str, ...]) -> Touched:
         upstream, previous = (tuple(n for n in order if n in seen) for seen in (self.upstream.seen, self.previous.seen))
@@ -282,7 +294,7 @@ class _RecordingState:
 class _Converted:
     """A recording state whose fields are converted when they are looked up."""
 
-    def __init__(self, x: _RecordingState | LocalState, convert: Callable[[Any], Any]):
+    def __init__(self, x: _RecordingState, convert: Callable[[Any], Any]):
         self._x, self._convert = x, convert
         self.upstream, self.previous = _ConvertedMapping(x.upstream, convert), _ConvertedMapping(x.previous, convert)
 

@@ -25,6 +25,7 @@ from optioncoagent.simulate.wiring import Dynamics, dynamics
 POLICIES_OVER_OPTIONS = ("boltzmann", "learned")
 V_OMEGAS = ("policy", "max")
 PAIRS = ("arrival", "departure", "post_switch")
+NAMES = ("termination", "option", "action")
 _TRIALS_A_BLOCK = 5
 
 
@@ -90,7 +91,8 @@ def train_option_critic(
 
     The MDPs share states, actions and γ, and the agent sees the states; what an agent has learnt goes on from one to the next. An episode
     ends in a terminal state or, without an update that takes it for an end, after max_steps. preferences: to start from, named as in
-    `OptionCriticTrials` and shaped as there, or as one trial's for all of them; zero by default, and so is the critic.
+    `OptionCriticTrials` and shaped as there, or as one trial's for all of them, or one number; zero by default, and so is the critic.
+    Raises ValueError for a schedule, MDPs or preferences that do not fit.
     """
     learner = learner or Learner()
     which = np.ascontiguousarray(schedule, dtype=np.int64)
@@ -108,8 +110,9 @@ def train_option_critic(
     moves, rules = _together([dynamics(mdp) for mdp in mdps]), _rules(learner)
     results, shape = np.zeros((3, *which.shape)), (which.shape[0], num_states, learner.num_options)
     learnt = np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros((*shape, num_actions))
-    for name, start in zip(("termination", "option", "action"), learnt[1:], strict=True):
-        start[:] = 0.0 if preferences is None else preferences[name]
+    begin = {} if preferences is None else _fitting(preferences, [x.shape for x in learnt[1:]])
+    for name, start in zip(NAMES, learnt[1:], strict=True):
+        start[:] = begin.get(name, 0.0)
     problem = (moves, rules, max_steps, key_of(seed))
     compile_once(train, *problem, np.int64(0), which[:0], results[:, :0], *(x[:0] for x in learnt))
 
@@ -120,8 +123,21 @@ def train_option_critic(
         kernel(*problem, np.int64(part.start), which[part], results[:, part], *(x[part] for x in learnt))
 
     run_blocks(block, -(-which.shape[0] // _TRIALS_A_BLOCK), threads)
-    named = dict(zip(("termination", "option", "action"), learnt[1:], strict=True))
+    named = dict(zip(NAMES, learnt[1:], strict=True))
     return OptionCriticTrials(results[0].astype(np.int64), results[1], results[2], learnt[0], named)
+
+
+def _fitting(preferences: Mapping[str, Any], shapes: Sequence[tuple[int, ...]]) -> dict[str, FloatArray]:
+    """Preferences as arrays; ValueError for other names, or what is neither of all trials, nor of one, nor one number."""
+    if set(preferences) != set(NAMES):
+        raise ValueError(f"preferences names {sorted(preferences)}: it needs {', '.join(NAMES)}")
+    found = {name: np.asarray(preferences[name], dtype=np.float64) for name in NAMES}
+    for name, shape in zip(NAMES, shapes, strict=True):
+        if found[name].shape not in (shape, shape[1:], ()):
+            raise ValueError(
+                f"preferences[{name!r}] has shape {found[name].shape}: it needs {shape}, or {shape[1:]} for all trials, or a number"
+            )
+    return found
 
 
 def _together(rows: Sequence[Dynamics]) -> Dynamics:

@@ -1,7 +1,7 @@
 """The joint law of one whole tick, tabulated: an episode is then a walk through a table, one draw a step.
 
-A node is what the next tick depends on: the state and the outputs that are remembered (at a first step, all outputs that can be
-retained). A transition out of a node is one way the tick and the environment's answer can go: who executes, every output, the successor
+A node is what the next tick depends on: the state and the outputs that are remembered (at a first step, what that step alone can see
+besides). A transition out of a node is one way the tick and the environment's answer can go: who executes, every output, the successor
 state. Its probability, reward and the policy entries that were drawn from are known in advance; each node's law is turned into an alias
 table, so that a step costs one random number whatever the network.
 """
@@ -190,13 +190,13 @@ def _lay_out(mdp: MDP, network: CoagentNetwork, wiring: Wiring, gated: bool, lim
     return _Nodes(state, variables, landing, memory_strides, first_node, first_law)
 
 
-def _first_nodes(mdp: MDP, network: CoagentNetwork, retained: list[int], limit: int) -> tuple[IntArray, IntArray, FloatArray] | None:
+def _first_nodes(mdp: MDP, network: CoagentNetwork, seen: list[int], limit: int) -> tuple[IntArray, IntArray, FloatArray] | None:
     """States, variables and law of the first nodes: S_0 ~ d0, U_{-1}^i ~ h_0^i for all outputs that a first tick can see."""
     m = len(network.names)
     states = np.flatnonzero((mdp.d0 > 0) & ~mdp.terminal)
     variables, law, state = np.zeros((2 + 2 * m, states.size), dtype=np.int64), mdp.d0[states], states
     variables[0] = 1
-    for i in retained:
+    for i in seen:
         initial = network.initial(network.names[i])
         support = np.flatnonzero(initial)
         if state.size * support.size > limit:

@@ -47,6 +47,30 @@ def test_what_looks_at_each_row_alone_is_taken(executes):
     assert agent.num_timesteps == 64 and np.isfinite(agent.update()["gated/loss"])
 
 
+def test_what_is_given_may_be_changed():
+    def later(x):
+        run, previous = x.start, x.previous["a"]
+        run |= (x.state[:, 0] > 0) & (x.upstream["a"] == 0)
+        previous += 1
+        return run & (previous == 1)
+
+    network = oc.CoagentNetwork([oc.Coagent("a", 2), oc.Coagent("action", 2, executes=later)])
+    state, start = torch.tensor([[1.0], [-1.0], [2.0], [-2.0]]), torch.tensor([False, False, False, True])
+    previous = {name: torch.tensor([0, 0, 1, 0]) for name in network.names}
+    beta = gate_on_axes(network, 1, ("a",), start, state, previous, torch.float64)
+    np.testing.assert_array_equal(beta, [[1, 0, 0, 1], [0, 0, 0, 1]])
+    assert start.tolist() == [False, False, False, True] and previous["a"].tolist() == [0, 0, 1, 0]
+
+
+def test_a_mask_on_observations_is_taken():
+    def executes(x):
+        chances = (x.state[:, 0] > 0).float()
+        chances[x.start] = 1.0
+        return chances
+
+    assert np.isfinite(oc.CoagentActorCritic("CartPole-v1", gated(executes), **SMALL).update()["gated/executed"])
+
+
 def test_outputs_of_the_step_and_observations_have_one_shape_too():
     """So that they may be stacked, or changed in place; the values on axes are those of each joint output."""
 

@@ -95,6 +95,12 @@ def test_what_never_executes_has_no_figures():
     assert found["bit/usage_entropy"] > 0 and 0 <= found["bit/sure_0"] <= 1
 
 
+def test_where_no_step_is_taken_nothing_is_known():
+    mdp = oc.MDP(np.eye(2)[:, None].repeat(2, axis=1), np.zeros((2, 2)), [1.0, 0.0], 0.9, terminal=[True, False])
+    network = oc.option_critic(2, 2)
+    assert np.isnan([*degeneracy(mdp, network, network.init_params(2)).values()]).all()
+
+
 def test_a_horizon_ends_everything():
     """Of options that last, over three steps of which one in three draws one."""
     mdp = oc.MDP(np.ones((1, 2, 1)), np.ones((1, 2)), [1.0], 1.0, horizon=3)

@@ -114,6 +114,18 @@ def _both_in_place(x):
     return both
 
 
+def _changes_what_it_is_given(x):
+    own = x.previous["a"]
+    own -= 1
+    return ((x.upstream["a"] == 1) & (own == 1)).float()
+
+
+def _begins_with_torchs(x):
+    chances = (x.upstream["a"] == 1).float()
+    chances[x.previous["a"] != 2] = 0.0
+    return chances
+
+
 def _both_by_mask(x):
     chances = np.where(x.upstream["a"] == 1, 1.0, 0.0)
     chances[x.previous["a"] != 2] = 0.0
@@ -130,6 +142,8 @@ def _both_by_mask(x):
         lambda x: np.stack([x.upstream["a"] - 1, x.previous["a"] - 2], axis=-1).any(axis=-1) == 0,
         _both_in_place,
         _both_by_mask,
+        _changes_what_it_is_given,
+        _begins_with_torchs,
         lambda x: torch.as_tensor(np.eye(3)[1])[x.upstream["a"]] * (torch.as_tensor(x.previous["a"]) == 2),
         lambda x: torch.where(x.upstream["a"] == 1, 1.0, 0.0) * (x.previous["a"] == 2).float(),
         lambda x: torch.eye(3, requires_grad=True)[1][x.upstream["a"]] * torch.as_tensor(x.previous["a"] == 2),
@@ -208,6 +222,9 @@ WRONG = {
     ),
     "coagent 'b': .*not work elementwise: .* it says 0.0": lambda: net(
         oc.Coagent("a", 90), oc.Coagent("b", 90, executes=lambda x: 0.01 * (x.upstream["a"] - x.upstream["a"].min() + 0 * x.previous["b"]))
+    ),
+    "coagent 'b': .*not work elementwise: .* it says nan": lambda: net(
+        oc.Coagent("a", 3), oc.Coagent("b", 2, executes=lambda x: 0 * x.upstream["a"] + (0.5 if len(x.upstream["a"]) > 1 else np.nan))
     ),
     "coagent 'b': its execution function returned None": lambda: net(oc.Coagent("b", 2, executes=lambda x: None)),
     "coagent 'b': .*touches previous\\['a'\\] on some values and previous\\['a'\\], previous\\['b'\\] on others": lambda: net(

@@ -219,3 +219,18 @@ def test_what_was_learnt_where_a_state_leads_to_itself_is_used_at_once():
     learner = Learner(2, critic_step_size=1.0, termination_step_size=0.0, policy_step_size=0.0)
     found = train_option_critic([mdp], np.zeros((20, 1), int), learner, max_steps=30, preferences=start)
     assert (np.sort(found.q_omega[:, 0], axis=1) == [0, 1]).all()
+
+
+@pytest.mark.parametrize(
+    ("preferences", "message"),
+    [
+        ({"action": 0.0}, r"preferences names \['action'\]: it needs termination, option, action"),
+        (
+            {"termination": 0.0, "option": 0.0, "action": np.zeros((3, 1))},
+            r"preferences\['action'\] has shape \(3, 1\): it needs \(2, 1, 2, 1\)",
+        ),
+    ],
+)
+def test_preferences_that_do_not_fit_are_named(preferences, message):
+    with pytest.raises(ValueError, match=message):
+        train_option_critic([ENDLESS], np.zeros((2, 1), int), RESTING, max_steps=1, preferences=preferences)
