@@ -29,7 +29,7 @@ import csv
 import json
 from collections import defaultdict
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -144,14 +144,12 @@ def write(rows: list[Row]) -> None:
 
 
 def fill(command: Benchmark) -> None:
-    """Run what has no row, seed by seed, so that a benchmark that is stopped early has something of everything."""
-    for seed in range(command.seeds):
-        for stage in command.stages:
+    """Run what has no row, seed by seed and task by task, so that a benchmark that is stopped early has something of everything."""
+    for seed, stage in product(range(command.seeds), command.stages):
+        for task in STAGES[stage][1]:
             there = {(row["task"], row["agent"], row["seed"]) for row in read()}
-            missing = {agent: [task for task in STAGES[stage][1] if (task, agent, seed) not in there] for agent in command.run}
-            # agents that lack the same tasks are one sweep, so that its runs share the workers
-            for tasks in dict.fromkeys(tuple(tasks) for tasks in missing.values() if tasks):
-                chosen = specification(stage, [*tasks], seed, tuple(agent for agent in missing if tuple(missing[agent]) == tasks))
+            if missing := tuple(agent for agent in command.run if (task, agent, seed) not in there):
+                chosen = specification(stage, [task], seed, missing)
                 failed = run_sweep(chosen, command.folder / stage, command.workers, "pool")
                 write([row_of(trial, command.folder / stage) for trial in chosen.trials if trial.name not in failed])
                 for name, reason in failed.items():
