@@ -65,13 +65,12 @@ def test_what_has_no_row_is_run_and_nothing_else(suite, monkeypatch, tmp_path):
     suite.fill(suite.Benchmark(stages=("small",), seeds=2, folder=tmp_path))
     found = sorted((tuple(c["tasks"]), tuple(c["settings"]), c["seeds"]) for c in ran)
     a, b = "MiniGrid-A-v0", "MiniGrid-B-v0"
-    assert found == [((a, b), ("flat",), [0]), ((a, b), ("options",), [1]), ((b,), ("options",), [0])]
+    assert found == [((a,), ("flat",), [0]), ((a,), ("options",), [1]), ((b,), ("options",), [1]), ((b,), ("options", "flat"), [0])]
     assert {(c["settings"][name] == suite.AGENTS[name]) for c in ran for name in c["settings"]} == {True}
     ran.clear()
     suite.fill(suite.Benchmark(stages=("small",), seeds=1, folder=tmp_path, run=("flat-non-episodic",)))
-    assert [(c["tasks"], c["settings"]) for c in ran] == [
-        ([a, b], {"flat-non-episodic": {"num_options": 1, "int_returns": "non-episodic"}})
-    ]
+    settings = {"flat-non-episodic": {"num_options": 1, "int_returns": "non-episodic"}}
+    assert [(c["tasks"], c["settings"]) for c in ran] == [([a], settings), ([b], settings)]
 
 
 class _Chosen:
