@@ -85,9 +85,9 @@ class Settings:
     """What the bonus counts: the place of the agent with what it carries, or its observation;
     auto: places where the environment tells them, as MiniGrid does."""
     int_form: Literal["auto", "episodic", "lifetime", "both", "difference"] = "auto"
-    """How counts become the bonus: the first visit of an episode is paid (episodic), whatever the count; every visit, the less the oftener
-    over the whole run (lifetime); the first of an episode, the less the more episodes had one (both); or by how much seldomer it is than
-    what it was reached from (difference: BeBold, NovelD). auto: episodic for places, both for observations."""
+    """How counts become the bonus. Episodic: the first visit in an episode is paid; lifetime: every visit, less the more there were in
+    the whole run; both: the first visit in an episode, less the more episodes had one; difference: the first visit in an episode, by how
+    much seldomer it is than where it was reached from (BeBold, NovelD). By default (auto) episodic for places, both for observations."""
     int_returns: Literal["episodic", "non-episodic"] = "episodic"
     """Where the return of the bonus ends: with the episode (episodic), or nowhere, the next episode's being part of it (non-episodic).
     Where a task asks for what mostly ends an episode, as MiniGrid-PutNear does, the bonus that an end takes away is in the way of
