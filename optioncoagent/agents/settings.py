@@ -82,8 +82,8 @@ class Settings:
     int_coef: float | None = None
     """Weight of the exploration bonus for what was seldom met; 0 for none. By default 0.005 on MiniGrid, else 0."""
     int_counts: Literal["auto", "place", "observation"] = "auto"
-    """What the bonus counts: the place of the agent with what it carries, or its observation;
-    auto: places where the environment tells them, as MiniGrid does."""
+    """What the bonus counts: the place of the agent with what it carries, or its observation; auto: places where the environment tells
+    them, as MiniGrid does."""
     int_form: Literal["auto", "episodic", "lifetime", "both", "difference"] = "auto"
     """How counts become the bonus. Episodic: the first visit in an episode is paid; lifetime: every visit, less the more there were in
     the whole run; both: the first visit in an episode, less the more episodes had one; difference: the first visit in an episode, by how

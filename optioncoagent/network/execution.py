@@ -97,7 +97,7 @@ def _asked(coagent: Coagent, x: _RecordingState) -> Any:
             return torch.from_numpy(np.asarray(field)) if isinstance(field, np.ndarray) else field
 
         try:
-            return _evaluate(coagent, _Converted(x, tensor))
+            return _evaluate(coagent, x.converted(tensor))
         except ValueError:
             raise error from reason
 
@@ -250,14 +250,14 @@ _ANYTHING = _Anything()
 
 
 class _RecordingMapping(Mapping[str, Any]):
-    def __init__(self, field: str, values: Mapping[str, Any]):
-        self.field, self.values_, self.seen = field, values, set[str]()
+    def __init__(self, field: str, values: Mapping[str, Any], seen: set[tuple[str, str]], shown: Callable[[Any], Any]):
+        self.field, self.values_, self.seen, self.shown = field, values, seen, shown
 
     def __getitem__(self, name: str) -> Any:
         if name not in self.values_:
             raise KeyError(f"{self.field}[{name!r}] is not there")
-        self.seen.add(name)
-        return self.values_[name].copy()  # a function may change what it is given
+        self.seen.add((self.field, name))
+        return self.shown(self.values_[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.values_)
@@ -267,55 +267,30 @@ class _RecordingMapping(Mapping[str, Any]):
 
 
 class _RecordingState:
-    """A LocalState that remembers which of its fields were looked at."""
+    """A LocalState that remembers which of its fields were looked at. It shows copies: a function may change what it is given."""
 
-    def __init__(self, x: LocalState):
-        self._x, self._seen = x, set[str]()
-        self.upstream, self.previous = _RecordingMapping("upstream", x.upstream), _RecordingMapping("previous", x.previous)
+    def __init__(self, x: LocalState, seen: set[tuple[str, str]] | None = None, shown: Callable[[Any], Any] = lambda field: field.copy()):
+        self._x, self._seen, self._shown = x, set[tuple[str, str]]() if seen is None else seen, shown
+        self.upstream = _RecordingMapping("upstream", x.upstream, self._seen, shown)
+        self.previous = _RecordingMapping("previous", x.previous, self._seen, shown)
+
+    def converted(self, convert: Callable[[Any], Any]) -> _RecordingState:
+        """The same record, of fields that are converted when they are looked up."""
+        return _RecordingState(self._x, self._seen, lambda field: convert(self._shown(field)))
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"a local state has no {name}")
 
     @property
     def start(self) -> Any:
-        self._seen.add("start")
-        return self._x.start.copy()
+        self._seen.add(("start", ""))
+        return self._shown(self._x.start)
 
     @property
     def state(self) -> Any:
-        self._seen.add("state")
-        return self._x.state.copy()
+        self._seen.add(("state", ""))
+        return self._shown(self._x.state)
 
     def touched(self, order: tuple[str, ...]) -> Touched:
-        upstream, previous = (tuple(n for n in order if n in seen) for seen in (self.upstream.seen, self.previous.seen))
-        return Touched("start" in self._seen, "state" in self._seen, upstream, previous)
-
-
-class _Converted:
-    """A recording state whose fields are converted when they are looked up."""
-
-    def __init__(self, x: _RecordingState, convert: Callable[[Any], Any]):
-        self._x, self._convert = x, convert
-        self.upstream, self.previous = _ConvertedMapping(x.upstream, convert), _ConvertedMapping(x.previous, convert)
-
-    @property
-    def start(self) -> Any:
-        return self._convert(self._x.start)
-
-    @property
-    def state(self) -> Any:
-        return self._convert(self._x.state)
-
-
-class _ConvertedMapping(Mapping[str, Any]):
-    def __init__(self, values: Mapping[str, Any], convert: Callable[[Any], Any]):
-        self.values_, self.convert = values, convert
-
-    def __getitem__(self, name: str) -> Any:
-        return self.convert(self.values_[name])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.values_)
-
-    def __len__(self) -> int:
-        return len(self.values_)
+        upstream, previous = (tuple(n for n in order if (field, n) in self._seen) for field in ("upstream", "previous"))
+        return Touched(("start", "") in self._seen, ("state", "") in self._seen, upstream, previous)

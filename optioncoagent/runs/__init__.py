@@ -19,6 +19,7 @@ import importlib
 from typing import Any
 
 _MODULES = {
+    "checkpoints": (),
     "callbacks": ("EvaluateEvery", "KeepBest", "Track", "chain", "stop_at_return"),
     "curves": ("plot", "read_curves"),
     "film": ("play",),
@@ -32,7 +33,7 @@ __all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES or name == "checkpoints":
+    if name in _MODULES:
         return importlib.import_module(f"{__name__}.{name}")
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,9 +23,8 @@ class Recorder:
             agent.learn(200_000, callback=record)
 
     The agent's class loads it from the folder; `plot` and `report` take it, and of an `OptionCritic` so do the other commands that look at
-    runs. ends: where the files of a run that goes on stood (see
-    `Rows`); without it the folder may hold no rows yet. lock: keep other trainings out of the folder (OSError if one is in it); False for
-    one who holds `folder.locked` already. To go on in the same folder:
+    runs. ends: where the files of a run that goes on stood (see `Rows`); without it the folder may hold no rows yet. lock: keep other
+    trainings out of the folder (OSError if one is in it); False for one who holds `folder.locked` already. To go on in the same folder:
 
         agent, record, _ = runs.checkpoints.newest(Path("runs/mine"), OptionCritic.load)
         with Recorder("runs/mine", ends=record.ends) as record: …
