@@ -86,8 +86,8 @@ def median(values: Any) -> float:
 
 def median_interval(values: Any, resamples: int = 2000) -> tuple[float, float]:
     """Ends of the 95 % bootstrap interval of the median (percentiles), seeds drawn anew."""
-    rng = np.random.default_rng(0)
-    ends = np.quantile([median(rng.choice(values, len(values))) for _ in range(resamples)], [0.025, 0.975], method="nearest")
+    drawn = np.random.default_rng(0).choice(values, (resamples, len(values)))
+    ends = np.quantile([median(of) for of in drawn], [0.025, 0.975], method="nearest")
     return float(ends[0]), float(ends[1])
 
 
@@ -109,14 +109,18 @@ def sooner(ours: list[Any], theirs: list[Any], resamples: int = 2000, hierarchic
 
     rng = np.random.default_rng(0)
 
-    def draw(size: int) -> np.ndarray:
-        return rng.integers(size, size=size)
+    def drawn(wins: list[np.ndarray], times: int) -> np.ndarray:
+        """Means over these tasks, seeds drawn anew so many times, (times,)."""
+        sizes = [size for won in wins for size in won.shape]
+        parts = np.split(rng.integers(np.repeat(sizes, sizes), size=(times, sum(sizes))), np.cumsum(sizes)[:-1], axis=1)
+        means = [won[i[:, :, None], j[:, None]].mean((1, 2)) for won, i, j in zip(wins, parts[::2], parts[1::2], strict=True)]
+        return np.mean(means, axis=0)
 
-    def resample() -> float:
-        tasks = [wins[i] for i in draw(len(wins))] if hierarchical else wins
-        return float(np.mean([won[draw(len(won))][:, draw(won.shape[1])].mean() for won in tasks]))
-
-    low, high = np.quantile([resample() for _ in range(resamples)], [0.025, 0.975])
+    if hierarchical:
+        means = np.concatenate([drawn([wins[i] for i in rng.integers(len(wins), size=len(wins))], 1) for _ in range(resamples)])
+    else:
+        means = drawn(wins, resamples)
+    low, high = np.quantile(means, [0.025, 0.975])
     return float(np.mean([won.mean() for won in wins])), float(low), float(high)
 
 
