@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from dataclasses import dataclass, fields, replace
@@ -20,6 +21,7 @@ from optioncoagent.maps.command import Maps
 from optioncoagent.outputs import PICTURES, check_file
 from optioncoagent.report import Report
 from optioncoagent.runs import training
+from optioncoagent.runs.folder import check_new
 from optioncoagent.runs.interrupt import terminate_like_interrupt
 from optioncoagent.runs.training import Run
 
@@ -32,7 +34,7 @@ class Train:
     keeps what was learned; with --resume a run that was stopped, or killed, goes on.
     """
 
-    env_id: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="ENV_ID")] = ()
+    env_id: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="ENV_ID …", help_behavior_hint="(or --resume)")] = ()
     """Environment, for example MiniGrid-DoorKey-5x5-v0; several are trained on one after the other, each in a run of its own."""
     resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN_DIR")] = None
     """Go on with this run, with its own settings, from its newest intact checkpoint."""
@@ -89,8 +91,8 @@ class Train:
             run.check()
             if len(runs) > 1:
                 make_vector_env(run.env_id, 1, run.settings.seed, run.env_kwargs).close()  # what cannot be made is said before the first
-            if path is not None and path.exists():
-                raise FileExistsError(f"{path} exists, and a run is never overwritten: choose another folder")
+            if path is not None:
+                check_new(path)
         for run, path in zip(runs, paths, strict=True):
             if not training.start(run, path, self.profile):
                 return
@@ -103,7 +105,7 @@ class Evaluate:
     Ctrl-C stops early and prints those of the episodes that have finished; the exit status is 130 if none has.
     """
 
-    run_dir: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR")]
+    run_dir: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR …", help_behavior_hint="(required)")]
     """Folders of runs."""
     num_episodes: int = 100
     """Episodes to run."""
@@ -122,12 +124,12 @@ class Evaluate:
         if not self.run_dir:
             raise ValueError("give a RUN_DIR")
         imports.import_named(self.module)
-        for path in self.run_dir:
-            if len(self.run_dir) > 1:
+        agents = {path: OptionCritic.load(path) for path in self.run_dir}  # what cannot be read is said before the first is evaluated
+        for path, agent in agents.items():
+            if len(agents) > 1:
                 print(path)
-            agent = OptionCritic.load(path)
             imports.import_own(agent.interface.env_id, path)
-            training.evaluate(agent, self.num_episodes, self.seed, self.deterministic, self.max_steps)
+            print(training.evaluate(agent, self.num_episodes, self.seed, self.deterministic, self.max_steps))
 
 
 @dataclass(frozen=True)
@@ -274,9 +276,12 @@ def _parsed(words: list[str]) -> Any:
 
 
 def main() -> None:
-    """Entry point. Bad input, of any command, ends with one line that says what to change, and exit status 2; Ctrl-C with 130 where a
-    command has no better end for it.
+    """Entry point. Bad input, of any command, ends with one line that says what to change, and exit status 2; what an environment raises
+    in the middle of it with where it was raised, and 1; Ctrl-C with 130 where a command has no better end for it.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal may have no ±
     try:
         with terminate_like_interrupt():
             _parsed(sys.argv[1:]).run()
@@ -287,6 +292,8 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (ValueError, TypeError, OSError, ImportError, gym.error.Error) as error:
-        notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
-        print(f"optioncoagent: error: {error}{notes}", file=sys.stderr)
+        notes = getattr(error, "__notes__", [])
+        if any(note.startswith(imports.RAISED_BY) for note in notes):
+            raise
+        print("; ".join([f"optioncoagent: error: {error}", *notes]), file=sys.stderr)
         sys.exit(2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 from optioncoagent.agents.settings import ALIASES
@@ -51,6 +52,8 @@ def check_words(words: Iterable[str]) -> None:
         raise ValueError(f"--resume goes on with the run's own settings: leave out {', '.join(unread)}")
     if {"seed", "seeds"} <= {*typed.values()}:
         raise ValueError("--seed and --seeds: give one of them")
+    if any(word == "--seeds" and after.startswith("--") for word, after in pairwise([*words, "--"])):
+        raise ValueError("--seeds: give at least one")
 
 
 def _name(flag: str) -> str:

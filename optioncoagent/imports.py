@@ -18,6 +18,8 @@ from importlib import import_module
 from importlib.machinery import PathFinder
 from pathlib import Path
 
+RAISED_BY = "raised by"  # so begins the note on what the caller's environment raised in the middle of something
+
 
 def allow_working_directory() -> None:
     """Let modules of the working directory be imported, after all others; a console script has it not on its path."""

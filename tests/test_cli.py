@@ -112,6 +112,12 @@ def test_runs_are_numbered_by_default(monkeypatch, tmp_path):
         (["train", "CartPole-v1", "--total-timesteps", "0"], "total_timesteps=0"),
         (["train", "CartPole-v1", "--checkpoint-seconds", "-1"], "checkpoint_seconds=-1.0"),
         (["train", "CartPole-v1", "--seeds", "1", "-1"], "seed=-1"),
+        (["train", "CartPole-v1", "--seeds"], "--seeds: give at least one"),
+        (["train", "CartPole-v1", "--seeds", "--gamma", "0.9"], "--seeds: give at least one"),
+        (["train", "CartPole-v1", "--num-steps", "100000000000"], "num_steps=100000000000: it must be at most 1,000,000"),
+        (["train", "CartPole-v1", "--run-dir", ""], "the working directory exists, and a run is never overwritten"),
+        (["train", "CartPole-v1", "--run-dir", f"{__file__}/run"], "is a file, and no folder can be made in it"),
+        (["train", "MiniGrid-Empty-5x5-v0", "--env-kwargs", "size=-1"], "cannot be made with {'size': -1}: assert width >= 3"),
         (["train"], "ENV_ID"),
         (["train", "--resume", "no-such-folder"], "no-such-folder is no run folder"),
         (["train", "CartPole-v1", "--resume", "no-such-folder"], "leave out CartPole-v1"),
@@ -154,6 +160,36 @@ def test_a_wrong_value_in_a_sweeps_file_ends_in_one_line(monkeypatch, tmp_path, 
             run(monkeypatch, "sweep", tmp_path / file, "--folder", tmp_path / "sweep")
         given = capsys.readouterr()
         assert message in given.err and given.err.count("\n") == 1 and not given.out
+
+
+def test_what_an_environment_raises_is_told_with_where_it_was(monkeypatch, tmp_path):
+    """It is a mistake in somebody's code, which a line cannot tell: `main` lets it through, and Python prints the traceback."""
+    (tmp_path / "of_mine.py").write_text(
+        "import gymnasium as gym\nfrom gymnasium.envs.classic_control import CartPoleEnv\n\nclass Mine(CartPoleEnv):\n"
+        "    def step(self, action):\n        return super().step(action + None)\n\ngym.register('OfMine-v0', Mine)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(TypeError) as raised:
+        run(monkeypatch, "train", "of_mine:OfMine-v0", "--run-dir", "run", *SMALL)
+    assert any(frame.path.name == "of_mine.py" for frame in raised.traceback)
+    where, kept = raised.value.__notes__
+    assert where.startswith("raised by step of environment 0") and kept.startswith("there is no checkpoint yet; the same settings again: ")
+
+
+def test_a_terminal_without_our_signs_takes_nothing_away(tmp_path):
+    command = "from optioncoagent.cli import main; main()"
+    arguments = ["train", "CartPole-v1", "--total-timesteps", "64", "--run-dir", str(tmp_path / "run"), *SMALL]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    process = subprocess.run([sys.executable, "-c", command, *arguments], capture_output=True, text=True, env=environment)
+    assert process.returncode == 0 and r"\xb1" in process.stdout and (tmp_path / "run" / "evaluation.json").exists()
+
+
+def test_of_several_runs_none_is_evaluated_where_one_cannot_be_read(monkeypatch, tmp_path, capsys):
+    oc.OptionCritic("CartPole-v1", num_options=2, num_envs=2, hidden_sizes=(8,)).save(tmp_path / "whole")
+    with pytest.raises(SystemExit, match="2"):
+        run(monkeypatch, "evaluate", tmp_path / "whole", tmp_path / "missing")
+    assert capsys.readouterr().out == ""
 
 
 def test_an_interrupted_evaluation_reports_what_has_finished(monkeypatch, tmp_path, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -17,10 +18,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from optioncoagent.agents.actions import Actions
 from optioncoagent.agents.observations import ObservationSpec, is_mission
+from optioncoagent.imports import RAISED_BY
 
 OURS = ("gymnasium", "minigrid", "optioncoagent_envs")  # modules that an id may name and that are imported anyway
-
-
 TOGETHER, ONE_BY_ONE = 32, 16
 
 
@@ -29,25 +29,17 @@ def make_vector_env(env: Any, num_envs: int | None, seed: int, env_kwargs: Mappi
     batch of one) or a VectorEnv.
 
     Ids are made with SAME_STEP autoreset; MiniGrid and BabyAI ids come from `optioncoagent_envs`. A module that an id names
-    ("module:Id-v0") is imported. env_kwargs: for what makes an id. Raises ValueError for a vector environment that does not reset itself
-    and for env_kwargs of an object, TypeError for anything else.
+    ("module:Id-v0") is imported. env_kwargs: for what makes an id. Raises ValueError for a vector environment that does not reset itself,
+    for env_kwargs of an object and for those that an assertion of the environment refuses, TypeError for anything else.
     """
     if isinstance(env, str):
-        module, _, name = env.rpartition(":")
-        if module:
-            with suppress(ImportError):  # Gymnasium tells below what is wrong
-                import_module(module)
-        name = name.removeprefix("OptionCoagent/")
-        if names_minigrid(name):
-            from optioncoagent_envs import make_minigrid
-
-            return make_minigrid(name, num_envs or TOGETHER, seed, **(env_kwargs or {}))
-        if env.startswith("OptionCoagent/"):
-            env = f"optioncoagent_envs:{env}"
-        kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP}
-        made: Any = gym.make_vec(env, num_envs or ONE_BY_ONE, vectorization_mode="sync", vector_kwargs=kwargs, **(env_kwargs or {}))
-        made.envs = tuple(One(one, i) for i, one in enumerate(made.envs))
-        return made
+        try:
+            return _made(env, num_envs, seed, env_kwargs or {})
+        except AssertionError as error:
+            if not env_kwargs:
+                raise
+            line = traceback.extract_tb(error.__traceback__)[-1].line
+            raise ValueError(f"{env} cannot be made with {dict(env_kwargs)}: {str(error) or line}") from error
     if env_kwargs:
         raise ValueError(f"env_kwargs={dict(env_kwargs)} is for an environment given by its id; {env!r} is made already")
     if isinstance(env, gym.Env):
@@ -60,6 +52,24 @@ def make_vector_env(env: Any, num_envs: int | None, seed: int, env_kwargs: Mappi
             "autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP"
         )
     return env
+
+
+def _made(env_id: str, num_envs: int | None, seed: int, env_kwargs: Mapping[str, Any]) -> VectorEnv:
+    module, _, name = env_id.rpartition(":")
+    if module:
+        with suppress(ImportError):  # Gymnasium tells below what is wrong
+            import_module(module)
+    name = name.removeprefix("OptionCoagent/")
+    if names_minigrid(name):
+        from optioncoagent_envs import make_minigrid
+
+        return make_minigrid(name, num_envs or TOGETHER, seed, **env_kwargs)
+    if env_id.startswith("OptionCoagent/"):
+        env_id = f"optioncoagent_envs:{env_id}"
+    kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    made: Any = gym.make_vec(env_id, num_envs or ONE_BY_ONE, vectorization_mode="sync", vector_kwargs=kwargs, **env_kwargs)
+    made.envs = tuple(One(one, i) for i, one in enumerate(made.envs))
+    return made
 
 
 class One(gym.Wrapper):
@@ -93,7 +103,7 @@ class One(gym.Wrapper):
         return observation, reward, terminated, truncated, info
 
     def _name(self, error: Exception, call: str) -> None:
-        error.add_note(f"raised by {call} of environment {self.index}, in episode {self.episode} after reset with seed {self.seed}")
+        error.add_note(f"{RAISED_BY} {call} of environment {self.index}, in episode {self.episode} after reset with seed {self.seed}")
 
 
 def autoreset_mode(env: VectorEnv) -> AutoresetMode | None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 COUNTED = ("auto", "place", "observation")
 COUNT_FORMS = ("auto", "episodic", "lifetime", "both", "difference")
-MOST_ENVS = 1_000_000  # more fill the memory before anything can say so
+MOST = 1_000_000  # environments, or steps of a rollout: more fill the memory before anything can say so
 RETURNS = ("episodic", "non-episodic")
 LEARNED_FROM = ("all", "sampled")
 BOX_KINDS = ("box", "cells", "grid", "pixels", "slope")  # what a Box may be taken for
@@ -143,7 +143,8 @@ class Settings:
         for name in ("num_envs", "num_steps", "update_epochs", "num_minibatches", "torch_threads"):
             value, chosen = getattr(self, name), name == "torch_threads"
             _require(_is_integer(value, 1) or (value is None and not chosen), name, value, "an integer of at least 1")
-        _require((self.num_envs or 1) <= MOST_ENVS, "num_envs", self.num_envs, f"at most {MOST_ENVS:,}")
+        for name in ("num_envs", "num_steps"):
+            _require((getattr(self, name) or 1) <= MOST, name, getattr(self, name), f"at most {MOST:,}")
         for name in ("learning_rate", "max_grad_norm", "clip_coef", "gamma", "gae_lambda", "ent_coef", "vf_coef", "diversity_coef"):
             _require(_is_number(getattr(self, name)), name, getattr(self, name), "a number")
         for name in ("learning_rate", "max_grad_norm", "clip_coef"):

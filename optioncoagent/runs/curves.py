@@ -93,10 +93,10 @@ def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def on_grid(runs: Sequence[Curve], name: str) -> tuple[np.ndarray, np.ndarray]:
     """Steps (points,), and a column of several runs at these steps, (runs, points): linear between rows, NaN before the first and after
-    the last that has a number, infinite beside a row that is (options that never ended)."""
+    the last that has a number, infinite beside a row that is (options that never ended). Of a single row there is one point."""
     first, last = (choose(choose(run.columns["timesteps"]) for run in runs) for choose in (min, max))
-    steps = np.linspace(first, last, POINTS)
-    values = np.full((len(runs), POINTS), np.nan)
+    steps = np.linspace(first, last, POINTS) if last > first else np.array([first])
+    values = np.full((len(runs), len(steps)), np.nan)
     for i, run in enumerate(runs):
         column = run.columns.get(name, np.array([np.nan]))
         known = np.isfinite(column)
@@ -191,8 +191,16 @@ def _curves(axes: Axes, settings: Mapping[str, Sequence[Curve]], pattern: str, c
             steps, values = on_grid(runs, name)
             mean, low, high = band(values)
             axes.plot(steps, mean, styles[level < len(names) - 1], color=colors[label], linewidth=1.4)
+            if (alone := _alone(mean)).any():
+                axes.plot(steps[alone], mean[alone], "o", color=colors[label], markersize=3)
             axes.fill_between(steps, low, high, color=colors[label], alpha=0.2, linewidth=0)
     axes.grid(alpha=0.25)
+
+
+def _alone(values: np.ndarray) -> np.ndarray:
+    """Which numbers of a line have none beside them, so that nothing would be drawn of them, (points,) bool."""
+    known = np.pad(np.isfinite(values), 1)
+    return known[1:-1] & ~known[:-2] & ~known[2:]
 
 
 def _shown(settings: Mapping[str, Any], name: str) -> str:
@@ -219,6 +227,8 @@ def _stack(axes: Axes, runs: Sequence[Curve], coagent: str, label: str) -> None:
     """Usage of the outputs, the most used at the bottom."""
     steps, shares = usage(runs, coagent)
     grays = [str(x) for x in np.linspace(0.25, 0.92, len(shares))]
+    if len(steps) == 1:  # a bar
+        steps, shares = steps * np.array([0.98, 1.02]), shares.repeat(2, axis=1)
     axes.stackplot(steps, shares, colors=grays, linewidth=0)
     axes.set_ylim(0, 1)
     axes.set_ylabel(f"{coagent} usage", fontsize=8)

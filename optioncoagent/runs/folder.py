@@ -34,10 +34,19 @@ def new_folder(path: Path | None, default: str, config: Any) -> Path:
     if path is None:
         names = (f"{default}-{i}" if i > 1 else default for i in range(1, 100_000))
         path = next(p for p in (Path("runs") / name for name in names) if not p.exists())
-    elif path.exists():
-        raise FileExistsError(f"{path} exists, and a run is never overwritten: choose another folder")
+    check_new(path)
     files.write_folder(path, {CONFIG: files.seal(config)})
     return path
+
+
+def check_new(path: Path) -> None:
+    """Raise FileExistsError if this is there already, NotADirectoryError if a file is where one of its parents would be."""
+    if path.exists():
+        name = "the working directory" if path == Path() else path  # which "" is, too
+        raise FileExistsError(f"{name} exists, and a run is never overwritten: choose another folder")
+    nearest = next(parent for parent in path.absolute().parents if parent.exists())
+    if not nearest.is_dir():
+        raise NotADirectoryError(f"{path}: {nearest} is a file, and no folder can be made in it")
 
 
 def distinct(folders: Iterable[str | Path]) -> list[Path]:

@@ -71,6 +71,8 @@ def read_rows(folder: str | Path, ends: Ends | None = None) -> dict[str, np.ndar
     it if it is damaged.
     """
     path = Path(folder) / METRICS
+    if not path.exists():
+        raise FileNotFoundError(f"{folder} has no {METRICS}: the run was stopped before its first update, or the file was removed")
     data = path.read_bytes()
     size, expected = (ends or {}).get(METRICS, (0, None))
     if expected is not None and hashlib.sha256(data[:size]).hexdigest() != expected:

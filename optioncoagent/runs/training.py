@@ -132,7 +132,7 @@ def read_run(path: Path) -> Run:
 def evaluate(
     agent: Any, num_episodes: int, seed: int = EVALUATION_SEED, deterministic: bool = False, max_steps: int = EVALUATION_STEPS
 ) -> Evaluation:
-    """Run episodes and print what they came to; Ctrl-C stops early, and is raised again if none has finished."""
+    """Run episodes; Ctrl-C stops early, and is raised again if none has finished."""
     from optioncoagent.agents.evaluation import Episode, Evaluation, run_episodes
 
     episodes: list[Episode] = []
@@ -143,9 +143,7 @@ def evaluate(
         if not episodes:
             raise
         print(f"\nstopped after {len(episodes)} of {num_episodes} episodes; short ones are the first to finish")
-    result = Evaluation.of(episodes)
-    print(result)
-    return result
+    return Evaluation.of(episodes)
 
 
 def _new_agent(run: Run) -> OptionCritic:
@@ -215,8 +213,8 @@ def _train(run: Run, agent: OptionCritic, path: Path, ends: Ends | None, profile
     except OSError:
         raise
     except Exception as error:
-        kept = files.checkpoints(path)
-        error.add_note(f"the last checkpoint is kept in {path}" if kept else f"try again with: optioncoagent train --resume {path}")
+        again = f"the same settings again: optioncoagent train --resume {path}; others need another folder"
+        error.add_note(f"the last checkpoint is kept in {path}" if files.checkpoints(path) else f"there is no checkpoint yet; {again}")
         raise
     finally:
         if profile:
@@ -229,8 +227,10 @@ def _train(run: Run, agent: OptionCritic, path: Path, ends: Ends | None, profile
         )
         return False
     result = evaluate(agent, run.eval_episodes)
-    if len(result.returns) < run.eval_episodes:
+    whole = len(result.returns) == run.eval_episodes
+    if whole:
+        folder.write_json(path / EVALUATION, vars(result))
+    print(result)
+    if not whole:
         print(f"evaluate it in full with: optioncoagent train --resume {path}")
-        return False
-    folder.write_json(path / EVALUATION, vars(result))
-    return True
+    return whole

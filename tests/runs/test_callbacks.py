@@ -314,7 +314,8 @@ def test_where_tracking_cannot_begin_it_is_said_what_to_do(wandb, monkeypatch, t
     module.init = refuses
     with pytest.raises(ValueError, match="No API key.*WANDB_MODE=offline") as raised:
         started(tmp_path / "run", track=True)
-    assert raised.value.__notes__ == [f"try again with: optioncoagent train --resume {tmp_path / 'run'}"]
+    again = f"the same settings again: optioncoagent train --resume {tmp_path / 'run'}; others need another folder"
+    assert raised.value.__notes__ == [f"there is no checkpoint yet; {again}"]
     module.init = init
     assert training.resume(tmp_path / "run")
 

@@ -56,6 +56,18 @@ def test_where_a_run_s_options_never_ended_there_is_no_mean_length():
     assert np.isnan([mean[between], low[between], high[between]]).all() and mean[0] == 3.5
 
 
+def test_a_number_without_neighbours_is_drawn_as_a_dot():
+    """A single row; two rows of which the first has no return yet; and a line, of which nothing is a dot."""
+    for returns, dots in (([7.0], 1), ([NAN, 7.0], 1), ([6.0, 7.0], 0)):
+        run = curve(returns)
+        run.columns.update({f"option/usage_{i}": np.full(len(returns), share) for i, share in enumerate((0.25, 0.75))})
+        figure = plot([run])
+        drawn = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+        assert [(*line.get_xdata(), *line.get_ydata()) for line in drawn] == [(64 * len(returns), 7.0)] * dots
+        first, last = figure.axes[-1].dataLim.intervalx
+        assert last > first  # usage of a single row has a width, too
+
+
 def test_levels_are_in_their_order_whatever_the_columns():
     """Terminations run from the lowest level up."""
     columns = ["termination_10_probability", "termination_2/sure_1", "termination_1/sure_0", "termination/sure_1"]
