@@ -17,7 +17,7 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,15 +55,18 @@ class Critic:
 
         (V(s) − G)² + (V(s) + r(s, ω) − Σ_ω' μ(ω') r(s, ω') − G)², V held fixed in the second        Q(s, ω) = V(s) + r(s, ω) − mean r(s, ·)
 
-    as Robinson's regression has it ("Root-N-Consistent Semiparametric Regression", 1988).
+    as Robinson's regression has it ("Root-N-Consistent Semiparametric Regression", 1988). settings: the default was `rows.BEFORE` when
+    these were compared; "now" is the present one.
     """
 
     residual: float = RESIDUAL
     epochs: int = 0
     centred: bool = False
+    settings: dict[str, Any] = field(default_factory=BEFORE.copy)
 
 
 AGENTS = {
+    "now": Critic(settings={}),
     "default": Critic(),
     "critic residual 1": Critic(residual=1.0),
     "critic residual 1/16": Critic(residual=1 / 16),
@@ -129,7 +132,7 @@ class Agent(oc.OptionCritic):
 
 
 def make(name: str, seed: int, env_id: str = ENV) -> Agent:
-    agent = Agent(env_id, seed=seed, **BEFORE)
+    agent = Agent(env_id, seed=seed, **AGENTS[name].settings)
     agent.module.__class__, agent.module.chosen, agent.chosen = Module, AGENTS[name], AGENTS[name]
     return agent
 

@@ -202,6 +202,20 @@ def table(results: dict[Run, dict[str, float]], first: tuple[str, ...]) -> None:
         print(f"| {task} | {remedy} | {' | '.join(cells)} |")
 
 
+def over_tasks(results: dict[Run, dict[str, float]]) -> None:
+    """On MiniGrid a line for each remedy: how many of its runs reached the target, the median of their frames, and means."""
+    columns = {"return": "return_mean", "length": "length", "usage": "usage_entropy", "divergence": "divergence"}
+    columns |= {"sure to end": "sure_0", "sure not to end": "sure_1"}
+    print(f"\n| remedy | reach {TARGET} | thousand frames | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 3)}")
+    for remedy in ON_MINIGRID:
+        found = [row for run, row in results.items() if run.remedy == remedy]
+        if found:
+            frames = np.array([row["frames"] for row in found])
+            cells = [f"{np.isfinite(frames).sum()} of {len(frames)}", f"{rows.median(frames) / 1000:.0f}".replace("inf", "∞")]
+            means = [np.mean([row[name] for row in found]) for name in columns.values()]
+            print(f"| {remedy} | {' | '.join([*cells, *('' if np.isnan(x) else f'{x:.2f}' for x in means)])} |")
+
+
 def draw(results: dict[Run, dict[str, float]]) -> None:
     """In four rooms: how long options last against the steps that the agent then needs, a point for each run."""
     from matplotlib.figure import Figure
@@ -247,7 +261,9 @@ def main(command: Benchmark) -> None:
     if "MiniGrid" in command.where:
         if not command.table:
             rows.fill(ROWS, runs, train, command.workers)
-        table(rows.read(ROWS, Run), ("frames", "return_mean", "divergence"))
+        found = rows.read(ROWS, Run)
+        table(found, ("frames", "return_mean", "divergence"))
+        over_tasks(found)
 
 
 if __name__ == "__main__":

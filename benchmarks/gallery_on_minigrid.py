@@ -23,8 +23,9 @@ flat agent and of option-critic are those of minigrid_suite.py.
     flat, gated action       the gate alone
 
 Rows go to gallery_on_minigrid.csv beside this file; runs whose row is there are not run again. Printed are, for each agent, the thousand
-frames of each seed, how many runs learned, the mean length of an option (of an action where it is held), and the probability that it is
-sooner than the flat agent, and than option-critic, with the interval of these tasks (`rows.sooner`).
+frames of each seed, how many runs learned, for how many steps it is the same option (the same action where
+there are none), and the probability that it is sooner than the flat agent, and than option-critic, with the interval of these tasks
+(`rows.sooner`).
 """
 
 from __future__ import annotations
