@@ -297,3 +297,7 @@ def main() -> None:
             raise
         print("; ".join([f"optioncoagent: error: {error}", *notes]), file=sys.stderr)
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -143,7 +143,7 @@ def runs_table(runs: Sequence[Summary]) -> str:
         figures = [
             "" if run.seed is None else str(run.seed),
             f"{run.last['timesteps']:,.0f}",
-            f"{run.last['return_mean']:.3f}",
+            "no episode has ended" if np.isnan(run.last["return_mean"]) else f"{run.last['return_mean']:.3f}",
             *_evaluation(run),
         ]
         cells = "".join(f"<td>{escape(word)}</td>" for word in words) + "".join(f'<td class="number">{figure}</td>' for figure in figures)
@@ -176,8 +176,8 @@ def _evaluation(run: Summary) -> list[str]:
     if run.evaluation is None:
         return ["not finished", ""]
     returns, lengths = run.evaluation
-    error = returns.std(ddof=1) / np.sqrt(returns.size) if returns.size > 1 else np.nan
-    return [f"{returns.mean():.3f} ± {error:.3f} ({returns.size})", f"{lengths.mean():.1f}"]
+    error = f" ± {returns.std(ddof=1) / np.sqrt(returns.size):.3f}" if returns.size > 1 else ""
+    return [f"{returns.mean():.3f}{error} ({returns.size})", f"{lengths.mean():.1f}"]
 
 
 def _maps(run: Summary, runs: Sequence[Summary], level: int) -> str:

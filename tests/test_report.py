@@ -55,6 +55,14 @@ def test_the_table_says_what_sets_runs_apart_and_what_they_came_to(tmp_path):
     assert second == [str(folders[1]), "0.9", "1", "1,280", "0.250", "not finished", ""]
 
 
+def test_what_has_not_ended_yet_is_no_number(tmp_path):
+    folder = run(tmp_path / "a", 0)
+    (folder / "metrics.csv").write_text("timesteps,return_mean,episodes\n64.0,nan,0.0\n")
+    (folder / "evaluation.json").write_text(json.dumps({"returns": [0.5], "lengths": [10]}))
+    _, row = Cells(report.runs_table([report.summarise(folder)])).rows
+    assert row[1:] == ["0", "64", "no episode has ended", "0.500 (1)", "10.0"]
+
+
 def test_a_table_says_what_options_are_like(tmp_path):
     """Of runs of another version nothing, and nothing at all where no run says it."""
     old, new = run(tmp_path / "old"), run(tmp_path / "new", 1)

@@ -46,8 +46,9 @@ class Evaluation:
         return float(self.returns.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
 
     def __str__(self) -> str:
-        mean, error = self.returns.mean(), self.standard_error
-        text = f"{len(self.returns)} episodes: return {mean:.3f} ± {error:.3f} (standard error), length {self.lengths.mean():.1f}"
+        many = len(self.returns) > 1
+        text = f"{len(self.returns)} episode{'s' * many}: return {self.returns.mean():.3f}"
+        text += f" ± {self.standard_error:.3f} (standard error)" * many + f", length {self.lengths.mean():.1f}"
         if self.cut.any():
             text += f"; {self.cut.sum()} of them had not ended after {self.lengths[self.cut].max():,} steps and were cut"
         return text

@@ -153,6 +153,14 @@ class CoagentActorCritic:
         vars(copy).update({name: deepcopy(value, memo) for name, value in vars(self).items()})
         return copy
 
+    def __copy__(self) -> Self:
+        copy = type(self).__new__(type(self))
+        vars(copy).update(vars(self))
+        return copy
+
+    def __reduce__(self) -> Any:
+        raise TypeError("an agent cannot be pickled: save it, agent.save(path), and load it in the other process")
+
     @property
     def env(self) -> VectorEnv:
         """The vector environment; a loaded agent makes its own when it is first needed, from its id. A reset of it ends the episodes that
@@ -185,9 +193,14 @@ class CoagentActorCritic:
         """Train for at least `total_timesteps` more steps, in whole rollouts; returns self. Called again it goes on.
 
         callback: called with the agent and the metrics of every update; False stops. log: called with those metrics. An interrupt (Ctrl-C)
-        leaves the agent as it was after the last whole minibatch. Raises ValueError for a total_timesteps that is no whole number.
+        leaves the agent as it was after the last whole minibatch. Raises ValueError for a total_timesteps that is no whole number,
+        TypeError for a callback or log that is no function.
         """
         from tqdm import tqdm
+
+        for name, given in (("callback", callback), ("log", log)):
+            if given is not None and not callable(given):
+                raise TypeError(f"{name}={given!r}: it must be a function")
 
         number = isinstance(total_timesteps, int | float | np.number) and not isinstance(total_timesteps, bool)
         if not number or not 0 <= total_timesteps < np.inf or total_timesteps != int(total_timesteps):

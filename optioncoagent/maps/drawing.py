@@ -43,7 +43,9 @@ def option_maps(agent: Any, level: int = 0) -> Any:
     if not description:
         raise ValueError("maps are drawn of an OptionCritic; this agent was made with a network of its own, as a CoagentActorCritic")
     if set(agent.network.names) != {"termination", "option", "action"}:
-        raise ValueError(f"maps are drawn of one level of options; this agent's coagents are {', '.join(agent.network.names)}")
+        raise ValueError(
+            f"maps are drawn of one level of options and one action; this agent's coagents are {', '.join(agent.network.names)}"
+        )
     agent.check_tables()
     mdp, plan = read_level(env_id, agent.settings.gamma, level, agent.interface.env_kwargs)
     convention = {name: description[name] for name in ("first", "deliberation_cost", "initial")}
@@ -55,6 +57,7 @@ def option_maps(agent: Any, level: int = 0) -> Any:
 def draw(maps: CellMaps, plan: FloorPlan, title: str) -> Any:
     """The figure of `CellMaps` on a floor plan."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import PercentFormatter
 
     share = maps.time.sum(axis=1)
     running = np.flatnonzero(share.sum(axis=1) > NEVER)
@@ -85,16 +88,12 @@ def draw(maps: CellMaps, plan: FloorPlan, title: str) -> Any:
             below.axis("off")
             below.legend(handles=_legend(plan), loc="upper center", ncols=3, fontsize=9, frameon=False, handletextpad=0.4, columnspacing=1)
         else:
-            figure.colorbar(image, cax=below, orientation="horizontal", format=percent)
+            figure.colorbar(image, cax=below, orientation="horizontal", format=PercentFormatter(1.0))
     figure.suptitle(title, fontsize=12)
     figure.supxlabel(
         "\n".join(textwrap.wrap(_explanation(plan, sorted({*range(len(share))} - {*running.tolist()})), 190)), fontsize=9, x=0.01, ha="left"
     )
     return figure
-
-
-def percent(value: float, _: Any = None) -> str:
-    return f"{value:.0%}"
 
 
 def floor(axes: Any, plan: FloorPlan) -> None:

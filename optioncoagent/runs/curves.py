@@ -147,6 +147,11 @@ def plot(curves: Iterable[Curve]) -> Figure:
                 _plain_log(axes)
             if "termination" in title:
                 axes.set_ylim(-0.02, 1.02)
+            if title == "return" and not any(np.isfinite(run.columns["return_mean"]).any() for runs in settings.values() for run in runs):
+                axes.text(
+                    0.5, 0.5, f"fewer than {EPISODES} episodes have ended", ha="center", va="center", fontsize=8, transform=axes.transAxes
+                )
+                axes.set_yticks([])
         panels[0, j].set_title(task, fontsize=10)
         panels[-1, j].xaxis.set_major_formatter(EngFormatter(sep=""))
         for axes, (label, coagent) in zip(panels[len(shown) :, j], usages[task], strict=False):
@@ -231,7 +236,7 @@ def _stack(axes: Axes, runs: Sequence[Curve], coagent: str, label: str) -> None:
         steps, shares = steps * np.array([0.98, 1.02]), shares.repeat(2, axis=1)
     axes.stackplot(steps, shares, colors=grays, linewidth=0)
     axes.set_ylim(0, 1)
-    axes.set_ylabel(f"{coagent} usage", fontsize=8)
+    axes.set_ylabel(f"{coagent} usage\n(the most used below)", fontsize=8)
     axes.set_title(textwrap.fill(label, int(4.5 / LETTER)), fontsize=7)
 
 

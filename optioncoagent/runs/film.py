@@ -112,7 +112,7 @@ def draw(episode: Episode, number: int = 0) -> Iterator[Figure]:
     figure = Figure(figsize=(4.8, 5.6 + 0.9 * levels))
     FigureCanvasAgg(figure)
     panels = figure.subplots(1 + 2 * levels, 1, height_ratios=[12, *(1, 2) * levels])
-    figure.subplots_adjust(left=0.13, right=0.97, top=0.95, bottom=0.07, hspace=0.35)
+    figure.subplots_adjust(left=0.13, right=0.97, top=0.93, bottom=0.07, hspace=0.35)
     picture, strips = panels[0], panels[1:]
     image = picture.imshow(steps[0].image)
     picture.set(xticks=[], yticks=[])

@@ -51,6 +51,8 @@ class Recorder:
         self.unwritten: tuple[Any, Mapping[str, float]] | None = None
 
     def __call__(self, agent: Any, row: Mapping[str, float]) -> None:
+        if self.rows.metrics.file.closed:
+            raise ValueError(f"the with block of this Recorder has ended: open another one, with ends=, to go on in {self.folder}")
         try:
             if not (self.folder / CONFIG).exists():
                 files.write_file(self.folder / CONFIG, files.seal(_config(agent)))

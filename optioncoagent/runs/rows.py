@@ -101,6 +101,7 @@ class Rows:
         folder.mkdir(parents=True, exist_ok=True)
         self.metrics = GrowingFile(folder / METRICS, ends.get(METRICS))
         self.columns = _columns(folder / METRICS)
+        self.reached = max(read_rows(folder).get("timesteps", []), default=-1.0)
         events = next((name for name in ends if name.startswith(EVENTS)), f"{EVENTS}{int(time.time()):010d}.{socket.gethostname()}")
         for path in folder.glob(f"{EVENTS}*"):
             if path.name != events:
@@ -110,12 +111,19 @@ class Rows:
             self._event(file_version="brain.Event:2")
 
     def __call__(self, row: Mapping[str, float]) -> None:
+        """Raises ValueError for a row of no later step than the last one: it is another training's."""
+        if not row["timesteps"] > self.reached:
+            name, steps = self.metrics.path, f"{row['timesteps']:,.0f}"
+            raise ValueError(
+                f"{name} has come to step {self.reached:,.0f}; a row of step {steps} is another training's, which needs a folder of its own"
+            )
         line = io.StringIO()
         if not self.columns:
             self.columns = list(row)
             csv.writer(line).writerow(self.columns)
         csv.DictWriter(line, self.columns, restval="nan", extrasaction="ignore").writerow(row)
         self.metrics.write(line.getvalue().encode())
+        self.reached = row["timesteps"]
         values = [{"tag": name, "simple_value": value} for name, value in row.items()]
         self._event(step=int(row["timesteps"]), summary={"value": values})
 

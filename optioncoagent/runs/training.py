@@ -132,13 +132,17 @@ def read_run(path: Path) -> Run:
 def evaluate(
     agent: Any, num_episodes: int, seed: int = EVALUATION_SEED, deterministic: bool = False, max_steps: int = EVALUATION_STEPS
 ) -> Evaluation:
-    """Run episodes; Ctrl-C stops early, and is raised again if none has finished."""
+    """Run episodes, with a progress bar where they take longer; Ctrl-C stops early, and is raised again if none has finished."""
+    from tqdm import tqdm
+
     from optioncoagent.agents.evaluation import Episode, Evaluation, run_episodes
 
     episodes: list[Episode] = []
     try:
-        for episode in run_episodes(agent, num_episodes, seed, deterministic, max_steps=max_steps):
-            episodes.append(episode)
+        with tqdm(desc="evaluation", total=num_episodes, unit="episode", leave=False, delay=2) as bar:
+            for episode in run_episodes(agent, num_episodes, seed, deterministic, max_steps=max_steps):
+                episodes.append(episode)
+                bar.update()
     except KeyboardInterrupt:
         if not episodes:
             raise

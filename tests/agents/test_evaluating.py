@@ -172,3 +172,4 @@ def test_what_a_reset_pays_is_of_no_episode():
 def test_the_error_is_that_of_the_mean():
     said = str(Evaluation.of([Episode(1.0, 3), Episode(3.0, 3), Episode(5.0, 3)]))
     assert "return 3.000 ± 1.155 (standard error)" in said  # 2 / √3
+    assert str(Evaluation.of([Episode(1.0, 3)])) == "1 episode: return 1.000, length 3.0"

@@ -1,5 +1,6 @@
 """What environments give: last observations, endings and rewards in every form, and what cannot be learned from."""
 
+import pickle
 import signal
 from copy import deepcopy
 
@@ -174,6 +175,16 @@ def test_a_copy_of_an_agent_has_its_own_environment():
     assert agent.env.level_names == levels != copy.env.level_names
     assert copy.running.broken and not agent.running.broken
     assert copy.learn(16).num_timesteps == 32 and agent.env.level_names == levels
+
+
+def test_an_agent_is_not_pickled_and_its_callbacks_are_functions():
+    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", num_envs=2, num_steps=8, hidden_sizes=(4,))
+    with pytest.raises(TypeError, match=r"cannot be pickled: save it, agent.save\(path\)"):
+        pickle.dumps(agent)
+    for given in ({"callback": 3}, {"log": "rows"}):
+        with pytest.raises(TypeError, match=f"{next(iter(given))}=.*must be a function"):
+            agent.learn(16, **given)
+    assert agent.num_timesteps == 0
 
 
 @pytest.mark.parametrize("backend", ["an object", "compiled"])

@@ -148,6 +148,14 @@ def test_the_command_draws_an_agent(env_id, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "maps.png").read_bytes()[:4] == b"\x89PNG" and "maps.png" in capsys.readouterr().out
 
 
+def test_colour_bars_of_large_plans_can_be_read():
+    """There are no numbers in the cells, and shares are a percent or two."""
+    figure = option_maps(oc.OptionCritic("OptionCoagent/FourRooms-v0", num_options=2, **SMALL))
+    figure.canvas.draw()
+    bars = [axes.get_xticklabels() for axes in figure.axes if not axes.images and axes.axison]
+    assert len(bars) == 3 and all(len({label.get_text() for label in labels}) == len(labels) > 2 for labels in bars)
+
+
 def test_hierarchies_and_environment_objects_are_refused():
     with pytest.raises(ValueError, match="one level of options"):
         option_maps(oc.OptionCritic("MiniGrid-Empty-5x5-v0", (2, 2), **SMALL))

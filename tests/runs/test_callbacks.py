@@ -215,6 +215,23 @@ def test_two_recorders_do_not_go_on_in_one_folder(tmp_path):
     assert rows_of(tmp_path / "mine")["timesteps"].tolist() == [64, 128]
 
 
+def test_a_recorder_is_of_one_training(tmp_path):
+    """The rows of another agent, which begins anew, are not written below, nor its checkpoints over those that are there."""
+    one, other = (oc.OptionCritic("CartPole-v1", num_options=2, **SMALL, seed=seed) for seed in range(2))
+    with runs.Recorder(tmp_path / "mine", checkpoint_seconds=0) as record:
+        one.learn(128, callback=record)
+        with pytest.raises(ValueError, match="has come to step 128; a row of step 64 is another training's"):
+            other.learn(64, callback=record)
+        one.learn(64, callback=record)
+    assert rows_of(tmp_path / "mine")["timesteps"].tolist() == [64, 128, 192]
+    assert oc.OptionCritic.load(tmp_path / "mine").settings.seed == 0
+    with pytest.raises(ValueError, match="block of this Recorder has ended"):
+        one.learn(64, callback=record)
+    with runs.Recorder(tmp_path / "mine", ends=runs.checkpoints.newest(tmp_path / "mine", oc.OptionCritic.load)[1].ends) as record:
+        with pytest.raises(ValueError, match="has come to step 192"):
+            oc.OptionCritic("CartPole-v1", num_options=2, **SMALL).learn(64, callback=record)
+
+
 def test_a_recorder_takes_a_folder_without_rows(tmp_path):
     """As one is left by a mistake before the first update."""
     agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL)

@@ -68,6 +68,11 @@ def test_a_number_without_neighbours_is_drawn_as_a_dot():
         assert last > first  # usage of a single row has a width, too
 
 
+def test_a_return_that_is_not_there_is_said():
+    for returns, said in (([NAN, NAN], ["fewer than 10 episodes have ended"]), ([NAN, 1.0], [])):
+        assert [text.get_text() for text in plot([curve(returns)]).axes[0].texts] == said
+
+
 def test_levels_are_in_their_order_whatever_the_columns():
     """Terminations run from the lowest level up."""
     columns = ["termination_10_probability", "termination_2/sure_1", "termination_1/sure_0", "termination/sure_1"]

@@ -145,6 +145,8 @@ def test_frames_show_options_and_ends():
         "episode 5, step 2, option 1 (option 0 ended)\nreturn 0.50",
     ]
     assert borders[0] == borders[1] != borders[2] and cursors == [0, 1, 2]
+    figure.canvas.draw()  # the last caption, of two lines, is inside
+    assert picture.title.get_window_extent().y1 <= figure.bbox.y1
     assert ends.patches[0].get_data().values.tolist() == [0, 0.25, 0.25] and ends.lines[0].get_xdata().tolist() == [2]
 
 
