@@ -56,7 +56,7 @@ PAIRS = (
     ("options, encoder kept", "flat, encoder kept"),
     ("flat, new heads", "flat"),
 )
-KEPT = ("encoder.", "policies.policy_action.", "policies.policy_termination.", "common.policy_action.", "common.policy_termination.")
+KEPT = ("encoder", "termination", "action")
 
 
 @dataclass(frozen=True)
@@ -84,14 +84,12 @@ def second_agent(run: Run) -> tuple[oc.OptionCritic, float]:
     learned = oc.OptionCritic(**first, **settings).learn(frames)
     first_return = float(np.mean([episode_return for episode_return, _ in learned.recent]))
     if run.agent.endswith(("encoder kept", "new heads")):
-        agent, kept = oc.OptionCritic(**second, **settings), ("encoder.",) if run.agent.endswith("encoder kept") else ()
+        agent = oc.OptionCritic(**second, **settings, frozen=("encoder",) if run.agent.endswith("encoder kept") else ())
         agent.module.encoder.load_state_dict(learned.module.encoder.state_dict())
     else:
         with tempfile.TemporaryDirectory() as folder:
             learned.save(folder)
-            agent, kept = oc.OptionCritic.load(folder, **second), KEPT if run.agent == "options kept" else ()
-    for name, parameter in agent.module.named_parameters():
-        parameter.requires_grad_(not name.startswith(kept))
+            agent = oc.OptionCritic.load(folder, **second, frozen=KEPT if run.agent == "options kept" else ())
     return agent, first_return
 
 

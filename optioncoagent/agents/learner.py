@@ -120,6 +120,7 @@ class CoagentActorCritic:
         seed, device = self.settings.seed, self.settings.device
         self.module = make_module(network, self.spec, self.settings, encoder).eval()  # but for the epochs, if an encoder has dropout
         self.shaping = self.module.shaping(network.names if self.settings.encoder_gradient == "all" else sampled(network, self.forms))
+        self.frozen = self.module.parts(self.settings.frozen)
         self.optimizer = torch.optim.Adam(self.module.parameters(), lr=self.settings.learning_rate, eps=1e-5, fused=True)
         self.sampler = Sampler(network, derive_seed(seed, "train"), device)
         self.predict_sampler = Sampler(network, derive_seed(seed, "predict"), device)
@@ -272,7 +273,7 @@ class CoagentActorCritic:
         informations = degeneracy.informations(self.module, self.spec, rollout)  # of the policies that acted
 
         # epochs
-        self.module.train()
+        self._train()
         try:
             parts, divergence = self._epochs(rollout, batch, size)
         finally:
@@ -314,6 +315,8 @@ class CoagentActorCritic:
         # backward pass
         self.module.zero_grad(set_to_none=True)
         parts.sum().backward()
+        for parameter in self.frozen:
+            parameter.grad = None
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.max_grad_norm)
         if not bool(norm.isfinite()):
             raise ValueError("the gradient is no longer finite: a smaller learning_rate, or smaller rewards, may help")
@@ -337,8 +340,14 @@ class CoagentActorCritic:
         self.module.eval()
         with torch.no_grad():
             read = self._read(batch)
-        self.module.train()
+        self._train()
         return read
+
+    def _train(self) -> None:
+        """Into training mode, but for an encoder that is frozen, whose batch norm does not learn either."""
+        self.module.train()
+        if "encoder" in self.settings.frozen:
+            self.module.encoder.eval()
 
     # Acting
 

@@ -88,6 +88,18 @@ class CoagentModule(nn.Module):
         given: tuple[Tensor, Tensor | None] = self.recurrence(self.encoder(x).to(self.critic.weight.dtype), start, hidden)
         return given
 
+    def parts(self, names: Iterable[str]) -> list[nn.Parameter]:
+        """The parameters of these coagents' policies, and of "critic" and "encoder", of which the recurrent units are a part."""
+        found: list[nn.Parameter] = []
+        for name in names:
+            owner = self.network[name].owner if name in self.network.names else name
+            key = owner if owner == "critic" else f"policy_{owner}"
+            heads = {"critic": [self.critic], "encoder": [self.encoder, self.recurrence]}.get(name) or [self.policies[key]]
+            for part in (*heads, *([self.common[key]] if key in self.common else [])):
+                found += part.parameters()
+            found += [table for terms, table in self.terms.tables.items() if terms == f"terms_{owner}"]
+        return found
+
     def unchanged(self) -> AbstractContextManager[None]:
         """To be entered while no parameter changes: see `Encoder.unchanged`."""
         return self.encoder.unchanged() if isinstance(self.encoder, Encoder) else nullcontext()

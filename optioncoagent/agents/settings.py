@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 COUNTED = ("auto", "place", "observation")
 COUNT_FORMS = ("auto", "episodic", "lifetime", "both", "difference")
+OTHER_PARTS = ("critic", "encoder")  # of an agent, beside its coagents' policies
 MOST = 1_000_000  # environments, or steps of a rollout: more fill the memory before anything can say so
 RETURNS = ("episodic", "non-episodic")
 LEARNED_FROM = ("all", "sampled")
@@ -110,6 +111,9 @@ class Settings:
     """Which coagents the encoder, and what is recurrent, learn from beside the critic: all, for the gradient of the return in every weight;
     sampled: the actions and those whose gradient form is score or posterior (all, where none of these observes). The others' forms are
     differences of the critic, mostly its error, and end at the features."""
+    frozen: tuple[str, ...] = ()
+    """What stays as it is: coagents (their policies), critic, encoder (recurrent units are of it). A policy on features that go on
+    changing changes with them: options that are kept for another task are the encoder, the termination and the action."""
     hidden_sizes: tuple[int, ...] = (64, 64)
     """Widths of the encoder's layers; none makes heads linear in the observation (tables, if it is Discrete), with nothing in common
     between the options that a policy reads."""
@@ -170,6 +174,8 @@ class Settings:
         kinds = self.observation_kinds
         allowed = f"a dict from parts of the observation to one of {', '.join(KINDS)}"
         _require(isinstance(kinds, dict) and {*kinds.values()} <= {*KINDS}, "observation_kinds", kinds, allowed)
+        words = isinstance(self.frozen, tuple) and all(isinstance(part, str) for part in self.frozen)
+        _require(words, "frozen", self.frozen, "a tuple of names")
         sizes = self.hidden_sizes
         integers = isinstance(sizes, tuple) and all(_is_integer(n, 1) for n in sizes)
         _require(integers, "hidden_sizes", sizes, "a tuple of integers of at least 1")
@@ -177,10 +183,12 @@ class Settings:
             _require(isinstance(getattr(self, name), bool), name, getattr(self, name), "True or False")
 
     def check_coagents(self, names: Sequence[str]) -> None:
-        """Raise ValueError for a coagent with settings of its own that is not one of these."""
-        others = [coagent for coagent in self.ent_coefs if coagent not in names]
-        if others:
-            raise ValueError(f"ent_coefs names {others}, but the coagents are {[*names]}")
+        """Raise ValueError for a coagent with settings of its own, or one that is frozen, that is not one of these."""
+        for setting, found, parts in (("ent_coefs", self.ent_coefs, ()), ("frozen", self.frozen, OTHER_PARTS)):
+            others = [name for name in found if name not in (*names, *parts)]
+            if others:
+                also = f"; the other parts are {', '.join(parts)}" if parts else ""
+                raise ValueError(f"{setting} names {others}, but the coagents are {[*names]}{also}")
 
 
 def make_settings(values: dict[str, Any]) -> Settings:
@@ -192,8 +200,7 @@ def make_settings(values: dict[str, Any]) -> Settings:
             raise TypeError(f"there is no setting {name!r}" + (meant(name) or f"; there are {names}"))
     # NumPy's numbers, as those of np.arange, and torch's
     values = {name: value.item() if getattr(value, "shape", None) == () else value for name, value in values.items()}
-    if isinstance(values.get("hidden_sizes"), list):  # if it comes from JSON
-        values = {**values, "hidden_sizes": tuple(values["hidden_sizes"])}
+    values |= {name: tuple(values[name]) for name in ("hidden_sizes", "frozen") if isinstance(values.get(name), list)}  # as JSON has them
     settings = Settings(**values)
     settings.check()
     return replace(settings, device=_first_available()) if settings.device == "auto" else settings

@@ -54,7 +54,8 @@ class Run:
         from optioncoagent.gallery import option_critic
 
         network = option_critic(self.num_options, 2, deliberation_cost=self.deliberation_cost)
-        actions = [name for name in self.settings.ent_coefs if name.startswith("action_")]  # which there are the environment says
+        named = (*self.settings.ent_coefs, *self.settings.frozen)
+        actions = [name for name in named if name.startswith("action_")]  # which there are the environment says
         self.settings.check_coagents([*network.names, *actions])
 
     @property

@@ -35,6 +35,7 @@ CHANGES = dict(
     discount_weighting=True,
     sampled_returns=False,
     encoder_gradient="all",
+    frozen=("critic",),
     hidden_sizes=(32,),
     recurrent_size=8,
     dtype="float64",
