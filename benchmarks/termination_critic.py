@@ -31,7 +31,7 @@ import tyro
 from scipy.special import entr
 
 import optioncoagent as oc
-from optioncoagent.exact import degeneracy
+from optioncoagent.exact import degeneracy, option_models, plan
 from optioncoagent.experiments.ascent import of_length
 from optioncoagent.experiments.problems import four_rooms
 from optioncoagent.gallery import TERMINATE, option_critic
@@ -90,29 +90,8 @@ def gradient(mdp: oc.MDP, params: Params) -> np.ndarray:
 def worth(mdp: oc.MDP, *of: Params) -> tuple[float, int]:
     """The return of the best policy over all these options, which stay as they are, and in how many sweeps of value iteration, with models
     of whole options, it is within 1 % of that."""
-    b, pi = (np.concatenate(parts, axis=1) for parts in zip(*(_options(mdp, params) for params in of), strict=True))
-    P = mdp.transition_matrix.toarray().reshape(mdp.num_states, mdp.num_actions, mdp.num_states)
-    A = mdp.gamma * np.einsum("soa,sat->ost", pi, P)
-    ends = np.where(mdp.terminal, 1.0, b.T)[:, None, :]
-    # R = r + A diag(1 − b) R, M = A diag(b) + A diag(1 − b) M: what ω brings, and where it leads, discounted by how long it takes
-    goes_on = np.eye(mdp.num_states) - A * (1 - ends)
-    R = np.linalg.solve(goes_on, np.einsum("soa,sa->os", pi, mdp.expected_reward)[..., None])[..., 0]
-    M = np.linalg.solve(goes_on, A * ends)
-    V, found = np.zeros(mdp.num_states), [0.0]
-    for _ in range(100_000):
-        # V(s) = max_ω [ R_ω(s) + Σ_f M_ω(f|s) V(f) ]
-        new = np.where(mdp.terminal, 0.0, (R + M @ V).max(axis=0))
-        found.append(float(mdp.d0 @ new))
-        if np.abs(new - V).max() < 1e-10:
-            return found[-1], int(np.argmax(np.array(found) >= 0.99 * found[-1]))
-        V = new
-    raise ValueError("value iteration did not settle")
-
-
-def _options(mdp: oc.MDP, params: Params) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities to end (S, O), and policies (S, O, A)."""
-    policies = option_critic(4, mdp.num_actions).policies(params, mdp.num_observations)
-    return policies["termination"][mdp.observation, :, TERMINATE], policies["action"][mdp.observation]
+    returns = plan(mdp, option_models(mdp, *of)).returns
+    return float(returns[-1]), int(np.argmax(returns >= 0.99 * returns[-1]))
 
 
 def always_ending(params: Params) -> Params:

@@ -11,6 +11,7 @@
     critic                Q(s, K), the critic of any network
     comdp, synchronous    the CoMDP of one coagent; the reduction to a synchronous network
     option_values         option-critic's values and occupancies
+    option_models         what whole options bring and where they lead; planning with them
     degeneracy            how far options are from being options
     forms, network_forms  the gradient forms of option-critic, and of any network, as records
     network_setting       what the latter are computed from: a coagent at the nodes of the chain
@@ -47,6 +48,7 @@ Option-Critic Architecture" (AAAI 2017). Where each numbered statement is, as a 
     ACN E.2: the two termination gradients are one       termination_gradient                option_critic: test_e_2_termination_gradient
     OC, Theorems 1 and 2                                 policy_gradient, option_values      option_critic: test_oc_theorems_1_and_2
     OC, equations 1 to 3                                 option_values                       option_critic: test_option_values
+    models of options, their Bellman equation            option_models                       option_models: test_values_of_…
 """
 
 from optioncoagent.exact.ascent import ascend
@@ -57,6 +59,7 @@ from optioncoagent.exact.degeneracy import degeneracy
 from optioncoagent.exact.forms import FORMS, Form
 from optioncoagent.exact.gradients import expected_return, finite_difference, local_gradient, policy_gradient
 from optioncoagent.exact.network_forms import NETWORK_FORMS, NetworkForm
+from optioncoagent.exact.option_models import OptionModels, Plan, option_models, plan
 from optioncoagent.exact.option_values import OptionValues, option_values
 from optioncoagent.exact.synchronous import SynchronousMDP, synchronous
 
@@ -67,7 +70,9 @@ __all__ = [
     "Comparison",
     "Form",
     "NetworkForm",
+    "OptionModels",
     "OptionValues",
+    "Plan",
     "SynchronousMDP",
     "ascend",
     "comdp",
@@ -79,7 +84,9 @@ __all__ = [
     "form_gradient",
     "local_gradient",
     "network_form_gradient",
+    "option_models",
     "option_values",
+    "plan",
     "policy_gradient",
     "synchronous",
     "termination_gradient",
