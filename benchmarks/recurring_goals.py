@@ -11,6 +11,7 @@ gradients, from nothing: what the first tasks teach is paid for in the same step
     flat, goes on           is not told: policy and critic go on
     4 options               told: options, policies and terminations, go on; the policy over options and the critic begin anew
     4 options, one step     as 4 options, which always end: chosen at every step, without duration
+    4 policies              as 4 options, which never end: one is chosen at the beginning of an episode and followed to its end
     4 options, goes on      is not told: everything goes on
     doorway options         told: options by hand, as in Sutton, Precup and Singh (1999), one to each doorway, with the four actions as
                             options of one step; they stay, the policy over them begins anew
@@ -52,10 +53,12 @@ GRIDS: dict[str, tuple[Sizes, ...]] = {
     "flat, goes on": tuple((policy, critic) for policy in (0.1, 0.25, 0.5, 1.0, 2.0, 4.0) for critic in (0.5, 1.0)),
     "4 options": OVER,
     "4 options, one step": OVER,
+    "4 policies": OVER,
     "4 options, goes on": OVER,
     "doorway options": tuple((0.0, over) for over in (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)),
 }
 AGENTS = tuple(GRIDS)
+ENDS = {"4 options, one step": 1000.0, "4 policies": -1000.0}  # logits of terminations that do not learn
 # what --tune printed
 TUNED: dict[str, Sizes] = {
     "flat, anew": (4.0, 1.0),
@@ -63,6 +66,7 @@ TUNED: dict[str, Sizes] = {
     "flat, goes on": (0.5, 1.0),
     "4 options": (0.5, 256.0),
     "4 options, one step": (0.5, 64.0),
+    "4 policies": (0.1, 256.0),
     "4 options, goes on": (1.0, 16.0),
     "doorway options": (0.0, 8.0),
 }
@@ -82,7 +86,7 @@ def learner(agent: str, sizes: Sizes) -> Learner:
         return replace(SOFT, num_options=1, policy_step_size=sizes[0], critic_step_size=sizes[1])
     if agent == "doorway options":
         return replace(SOFT, num_options=8, policy_step_size=0.0, termination_step_size=0.0, option_step_size=sizes[1])
-    ends = 0.0 if agent == "4 options, one step" else SOFT.termination_step_size
+    ends = 0.0 if agent in ENDS else SOFT.termination_step_size
     return replace(SOFT, num_options=4, policy_step_size=sizes[0], option_step_size=sizes[1], termination_step_size=ends)
 
 
@@ -143,8 +147,7 @@ def life(
     start = {"termination": np.zeros(shape), "option": np.zeros(shape), "action": np.zeros((*shape, len(MOVES)))}
     if agent == "doorway options":
         start |= by_hand(states)
-    if agent == "4 options, one step":
-        start["termination"] += 1000.0
+    start["termination"] += ENDS.get(agent, 0.0)
     kept, (steps, lengths) = start, np.zeros((2, runs, TASKS, EPISODES))
     for task in range(TASKS):
         schedule = np.repeat(goals[:, task : task + 1], EPISODES, axis=1)
