@@ -23,9 +23,9 @@ flat agent and of option-critic are those of minigrid_suite.py.
     flat, gated action       the gate alone
 
 Rows go to gallery_on_minigrid.csv beside this file; runs whose row is there are not run again. Printed are, for each agent, the thousand
-frames of each seed, how many runs learned, for how many steps it is the same option (the same action where
-there are none), and the probability that it is sooner than the flat agent, and than option-critic, with the interval of these tasks
-(`rows.sooner`).
+frames of each seed, how many runs learned, for how many steps it is the same option, and the probability that it is sooner than the flat
+agent, and than option-critic, with the interval of these tasks (`rows.sooner`). Of two levels or layers it is the lower one's option; the
+same action, where a gate holds it and there are no options; unknown where nothing lasts, and of the suite's rows.
 """
 
 from __future__ import annotations
@@ -139,9 +139,8 @@ def table(results: Results) -> None:
             ]
             for other in (FLAT, OPTIONS):
                 both = [task for task in ours if task in frames[other]]
-                cells.append(
-                    "" if other == agent else rows.shown_sooner([ours[task] for task in both], [frames[other][task] for task in both])
-                )
+                pair = [ours[task] for task in both], [frames[other][task] for task in both]
+                cells.append(rows.shown_sooner(*pair) if both and other != agent else "")
             print(f"| {agent} | {' | '.join(cells)} |")
 
 

@@ -182,6 +182,8 @@ class Watch:
         for name in ("num_episodes", "max_steps", "fps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: it must be at least 1")
+        if self.seed < 0:
+            raise ValueError(f"seed={self.seed}: it must be at least 0")
         out = self.out or self.run_dir / "film.gif"
         imports.import_named(self.module)
         agent = OptionCritic.load(self.run_dir)
@@ -293,7 +295,7 @@ def main() -> None:
         sys.exit(1)
     except (ValueError, TypeError, OSError, ImportError, gym.error.Error) as error:
         notes = getattr(error, "__notes__", [])
-        if any(note.startswith(imports.RAISED_BY) for note in notes):
+        if any(note.startswith(imports.RAISED_BY) for note in notes) and not isinstance(error, gym.error.Error):
             raise
         print("; ".join([f"optioncoagent: error: {error}", *notes]), file=sys.stderr)
         sys.exit(2)

@@ -124,6 +124,7 @@ def test_runs_are_numbered_by_default(monkeypatch, tmp_path):
         (["train", "--resume", "no-such-folder", "--total-timesteps", "200000"], "leave out --total-timesteps"),
         (["train", "CartPole-v1", "--seed", "5", "--seeds", "0", "1"], "--seed and --seeds: give one"),
         (["evaluate"], "RUN_DIR"),
+        (["watch", "no-such-folder", "--seed", "-1"], "seed=-1: it must be at least 0"),
         (["plot", "no-such-folder", "--out", "runs"], "out=runs: choose a file name that ends with one of ('.png', '.pdf', '.svg')"),
         (["maps", "no-such-folder", "--out", "m"], "out=m: choose a file name that ends with"),
         (["audit", "no-such-folder", "--out", "m"], "out=m: choose a file name that ends with"),

@@ -69,6 +69,8 @@ def run_episodes(
     """
     if not num_episodes >= 1 or num_episodes % 1:
         raise ValueError(f"num_episodes={num_episodes}: it must be a whole number of at least 1")
+    if not seed >= 0:
+        raise ValueError(f"seed={seed}: it must be at least 0")
     if not max_steps >= 1:
         raise ValueError(f"max_steps={max_steps}: it must be at least 1")
     num_episodes = int(num_episodes)

@@ -189,6 +189,9 @@ class Settings:
             if others:
                 also = f"; the other parts are {', '.join(parts)}" if parts else ""
                 raise ValueError(f"{setting} names {others}, but the coagents are {[*names]}{also}")
+        for name in self.frozen:
+            if name in names and name in OTHER_PARTS:
+                raise ValueError(f"frozen names {name!r}, which is a coagent and another part, too: give the coagent another name")
 
 
 def make_settings(values: dict[str, Any]) -> Settings:

@@ -13,7 +13,7 @@ from optioncoagent.gallery import TERMINATE
 from optioncoagent.mdp import MDP
 from optioncoagent.network import FloatArray
 
-MAX_ENTRIES = 1 << 26  # of what is solved for, (O, S, S): half a gigabyte
+MAX_ENTRIES = 1 << 26  # of models (O, S, S), and of transitions (S, A, S): half a gigabyte each
 SURE = 1e-6  # what may be missing of an option's probability to end at some time
 SETTLED = 1e-10  # change of a value in a sweep, over the largest value
 MAX_SWEEPS = 100_000
@@ -50,13 +50,17 @@ def option_models(mdp: MDP, *params: Mapping[str, Any]) -> OptionModels:
     params: see `option_values`; the policy over options plays no part. Under a horizon T the states are those of `mdp.unrolled`.
     Raises ValueError for other params, for more than MAX_ENTRIES numbers, and where γ = 1 and an option may never end.
     """
+    if not params:
+        raise ValueError("give the params of at least one set of options")
     mdp = mdp.unrolled
     S, num_actions = mdp.num_states, mdp.num_actions
     tables = [flat_network(mdp, part).policies(part, mdp.num_observations) for part in params]
     b, pi = (np.concatenate([part[name][mdp.observation] for part in tables], axis=1) for name in ("termination", "action"))
     num_options = pi.shape[1]
-    if num_options * S * S > MAX_ENTRIES:
-        raise ValueError(f"models of {num_options} options on {S:,} states have {num_options * S * S:,} numbers, more than {MAX_ENTRIES:,}")
+    if max(num_options, num_actions) * S * S > MAX_ENTRIES:
+        raise ValueError(
+            f"models of {num_options} options on {S:,} states and {num_actions} actions need more than {MAX_ENTRIES:,} numbers"
+        )
     ends = np.where(mdp.terminal[:, None], 1.0, b[:, :, TERMINATE])
     P = mdp.transition_matrix.toarray().reshape(S, num_actions, S)
     reward, transition = np.zeros((S, num_options)), np.zeros((S, num_options, S))

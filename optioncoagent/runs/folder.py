@@ -9,12 +9,13 @@ import json
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from optioncoagent.agents import files
-from optioncoagent.agents.settings import OLD_DEFAULTS
+from optioncoagent.agents.settings import OLD_DEFAULTS, Settings
 
 try:
     import fcntl
@@ -73,8 +74,9 @@ def read_command(folder: Path) -> dict[str, Any]:
 
 
 def settings_of(command: Mapping[str, Any]) -> dict[str, Any]:
-    """What sets a run apart from others on its task that are no other seed of it: {name: value}, the agent's settings among them."""
-    flat = {**command, **OLD_DEFAULTS, **command.get("settings", {})}
+    """What sets a run apart from others on its task that are no other seed of it: {name: value}, the agent's settings among them. Of a run
+    from before there was a setting it is what was done then: today's default, where OLD_DEFAULTS says nothing else."""
+    flat = {**command, **asdict(Settings()), **OLD_DEFAULTS, **command.get("settings", {})}
     length = {"total_timesteps"} if flat.get("anneal_lr") else set[str]()  # over which the step size falls
     return {name: value for name, value in flat.items() if name not in {"settings", *NO_SETTING} - length}
 

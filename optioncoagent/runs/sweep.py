@@ -17,6 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from optioncoagent.agents.settings import OLD_DEFAULTS
 from optioncoagent.runs import table
 from optioncoagent.runs.folder import locked, write_json
 from optioncoagent.runs.specification import Specification
@@ -75,7 +76,9 @@ def _describe(specification: Specification, folder: Path, to_run: Collection[str
             raise FileExistsError(f"{folder} holds trials of setting {name!r} with other {', '.join(other)}: choose another name or folder")
         if name not in content["settings"]:
             defaults_then[name] = defaults
-        changed = [key for key in _differing(defaults_then.get(name, defaults), defaults) if key not in flags]
+        # of a setting that there was not yet, what was done then: as `folder.settings_of` has it
+        then = {key: OLD_DEFAULTS.get(key, value) for key, value in defaults.items()} | defaults_then.get(name, defaults)
+        changed = [key for key in _differing(then, defaults) if key not in flags]
         if changed and name in to_run:
             raise FileExistsError(
                 f"{folder} holds trials of setting {name!r} from when the defaults of {', '.join(changed)} were others: choose another "

@@ -169,6 +169,12 @@ def test_what_a_reset_pays_is_of_no_episode():
     assert set(agent.evaluate(6, env=Paying(episodes, 4, AutoresetMode.NEXT_STEP)).returns) == {30.0}
 
 
+@pytest.mark.parametrize("given", [{"seed": -1}, {"num_episodes": 0}, {"max_steps": 0}])
+def test_what_cannot_be_evaluated_is_named(given):
+    with pytest.raises(ValueError, match=f"{next(iter(given))}=.*at least"):
+        oc.OptionCritic("CartPole-v1", num_options=2, num_envs=2).evaluate(**{"num_episodes": 2} | given)
+
+
 def test_the_error_is_that_of_the_mean():
     said = str(Evaluation.of([Episode(1.0, 3), Episode(3.0, 3), Episode(5.0, 3)]))
     assert "return 3.000 ± 1.155 (standard error)" in said  # 2 / √3

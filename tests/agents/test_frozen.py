@@ -47,7 +47,15 @@ def test_who_shares_is_frozen_with_the_owner():
     network = oc.CoagentNetwork(
         [oc.Coagent("one", 2), oc.Coagent("other", 2, shares="one"), oc.Coagent("action", 2, upstream=("one", "other"))]
     )
-    assert "policy_one" not in changed(oc.CoagentActorCritic("CartPole-v1", network, frozen=("other",), **SMALL))
+    for frozen in ((), ("other",)):
+        found = changed(oc.CoagentActorCritic("CartPole-v1", network, frozen=frozen, **SMALL))
+        assert ("policy_one" in found) == (not frozen)
+
+
+def test_a_coagent_that_is_called_as_another_part_is_not_frozen():
+    network = oc.CoagentNetwork([oc.Coagent("encoder", 2), oc.Coagent("action", 2, upstream=("encoder",))])
+    with pytest.raises(ValueError, match="a coagent and another part"):
+        oc.CoagentActorCritic("CartPole-v1", network, frozen=("encoder",), **SMALL)
 
 
 def test_the_policies_of_options_that_are_kept_stay(tmp_path):

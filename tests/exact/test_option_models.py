@@ -103,5 +103,7 @@ def test_what_has_no_model_is_named():
     with pytest.raises(ValueError, match="not flat option-critic's"):
         option_models(mdp, oc.option_critic((2, 2), A).init_params(mdp.num_observations))
     params["termination"][...] = 0.0
+    with pytest.raises(ValueError, match="at least one set of options"):
+        option_models(for_ever)
     with pytest.raises(ValueError, match="not settled"):
         plan(for_ever, option_models(for_ever, params))

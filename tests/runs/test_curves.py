@@ -1,7 +1,8 @@
 """Learning curves over seeds, grouped by task and setting."""
 
+import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from run_folders import RUN, started
 
 from optioncoagent.cli import main
 from optioncoagent.runs.curves import POINTS, Curve, _level, band, group, on_grid, plot, read_curves, usage
+from optioncoagent.runs.folder import differing, settings_of
 from optioncoagent.runs.rows import read_rows
 
 NAN = float("nan")
@@ -86,6 +88,12 @@ def test_a_step_size_that_falls_over_the_run_makes_its_length_a_setting(tmp_path
             started(tmp_path / f"{falls}-{seed}", total_timesteps=steps, settings=settings)
     groups = [group(read_curves([tmp_path / f"{falls}-{seed}" for seed in range(2)]))[RUN.env_id] for falls in (False, True)]
     assert [[len(runs) for runs in settings.values()] for settings in groups] == [[2], [1, 1]]
+
+
+def test_runs_of_before_there_was_a_setting_are_of_what_was_done_then():
+    now = {"env_id": "A-v0", "settings": json.loads(json.dumps(asdict(RUN.settings)))}
+    before = {"env_id": "A-v0", "settings": {k: x for k, x in now["settings"].items() if k not in ("frozen", "target_kl")}}
+    assert differing([settings_of(now), settings_of(before)]) == ["target_kl"]  # there was no limit
 
 
 def test_groups_are_named_by_what_differs():

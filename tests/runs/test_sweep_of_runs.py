@@ -181,7 +181,9 @@ def test_a_sweep_does_not_go_on_under_other_defaults(tmp_path):
     path = tmp_path / "sweep.json"
     content = json.loads(path.read_text())
     assert content["defaults"]["b"]["num_options"] == [4] and content["defaults"]["a"]["target_kl"] == 0.05
-    del content["defaults"]["a"]["target_kl"]  # there was no such flag
+    del content["defaults"]["a"]["target_kl"]  # there was no such flag, and no limit
+    for name in "ab":
+        del content["defaults"][name]["frozen"]  # nor this one, and its default is what was done
     content["defaults"]["b"]["num_options"] = content["defaults"]["a"]["num_options"] = [8]
     path.write_text(json.dumps(content))
     assert run(spec(seeds=1), tmp_path) == {}
