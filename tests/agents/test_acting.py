@@ -82,6 +82,7 @@ def test_probabilities_are_parameters_for_the_exact_solver():
     assert np.isfinite(oc.expected_return(mdp, flat.network, flat.params(mdp)))
 
 
+@pytest.mark.slow
 def test_an_agent_on_a_minigrid_level_in_the_exact_solver():
     agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", num_options=2, **SMALL).learn(64)
     mdp = oc.MDP.from_minigrid("MiniGrid-Empty-5x5-v0", 0.99, view="egocentric")

@@ -32,7 +32,13 @@ def test_a_callback_stops_with_false(says, updates):
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("network", [lambda n: appendix_d(n), lambda n: oc.option_critic((2, 2), n)], ids=["appendix D", "two levels"])
+@pytest.mark.parametrize(
+    "network",
+    [
+        pytest.param(lambda n: appendix_d(n), id="appendix D"),
+        pytest.param(lambda n: oc.option_critic((2, 2), n), id="two levels", marks=pytest.mark.slow),
+    ],
+)
 def test_any_network_learns_the_gridworld(network, seed):
     """From about −40 for random moves; 4 steps are the least, and appendix D executes a coagent only every other step."""
     agent = oc.CoagentActorCritic(GRIDWORLD, network, hidden_sizes=(), learning_rate=0.02, seed=seed).learn(40_000)

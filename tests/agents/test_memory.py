@@ -42,7 +42,13 @@ def mazes():
     return SyncVectorEnv([lambda: TimeLimit(t_maze().to_env(), 40)] * 16, autoreset_mode=AutoresetMode.SAME_STEP)
 
 
-@pytest.mark.parametrize(("describe", "settings"), [(retaining, {}), (flat, {"recurrent_size": 16})], ids=["coagent", "recurrent"])
+@pytest.mark.parametrize(
+    ("describe", "settings"),
+    [
+        pytest.param(retaining, {}, id="coagent"),
+        pytest.param(flat, {"recurrent_size": 16}, id="recurrent", marks=pytest.mark.slow),
+    ],
+)
 def test_it_is_learned(describe, settings):
     agent = oc.CoagentActorCritic(mazes(), describe, gamma=0.95, seed=0, **settings).learn(30_000)
     assert agent.evaluate(300, env=mazes()).returns.mean() > 0.85

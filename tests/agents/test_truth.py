@@ -174,7 +174,7 @@ def test_the_gallery(kind):
     assert episodes >= 20_000 and agrees(z), worst(z)
 
 
-@pytest.mark.parametrize("kind", ["option-critic", "appendix D", "two levels"])
+@pytest.mark.parametrize("kind", ["option-critic", "appendix D", pytest.param("two levels", marks=pytest.mark.slow)])
 def test_gridworld(kind):
     mdp = oc.MDP.from_env(gridworld(), 0.9)
     z, episodes = estimate(kind, mdp, rollouts=50, env=TabularVectorEnv(mdp, 1024), num_steps=25)

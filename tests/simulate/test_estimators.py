@@ -55,7 +55,7 @@ def errors(estimate, exact, visits, episodes):
 
 
 @KERNELS
-@pytest.mark.parametrize("gamma", [0.7, 1.0])
+@pytest.mark.parametrize("gamma", [pytest.param(0.7, marks=pytest.mark.slow), 1.0])
 def test_random_networks_agree_with_every_tick_written_out(kernel, gamma, use):
     use(kernel)
     z, ungated, returns = [], [], []

@@ -81,7 +81,7 @@ ALWAYS += [f"{outcome}: {kind}" for outcome in ("failed", "forgiven") for kind i
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("env_id", [MINI, BOSS, "BabyAI-UnlockToUnlock-v0"])
+@pytest.mark.parametrize("env_id", [MINI, BOSS, pytest.param("BabyAI-UnlockToUnlock-v0", marks=pytest.mark.slow)])
 def test_any_instruction_is_verified_as_stock_does(env_id, seed):
     long = seed > 0
     counts = replay_compiled(env_id, 16, 1200 if long else 250, seed, change=give_random_instruction)
