@@ -24,8 +24,8 @@ flat agent and of option-critic are those of minigrid_suite.py.
 
 Rows go to gallery_on_minigrid.csv beside this file; runs whose row is there are not run again. Printed are, for each agent, the thousand
 frames of each seed, how many runs learned, for how many steps it is the same option, and the probability that it is sooner than the flat
-agent, and than option-critic, with the interval of these tasks (`rows.sooner`). Of two levels or layers it is the lower one's option; the
-same action, where a gate holds it and there are no options; unknown where nothing lasts, and of the suite's rows.
+agent, and than option-critic, with the interval of these tasks (`statistics.sooner`). Of two levels or layers it is the lower one's option;
+the same action, where a gate holds it and there are no options; unknown where nothing lasts, and of the suite's rows.
 """
 
 from __future__ import annotations

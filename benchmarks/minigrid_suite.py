@@ -14,8 +14,8 @@ evaluation episodes.
 A task counts as learned at nine tenths (to the nearest twentieth) of the best return of any run on it, the final one or a mean on the way.
 Printed are, for each task and agent, frames and seconds until then (median over seeds; ∞ where the run ended first), how many seeds got
 there, how much of the steps afterwards they had fallen back, and the interquartile mean of the final returns with its bootstrap interval;
-then, for each two of the agents, their ratio of frames and the probability that the first is sooner (`rows.sooner`). The rows are drawn
-too.
+then, for each two of the agents, their ratio of frames and the probability that the first is sooner (`statistics.sooner`). The rows are
+drawn too.
 
 --run: other agents than the two; non-episodic: with a bonus whose return does not end with the episode (`int_returns`).
 

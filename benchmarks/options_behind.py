@@ -14,7 +14,7 @@ square, in place of one for all.
 A row holds the frames until the mean return of the last 100 episodes reached the target, infinite if the limit came first. Rows go to
 options_behind.csv beside this file; runs whose row is there are not run again. Printed are for each task and agent the frames of each seed
 and their median, and over the tasks with more than three seeds of both the probability of being sooner than flat, and than options as
-they are, with 95 % intervals of these tasks (`rows.sooner`).
+they are, with 95 % intervals of these tasks (`statistics.sooner`).
 """
 
 from __future__ import annotations

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from optioncoagent.runs.statistics import fewest_seeds, median, sooner
+
 Result = dict[str, float]
 # What was the default when some of the rows were made, so that they can be added to: updates without a limit of their KL; with them an
 # encoder that every coagent shapes and λ-returns with expectations over the next outputs; with all these 16 environments and rollouts of
@@ -79,11 +81,6 @@ def train_until(agent: Any, target: float, limit: int) -> tuple[float, Result]:
     return float("inf"), row
 
 
-def median(values: Any) -> float:
-    """The upper one of two in the middle, so that infinity has no mean with anything."""
-    return float(np.sort(values)[len(values) // 2])
-
-
 def median_interval(values: Any, resamples: int = 2000) -> tuple[float, float]:
     """Ends of the 95 % bootstrap interval of the median (percentiles), seeds drawn anew."""
     drawn = np.random.default_rng(0).choice(values, (resamples, len(values)))
@@ -97,39 +94,7 @@ def half_interval(values: Any) -> float:
     return float(stats.t.ppf(0.975, len(x) - 1) * x.std(ddof=1) / np.sqrt(len(x))) if len(x) > 2 else float("nan")
 
 
-def sooner(ours: list[Any], theirs: list[Any], resamples: int = 2000, hierarchical: bool = False) -> tuple[float, float, float]:
-    """The probability that a run of ours needs fewer frames than one of theirs, ties counted half, and the ends of its 95 % interval.
-
-    ours, theirs: an array of frames for each task, of any numbers of seeds; the mean over tasks, each with the same weight ("probability
-    of improvement" of Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice"). The interval is of these
-    tasks, seeds drawn anew within each; hierarchical: of tasks like these, which are drawn anew first; that one is too wide where
-    tasks hardly differ, as the seeds then count twice.
-    """
-    wins = [(x[:, None] < y) + (x[:, None] == y) / 2 for x, y in zip(ours, theirs, strict=True)]
-
-    rng = np.random.default_rng(0)
-
-    def drawn(wins: list[np.ndarray], times: int) -> np.ndarray:
-        """Means over these tasks, seeds drawn anew so many times, (times,)."""
-        sizes = [size for won in wins for size in won.shape]
-        parts = np.split(rng.integers(np.repeat(sizes, sizes), size=(times, sum(sizes))), np.cumsum(sizes)[:-1], axis=1)
-        means = [won[i[:, :, None], j[:, None]].mean((1, 2)) for won, i, j in zip(wins, parts[::2], parts[1::2], strict=True)]
-        return np.mean(means, axis=0)
-
-    if hierarchical:
-        means = np.concatenate([drawn([wins[i] for i in rng.integers(len(wins), size=len(wins))], 1) for _ in range(resamples)])
-    else:
-        means = drawn(wins, resamples)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(np.mean([won.mean() for won in wins])), float(low), float(high)
-
-
 def shown_sooner(ours: list[np.ndarray], theirs: list[np.ndarray], hierarchical: bool = False) -> str:
     """`sooner` for a table, its interval where no task has fewer than four seeds: of fewer a bootstrap says too much."""
     middle, low, high = sooner(ours, theirs, hierarchical=hierarchical)
     return f"{middle:.2f} [{low:.2f}, {high:.2f}]" if fewest_seeds([*ours, *theirs]) > 3 else f"{middle:.2f}"
-
-
-def fewest_seeds(frames: list[np.ndarray]) -> int:
-    """Of some tasks, or agents, the one with the fewest seeds: how many it has."""
-    return min(map(len, frames))

@@ -24,7 +24,7 @@ Rows go to where_options_pay.csv beside this file; runs whose row is there are n
 frames of each seed, their median with its bootstrap interval, the mean return when the run stopped, the mean length of an option (of an
 action where it is held), what the option tells of the action, and the probability that the agent needs fewer frames than the flat one
 (ties count half) with its interval. Then the same over the tasks that both have rows of, each with the same weight, with two intervals:
-of these tasks, and of tasks like these (`rows.sooner`). Of fewer than four seeds there is no interval, of fewer than three no median.
+of these tasks, and of tasks like these (`statistics.sooner`). Of fewer than four seeds there is no interval, of fewer than three no median.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
     tasks = ["MiniGrid-Empty-5x5-v0", "MiniGrid-DoorKey-5x5-v0"]
     seeds = 5                          # 0 … 4, or a list of them
-    threshold = 0.9                    # optional: frames and seconds until the mean return is there; or {task: number}
+    threshold = 0.9                    # optional: frames and seconds until the mean return is there, and how probable it is that a
+                                       # setting is sooner there than the first one; or {task: number}
     total_timesteps = 200_000          # any flag of `optioncoagent train`, with underscores: for all settings …
 
     [settings.flat]                    # … and for one of them

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from optioncoagent.runs.trial import FINISHED
 
 Row = dict[str, Any]
 ALL_TASKS = "all tasks"
+SOONER = ("sooner", "sooner_low", "sooner_high")
 
 
 def trial_rows(specification: Specification, folder: Path) -> list[Row]:
@@ -45,13 +46,22 @@ def trial_rows(specification: Specification, folder: Path) -> list[Row]:
 def summarise(specification: Specification, trials: Sequence[Row]) -> list[Row]:
     """The table: for each task and setting, and for each setting over all tasks, the interquartile mean of the final returns with the
     ends of its 95 % bootstrap interval, stratified by task; seeds finished and not; and the medians of the times to the threshold, in
-    which a trial that did not reach it counts as infinite."""
+    which a trial that did not reach it counts as infinite. Settings but the first have the probability that a run of theirs reaches it
+    in fewer frames than one of the first (`statistics.sooner`; over all tasks the mean over those with a threshold), with the ends of its
+    95 % interval where every task has four seeds of both."""
     groups: list[tuple[str, tuple[str, ...], str]] = [
         (task, (task,), name) for task in specification.tasks for name in specification.settings
     ]
     if len(specification.tasks) > 1:
         groups += [(ALL_TASKS, specification.tasks, name) for name in specification.settings]
-    return [_summary(label, [_of(trials, task, name) for task in tasks], name) for label, tasks, name in groups]
+    first = next(iter(specification.settings))
+    table = []
+    for label, tasks, name in groups:
+        row = _summary(label, [_of(trials, task, name) for task in tasks], name)
+        if name != first:
+            row |= _sooner([(_of(trials, task, name), _of(trials, task, first)) for task in tasks])
+        table.append(row)
+    return table
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> None:
@@ -66,14 +76,19 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
 def to_text(table: Sequence[Row]) -> str:
     """The table as it is printed."""
     lines = [["task", "setting", "seeds", "final return (IQM, 95 %)"]]
-    timed = any("reached" in row for row in table)
+    timed, compared = any("reached" in row for row in table), any("sooner" in row for row in table)
     if timed:
         lines[0] += ["reached", "frames to threshold", "seconds"]
+    if compared:
+        lines[0].append(f"sooner than {table[0]['setting']} (95 %)")
     for row in table:
         seeds = f"{row['seeds']}" + (f" ({row['unfinished']} missing)" if row["unfinished"] else "")
-        line = [row["task"], row["setting"], seeds, _with_interval(row)]
+        line = [row["task"], row["setting"], seeds, _with_interval(*(row[f"final_return_{name}"] for name in statistics.Interval._fields))]
         if timed:
             line += [row.get("reached", ""), *(_time(row.get(name)) for name in ("frames_to_threshold", "seconds_to_threshold"))]
+        if compared:
+            probability, low, high = (row.get(name, math.nan) for name in SOONER)
+            line.append(_with_interval(probability, low, high, digits=2, nothing=""))
         lines.append(line)
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
@@ -94,20 +109,25 @@ def _summary(label: str, by_task: list[list[Row]], setting: str) -> Row:
     if timed:
         row["reached"] = f"{sum(math.isfinite(trial['frames_to_threshold']) for trial in timed)}/{len(timed)}"
         if len(by_task) == 1:  # frames on different tasks do not add up
-            row |= {name: _median([trial[name] for trial in timed]) for name in ("frames_to_threshold", "seconds_to_threshold")}
+            row |= {name: statistics.median([trial[name] for trial in timed]) for name in ("frames_to_threshold", "seconds_to_threshold")}
     return row
 
 
-def _median(values: list[float]) -> float:
-    """The upper one of two in the middle, so that infinity has no mean with anything."""
-    return sorted(values)[len(values) // 2]
+def _sooner(by_task: list[tuple[list[Row], list[Row]]]) -> Row:
+    """Trials of a setting and of the first one, for each task: how probable it is that the setting's are sooner; {} if no task says."""
+    frames = [[[trial["frames_to_threshold"] for trial in rows if "frames_to_threshold" in trial] for rows in pair] for pair in by_task]
+    ours, theirs = ([np.array(pair[i]) for pair in frames if all(pair)] for i in (0, 1))
+    if not ours:
+        return {}
+    probability, *ends = statistics.sooner(ours, theirs)
+    # of fewer seeds a bootstrap says too much
+    return dict(zip(SOONER, [probability, *(ends if statistics.fewest_seeds([*ours, *theirs]) > 3 else [math.nan] * 2)], strict=True))
 
 
-def _with_interval(row: Mapping[str, Any]) -> str:
-    centre, low, high = (row[f"final_return_{name}"] for name in statistics.Interval._fields)
+def _with_interval(centre: float, low: float, high: float, digits: int = 3, nothing: str = "-") -> str:
     if math.isnan(centre):
-        return "-"
-    return f"{centre:.3f}" + ("" if math.isnan(low) else f" [{low:.3f}, {high:.3f}]")
+        return nothing
+    return f"{centre:.{digits}f}" + ("" if math.isnan(low) else f" [{low:.{digits}f}, {high:.{digits}f}]")
 
 
 def _time(value: float | None) -> str:

@@ -68,3 +68,33 @@ def test_what_has_fallen_is_counted_in_steps_after_the_threshold():
     assert statistics.fallen(columns, 0.95, part=0.5) == 0.0
     assert np.isnan(statistics.fallen(columns, 0.96))
     assert np.isnan(statistics.fallen(run([10, 20], [0.0, 0.9], episodes=[99, 100]), 0.9))  # nothing is known of later
+
+
+def test_of_frames_that_may_be_infinite_the_median_is_one_of_them():
+    assert statistics.median([3, np.inf, 1]) == 3 and statistics.median([1, 3, np.inf, np.inf]) == np.inf
+
+
+def test_who_is_sooner_is_counted_pair_by_pair():
+    """By hand: 1 before all of three, 2 ties with one and is before two, ∞ ties with two."""
+    better, low, high = statistics.sooner([np.array([1.0, 2.0, np.inf])], [np.array([2.0, np.inf, np.inf])])
+    assert better == pytest.approx((3 + 2.5 + 1) / 9) and low < better < high
+    ours, theirs = [np.array([1.0, 1.0]), np.array([np.inf, np.inf])], [np.array([2.0, 2.0]), np.array([5.0, 5.0])]
+    assert statistics.sooner(ours, theirs) == (0.5, 0.5, 0.5)
+
+
+def test_every_task_has_the_same_weight_whatever_its_number_of_seeds():
+    rng = np.random.default_rng(0)
+    ours, theirs = [rng.normal(size=20), rng.normal(-1.0, size=4)], [rng.normal(size=10), rng.normal(size=5)]
+    each = [statistics.sooner([a], [b])[0] for a, b in zip(ours, theirs, strict=True)]
+    assert statistics.sooner(ours, theirs)[0] == pytest.approx(np.mean(each)) and abs(each[0] - each[1]) > 0.1
+
+
+def test_an_interval_over_tasks_like_these_is_as_wide_as_tasks_differ():
+    """Four tasks in which ours is always sooner and four in which it never is: nothing varies but which tasks there are."""
+    ours, theirs = [np.array([1.0, 2.0])] * 4 + [np.array([5.0, 6.0, 7.0])] * 4, [np.array([3.0, 4.0])] * 8
+    assert statistics.sooner(ours, theirs) == (0.5, 0.5, 0.5)
+    middle, low, high = statistics.sooner(ours, theirs, hierarchical=True)
+    assert (middle, low, high) == (0.5, 0.125, 0.875)  # the 2.5 % quantiles of the mean of eight coins
+    alike = [np.array([1.0, 3.0, 5.0, 7.0])] * 8, [np.array([2.0, 4.0, 6.0])] * 8
+    widths = [high - low for _, low, high in (statistics.sooner(*alike), statistics.sooner(*alike, hierarchical=True))]
+    assert widths[1] == pytest.approx(widths[0], rel=0.1)  # tasks that do not differ add nothing

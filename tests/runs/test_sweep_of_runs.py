@@ -3,6 +3,7 @@
 import csv
 import functools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -156,6 +157,27 @@ def test_several_tasks_are_also_taken_together(tmp_path):
     sweep.gather(chosen, tmp_path)
     together = rows(tmp_path / "results.csv")[-1]
     assert (together["task"], together["setting"], together["seeds"], together["frames_to_threshold"]) == ("all tasks", "b", "4", "")
+
+
+def test_settings_are_held_against_the_first_one():
+    """By hand: on the first task 3 1/2 of 16 pairs are sooner by b (one tie), on the second all; the third has no threshold, and c no
+    run that says. Of three seeds there is no interval."""
+    frames = {("x", "a"): [1, 2, 3, 4], ("x", "b"): [2, 3.5, 4.5, math.inf], ("y", "a"): [9, 9, 9, 9], ("y", "b"): [1, 2, 3, 4]}
+    trials = [
+        {"task": task, "setting": name, "seed": seed, "finished": True, "final_return": 1.0}
+        | ({"frames_to_threshold": float(x), "seconds_to_threshold": 1.0} if task != "z" else {})
+        for (task, name), values in (frames | {("z", "a"): [0, 0], ("z", "b"): [0, 0]}).items()
+        for seed, x in enumerate(values)
+    ]
+    chosen = SimpleNamespace(tasks=("x", "y", "z"), settings={"a": {}, "b": {}, "c": {}})
+    by = {(row["task"], row["setting"]): row for row in table.summarise(chosen, trials)}
+    assert by["x", "b"]["sooner"] == 3.5 / 16 and by["y", "b"]["sooner"] == 1 and by["all tasks", "b"]["sooner"] == (3.5 / 16 + 1) / 2
+    assert by["x", "b"]["sooner_low"] < 3.5 / 16 < by["x", "b"]["sooner_high"] and by["y", "b"]["sooner_low"] == 1
+    assert not any("sooner" in by[key] for key in [("x", "a"), ("z", "b"), ("x", "c"), ("all tasks", "c")])
+    text = table.to_text(list(by.values())).splitlines()
+    assert text[0].endswith("sooner than a (95 %)") and text[5].endswith("1.00 [1.00, 1.00]") and text[1].endswith("1")
+    fewer = table.summarise(chosen, [trial for trial in trials if trial["seed"] < 3])
+    assert table.to_text(fewer).splitlines()[5].endswith(" 1.00")
 
 
 def test_the_same_sweep_again_runs_only_what_is_missing(tmp_path):
