@@ -39,10 +39,10 @@ from rows import fewest_seeds, median, shown_sooner
 
 from optioncoagent.cli import Train
 from optioncoagent.runs import statistics
+from optioncoagent.runs.folder import EVALUATION
 from optioncoagent.runs.rows import read_rows
 from optioncoagent.runs.specification import Specification, Trial, check
 from optioncoagent.runs.sweep import run_sweep
-from optioncoagent.runs.trial import FINISHED
 
 ROWS = Path(__file__).with_suffix(".csv")
 PICTURE = Path(__file__).parent / "figures" / "minigrid_suite.png"
@@ -110,7 +110,7 @@ def row_of(trial: Trial, folder: Path) -> Row:
     reached = [statistics.time_to_threshold(run, level) for level in LEVELS]
     frames, seconds = ([x for x in part if np.isfinite(x)] for part in zip(*reached, strict=True))
     fallen = [share for level in LEVELS for share in [statistics.fallen(run, level)] if np.isfinite(share)]
-    returns = json.loads((folder / trial.name / FINISHED).read_text())["returns"]
+    returns = json.loads((folder / trial.name / EVALUATION).read_text())["returns"]
     return {
         "task": trial.task.removeprefix("MiniGrid-").removesuffix("-v0"),
         "agent": trial.setting,

@@ -38,6 +38,7 @@ import optioncoagent as oc
 from optioncoagent.agents import checkpoint, files
 from optioncoagent.agents.settings import Settings
 from optioncoagent.runs import checkpoints, recorder, training
+from optioncoagent.runs.folder import EVALUATION
 from optioncoagent.runs.rows import METRICS, GrowingFile, read_rows
 
 RUN = training.Run(
@@ -100,7 +101,7 @@ def outcome(folder: Path) -> dict[str, Any]:
         "events": {
             tag: [(x.step, str(x.value)) for x in events.Scalars(tag)] for tag in events.Tags()["scalars"] if not tag.startswith("seconds")
         },
-        "evaluation": json.loads((folder / training.EVALUATION).read_text()),
+        "evaluation": json.loads((folder / EVALUATION).read_text()),
         "files": {path.name: files.digest(path.read_bytes()) for path in last.iterdir() if path.name != checkpoints.RECORD},
         "kept": [path.name for path in files.checkpoints(folder)],
     }

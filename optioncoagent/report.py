@@ -103,7 +103,7 @@ def _task(runs: Sequence[Summary], level: int) -> str:
 
 def summarise(folder: Path) -> Summary:
     """Read a run folder. Raises FileNotFoundError or ValueError naming the file."""
-    from optioncoagent.runs.folder import read_command, read_config, settings_of
+    from optioncoagent.runs.folder import EVALUATION, read_command, read_config, settings_of
     from optioncoagent.runs.rows import read_rows
 
     config, command = read_config(folder), read_command(folder)
@@ -111,7 +111,7 @@ def summarise(folder: Path) -> Summary:
     if not len(columns.get("timesteps", ())):
         raise ValueError(f"{folder} has no rows yet")
     last = {name: float(values[-1]) for name, values in columns.items()}
-    evaluation = _read_evaluation(folder / "evaluation.json") if (folder / "evaluation.json").exists() else None
+    evaluation = _read_evaluation(folder / EVALUATION) if (folder / EVALUATION).exists() else None
     seed = command.get("settings", {}).get("seed")
     return Summary(folder, config, command["env_id"], seed, settings_of(command), last, evaluation)
 
@@ -175,8 +175,10 @@ def options_table(runs: Sequence[Summary]) -> str:
 def _evaluation(run: Summary) -> list[str]:
     if run.evaluation is None:
         return ["not finished", ""]
+    from optioncoagent.runs.statistics import standard_error
+
     returns, lengths = run.evaluation
-    error = f" ± {returns.std(ddof=1) / np.sqrt(returns.size):.3f}" if returns.size > 1 else ""
+    error = f" ± {standard_error(returns):.3f}" if returns.size > 1 else ""
     return [f"{returns.mean():.3f}{error} ({returns.size})", f"{lengths.mean():.1f}"]
 
 

@@ -46,7 +46,8 @@ def looked_up(weight: Tensor, size: int) -> Tensor:
 
 
 def indicators(columns: Tensor, size: int, dtype: torch.dtype) -> Tensor:
-    """Rows (n, size) that are 1 in these columns (n, k), else 0."""
+    """Rows (n, size) that are 1 in these columns (n, k), else 0. (torch.nn.functional.one_hot makes them of eight bytes each, and looks for
+    the least and the largest column first.)"""
     return torch.zeros(len(columns), size, dtype=dtype, device=columns.device).scatter_(1, columns.long(), 1.0)
 
 

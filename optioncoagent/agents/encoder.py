@@ -69,20 +69,15 @@ class Given(nn.Module):
         return given[""] if isinstance(state, Tensor) else given
 
 
-def _one_hot(x: Tensor, size: int) -> Tensor:
-    """(n,) int as rows (n, size) uint8; torch's own makes them of eight bytes each, and looks for the least and the largest first."""
-    return torch.zeros(len(x), size, dtype=torch.uint8, device=x.device).scatter_(1, x[:, None], 1)
-
-
 def _row(leaf: Leaf, x: Tensor, dtype: torch.dtype) -> Tensor:
     """One leaf as a row of numbers, (n, size); what are bytes stay bytes."""
     if leaf.kind == "discrete":
         x = x - first_values(leaf, x)
     if leaf.counts:
         columns = x.reshape(len(x), -1).unbind(dim=1)
-        return torch.cat([_one_hot(column, n) for column, n in zip(columns, leaf.counts, strict=True)], dim=-1)
+        return torch.cat([indicators(column[:, None], n, torch.uint8) for column, n in zip(columns, leaf.counts, strict=True)], dim=-1)
     if leaf.kind == "discrete":
-        return _one_hot(x, leaf.size)
+        return indicators(x[:, None], leaf.size, torch.uint8)
     x = x.reshape(len(x), -1)
     x = x if x.dtype == torch.uint8 else x.to(dtype)
     return x.to(dtype).atan() if leaf.kind == "slope" else x

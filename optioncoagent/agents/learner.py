@@ -36,7 +36,8 @@ from optioncoagent.agents.modules import make_module
 from optioncoagent.agents.observations import told_apart
 from optioncoagent.agents.places import places_of
 from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, collect, reset, tick, watch_resets
-from optioncoagent.agents.scale import ReturnScale, Schedule
+from optioncoagent.agents.scale import ReturnScale
+from optioncoagent.agents.schedule import Schedule
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings
 from optioncoagent.agents.sizes import Size, next_size
 from optioncoagent.agents.targets import Batch, make_batch
@@ -477,7 +478,7 @@ class CoagentActorCritic:
         Observations are `mdp.observations` (a MiniGrid level), or 0, 1, … of a Discrete space; those that only the absorbing end has, which
         the environment never shows, get a row of zeros.
         """
-        self.network.check_counted("tables of probabilities")
+        self.network.check_counted("tables of probabilities", "agent.probabilities(observation) has means and deviations")
         observations, seen = self.observations(mdp)
         found = self._tables(observations, None, distributions.log_table)
         return tables.padded(found, self.network, mdp.num_observations - seen)

@@ -148,7 +148,8 @@ def _returns(agent: Any, mdp: MDP, command: Audit, found: Examination) -> Return
 
     env = one_level(agent.interface.env_id, command.level, agent.num_envs) if is_minigrid(agent.interface.env_id) else None
     episodes = agent.evaluate(command.num_episodes, seed=command.seed, env=env)
-    returns, what = discounted_successes(episodes.returns, episodes.lengths, mdp.gamma), f"success pays {mdp.gamma:g}^t"
+    discounted = discounted_successes(episodes.returns, episodes.lengths, mdp.gamma)
+    told, what = replace(episodes, returns=discounted), f"success pays {mdp.gamma:g}^t"
     exact, note, network = found.expected_return, "", agent.network
     if any(c.cost for c in network.coagents):  # episodes are of rewards alone
         network = CoagentNetwork([replace(c, cost=0.0) for c in network.coagents], network.action)
@@ -156,13 +157,13 @@ def _returns(agent: Any, mdp: MDP, command: Audit, found: Examination) -> Return
     if command.horizon:
         undiscounted = MDP(mdp.P, mdp.R, mdp.d0, 1.0, mdp.terminal, mdp.observation)
         exact = expected_return(undiscounted, network, agent.params(mdp))
-        returns, what = episodes.returns, "the environment's own return"
+        told, what = episodes, "the environment's own return"
     elif env is None:
         return Returns(exact, np.nan, np.nan, f"J exact {exact:.4f}, discounted; undiscounted, {episodes}")
     else:
         note = " (episodes are cut by the time limit, of which the exact one knows nothing)"
-    mean, error = float(returns.mean()), float(returns.std(ddof=1) / np.sqrt(len(returns))) if len(returns) > 1 else np.nan
-    return Returns(exact, mean, error, f"J ({what}): exact {exact:.4f}, {len(returns)} episodes {mean:.4f} ± {error:.4f}{note}")
+    mean, error = float(told.returns.mean()), told.standard_error
+    return Returns(exact, mean, error, f"J ({what}): exact {exact:.4f}, {len(told.returns)} episodes {mean:.4f} ± {error:.4f}{note}")
 
 
 def moment(agent: Any, J: Returns, found: Examination) -> dict[str, Any]:

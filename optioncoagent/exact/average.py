@@ -33,6 +33,7 @@ from optioncoagent.mdp.reach import spread
 from optioncoagent.network import CoagentNetwork
 
 _FOR_EVER: WeakKeyDictionary[MDP, MDP] = WeakKeyDictionary()
+TOO_SELDOM = "the chain comes back to some node too seldom for float64; scale the logits down"
 _WALK = 8  # steps of a walk whose law says which node is visited often
 
 
@@ -40,7 +41,8 @@ def average_chain(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) 
     """The chain with the gain as its `expected_return`, the bias as its `value` and the stationary law as its `occupancy`.
 
     The MDP's discount plays no part. Raises ValueError for an MDP with a horizon or a terminal state to which some actions lead, and where
-    the chain has several recurrent classes, so that the gain depends on which of them is entered.
+    the chain has several recurrent classes, so that the gain depends on which of them is entered, or it comes back
+    to its nodes too seldom for float64.
     """
     made = chain(_for_ever(mdp), network, params)
     made = replace(made, gamma=1.0)
@@ -50,7 +52,7 @@ def average_chain(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) 
     k = _often(T, _recurrent(T, made))
     # cut the way into node k: until it is hit, a(n) is earned and b(n) steps are taken, and what happens between two visits is a cycle
     keep = s.pattern.columns != k
-    until = Pattern(s.pattern.rows[keep], s.pattern.columns[keep], n).factorise(entries[keep], 1.0)
+    until = Pattern(s.pattern.rows[keep], s.pattern.columns[keep], n).factorise(entries[keep], 1.0, TOO_SELDOM)
     earned, steps = until.solve(made.reward[s.num_first :]), until.solve(np.ones(n))
     visits = until.solve(np.eye(1, n, k)[0], transposed=True)
     # g = a(k) / b(k),  h = a - g b (h(k) = 0),  d(n) = visits of n in a cycle / its length

@@ -72,11 +72,11 @@ class Chain:
         return float(s.first_law @ self.reward[: s.num_first] + self.second @ self.value)
 
     @cached_property
-    def swept(self) -> tuple[list[FloatArray], list[FloatArray], FloatArray]:
-        """Values of every coagent's outputs at the nodes, their means, and the value of each node (see `Tick.backward`)."""
+    def swept(self) -> tuple[list[FloatArray], list[FloatArray]]:
+        """Values of every coagent's outputs at the nodes, and their means (see `Tick.backward`)."""
         return self.sweep()
 
-    def sweep(self, greedy: Collection[str] = ()) -> tuple[list[FloatArray], list[FloatArray], FloatArray]:
+    def sweep(self, greedy: Collection[str] = ()) -> tuple[list[FloatArray], list[FloatArray]]:
         """The same with the best output of some coagents in place of their mean, in this step alone."""
         s, layout = self.structure, self.structure.layout
         ahead = np.zeros(layout.S * layout.M)
@@ -91,7 +91,7 @@ class Chain:
         """Δ_i of coagent `name`, like its logits."""
         tick = self.structure.tick
         index = next(i for i, step in enumerate(tick.steps) if step.turn.name == name)
-        values, means, _ = self.swept
+        values, means = self.swept
         return tick.gradient(index, self.policies[name], self.occupancy, self.laws[index], values[index], means[index])
 
 

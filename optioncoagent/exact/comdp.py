@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any
 
@@ -69,7 +69,7 @@ def _check_synchronous(network: CoagentNetwork, coagent: str) -> None:
         raise ValueError(f"no coagent {coagent!r}: the network has {list(network.names)}")
     wrong = [f"remembers {n!r}" for n in network.memory]
     for c in network.coagents:
-        if c.name not in network.memory and (network.may_retain(c.name, False) or network.may_retain(c.name, True)):
+        if c.name not in network.memory and (network.may_retain(c.name)):
             wrong.append(f"need not execute {c.name!r}")
         if c.cost:
             wrong.append(f"charges for {c.name!r} at every step but the first")
@@ -83,7 +83,7 @@ def _check_synchronous(network: CoagentNetwork, coagent: str) -> None:
 def _halves(mdp: MDP, network: CoagentNetwork, policies: Mapping[str, FloatArray], coagent: str) -> tuple[FloatArray, FloatArray]:
     """π_pre(s, u_pre), shape (S, U_pre), and π_post((s, u_pre), u, a), shape (S, U_pre, u, A)."""
     position, sizes = network.names.index(coagent), network.num_outputs
-    factors = [_factor(mdp, network, policies[name], name) for name in network.names]
+    factors = [factor(mdp, network, policies[name], name, network.names) for name in network.names]
     before = prod(sizes[:position])
     # π_pre = Π_{j<i} π_j
     pre = np.ones((mdp.num_states, *sizes[:position]))
@@ -91,8 +91,8 @@ def _halves(mdp: MDP, network: CoagentNetwork, policies: Mapping[str, FloatArray
         pre = pre * factors[j].reshape(factors[j].shape[: position + 1])
     # π_post = Σ Π_{j>i} π_j over the later outputs that make the action a
     after = np.ones((mdp.num_states, *sizes))
-    for factor in factors[position + 1 :]:
-        after = after * factor
+    for later_factor in factors[position + 1 :]:
+        after = after * later_factor
     action = np.broadcast_to(network.joint_action(dict(zip(network.names, np.indices(sizes, sparse=True), strict=True))), sizes)
     later = (before, sizes[position], -1)
     is_action = action.reshape(later)[..., None] == np.arange(network.num_actions)
@@ -100,12 +100,12 @@ def _halves(mdp: MDP, network: CoagentNetwork, policies: Mapping[str, FloatArray
     return pre.reshape(mdp.num_states, before), post
 
 
-def _factor(mdp: MDP, network: CoagentNetwork, policy: FloatArray, name: str) -> FloatArray:
-    """π_i(s, u_pre, u_i) with an axis for the state and one for every output of the network, of length 1 where it plays no part."""
+def factor(mdp: MDP, network: CoagentNetwork, policy: FloatArray, name: str, names: Sequence[str]) -> FloatArray:
+    """π_i(s, u_pre, u_i) with an axis for the state and one for the output of each of `names`, of length 1 where it plays no part."""
     table = policy[mdp.observation] if network[name].observes else policy[None]
     read = (*network[name].upstream, name)
-    order = sorted(range(len(read)), key=lambda i: network.names.index(read[i]))
-    shape = [table.shape[0]] + [network[n].num_outputs if n in read else 1 for n in network.names]
+    order = sorted(range(len(read)), key=lambda i: names.index(read[i]))
+    shape = [table.shape[0]] + [network[n].num_outputs if n in read else 1 for n in names]
     return table.transpose(0, *(1 + i for i in order)).reshape(shape)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from optioncoagent.exact.chain import chain
+from optioncoagent.exact.comdp import factor
 from optioncoagent.exact.large import LargeChain, is_large
 from optioncoagent.exact.tick import FloatArray
 from optioncoagent.mdp import MDP
@@ -46,12 +47,7 @@ def critic_values(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) 
     action, memory = np.broadcast_arrays(network.joint_action(outputs), memory)
     values = after[:, action, memory]
     for name in reversed(network.unseen):
-        policy = policies[name][mdp.observation] if network[name].observes else policies[name][None]
-        read = (*network[name].upstream, name)
-        order = sorted(range(len(read)), key=lambda i: names.index(read[i]))
-        on_axes = (policy.shape[0], *(network[n].num_outputs if n in read else 1 for n in names))
-        policy = policy.transpose(0, *(1 + i for i in order)).reshape(on_axes)
-        values = (policy * values).sum(axis=1 + names.index(name), keepdims=True)
+        values = (factor(mdp, network, policies[name], name, names) * values).sum(axis=1 + names.index(name), keepdims=True)
     values = np.where(mdp.terminal.reshape(-1, *(1,) * len(names)), 0.0, values)
     values = values.squeeze(tuple(1 + names.index(name) for name in network.unseen))
     return np.broadcast_to(values, (mdp.num_states, *(network[n].num_outputs for n in network.critic_inputs))).copy()

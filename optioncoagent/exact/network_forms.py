@@ -50,9 +50,7 @@ def _binary(network: CoagentNetwork, name: str) -> bool:
 
 
 def _retains(network: CoagentNetwork, name: str) -> bool:
-    return (network.may_retain(name, True) or network.may_retain(name, False)) and bool(
-        name in network.memory or name in network.action or network.readers(name)
-    )
+    return network.may_retain(name) and bool(name in network.memory or name in network.action or network.readers(name))
 
 
 def _gated_twice(network: CoagentNetwork, name: str) -> bool:
@@ -77,7 +75,7 @@ def _remembers(network: CoagentNetwork, name: str) -> bool:
 
 
 def _always_reads(network: CoagentNetwork, name: str) -> bool:
-    return bool(network[name].upstream) and not network.may_retain(name, True) and not network.may_retain(name, False)
+    return bool(network[name].upstream) and not network.may_retain(name)
 
 
 # What they compute
@@ -159,8 +157,8 @@ def _every_step(s: NetworkSetting, name: str) -> FloatArray:
 
 def _one_gate(s: NetworkSetting, name: str) -> FloatArray:
     # E[Σ_t γ^t β'(X_t) W(X_t, U_t) ∂ln π(X_t, U_t)], β'(x) the largest β over what all gates but the last may say
-    p, live = s.at(name), s.network.plan(s.made.structure.tick.final)[s.network.names.index(name)].live
-    others = tuple(1 + live.index(gate) for gate in s.network.touched[name].upstream[:-1])
+    p = s.at(name)
+    others = tuple(1 + p.step.turn.live.index(gate) for gate in s.network.touched[name].upstream[:-1])
     alone = p.beta.max(axis=others, keepdims=True)
     return _score_at(p, p.weight * alone * p.output_law * p.value)
 

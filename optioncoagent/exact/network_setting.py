@@ -75,7 +75,7 @@ class Place:
     made: Chain
     index: int
     occupancy: FloatArray
-    swept: tuple[list[FloatArray], list[FloatArray], FloatArray] | None = None
+    swept: tuple[list[FloatArray], list[FloatArray]] | None = None
 
     @property
     def step(self) -> Any:

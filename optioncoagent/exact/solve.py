@@ -24,7 +24,7 @@ ITERATE_ABOVE = 1_000  # unknowns of a chain with cycles; smaller ones are facto
 MAX_ITERATIONS = 30  # of BiCGSTAB; a chain that mixes more slowly than that is local, and a factorisation of it does not fill in much
 MAX_GROWTH = 1e10  # largest growth, about the number of steps to the end: each factor of ten costs a digit
 TOLERANCE = 1e-10  # largest residual |r - (I - γ T) v| relative to |r| + |v| that is accepted
-_TOO_LONG = "some reachable node ends with a probability too small for float64; scale the logits down or lower gamma"
+TOO_LONG = "some reachable node ends with a probability too small for float64; scale the logits down or lower gamma"
 
 
 class Pattern:
@@ -38,9 +38,9 @@ class Pattern:
         self.order = None if size < DENSE_BELOW else _topological_order(rows, columns, size)
         self._flat = rows * size + columns
 
-    def factorise(self, entries: FloatArray, gamma: float) -> System:
-        """The system I - γ T with T's entries (k,) in the order of rows and columns."""
-        return System(self, self._dense(entries, gamma) if self.size < DENSE_BELOW else self._sparse(entries, gamma))
+    def factorise(self, entries: FloatArray, gamma: float, fault: str = TOO_LONG) -> System:
+        """The system I - γ T with T's entries (k,) in the order of rows and columns. fault: why it may have no accurate answer."""
+        return System(self, self._dense(entries, gamma) if self.size < DENSE_BELOW else self._sparse(entries, gamma), fault)
 
     def _dense(self, entries: FloatArray, gamma: float) -> FloatArray:
         matrix = np.zeros(self.size * self.size)
@@ -74,6 +74,7 @@ class System:
 
     pattern: Pattern
     matrix: FloatArray | sp.csc_array
+    fault: str = TOO_LONG
     method: str = ""
     residual: float = 0.0
 
@@ -90,7 +91,7 @@ class System:
         if not residual <= TOLERANCE or np.abs(solution).max() > MAX_GROWTH * given:
             raise ValueError(
                 f"the chain's linear system ({self.pattern.size} nodes, {self.method}) has no accurate solution "
-                f"(residual {residual:.1e}): {_TOO_LONG}"
+                f"(residual {residual:.1e}): {self.fault}"
             )
         self.residual = max(self.residual, residual)
         if order is None:
@@ -132,7 +133,7 @@ class System:
         try:
             return sla.splu(self.matrix, permc_spec=order, diag_pivot_thresh=0.0, options={"SymmetricMode": True})
         except RuntimeError as error:
-            raise ValueError(f"the chain's linear system ({self.pattern.size} nodes) is singular: {_TOO_LONG}") from error
+            raise ValueError(f"the chain's linear system ({self.pattern.size} nodes) is singular: {self.fault}") from error
 
 
 def _topological_order(rows: IntArray, columns: IntArray, size: int) -> IntArray | None:

@@ -105,11 +105,11 @@ class Tick:
 
     def backward(
         self, gathered: list[FloatArray], values: FloatArray, greedy: Collection[str] = ()
-    ) -> tuple[list[FloatArray], list[FloatArray], FloatArray]:
+    ) -> tuple[list[FloatArray], list[FloatArray]]:
         """Sweep the values of the final outputs (N, *final) back through the tick.
 
-        Returns for each coagent W_i, the value of the live outputs with its own (N or 1, *live, u), its mean under the policy (the
-        same, without u), and the value upon arrival W_0 (N,). greedy: coagents that count as if they gave their best output.
+        Returns for each coagent W_i, the value of the live outputs with its own (N or 1, *live, u), and its mean under the policy (the
+        same, without u). greedy: coagents that count as if they gave their best output.
         """
         after: list[FloatArray] = []
         means: list[FloatArray] = []
@@ -129,7 +129,7 @@ class Tick:
             if step.retained is not None:
                 arrival = step.beta * mean + (1.0 - step.beta) * (step.retained * value).sum(axis=-1)
             value = arrival if step.cost is None else arrival - step.beta * step.cost
-        return after[::-1], means[::-1], np.broadcast_to(value, (self.num_nodes,))
+        return after[::-1], means[::-1]
 
     def gradient(
         self, index: int, policy: FloatArray, occupancy: FloatArray, law: FloatArray, value: FloatArray, mean: FloatArray

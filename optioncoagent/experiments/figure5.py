@@ -10,6 +10,7 @@ import numpy as np
 
 from optioncoagent.exact import policy_gradient
 from optioncoagent.experiments.problems import bits_network, gridworld
+from optioncoagent.runs.statistics import standard_error
 from optioncoagent.simulate import actor_critic, estimate_finite_difference, estimate_gradient
 
 ASSUMPTIONS = (
@@ -106,7 +107,7 @@ def curves(rows: list[dict[str, Any]]) -> dict[tuple[str, str], list[tuple[int, 
         points[estimate, reference, episodes].append(float(np.mean(distances)))
     found: dict[Any, Any] = defaultdict(list)
     for (estimate, reference, episodes), values in sorted(points.items()):
-        error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+        error = standard_error(values)
         found[estimate, reference].append((episodes, float(np.mean(values)), float(error)))
     return dict(found)
 

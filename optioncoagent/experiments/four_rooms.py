@@ -108,7 +108,12 @@ def curves(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
         count = column["trials"].sum(axis=1)
         pooled = {key: (column[key] * column["trials"]).sum(axis=1) / count for key in ("steps", "option_length", "termination")}
         squares = (column["squares"] + column["trials"] * (column["steps"] - pooled["steps"][:, None]) ** 2).sum(axis=1)
-        found[name] = {"episode": episodes, **pooled, "error": np.sqrt(squares / (count - 1) / count), "trials": int(count[0])}
+        found[name] = {
+            "episode": episodes,
+            **pooled,
+            "error": np.sqrt(squares / np.where(count > 1, count - 1, np.nan) / count),
+            "trials": int(count[0]),
+        }
     return found
 
 

@@ -17,6 +17,7 @@ from optioncoagent.exact import FORMS, compare_gradients, expected_return
 from optioncoagent.experiments.ascent import ascend, constant, gradient_along
 from optioncoagent.gallery import option_critic
 from optioncoagent.mdp import MDP
+from optioncoagent.runs.statistics import standard_error
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,7 +125,7 @@ def _band(axes: Axes, steps: np.ndarray, curves: np.ndarray, label: str, color: 
     mean = curves.mean(axis=0)
     axes.plot(steps, mean, color=color, linestyle=style, label=label, linewidth=1.6)
     if len(curves) > 1:
-        error = curves.std(axis=0, ddof=1) / np.sqrt(len(curves))
+        error = standard_error(curves)
         axes.fill_between(steps, mean - error, mean + error, color=color, alpha=0.18, linewidth=0)
 
 

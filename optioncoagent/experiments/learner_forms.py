@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from optioncoagent.runs.statistics import standard_error
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -58,8 +60,7 @@ def run(setting: Setting, seed: int) -> list[Row]:
             rows.append(Row(setting.name, seed, form, int(metrics["timesteps"]), metrics["return_mean"]))
 
         agent.learn(setting.total_timesteps, log=log)
-        if agent.env is not None:
-            agent.env.close()
+        agent.env.close()
     return rows
 
 
@@ -79,7 +80,7 @@ def plot(rows: Iterable[Row]) -> Figure:
             mean, x = curves[:, known].mean(axis=0), np.array(steps)[known]
             (line,) = axes.plot(x, mean, label=form)
             if len(seeds) > 1:
-                error = curves[:, known].std(axis=0, ddof=1) / np.sqrt(len(seeds))
+                error = standard_error(curves[:, known])
                 axes.fill_between(x, mean - error, mean + error, color=line.get_color(), alpha=0.18, linewidth=0)
         axes.set(title=name, xlabel="environment steps", ylabel="mean return of the last 100 episodes")
         axes.grid(alpha=0.25)

@@ -37,7 +37,7 @@ def _check_rows(name: str, rows: tuple[int, ...], columns: int) -> None:
     if prod(rows) * columns > MAX_ENTRIES:
         raise ValueError(
             f"coagent {name!r}: a table over the {len(rows)} things that its policy adds up would have {prod(rows):,} rows, too many: "
-            "train the network with CoagentActorCritic, which needs no table, or let it read fewer outputs"
+            "let it read fewer outputs, or do without the table, as CoagentActorCritic trains it"
         )
 
 

@@ -91,9 +91,10 @@ class CoagentNetwork:
         """Law h_0 of the output before the first step, shape (num_outputs,)."""
         return self._initial[name]
 
-    def may_retain(self, name: str, start: bool) -> bool:
-        """Can this coagent fail to execute, at a first step (`start`) or at a later one? True where only the state can tell."""
-        return self._may_retain[name][int(start)]
+    def may_retain(self, name: str, start: bool | None = None) -> bool:
+        """Can this coagent fail to execute, at a first step (`start`), at a later one (False), or at any? True where only the state can
+        tell."""
+        return any(self._may_retain[name]) if start is None else self._may_retain[name][int(start)]
 
     def readers(self, name: str) -> tuple[str, ...]:
         """Coagents whose policy or execution function reads this output at this same step."""
@@ -105,11 +106,6 @@ class CoagentNetwork:
         if key not in self._plans:
             self._plans[key] = plan(self, key)
         return self._plans[key]
-
-    def live(self, kept: Iterable[str]) -> list[tuple[str, ...]]:
-        """Outputs that still matter before each coagent runs and, last, after all have, as the plan has them."""
-        turns = self.plan(kept)
-        return [*(turn.live for turn in turns), turns[-1].needed]
 
     # Parameters
 
@@ -175,12 +171,12 @@ class CoagentNetwork:
         if num_actions != self.num_actions:
             raise ValueError(f"the MDP has {num_actions} actions, the network's action {self.action} has {self.num_actions} joint outputs")
 
-    def check_counted(self, what: str) -> None:
-        """ValueError naming a coagent with a `Gaussian`, where there can only be finitely many outputs."""
+    def check_counted(self, what: str, instead: str = "train the network with CoagentActorCritic") -> None:
+        """ValueError naming a coagent with a `Gaussian`, where there can only be finitely many outputs; instead: what there is for it."""
         for name in self.gaussians:
             raise ValueError(
                 f"coagent {name!r}: its output is Gaussian, and the exact solver and the simulator are for finitely many outputs "
-                f"({what}): train the network with CoagentActorCritic, or give it num_outputs of which each stands for some numbers"
+                f"({what}): {instead}, or give it num_outputs of which each stands for some numbers"
             )
 
     # Execution functions

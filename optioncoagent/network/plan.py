@@ -66,11 +66,6 @@ class CoagentPlan:
         return tuple(n for n in self.live if n not in self.policy.upstream)
 
     @property
-    def may_retain(self) -> bool:
-        """May it fail to execute at some step?"""
-        return self.retains_first or self.retains_later
-
-    @property
     def num_values(self) -> int:
         """Entries of a table over the joint outputs `live` and its own: what a solver's memory grows with, at each node or step."""
         return prod(self.live_sizes) * self.num_outputs

@@ -23,6 +23,7 @@ except ImportError:  # not on Windows, where two processes in one folder are not
     fcntl = None  # type: ignore[assignment]
 
 CONFIG = "config.json"
+EVALUATION = "evaluation.json"  # a training run writes it last
 NO_SETTING = ("env_id", "seed", "total_timesteps", "eval_episodes", "checkpoint_seconds", "track", "wandb_project_name")
 PACKAGES = ("optioncoagent", "numpy", "scipy", "numba", "torch", "gymnasium", "minigrid")
 

@@ -21,6 +21,13 @@ RESAMPLES = 2_000
 EPISODES = 100  # a mean return over fewer does not count as having reached a threshold
 
 
+def standard_error(values: Any, axis: int = 0) -> Any:
+    """Of the mean of independent values; NaN of one."""
+    values = np.asarray(values)
+    n = values.shape[axis]
+    return (values.std(axis=axis, ddof=1) if n > 1 else np.full_like(values.mean(axis=axis), np.nan)) / np.sqrt(n)
+
+
 class Interval(NamedTuple):
     """An estimate (by default the interquartile mean) and the ends of its interval."""
 

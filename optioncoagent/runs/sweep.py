@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from optioncoagent.agents.settings import OLD_DEFAULTS
 from optioncoagent.runs import table
-from optioncoagent.runs.folder import locked, write_json
+from optioncoagent.runs.folder import EVALUATION, locked, write_json
+from optioncoagent.runs.rows import METRICS
 from optioncoagent.runs.specification import Specification
 from optioncoagent.runs.trial import COMMAND, train_job
 from optioncoagent.runs.workers import Backend, run_all, start_workers
@@ -44,7 +45,7 @@ def run_sweep(
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, "runs a sweep there"):
-        missing = [trial for trial in specification.trials if not (folder / trial.name / table.FINISHED).exists()]
+        missing = [trial for trial in specification.trials if not (folder / trial.name / EVALUATION).exists()]
         _describe(specification, folder, {trial.setting for trial in missing})
         jobs = {trial.name: train_job(folder / trial.name, trial.arguments, Path.cwd(), command) for trial in missing}
         if not jobs:
@@ -103,7 +104,7 @@ class _Bar:
         self.bar = tqdm(total=sum(self.left.values()), unit="step", unit_scale=True, disable=not shown)
 
     def __call__(self, num_failed: int) -> None:
-        over = [path for path in self.left if (path / table.FINISHED).exists()]
+        over = [path for path in self.left if (path / EVALUATION).exists()]
         self.finished += sum(self.left.pop(path) for path in over)
         steps = self.finished + sum(min(last_timestep(path), total) for path, total in self.left.items())
         counts: dict[str, Any] = {"trials": f"{self.num_trials - len(self.left)}/{self.num_trials}"}
@@ -123,7 +124,7 @@ class _Bar:
 def last_timestep(run_folder: Path) -> int:
     """How far a run is, from the last whole line of its metrics.csv; 0 if it has none."""
     try:
-        with (run_folder / "metrics.csv").open("rb") as file:
+        with (run_folder / METRICS).open("rb") as file:
             column = file.readline().rstrip().split(b",").index(b"timesteps")
             file.seek(max(file.tell(), file.seek(0, os.SEEK_END) - 100_000))
             lines = file.read().rpartition(b"\n")[0].splitlines()

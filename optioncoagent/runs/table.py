@@ -14,9 +14,9 @@ import numpy as np
 
 from optioncoagent.agents import files
 from optioncoagent.runs import statistics
+from optioncoagent.runs.folder import EVALUATION
 from optioncoagent.runs.rows import read_rows
 from optioncoagent.runs.specification import Specification
-from optioncoagent.runs.trial import FINISHED
 
 Row = dict[str, Any]
 ALL_TASKS = "all tasks"
@@ -30,10 +30,10 @@ def trial_rows(specification: Specification, folder: Path) -> list[Row]:
     rows = []
     for trial in specification.trials:
         run_folder = folder / trial.name
-        row: Row = {"task": trial.task, "setting": trial.setting, "seed": trial.seed, "finished": (run_folder / FINISHED).exists()}
+        row: Row = {"task": trial.task, "setting": trial.setting, "seed": trial.seed, "finished": (run_folder / EVALUATION).exists()}
         if row["finished"]:
             run = read_rows(run_folder)
-            row["final_return"] = float(np.mean(json.loads((run_folder / FINISHED).read_text())["returns"]))
+            row["final_return"] = float(np.mean(json.loads((run_folder / EVALUATION).read_text())["returns"]))
             row["timesteps"] = float(run["timesteps"][-1])
             row["seconds"] = statistics.seconds(run)
             if trial.task in specification.thresholds:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from optioncoagent.agents import OptionCritic
     from optioncoagent.agents.evaluation import Evaluation
 
-EVALUATION = "evaluation.json"
-
 
 @dataclass(frozen=True)
 class Run:
@@ -103,14 +101,14 @@ def resume(path: str | Path, profile: bool = False) -> bool:
     with folder.locked(path):
         found = checkpoints.newest(path, _loaded)
         if found is None:
-            if (path / "agent.json").exists():
+            if (path / files.AGENT).exists():
                 raise ValueError(f"{path} was made by version 0.1.0: load its agent in Python, and call learn")
             print(f"{path} has no checkpoint yet: the run starts anew")
             return _train(run, _new_agent(run), path, {}, profile)
         agent, record, refused = found
         for reason in refused:
             print(f"refused: {reason}")
-        if record.timesteps >= run.total_timesteps and (path / EVALUATION).exists():
+        if record.timesteps >= run.total_timesteps and (path / folder.EVALUATION).exists():
             print(f"{path} has finished, after {record.timesteps:,} steps")
             return True
         print(f"{path} goes on from step {record.timesteps:,}")
@@ -234,7 +232,7 @@ def _train(run: Run, agent: OptionCritic, path: Path, ends: Ends | None, profile
     result = evaluate(agent, run.eval_episodes)
     whole = len(result.returns) == run.eval_episodes
     if whole:
-        folder.write_json(path / EVALUATION, vars(result))
+        folder.write_json(path / folder.EVALUATION, vars(result))
     print(result)
     if not whole:
         print(f"evaluate it in full with: optioncoagent train --resume {path}")

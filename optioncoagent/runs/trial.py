@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from optioncoagent.runs.folder import EVALUATION
+
 COMMAND = ("-m", "optioncoagent.leash")  # of Python's, in whose place tests put a program of their own
-FINISHED = "evaluation.json"  # a training run writes it last
 TAIL = 20  # lines of a failed trial's output that are reported
 POLL, PATIENCE = 0.2, 60.0  # seconds: between two looks at a running trial; for it to end by itself, once told to
 
@@ -44,7 +45,7 @@ class Job:
 def train_job(folder: Path, arguments: Sequence[str], working_folder: Path, command: Sequence[str] = COMMAND) -> Job:
     """A training run into `folder`, arguments: of `train`, without it; its log is beside the folder, which is train's to make."""
     begin, resume = ("train", *arguments, "--run-dir", str(folder)), ("train", "--resume", str(folder), *_modules(arguments))
-    return Job(folder / FINISHED, folder.with_name(f"{folder.name}.log"), begin, resume, folder, working_folder, tuple(command))
+    return Job(folder / EVALUATION, folder.with_name(f"{folder.name}.log"), begin, resume, folder, working_folder, tuple(command))
 
 
 def _modules(arguments: Sequence[str]) -> Sequence[str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork, FloatArray, ParameterLayout
 from optioncoagent.simulate.episodes import PATIENCE, check_counts, check_patience, horizon, run_blocks
-from optioncoagent.simulate.kernels import Learner, draw_episodes
+from optioncoagent.simulate.kernels import Trial, draw_episodes
 from optioncoagent.simulate.rng import key_of
 from optioncoagent.simulate.tables import walk_table
 from optioncoagent.simulate.waiting import compile_once
@@ -93,7 +93,7 @@ def actor_critic(
     key = key_of([seed, before])
 
     def problem(trial: int) -> tuple[Any, ...]:
-        return wiring, moves, None, Learner(theta[trial], values[trial], *rates, mdp.horizon or 0, returns[trial], steps[trial]), limit, key
+        return wiring, moves, None, Trial(theta[trial], values[trial], *rates, mdp.horizon or 0, returns[trial], steps[trial]), limit, key
 
     def block(i: int) -> None:
         for trial in range(i * _TRIALS_A_BLOCK, min((i + 1) * _TRIALS_A_BLOCK, trials)):

@@ -46,7 +46,7 @@ def form_table(
     whose action is not one coagent, the last, that always executes.
     """
     last = network.names[-1]
-    if form.startswith("multi_update") and (network.action != (last,) or network.may_retain(last, True) or network.may_retain(last, False)):
+    if form.startswith("multi_update") and (network.action != (last,) or network.may_retain(last)):
         raise ValueError(f"form={form!r} is for networks whose last coagent is the whole action and always executes, which {last!r} is not")
     steps = enumerate_steps(mdp, network, policies, wiring, dynamics(mdp))
     table = None

@@ -1,7 +1,8 @@
 """Episodes of any coagent network on any MDP, summed up.
 
-Both kernels run episodes first … first + count - 1 and add to `returns` (see `_add_return`) and, if gradients are asked for, to `sums`
-(2, num_parameters + 1): Σ g and Σ g² over episodes, where g is one episode's sample of ACPGT (ACN, Theorem 1),
+`walk_episodes`, and `draw_episodes` with a `Sample`, run episodes first … first + count - 1 and add to `returns` (see `_add_return`) and,
+if gradients are asked for, to `sums` (2, num_parameters + 1): Σ g and Σ g² over episodes, where g is one episode's sample of ACPGT (ACN,
+Theorem 1); `add_contributions` has g from a table, and `draw_episodes` with a `Trial` learns.
 
     g = Σ_t γ^t E_t^i (G_t - b(S_t)) ∂ ln π_i(X_t^i, U_t^i) / ∂θ_i,        ∂ ln π(u) / ∂θ(v) = 1{u = v} - π(v) in a row of softmax.
 
@@ -125,7 +126,7 @@ class Sample(NamedTuple):
     sums: FloatArray
 
 
-class Learner(NamedTuple):
+class Trial(NamedTuple):
     """One trial of actor-critic: logits theta and step sizes (num_parameters,), values v (num_observations,); horizon: of the MDP, 0 if
     it has none; returns, steps (episodes,): of each episode, steps negative where max_steps cut it off.
     """

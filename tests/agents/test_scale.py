@@ -12,7 +12,8 @@ from tabular import TabularVectorEnv
 
 import optioncoagent as oc
 from optioncoagent.agents.rollout import collect
-from optioncoagent.agents.scale import ReturnScale, Schedule
+from optioncoagent.agents.scale import ReturnScale
+from optioncoagent.agents.schedule import Schedule
 from optioncoagent.agents.targets import make_batch
 
 

@@ -130,9 +130,7 @@ def test_always_executing_without_a_past_is_its_own_reduction(case):
     _, network, _ = synchronous(*case)
     assert network.memory == () and not any(c.cost for c in network.coagents)
     original = case.network
-    is_synchronous = not original.memory and not any(
-        c.cost or original.may_retain(c.name, False) or original.may_retain(c.name, True) for c in original.coagents
-    )
+    is_synchronous = not original.memory and not any(c.cost or original.may_retain(c.name) for c in original.coagents)
     for name in original.names:
         if is_synchronous:
             assert comdp(*case, name).num_actions == original[name].num_outputs

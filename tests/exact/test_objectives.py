@@ -118,6 +118,14 @@ def test_the_discounted_return_tends_to_the_gain(case):
     assert_same(oc.policy_gradient(*case, **AVERAGE), {n: 2 * half_gradient[n] - gradient[n] for n in gradient}, 1e-3)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 0.9])
+def test_a_chain_that_hardly_ever_comes_back_has_another_remedy_than_a_lower_discount(gamma):
+    mdp = oc.MDP(np.array([[[1 - 1e-12, 1e-12]], [[1e-12, 1 - 1e-12]]]), np.array([[1.0], [0.0]]), [0.5, 0.5], gamma, [False, False])
+    network = oc.CoagentNetwork([oc.Coagent("action", 1)])
+    with pytest.raises(ValueError, match="comes back to some node too seldom for float64; scale the logits down$"):
+        oc.expected_return(mdp, network, network.init_params(2), **AVERAGE)
+
+
 @given(continuing_cases(max_states=2))
 def test_bias_and_stationary_law_solve_their_equations(case):
     """h + g = r + T h and d = d T on the solver's own chain, whose parts other tests hold against enumeration."""

@@ -98,7 +98,7 @@ def test_random_wiring_is_traced():
     network = random_wiring()
     assert network.memory == ("c10", "c30", "c50") and len(network.names) == MANY + 1
     assert network.touched["c50"].upstream == ("c30",) and network.execution_table("c50", 4).shape == (2, 2)
-    assert max(len(live) for live in network.live(network.memory)) < 10
+    assert max(len(turn.live) for turn in network.plan(network.memory)) < 10
 
 
 def test_the_gradient_of_random_wiring_is_central_differences():

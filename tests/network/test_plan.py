@@ -19,7 +19,7 @@ def test_option_critic_by_hand():
     )  # fmt: skip
     assert option.retains_first and option.retains_later and option.cost == 0.5 and option.num_values == 2 * 3
     assert (action.live, action.needed, action.kept, action.outputs, action.unread) == (("option",), ("option",), False, ("option",), ())
-    assert not action.may_retain and action.num_values == 3 * 4
+    assert not (action.retains_first or action.retains_later) and action.num_values == 3 * 4
 
 
 @given(networks(max_coagents=3), st.data())
@@ -34,5 +34,5 @@ def test_an_output_is_live_while_somebody_later_reads_it_or_it_is_kept(network, 
         assert set(turn.outputs) - set(turn.dropped) == set(turn.needed)
         gate = network.execution_table(turn.name, 4)
         may_retain = turn.gate.state or (gate < 1).any()
-        assert turn.may_retain == may_retain
+        assert (turn.retains_first or turn.retains_later) == may_retain
         assert turn.num_values == np.prod([network[n].num_outputs for n in (*turn.live, turn.name)])

@@ -117,7 +117,7 @@ def test_a_spoiled_checkpoint_is_refused_and_the_one_before_used(tmp_path, run, 
             loaded = oc.OptionCritic.load(folder)
         assert same(loaded.module.state_dict(), expected)
     capsys.readouterr()
-    (folder / training.EVALUATION).unlink()
+    (folder / "evaluation.json").unlink()
     assert training.resume(folder)
     told = capsys.readouterr().out
     assert "refused: " in told and reason in told and f"goes on from step {RUN.total_timesteps - 64}" in told
@@ -141,7 +141,7 @@ def test_where_none_is_intact_all_reasons_are_given(tmp_path, run):
 def test_other_files_of_a_run_that_are_spoiled_are_named(tmp_path, run, name, reason):
     folder = tmp_path / "run"
     shutil.copytree(run, folder)
-    (folder / training.EVALUATION).unlink()
+    (folder / "evaluation.json").unlink()
     data = (folder / name).read_bytes()
     (folder / name).write_bytes(data[:50] + bytes([data[50] ^ 1]) + data[51:])
     with pytest.raises(ValueError, match=f"{name}.*{reason}"):

@@ -21,9 +21,7 @@ UNBIASED = [form for form in WITH_CRITIC if form != "multi_update_running"]
 
 def applies(network, form):
     last = network.names[-1]
-    return not form.startswith("multi_update") or (
-        network.action == (last,) and not network.may_retain(last, True) and not network.may_retain(last, False)
-    )
+    return not form.startswith("multi_update") or (network.action == (last,) and not network.may_retain(last))
 
 
 def in_expectation(mdp, network, params, form):

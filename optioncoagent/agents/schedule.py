@@ -1,0 +1,23 @@
+"""How much of a training is left, for what falls along it: the step size of `anneal_lr`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class Schedule:
+    """What is left of the span of one call of `learn`, from 1 to 0; a call that aims at the same step goes on with its span."""
+
+    def __init__(self) -> None:
+        self.began, self.goal = 0, 0
+
+    def left(self, now: int, goal: int) -> float:
+        if goal != self.goal:
+            self.began, self.goal = now, goal
+        return max(0.0, (goal - now) / (goal - self.began))
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        return {"span": np.array([self.began, self.goal])}
+
+    def from_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        self.began, self.goal = map(int, arrays["span"])
