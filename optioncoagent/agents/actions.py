@@ -19,7 +19,8 @@ class Actions:
     """The actions of an environment.
 
     num_actions: an int of a Discrete space; a tuple, an entry for each component, of MultiDiscrete and MultiBinary; of a Box a `Gaussian`
-    over its numbers, with its bounds. first_action: the first value of an int, or of each component. shape, dtype: of a Box.
+    over its numbers, with its bounds. first_action: the first value of an int, or of each component. dtype: what the space
+    holds. shape: of a Box.
     """
 
     num_actions: int | tuple[int, ...] | Gaussian
@@ -31,11 +32,11 @@ class Actions:
     def of(cls, space: gym.Space[Any]) -> Actions:
         """Raises ValueError for a space that is not supported."""
         if isinstance(space, gym.spaces.Discrete):
-            return cls(int(space.n), int(space.start))
+            return cls(int(space.n), int(space.start), dtype=space.dtype.name)
         if isinstance(space, gym.spaces.MultiDiscrete) and len(space.shape) == 1:
-            return cls(tuple(map(int, space.nvec)), tuple(map(int, space.start)))
+            return cls(tuple(map(int, space.nvec)), tuple(map(int, space.start)), dtype=space.dtype.name)
         if isinstance(space, gym.spaces.MultiBinary) and len(space.shape) == 1:
-            return cls((2,) * space.shape[0], (0,) * space.shape[0])
+            return cls((2,) * space.shape[0], (0,) * space.shape[0], dtype=space.dtype.name)
         if isinstance(space, gym.spaces.Box) and math.prod(space.shape) > 0:
             low, high = (tuple(bound.astype(np.float64).ravel().tolist()) for bound in (space.low, space.high))
             return cls(Gaussian(len(low), low, high), 0, tuple(space.shape), space.dtype.name)
@@ -82,12 +83,14 @@ class Actions:
             whole = not np.issubdtype(self.dtype, np.floating)
             return (np.rint(numbers) if whole else numbers).astype(self.dtype).reshape(-1, *self.shape)
         if isinstance(self.first_action, tuple):
-            return torch.stack([outputs[name] for name in network.action], dim=-1).cpu().numpy() + np.array(self.first_action)
-        return network.joint_action(outputs).cpu().numpy() + self.first_action
+            numbers = torch.stack([outputs[name] for name in network.action], dim=-1).cpu().numpy() + np.array(self.first_action)
+        else:
+            numbers = network.joint_action(outputs).cpu().numpy() + self.first_action
+        return numbers.astype(self.dtype, copy=False)
 
     def to_json(self) -> dict[str, Any]:
         plain = asdict(self)
-        return plain if isinstance(self.num_actions, Gaussian) else {name: plain[name] for name in ("num_actions", "first_action")}
+        return plain if isinstance(self.num_actions, Gaussian) else {name: x for name, x in plain.items() if name != "shape"}
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> Actions:

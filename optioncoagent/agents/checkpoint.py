@@ -51,7 +51,10 @@ class Saved:
 
 
 def save(folder: Path, saved: Saved, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Arrays, overwrite: bool) -> None:
-    """Write an agent, whole or not at all. Raises FileExistsError if the folder holds one and `overwrite` is not set."""
+    """Write an agent, whole or not at all. Raises FileExistsError if the folder holds one and `overwrite` is not set,
+    NotADirectoryError for a file."""
+    if folder.is_file():
+        raise NotADirectoryError(f"{folder} is a file, and an agent is a folder: choose another path")
     if files.find(folder, AGENT).exists() and not overwrite:
         raise FileExistsError(f"{folder} holds an agent already: choose another folder, or overwrite=True")
     weights = {name: x.detach().cpu().numpy() for name, x in module.state_dict().items()}

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, field, fields
 from importlib import import_module
 from typing import Any
@@ -73,8 +74,9 @@ def _made(env_id: str, num_envs: int | None, seed: int, env_kwargs: Mapping[str,
 
 
 class One(gym.Wrapper):
-    """One environment of a batch. Its reward is a number, where its own may be an array of one; what it raises says which environment it
-    was, and how to come there again.
+    """One environment of a batch. Its reward is a number, where its own may be an array of one, and the observation on which an episode
+    ends is a copy, since the reset that follows may write into the same array. Of its infos nothing is told: a batch has to stack them,
+    and nobody reads them. What it raises says which environment it was, and how to come there again.
     """
 
     def __init__(self, env: gym.Env, index: int):
@@ -84,26 +86,42 @@ class One(gym.Wrapper):
     def reset(self, *, seed: Any = None, options: Any = None) -> Any:
         self.seed, self.episode = (self.seed, self.episode + 1) if seed is None else (seed, 1)
         try:
-            return self.env.reset(seed=seed, options=options)
+            given: Any = self.env.reset(seed=seed, options=options)
         except Exception as error:
             self._name(error, "reset")
             raise
+        if not (isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Mapping)):
+            raise ValueError(
+                f"environment {self.index}: reset gave {_counted(given)}, where Gymnasium's environments give an observation and "
+                "a dict of infos"
+            )
+        return given[0], {}
 
     def step(self, action: Any) -> Any:
         try:
-            observation, reward, terminated, truncated, info = self.env.step(action)
+            given: Any = self.env.step(action)
         except Exception as error:
             self._name(error, "step")
             raise
+        if not (isinstance(given, tuple | list) and len(given) == 5):
+            raise ValueError(
+                f"environment {self.index}: step gave {_counted(given)}, where Gymnasium's environments give five: observation, reward, "
+                "terminated, truncated and a dict of infos"
+            )
+        observation, reward, terminated, truncated, _ = given
         if not isinstance(reward, float | int):
             try:
                 reward = np.asarray(reward, dtype=np.float64).item()
             except (TypeError, ValueError) as error:
                 raise ValueError(f"environment {self.index} gave the reward {reward!r}: it must be one number") from error
-        return observation, reward, terminated, truncated, info
+        return deepcopy(observation) if terminated or truncated else observation, reward, terminated, truncated, {}
 
     def _name(self, error: Exception, call: str) -> None:
         error.add_note(f"{RAISED_BY} {call} of environment {self.index}, in episode {self.episode} after reset with seed {self.seed}")
+
+
+def _counted(given: Any) -> str:
+    return f"{len(given)} things" if isinstance(given, tuple | list) else f"one thing, of {type(given)}"
 
 
 def autoreset_mode(env: VectorEnv) -> AutoresetMode | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from optioncoagent.agents.observations import told_apart
 from optioncoagent.agents.rollout import Sampler, reset, step
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS
 from optioncoagent.agents.torch_state import derive_seed
+from optioncoagent.network import Gaussian
 
 
 class Episode(NamedTuple):
@@ -109,6 +110,7 @@ def _environment(agent: Any, env: Any, num_envs: int, seed: int) -> VectorEnv:
     if env is None:
         if agent.interface.env_id is None:
             made = _again(agent._env, num_envs)
+            _go_on_normalising(made, agent._env)
         else:
             agent.interface.check_makeable()
             made = make_vector_env(agent.interface.env_id, num_envs, seed, agent.interface.env_kwargs)
@@ -123,10 +125,20 @@ def _environment(agent: Any, env: Any, num_envs: int, seed: int) -> VectorEnv:
     theirs = Interface.of(made, None, None, agent.settings.observation_kinds)
     ours = {"spec": agent.interface.spec, **vars(agent.interface.actions)}
     for what, given in {"spec": theirs.spec, **vars(theirs.actions)}.items():
-        if given != (needed := ours[what]):
+        # integers are taken in any dtype
+        if given != (needed := ours[what]) and (what != "dtype" or isinstance(theirs.actions.num_actions, Gaussian)):
             theirs_in_words, ours_in_words = told_apart(given, needed)
             raise ValueError(f"the environment's {what} is not what the agent was made for: {theirs_in_words}, not {ours_in_words}")
     return made
+
+
+def _go_on_normalising(made: VectorEnv, trained: VectorEnv) -> None:
+    """Wrappers that divide by a running scale (Gymnasium's NormalizeObservation and NormalizeReward) do so in new environments as they do
+    in those of the training, whose statistics they take and leave as they are."""
+    for ours, theirs in zip(*([x for x in layers(env) if {"obs_rms", "return_rms"} & {*vars(x)}] for env in (made, trained)), strict=False):
+        for name in {"obs_rms", "return_rms"} & {*vars(ours)}:
+            setattr(ours, name, deepcopy(getattr(theirs, name)))
+        ours.update_running_mean = False
 
 
 def _again(env: VectorEnv | None, num_envs: int) -> VectorEnv:

@@ -35,7 +35,7 @@ from optioncoagent.agents.minibatches import by_environment, by_step
 from optioncoagent.agents.modules import make_module
 from optioncoagent.agents.observations import told_apart
 from optioncoagent.agents.places import places_of
-from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, collect, reset, tick, watch_resets
+from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, collect, reset, tick, watch
 from optioncoagent.agents.scale import ReturnScale
 from optioncoagent.agents.schedule import Schedule
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings
@@ -416,6 +416,9 @@ class CoagentActorCritic:
         """Is this a batch of observations, and what it says, as a batch. Raises ValueError for a value that nothing can be made of."""
         batched = self.spec.is_batched(observation)
         tensors = self.spec.tensors(observation if batched else self.spec.stack([observation]), self.settings.device)
+        sizes = {path: len(x) for path, x in tensors.items()}
+        if len({*sizes.values()}) > 1:
+            raise ValueError(f"an observation of a batch has parts for each of n; these have different n: {sizes}")
         fault = self.spec.fault(tensors)
         if fault is not None:
             raise ValueError(f"in observation {fault[0][0]} of the batch: {fault[1]}")
@@ -541,11 +544,12 @@ class CoagentActorCritic:
 
     def restore(self, folder: Path, saved: checkpoint.Saved) -> Self:
         """Take over what a folder holds: weights, optimiser, counters. ValueError if it was saved for another kind of environment."""
-        for ours, theirs in zip(*((x.spec, x.actions.num_actions) for x in (self.interface, saved.interface)), strict=True):
+        of_both = ((x.spec, x.actions.num_actions) for x in (self.interface, saved.interface))
+        for what, ours, theirs in zip(("", "the actions "), *of_both, strict=True):
             if ours != theirs:
                 here, there = told_apart(ours, theirs)
                 name = saved.interface.env_id or "an environment object"
-                raise ValueError(f"{folder} was trained on {name} with {there}; this environment has {here}")
+                raise ValueError(f"{folder} was trained on {name} with {what}{there}; this environment has {what}{here}")
         checkpoint.restore(folder, saved, self.module, self.optimizer)
         self.num_timesteps, self.num_episodes = saved.num_timesteps, saved.num_episodes
         ours = {name: getattr(self.settings, name) for name in ("num_envs", "seed", "int_counts", "int_form")}
@@ -590,7 +594,7 @@ class CoagentActorCritic:
         outputs = {name: torch.zeros(n, dtype=torch.long, device=device) for name in self.sampler.laws}  # nobody reads them: all start
         hidden = self.module.recurrence.initial(n)
         running = Running(self.env, self.spec.tensors(observation, device), start, start.clone(), age, outputs, np.zeros(n), hidden)
-        watch_resets(running)
+        watch(running)
         if self.exploration is not None and self.exploration.counting.counted == "place":
             running.places = places_of(self.env)
         if self._stopped_at:

@@ -8,7 +8,7 @@ Axes are time-major: (num_steps, num_envs). Outputs are held for each environmen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import concatenate, create_empty_array
 from torch import Tensor
 
 from optioncoagent.agents.actions import Actions
 from optioncoagent.agents.distributions import draw, sample
-from optioncoagent.agents.environments import autoreset_mode
+from optioncoagent.agents.environments import One, autoreset_mode
 from optioncoagent.agents.heads import Linear
 from optioncoagent.agents.modules import CoagentModule
 from optioncoagent.agents.observations import ObservationSpec, Tensors, fault_of
@@ -207,6 +208,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         if len(cut):
             final_index += [(t, int(i)) for i in cut]
             final_observations.append(spec.tensors(last_observations(spec, info, cut), device))
+            _check_that_it_is_kept(env, info, cut)
         ended_now = torch.from_numpy(ended).to(device)
         running.start = ended_now if same_step else ~running.valid
         running.valid = torch.ones_like(ended_now) if same_step else ~ended_now
@@ -253,6 +255,11 @@ def _blame_an_observation(env: VectorEnv, spec: ObservationSpec) -> None:
                 spec.tensors(spec.stack([shown]))
             except ValueError as error:
                 raise ValueError(f"environment {i}: {error}") from error
+            space = env.single_observation_space
+            try:
+                concatenate(space, [shown], create_empty_array(space))  # type: ignore[arg-type]
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"environment {i} shows what its observation space {space} does not hold: {error}") from error
 
 
 def last_observations(spec: ObservationSpec, info: dict[str, Any], index: Sequence[int]) -> Any:
@@ -277,6 +284,26 @@ def last_observations(spec: ObservationSpec, info: dict[str, Any], index: Sequen
     return spec.stack([final[i] for i in index]) if one_each else spec.take(final, index)
 
 
+def _check_that_it_is_kept(env: VectorEnv, info: dict[str, Any], index: Sequence[int]) -> None:
+    """ValueError where an environment of Gymnasium's own batch wrote its first observation into the array of the last one."""
+    now = getattr(env.unwrapped, "_env_obs", ())
+    for i in index if now else ():
+        if any(np.shares_memory(x, y) for x, y in zip(_arrays(info["final_obs"][i]), _arrays(now[i]), strict=True)):
+            raise ValueError(
+                f"environment {i} gives the same array at every step, so that the reset has written over the observation on which its "
+                "episode ended, whose value is part of the return: let it give copies, or make the vector environment with "
+                "autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP"
+            )
+
+
+def _arrays(observation: Any) -> list[np.ndarray]:
+    """The arrays that an observation is made of."""
+    if isinstance(observation, Mapping | tuple | list):
+        parts = observation.values() if isinstance(observation, Mapping) else observation
+        return [array for part in parts for array in _arrays(part)]
+    return [observation] if isinstance(observation, np.ndarray) else []
+
+
 def reset(env: VectorEnv, spec: ObservationSpec, seed: int | None = None) -> Any:
     """The first observations. Raises ValueError naming the environment whose observation has another shape than its space."""
     try:
@@ -295,15 +322,18 @@ def _restart(running: Running, spec: ObservationSpec) -> None:
     running.broken = False
 
 
-def watch_resets(running: Running) -> None:
-    """Note it if somebody else resets the environments: the next rollout then starts new episodes, with no value from the old ones. A copy
-    of both is noted in the copy, which it would not be by a closure."""
-    running.env.reset = partial(_noted, running, running.env.reset)  # type: ignore[method-assign]
+def watch(running: Running) -> None:
+    """Note it if somebody else resets or steps the environments, or one that was given as an object: the next rollout then starts new
+    episodes, with no value from the old ones. (While a rollout steps them, `broken` is set anyway.) A copy of both is noted in the copy,
+    which it would not be by a closure."""
+    envs: tuple[Any, ...] = (running.env, *(one.env for one in getattr(running.env.unwrapped, "envs", ()) if isinstance(one, One)))
+    for env in envs:
+        env.reset, env.step = partial(_noted, running, env.reset), partial(_noted, running, env.step)
 
 
-def _noted(running: Running, reset_env: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _noted(running: Running, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     running.broken = True
-    return reset_env(*args, **kwargs)
+    return call(*args, **kwargs)
 
 
 def check(spec: ObservationSpec, rollout: Rollout) -> None:

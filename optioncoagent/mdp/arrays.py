@@ -118,7 +118,8 @@ class MDP:
 
         `P[s][a]` lists (probability, next state, reward, terminated). A transition that terminates leads to one added absorbing state,
         the last one, whatever next state the table names. A time limit is no part of the tables, and is left out.
-        Raises ValueError for an environment without these tables; gymnasium's own error for an unknown id.
+        Raises ValueError for an environment without these tables, or in a wrapper of which they say nothing; gymnasium's own error for an
+        unknown id.
         """
         from optioncoagent.mdp.toy_text import arrays_of
 

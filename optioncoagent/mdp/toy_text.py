@@ -10,6 +10,9 @@ import scipy.sparse as sp
 
 from optioncoagent.mdp.environment import MDPEnv
 
+_SAY_NOTHING = (  # Gymnasium's wrappers that leave transitions, rewards and observations as they are
+    "TimeLimit OrderEnforcing PassiveEnvChecker Autoreset RecordEpisodeStatistics RecordVideo HumanRendering RenderCollection".split()
+)
 _INSTEAD = "use MDP.from_minigrid for a MiniGrid level, or build an MDP from arrays"
 
 
@@ -32,7 +35,41 @@ def _of(env: Any, name: str) -> dict[str, Any]:
     table, d0 = getattr(base, "P", None), getattr(base, "initial_state_distrib", None)
     if table is None or d0 is None:
         raise ValueError(f"{name} has no toy_text tables P and initial_state_distrib: give an environment or id that has, {_INSTEAD}")
+    _refuse_wrappers(env, name)
+    _check_tables(table, len(d0), base, name)
     return _from_tables(table, d0)
+
+
+def _refuse_wrappers(env: Any, name: str) -> None:
+    """ValueError naming a wrapper that changes what the tables say; a time limit is left out, pictures and statistics change nothing."""
+    while env is not getattr(env, "unwrapped", env):
+        if type(env).__name__ not in _SAY_NOTHING:
+            raise ValueError(
+                f"{name} is wrapped in {type(env).__name__}, of which its tables say nothing: give env.unwrapped, if they are what is "
+                "meant, or build an MDP from arrays"
+            )
+        env = env.env
+
+
+def _check_tables(table: Any, num_states: int, base: Any, name: str) -> None:
+    """ValueError naming a state or an action that is missing, or an entry that is none."""
+    num_actions = int(getattr(getattr(base, "action_space", None), "n", 0)) or len(next(iter(table.values())))
+    for s in range(num_states):
+        try:
+            actions = table[s]
+        except (KeyError, IndexError):
+            raise ValueError(f"{name}: initial_state_distrib has {num_states} states, and P has no state {s}") from None
+        if len(actions) != num_actions:
+            raise ValueError(f"{name}: P[{s}] has {len(actions)} actions, and the environment {num_actions}: give each state all of them")
+        for a in range(num_actions):
+            try:
+                fault = next((x for x in actions[a] if len(x) != 4 or not (x[3] or 0 <= x[1] < num_states)), None)
+            except (KeyError, IndexError):
+                raise ValueError(f"{name}: P[{s}] has no action {a}") from None
+            if fault is not None:
+                raise ValueError(
+                    f"{name}: P[{s}][{a}] has {fault}: give (probability, next state, reward, terminated), of {num_states} states"
+                )
 
 
 def _make(env_id: str) -> gym.Env[Any, Any]:

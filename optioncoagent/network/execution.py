@@ -19,6 +19,7 @@ from optioncoagent.network.coagent import Coagent, FloatArray, LocalState
 MAX_TABLE = 1 << 26  # entries of an execution table
 ROUNDING = 1e-6  # a product of matrices may round otherwise where there are more rows
 CHECKED = 64, 4096  # local states that a function is asked about one by one; the latter if it says the same of all
+AGAIN = 32  # times that a function is asked again about a cell, all cells of its table together
 AT_ONCE = 1 << 16  # local states that a function is asked about at once
 
 
@@ -50,10 +51,16 @@ def tabulate(coagent: Coagent, touched: Touched, sizes: Mapping[str, int], num_o
             f"coagent {name!r}: its execution function touches {_in_words(touched)}, and a table over them all has {prod(shape):,} "
             f"entries, more than {MAX_TABLE:,}: let it touch less"
         )
-    table = np.concatenate([_of_cells(coagent, touched, order, shape, first) for first in range(0, prod(shape), AT_ONCE)]).reshape(shape)
+    table = _of_all(coagent, touched, order, shape)
     check_probability(name, table)
+    _check_repeatable(coagent, touched, order, table)
     _check_elementwise(coagent, touched, order, table)
     return table
+
+
+def _of_all(coagent: Coagent, touched: Touched, order: tuple[str, ...], shape: tuple[int, ...]) -> FloatArray:
+    """What a function says of all cells of its table."""
+    return np.concatenate([_of_cells(coagent, touched, order, shape, first) for first in range(0, prod(shape), AT_ONCE)]).reshape(shape)
 
 
 def _of_cells(coagent: Coagent, touched: Touched, order: tuple[str, ...], shape: tuple[int, ...], first: int) -> FloatArray:
@@ -100,6 +107,16 @@ def _asked(coagent: Coagent, x: _RecordingState) -> Any:
             return _evaluate(coagent, x.converted(tensor))
         except ValueError:
             raise error from reason
+
+
+def _check_repeatable(coagent: Coagent, touched: Touched, order: tuple[str, ...], table: FloatArray) -> None:
+    """Ask again: a function that throws a coin of its own says something else, and a small table would hold one throw for ever."""
+    for _ in range(AGAIN // table.size):
+        if not (np.abs(_of_all(coagent, touched, order, table.shape) - table) <= ROUNDING).all():
+            raise ValueError(
+                f"coagent {coagent.name!r}: its execution function does not say the same of a local state when it is asked again: give the "
+                "probability of executing, and let the coin be thrown for it"
+            )
 
 
 def _check_elementwise(coagent: Coagent, touched: Touched, order: tuple[str, ...], table: FloatArray) -> None:

@@ -8,6 +8,7 @@ from gymnasium.vector import AutoresetMode
 from small import SMALL
 
 import optioncoagent as oc
+from optioncoagent.agents.environments import layers
 
 
 def test_gymnasium_s_own_vector_environment():
@@ -66,3 +67,218 @@ def test_what_is_not_finite_is_refused_before_a_step(given, message):
     with pytest.raises(ValueError, match=message):
         agent.learn(200)
     assert all(torch.equal(x, y) for x, y in zip(before, agent.module.parameters(), strict=True))
+
+
+class _Walk(gym.Env):
+    """From 0 action 1 leads to 1 at a cost of 0.1; at 1 every step pays 1; truncated after one step, but worth 10. It gives one array, or
+    copies."""
+
+    observation_space, action_space = gym.spaces.Box(0, 1, (1,), np.float32), gym.spaces.Discrete(2)
+
+    def __init__(self, copies: bool):
+        self.x, self.copies = np.zeros(1, np.float32), copies
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.x[:] = self.np_random.integers(2)
+        return self.shown(), {}
+
+    def step(self, action):
+        reward = 1.0 if self.x[0] else -0.1 * action
+        self.x[:] = max(self.x[0], action)
+        return self.shown(), reward, False, True, {}
+
+    def shown(self):
+        return self.x.copy() if self.copies else self.x
+
+
+def test_an_environment_may_give_the_same_array_at_every_step():
+    """The observation on which an episode ended is not that of the reset which follows, in whatever array both are."""
+    ways = []
+    for copies in (True, False):
+        agent = oc.OptionCritic(_Walk(copies), num_options=1, num_steps=64, seed=0)
+        agent.update()
+        ways.append([x.clone() for x in agent.module.parameters()])
+    assert all(torch.equal(x, y) for x, y in zip(*ways, strict=True))
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_of_somebody_s_own_batch_it_is_refused(copies):
+    made = gym.vector.SyncVectorEnv([lambda: _Walk(copies)] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    agent = oc.OptionCritic(made, num_options=1, num_steps=16)
+    if copies:
+        agent.update()
+    else:
+        with pytest.raises(ValueError, match="environment 0 gives the same array at every step.*let it give copies"):
+            agent.update()
+
+
+class _Ten(gym.Env):
+    """Every episode has ten steps, and a return of ten."""
+
+    observation_space, action_space = gym.spaces.Box(0, 1, (1,), np.float64), gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t = 0
+        return np.zeros(1), {}
+
+    def step(self, action):
+        self.t += 1
+        return np.array([self.t / 10]), 1.0, self.t >= 10, False, {}
+
+
+def test_an_environment_that_somebody_else_steps_begins_new_episodes():
+    env = _Ten()
+    agent = oc.OptionCritic(env, num_options=2, num_steps=15).learn(15)
+    env.reset()
+    for _ in range(8):
+        env.step(0)
+    agent.learn(15)
+    assert list(agent.recent) == [(10.0, 10)] * 2
+    env.step(0)  # alone
+    agent.learn(15)
+    assert list(agent.recent) == [(10.0, 10)] * 3
+    agent.learn(15)  # and where nobody does, the episode that had come to its fifth step goes on
+    assert list(agent.recent) == [(10.0, 10)] * 5
+
+
+def test_two_agents_may_train_on_one_environment_in_turns():
+    env = _Ten()
+    one, other = (oc.OptionCritic(env, num_options=2, num_steps=num_steps) for num_steps in (15, 12))
+    for agent in (one, other, one, other):
+        agent.update()
+    assert list(one.recent) == list(other.recent) == [(10.0, 10)] * 2
+
+
+def test_a_batch_that_somebody_else_steps_begins_new_episodes():
+    env = gym.vector.SyncVectorEnv([_Ten] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    agent = oc.OptionCritic(env, num_options=2, num_steps=15).learn(30)
+    env.step(np.zeros(2, int))
+    agent.learn(30)
+    assert list(agent.recent) == [(10.0, 10)] * 4
+
+
+class _Told(_Ten):
+    """Its infos are of another shape at every step, and have names that Gymnasium's batches use."""
+
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0], {"final_obs": 3, "kind": self.np_random.choice([None, 1], 1)[0]}
+
+    def step(self, action):
+        return *super().step(action)[:4], {"path": np.zeros(self.np_random.integers(1, 9)), "kind": {"a": 10**30}}
+
+
+def test_whatever_infos_say():
+    gym.register("Told-v0", entry_point=_Told)
+    try:
+        agent = oc.OptionCritic("Told-v0", num_options=2, num_envs=3, num_steps=20, num_minibatches=1).learn(60)
+    finally:
+        gym.registry.pop("Told-v0")
+    assert list(agent.recent) == [(10.0, 10)] * 6
+
+
+SPACES = [
+    gym.spaces.Discrete(3, dtype=np.int32),
+    gym.spaces.Discrete(3, start=-2, dtype=np.int8),
+    gym.spaces.MultiDiscrete([2, 3], dtype=np.int16),
+    gym.spaces.MultiBinary(2),
+]
+
+
+@pytest.mark.parametrize("space", SPACES, ids=str)
+def test_actions_are_of_their_space(space, tmp_path):
+    class Strict(_Ten):
+        action_space = space
+
+        def step(self, action):
+            assert self.action_space.contains(action)
+            return super().step(action)
+
+    agent = oc.OptionCritic(Strict(), num_options=2, num_steps=32).learn(32)
+    agent.save(tmp_path)
+    loaded = oc.OptionCritic.load(tmp_path)
+    assert agent.predict(np.zeros(1))[0].dtype == loaded.predict(np.zeros(1))[0].dtype == space.dtype
+    assert loaded.evaluate(2, env=Strict()).returns.tolist() == [10.0, 10.0]
+
+
+class _FloatsOfIntegers(_Ten):
+    observation_space = gym.spaces.Box(0, 9, (1,), np.int64)
+
+
+class _OldReset(_Ten):
+    def reset(self, *, seed=None, options=None):
+        return super().reset(seed=seed)[0]
+
+
+class _OldStep(_Ten):
+    def step(self, action):
+        return super().step(action)[:4]
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        (_FloatsOfIntegers, r"environment 0 shows what its observation space Box\(0, 9, \(1,\), int64\) does not hold: Cannot cast"),
+        (_OldReset, "environment 0: reset gave one thing, of .*numpy.ndarray.*an observation and a dict of infos"),
+        (_OldStep, "environment 0: step gave 4 things, where .* give five: observation, reward, terminated"),
+    ],
+)
+def test_what_does_not_keep_to_gymnasium_s_interface_is_named(env, message):
+    with pytest.raises(ValueError, match=message):
+        oc.OptionCritic(env(), num_options=2).learn(10)
+
+
+class _Side(gym.Env):
+    """A number of the order of a thousand that stays for ten steps; action 1 is right where it is above."""
+
+    observation_space, action_space = gym.spaces.Box(-np.inf, np.inf, (1,), np.float64), gym.spaces.Discrete(2)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t, self.x = 0, 1000 + self.np_random.choice([-20.0, 20.0])
+        return np.array([self.x]), {}
+
+    def step(self, action):
+        self.t += 1
+        return np.array([self.x]), float(action == (self.x > 1000)), self.t == 10, False, {}
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_an_evaluation_normalises_as_the_training_did(many):
+    """With statistics of their own, new environments would show something else: each episode's first observation would be 0."""
+    gym.register("Side-v0", entry_point=_Side)
+    try:
+        wrapper = gym.wrappers.NormalizeObservation
+        env = gym.make_vec("Side-v0", 4, "sync", wrappers=[wrapper]) if many else wrapper(gym.make("Side-v0"))
+        agent = oc.OptionCritic(env, num_options=1, num_steps=200, seed=0).learn(800 if many else 400)
+        training = [x.obs_rms for x in layers(agent.env) if isinstance(x, wrapper)]
+        before = [(x.mean.copy(), x.var.copy()) for x in training]
+        seen = []
+        agent.predict = lambda observation, *args, **kwargs: (
+            seen.append(observation) or type(agent).predict(agent, observation, *args, **kwargs)
+        )
+        agent.evaluate(4)
+    finally:
+        gym.registry.pop("Side-v0")
+    shown = np.stack([observation[:, 0] for observation in seen])  # (steps, environments)
+    for x, (mean, var) in zip(shown.T, before, strict=False):
+        of_two = (np.array([[980.0], [1020.0]]) - mean) / np.sqrt(var + 1e-8)
+        assert (np.abs(x - of_two) < 1e-3).any(axis=0).all()
+    assert all(np.array_equal(x.mean, mean) and np.array_equal(x.var, var) for x, (mean, var) in zip(training, before, strict=True))
+
+
+def test_parts_of_batches_of_different_sizes_are_named():
+    space = gym.spaces.Dict(a=gym.spaces.Box(0, 1, (2,)), b=gym.spaces.Box(0, 1, (2,)))
+
+    class Two(_Ten):
+        observation_space = space
+
+        def reset(self, *, seed=None, options=None):
+            return space.sample(), super().reset(seed=seed)[1]
+
+        def step(self, action):
+            return space.sample(), *super().step(action)[1:]
+
+    with pytest.raises(ValueError, match="these have different n: {'a': 2, 'b': 3}"):
+        oc.OptionCritic(Two(), num_options=2).predict({"a": np.zeros((2, 2)), "b": np.zeros((3, 2))})

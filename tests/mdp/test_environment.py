@@ -146,3 +146,42 @@ def test_several_entries_of_one_transition_are_one_with_the_mean_of_their_reward
     np.testing.assert_allclose(mdp.transition_matrix.toarray(), [[0.4, 0.5, 0.1], [0, 0, 1], [0, 0, 1]])
     np.testing.assert_allclose(mdp.R.toarray(), [[3.0, (0.2 * 1 + 0.3 * 6) / 0.5, -2.0], [0, 0, 5.0], [0, 0, 0]])
     np.testing.assert_allclose(mdp.expected_reward[:, 0], [0.4 * 3 + 2.0 - 0.2, 5.0, 0.0])
+
+
+BOTH = {0: [(1.0, 1, 0.0, True)], 1: [(1.0, 1, 5.0, True)]}
+
+
+class Table(gym.Env):
+    observation_space, action_space = gym.spaces.Discrete(2), gym.spaces.Discrete(2)
+    initial_state_distrib = np.array([1.0, 0.0])
+
+    def __init__(self, P):
+        self.P = P
+
+
+@pytest.mark.parametrize(
+    ("P", "message"),
+    [
+        ({0: {0: [(1.0, 1, 0.0, False)]}, 1: BOTH}, r"P\[0\] has 1 actions, and the environment 2"),
+        ({1: BOTH, 2: BOTH}, "initial_state_distrib has 2 states, and P has no state 0"),
+        ({0: {1: BOTH[0], 2: BOTH[1]}, 1: BOTH}, r"P\[0\] has no action 0"),
+        ({0: BOTH | {0: [(1.0, 2, 0.0, False)]}, 1: BOTH}, r"P\[0\]\[0\] has \(1.0, 2, 0.0, False\).* of 2 states"),
+        ({0: BOTH | {1: [(1.0, -1, 0.0, False)]}, 1: BOTH}, r"P\[0\]\[1\] has \(1.0, -1, 0.0, False\)"),
+        ({0: BOTH, 1: BOTH | {0: [(1.0, 1, 0.0)]}}, r"P\[1\]\[0\] has \(1.0, 1, 0.0\): give \(probability, next state"),
+    ],
+)
+def test_tables_with_something_missing_are_named(P, message):
+    with pytest.raises(ValueError, match=message):
+        oc.MDP.from_env(Table(P), 0.9)
+    assert oc.MDP.from_env(Table({0: BOTH, 1: BOTH}), 1.0).expected_reward[0].tolist() == [0.0, 5.0]
+    assert oc.MDP.from_env(Table({0: BOTH | {0: [(1.0, 9, 0.0, True)]}, 1: BOTH}), 1.0).num_states == 3  # whatever state the table names
+
+
+def test_wrappers_of_which_the_tables_say_nothing_are_refused():
+    env = gym.make("FrozenLake-v1")
+    for wrapped in (gym.wrappers.TransformReward(env, lambda r: 10 * r), gym.wrappers.TimeLimit(gym.wrappers.StickyAction(env, 0.5), 9)):
+        with pytest.raises(
+            ValueError, match="is wrapped in (TransformReward|StickyAction), of which its tables say nothing: give env.unwrapped"
+        ):
+            oc.MDP.from_env(wrapped, 0.9)
+    assert oc.MDP.from_env(gym.wrappers.RecordEpisodeStatistics(gym.wrappers.TimeLimit(env, 9)), 0.9).num_states == 17

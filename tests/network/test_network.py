@@ -319,3 +319,13 @@ def test_numbers_of_few_bits():
         assert initial.sum() == pytest.approx(1, abs=1e-15) and np.allclose(initial, law, atol=1e-7)
     with pytest.raises(ValueError, match="no distribution"):
         oc.option_critic(2, 2, first="terminate", initial=np.array([0.5, 0.49], np.float32))
+
+
+@pytest.mark.parametrize("shape", [lambda x: (), lambda x: x.start.shape, lambda x: x.previous["o"].shape])
+def test_a_function_that_throws_a_coin_of_its_own_is_refused(shape):
+    """A probability is thrown for; a throw would be kept for ever, another one in each place that asks."""
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        with pytest.raises(ValueError, match="'o': its execution function (does not say the same|does not work elementwise)"):
+            coin = oc.Coagent("o", 2, executes=lambda x: rng.random(shape(x)) < 0.5)
+            oc.CoagentNetwork([coin, oc.Coagent("action", 3, upstream=("o",))])
