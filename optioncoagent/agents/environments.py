@@ -64,11 +64,15 @@ def _made(env_id: str, num_envs: int | None, seed: int, env_kwargs: Mapping[str,
     if names_minigrid(name):
         from optioncoagent_envs import make_minigrid
 
-        return make_minigrid(name, num_envs or TOGETHER, seed, **env_kwargs)
+        made: Any = make_minigrid(name, num_envs or TOGETHER, seed, **env_kwargs)
+        made.stacks_infos = False  # of the stock batch
+        if made.backend == "gymnasium":
+            made.envs = tuple(One(one, i) for i, one in enumerate(made.envs))
+        return made
     if env_id.startswith("OptionCoagent/"):
         env_id = f"optioncoagent_envs:{env_id}"
     kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP}
-    made: Any = gym.make_vec(env_id, num_envs or ONE_BY_ONE, vectorization_mode="sync", vector_kwargs=kwargs, **env_kwargs)
+    made = gym.make_vec(env_id, num_envs or ONE_BY_ONE, vectorization_mode="sync", vector_kwargs=kwargs, **env_kwargs)
     made.envs = tuple(One(one, i) for i, one in enumerate(made.envs))
     return made
 

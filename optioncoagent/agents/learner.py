@@ -594,9 +594,9 @@ class CoagentActorCritic:
         outputs = {name: torch.zeros(n, dtype=torch.long, device=device) for name in self.sampler.laws}  # nobody reads them: all start
         hidden = self.module.recurrence.initial(n)
         running = Running(self.env, self.spec.tensors(observation, device), start, start.clone(), age, outputs, np.zeros(n), hidden)
-        watch(running)
         if self.exploration is not None and self.exploration.counting.counted == "place":
             running.places = places_of(self.env)
         if self._stopped_at:
             progress.from_arrays(self._stopped_at, self._generators, running, self.spec)
+        watch(running)
         return running

@@ -323,12 +323,14 @@ def _restart(running: Running, spec: ObservationSpec) -> None:
 
 
 def watch(running: Running) -> None:
-    """Note it if somebody else resets or steps the environments, or one that was given as an object: the next rollout then starts new
-    episodes, with no value from the old ones. (While a rollout steps them, `broken` is set anyway.) A copy of both is noted in the copy,
-    which it would not be by a closure."""
+    """Note it if somebody else resets or steps the environments, or one that was given as an object, or puts them somewhere else: the next
+    rollout then starts new episodes, with no value from the old ones. (While a rollout steps them, `broken` is set anyway.) A copy of both
+    is noted in the copy, which it would not be by a closure."""
     envs: tuple[Any, ...] = (running.env, *(one.env for one in getattr(running.env.unwrapped, "envs", ()) if isinstance(one, One)))
     for env in envs:
-        env.reset, env.step = partial(_noted, running, env.reset), partial(_noted, running, env.step)
+        for name in ("reset", "step", "set_env", "set_state"):
+            if call := getattr(env, name, None):
+                setattr(env, name, partial(_noted, running, call))
 
 
 def _noted(running: Running, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -110,7 +110,7 @@ class Settings:
     encoder_gradient: Literal["all", "sampled"] = "sampled"
     """Which coagents the encoder, and what is recurrent, learn from beside the critic: all, for the gradient of the return in every weight;
     sampled: the actions and those whose gradient form is score or posterior (all, where none of these observes). The others' forms are
-    differences of the critic, mostly its error, and end at the features."""
+    differences of the critic, mostly its error, and end at the features. Coagents that share parameters count as one."""
     frozen: tuple[str, ...] = ()
     """What stays as it is: coagents (their policies), critic, encoder (recurrent units are of it). A policy on features that go on
     changing changes with them: options that are kept for another task are the encoder, the termination and the action."""

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.vector import AutoresetMode
+from minigrid.envs import EmptyEnv
 from small import SMALL
 
 import optioncoagent as oc
@@ -282,3 +283,45 @@ def test_parts_of_batches_of_different_sizes_are_named():
 
     with pytest.raises(ValueError, match="these have different n: {'a': 2, 'b': 3}"):
         oc.OptionCritic(Two(), num_options=2).predict({"a": np.zeros((2, 2)), "b": np.zeros((3, 2))})
+
+
+class _Buffered(EmptyEnv):
+    """Shows its images in one array."""
+
+    def gen_obs(self):
+        obs = super().gen_obs()
+        self.shown = getattr(self, "shown", np.zeros_like(obs["image"]))
+        self.shown[:] = obs["image"]
+        return {**obs, "image": self.shown}
+
+
+class _Informed(EmptyEnv):
+    """Tells infos of another shape at every place."""
+
+    def step(self, action):
+        obs, *rest, info = super().step(action)
+        return obs, *rest, {**info, "place": np.zeros(int(self.agent_pos[0]))}
+
+
+@pytest.mark.parametrize(("entry", "backend"), [(_Buffered, "gymnasium"), (_Informed, "stock")])
+def test_minigrid_s_own_classes_train_by_their_id(entry, backend):
+    gym.register("MineByID-v0", entry_point=entry, kwargs=dict(max_steps=9))
+    try:
+        agent = oc.OptionCritic("MineByID-v0", num_envs=3, num_steps=60, num_options=2, hidden_sizes=(4,)).learn(180)
+    finally:
+        gym.registry.pop("MineByID-v0")
+    assert agent.env.backend == backend and {length for _, length in agent.recent} <= {*range(10)} and len(agent.recent) >= 18
+
+
+def test_an_environment_that_is_put_somewhere_else_begins_new_episodes():
+    agent = oc.OptionCritic("MiniGrid-FourRooms-v0", num_options=2, num_envs=2, num_steps=8, hidden_sizes=(4,)).learn(16)
+    kept = agent.env.get_state()
+    assert not agent.running.broken
+    agent.env.set_state(kept)
+    assert agent.running.broken
+    agent.learn(16)
+    assert not agent.running.broken and agent.running.age.tolist() == [8, 8]
+    other = gym.make("MiniGrid-FourRooms-v0")
+    other.reset(seed=99)
+    agent.env.set_env(0, other)
+    assert agent.running.broken

@@ -15,6 +15,7 @@ from minigrid.minigrid_env import MiniGridEnv
 from optioncoagent_envs.minigrid.engine.step import are_actions
 
 Observations = dict[str, Any]
+UNKNOWN = -1  # the seed of a level that came with set_env
 
 
 class MiniGridBatch(VectorEnv):
@@ -95,7 +96,10 @@ class MiniGridBatch(VectorEnv):
 
     @property
     def level_names(self) -> list[tuple[int, int]]:
-        """(seed, k) for each environment: its level is the one after `reset(seed=seed)` and k further resets."""
+        """(seed, k) for each environment: its level is the one after `reset(seed=seed)` and k further resets.
+
+        The seed is -1 where it is not known: of a level that `set_env` brought, and those after it, until a reset with a seed.
+        """
         return list(zip(self._level_seeds.tolist(), self._level_counts.tolist(), strict=True))
 
     def observations(self) -> Observations:

@@ -20,7 +20,7 @@ import numpy as np
 from gymnasium.utils import seeding
 from minigrid.minigrid_env import MiniGridEnv
 
-from optioncoagent_envs.backends.batch import MiniGridBatch, Observations, episode_ends
+from optioncoagent_envs.backends.batch import UNKNOWN, MiniGridBatch, Observations, episode_ends
 from optioncoagent_envs.backends.state import read_row, write_row
 from optioncoagent_envs.minigrid.engine.codes import GREY_WALL, WORDS
 from optioncoagent_envs.minigrid.engine.observe import observe, view_offsets
@@ -212,12 +212,15 @@ class CompiledMiniGrid(MiniGridBatch):
         core = env.unwrapped
         if type(core) is not type(self._model) or (core.width, core.height) != self._shape[:2]:
             raise ValueError(f"{core} is not made like {self._model}")
+        if core.see_through_walls != self._model.see_through_walls:
+            raise ValueError(f"{core} has see_through_walls={core.see_through_walls}, and this batch has not: make both alike")
         mine = self._row(index)
         # written to a copy first, so that what is refused changes nothing
         row = mine._replace(grid=mine.grid.copy(), agent=mine.agent.copy(), marks=mine.marks.copy(), rng=mine.rng.copy())
         write_row(core, row, self._shape, self._family, self._missions)
         for array, new in zip(mine, row, strict=True):
             array[:] = new
+        self._level_seeds[index], self._level_counts[index] = UNKNOWN, 0
         self._name_missions(np.array([index]))
 
 

@@ -22,7 +22,7 @@ from minigrid.core.grid import Grid
 from minigrid.core.world_object import Ball, Box, Door, Floor, Goal, Key, Lava, Wall
 from minigrid.minigrid_env import MiniGridEnv
 
-from optioncoagent_envs.backends.batch import MiniGridBatch, Observations
+from optioncoagent_envs.backends.batch import UNKNOWN, MiniGridBatch, Observations
 from optioncoagent_envs.minigrid.engine.codes import word_of
 from optioncoagent_envs.minigrid.engine.observe import observe_views, observe_whole, view_offsets
 
@@ -171,10 +171,12 @@ class Eye:
 class StockMiniGrid(MiniGridBatch):
     """Environments of MiniGrid's own classes, or of classes derived from them, stepped one by one.
 
-    envs: one `gym.make` environment each, wrapped in nothing but Gymnasium's order check and time limit.
+    envs: one `gym.make` environment each, wrapped in nothing but Gymnasium's order check and time limit. stacks_infos: are their
+    infos told, as Gymnasium stacks them, which fails where they are of different shapes?
     """
 
     backend = "stock"
+    stacks_infos = True
 
     def __init__(self, envs: list[gym.Env], view: str, view_size: int | None, seed: int | None):
         super().__init__(envs[0], len(envs), view, view_size, seed)
@@ -196,9 +198,9 @@ class StockMiniGrid(MiniGridBatch):
         infos: dict[str, Any] = {}
         for i in rows.tolist():
             self._views[i], info = self._reset_one(i, seed=seeds[i], options=options)
-            if seeds[i] is not None or self._level_seeds[i] != self.cores[i].np_random_seed:
+            if seeds[i] is not None or self._level_seeds[i] not in (UNKNOWN, self.cores[i].np_random_seed):
                 self._level_seeds[i], self._level_counts[i] = int(self.cores[i].np_random_seed), 0
-            infos = self._add_info(infos, info, i)
+            infos = self._add_info(infos, info if self.stacks_infos else {}, i)
         self._started = True
         return self._observations(self._views), infos
 
@@ -215,6 +217,7 @@ class StockMiniGrid(MiniGridBatch):
         views = self._views
         for i, (stepper, action) in enumerate(zip(self._steppers, actions, strict=True)):
             views[i], reward, ended, cut, info = stepper.step(action)
+            info = info if self.stacks_infos else {}
             rewards.append(reward)
             terminated.append(ended)
             truncated.append(cut)
@@ -222,7 +225,7 @@ class StockMiniGrid(MiniGridBatch):
                 finals.append({"final_obs": views[i], "final_info": info})
                 notes.append((finals[-1], i))
                 views[i], info = self._reset_one(i)
-            if info:
+            if info and self.stacks_infos:
                 notes.append((info, i))
         if finals:
             self._write_finals(finals)
@@ -238,8 +241,9 @@ class StockMiniGrid(MiniGridBatch):
         return self._observations(self._views)
 
     def _observations(self, views: Sequence[dict]) -> Observations:
-        missions = tuple([view.mission if type(view) is View else view["mission"] for view in views])
-        directions = [view.pose % 4 if type(view) is View else view["direction"] for view in views]
+        unread = [type(view) is View and not view.written for view in views]  # of what was read its class may have made something else
+        missions = tuple([view.mission if new else view["mission"] for view, new in zip(views, unread, strict=True)])  # type: ignore[attr-defined]
+        directions = [view.pose % 4 if new else view["direction"] for view, new in zip(views, unread, strict=True)]  # type: ignore[attr-defined]
         return {"image": self._images(views), "direction": np.array(directions, np.int64), "mission": missions}
 
     def _images(self, views: Sequence[dict]) -> np.ndarray:
@@ -278,6 +282,7 @@ class StockMiniGrid(MiniGridBatch):
         if type(core) is not type(self.cores[index]):
             raise ValueError(f"{core} is not of the class of {self.cores[index]}")
         self._take(index, vars(core), core)
+        self._level_seeds[index], self._level_counts[index] = UNKNOWN, 0
         limit: Any = self.envs[index]
         if isinstance(limit, TimeLimit):
             limit._elapsed_steps = vars(env).get("_elapsed_steps", self.cores[index].step_count)

@@ -106,7 +106,15 @@ def backends(env: gym.Env, compared: bool = True) -> list[str]:
         env = env.env
     spaces = core.observation_space.spaces if isinstance(core.observation_space, gym.spaces.Dict) else {}
     overridden = any(getattr(type(core), name) is not getattr(MiniGridEnv, name) for name in OBSERVING)
-    if env is not core or overridden or set(spaces) != {"image", "direction", "mission"} or core.agent_view_size > LARGEST:
+    image = gym.spaces.Box(0, 255, (core.agent_view_size, core.agent_view_size, 3), np.uint8)
+    usual = set(spaces) == {"image", "direction", "mission"} and spaces["image"] == image and spaces["direction"] == gym.spaces.Discrete(4)
+    if (
+        env is not core
+        or overridden
+        or not usual
+        or core.agent_view_size > LARGEST
+        or not isinstance(core.action_space, gym.spaces.Discrete)
+    ):
         return ["gymnasium"]
     family = family_of(core)
     if limited or core.render_mode == "human" or family is None or not compared or not draws_like_minigrid(core, family):

@@ -182,3 +182,60 @@ def test_an_environment_that_is_set_brings_the_steps_that_its_time_limit_has_cou
     assert [step[3].tolist() for step in rollout(env, 2)] == [[False, False], [True, False]]
     env.set_env(0, source.unwrapped)
     assert [step[3].tolist() for step in rollout(env, 2)][1][0]
+
+
+class NoCompass(EmptyEnv):
+    """Writes into what it shows, but for the first observation of an episode."""
+
+    def step(self, action):
+        obs, *rest = super().step(action)
+        obs["direction"], obs["mission"] = 0, f"{self.max_steps - self.step_count} steps left"
+        return obs, *rest
+
+
+class Mask(EmptyEnv):
+    """Shows images of its own, in a space of its own."""
+
+    def __init__(self, channels=3, **kwargs):
+        super().__init__(**kwargs)
+        self.channels = channels
+        box = gym.spaces.Box(0, 1, (7, 7, channels), np.float32)
+        self.observation_space = gym.spaces.Dict({**self.observation_space.spaces, "image": box})
+
+    def seen(self, obs):
+        return {**obs, "image": np.resize(obs["image"] > 1, (7, 7, self.channels)).astype(np.float32)}
+
+    def reset(self, **kwargs):
+        obs, info = super().reset(**kwargs)
+        return self.seen(obs), info
+
+    def step(self, action):
+        obs, *rest = super().step(action)
+        return self.seen(obs), *rest
+
+
+class Two(EmptyEnv):
+    """Takes two actions at once."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.action_space = gym.spaces.MultiDiscrete([7, 2])
+
+    def step(self, action):
+        return super().step(int(action[0]))
+
+
+@pytest.mark.filterwarnings("ignore:.*not within the observation space:UserWarning")
+@pytest.mark.parametrize(
+    ("entry", "backend"), [(NoCompass, "stock"), (Mask, "gymnasium"), (partial(Mask, 4), "gymnasium"), (Two, "gymnasium")]
+)
+def test_what_a_class_writes_or_has_of_its_own(register, entry, backend):
+    name = register("Own-v0", entry_point=entry, kwargs=dict(max_steps=7))
+    ours, theirs = make_minigrid(name, 3), stock_batch(name, 3)
+    assert ours.backend == backend
+    assert_same_observations(ours.reset(seed=3)[0], theirs.reset(seed=3)[0])
+    ours.action_space.seed(0)
+    for _ in range(20):
+        actions = ours.action_space.sample()
+        assert_same_step(ours.step(actions), theirs.step(actions))
+    assert ours.single_observation_space["image"] == gym.make(name).observation_space["image"]

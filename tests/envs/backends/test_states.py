@@ -130,3 +130,36 @@ def test_an_environment_that_is_set_brings_its_generator():
             np.testing.assert_array_equal(seen["image"][1], expected["image"])
             assert seen["direction"][1] == expected["direction"]
             assert env.minigrid_env(1).grid == stock.unwrapped.grid
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_level_that_was_set_has_no_name(backend):
+    env = make_minigrid("MiniGrid-FourRooms-v0", 2, seed=3, backend=backend, max_steps=2)
+    env.reset()
+    stock = gym.make("MiniGrid-FourRooms-v0", max_steps=2)
+    stock.reset(seed=99)
+    env.set_env(0, stock)
+    assert [seed for seed, _ in env.level_names] == [-1, 4]
+    for _ in range(2):
+        env.step(np.zeros(2, int))
+    assert [seed for seed, _ in env.level_names] == [-1, 4] and env.level_names[1] == (4, 1)
+    env.reset()
+    assert [seed for seed, _ in env.level_names] == [-1, 4]
+    env.reset(seed=7)
+    assert env.level_names == [(7, 0), (8, 0)]
+
+
+def test_an_environment_with_other_walls_is_not_made_alike():
+    """Stock ones look through their own walls or not; the compiled batch looks through all or none."""
+    clear = gym.make("MiniGrid-FourRooms-v0", see_through_walls=True)
+    shown = clear.reset(seed=7)[0]
+    for backend in BACKENDS:
+        env = make_minigrid("MiniGrid-FourRooms-v0", 1, seed=0, backend=backend)
+        env.reset()
+        if backend == "compiled":
+            with pytest.raises(ValueError, match="has see_through_walls=True, and this batch has not: make both alike"):
+                env.set_env(0, clear)
+            assert env.level_names == [(0, 0)]
+        else:
+            env.set_env(0, clear)
+            np.testing.assert_array_equal(env.observations()["image"][0], shown["image"])
