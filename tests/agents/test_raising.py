@@ -3,6 +3,7 @@
 import gymnasium as gym
 import pytest
 from gymnasium.envs.classic_control import CartPoleEnv
+from minigrid.envs import EmptyEnv
 from small import SMALL
 
 import optioncoagent as oc
@@ -51,3 +52,29 @@ def test_an_environment_given_as_an_object(breaks):
     with pytest.raises(ZeroDivisionError) as raised:
         env.step([0])
     assert raised.value.__notes__[0] == "raised by step of environment 0, in episode 1 after reset with seed 4"
+
+
+class BreaksOnTheGrid(EmptyEnv):
+    """Raises in the second step of the third episode of any environment."""
+
+    def reset(self, **kwargs):
+        self.episode = 1 if kwargs.get("seed") is not None else self.episode + 1
+        return super().reset(**kwargs)
+
+    def step(self, action):
+        if self.episode == 3 and self.step_count == 1:
+            raise ZeroDivisionError("a wheel came off")
+        return super().step(action)
+
+
+def test_one_of_minigrid_s_that_is_stepped_by_itself():
+    gym.register("BreaksOnTheGrid-v0", BreaksOnTheGrid, kwargs=dict(max_steps=5))
+    try:
+        agent = oc.OptionCritic("BreaksOnTheGrid-v0", num_options=2, seed=10, **SMALL)
+        with pytest.raises(ZeroDivisionError, match="a wheel came off") as raised:
+            agent.learn(10_000)
+    finally:
+        del gym.registry["BreaksOnTheGrid-v0"]
+    assert agent.env.backend == "stock"
+    env = next(i for i, core in enumerate(agent.env.cores) if core.episode == 3 and core.step_count == 1)
+    assert raised.value.__notes__[0] == f"raised by step of environment {env}, in the level that comes 2 resets after seed {10 + env}"

@@ -207,7 +207,16 @@ class StockMiniGrid(MiniGridBatch):
     def _reset_one(self, index: int, **kwargs: Any) -> tuple[dict, dict]:
         self._eyes[index].forget()
         self._level_counts[index] += 1
-        return self._steppers[index].reset(**kwargs)
+        try:
+            return self._steppers[index].reset(**kwargs)
+        except Exception as error:
+            self._name(error, "reset", index)
+            raise
+
+    def _name(self, error: Exception, call: str, index: int) -> None:
+        """Note which environment of somebody's own raised it, and where it was."""
+        seed, count = self.level_names[index]
+        error.add_note(f"raised by {call} of environment {index}, in the level that comes {count} resets after seed {seed}")
 
     def step(self, actions):
         actions = self._checked(actions).tolist()
@@ -216,7 +225,11 @@ class StockMiniGrid(MiniGridBatch):
         finals: list[dict] = []
         views = self._views
         for i, (stepper, action) in enumerate(zip(self._steppers, actions, strict=True)):
-            views[i], reward, ended, cut, info = stepper.step(action)
+            try:
+                views[i], reward, ended, cut, info = stepper.step(action)
+            except Exception as error:
+                self._name(error, "step", i)
+                raise
             info = info if self.stacks_infos else {}
             rewards.append(reward)
             terminated.append(ended)
