@@ -53,12 +53,13 @@ def _refuse_wrappers(env: Any, name: str) -> None:
 
 def _check_tables(table: Any, num_states: int, base: Any, name: str) -> None:
     """ValueError naming a state or an action that is missing, or an entry that is none."""
-    num_actions = int(getattr(getattr(base, "action_space", None), "n", 0)) or len(next(iter(table.values())))
+    num_actions = int(getattr(getattr(base, "action_space", None), "n", 0))
     for s in range(num_states):
         try:
             actions = table[s]
         except (KeyError, IndexError):
             raise ValueError(f"{name}: initial_state_distrib has {num_states} states, and P has no state {s}") from None
+        num_actions = num_actions or len(actions)
         if len(actions) != num_actions:
             raise ValueError(f"{name}: P[{s}] has {len(actions)} actions, and the environment {num_actions}: give each state all of them")
         for a in range(num_actions):

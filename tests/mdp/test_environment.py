@@ -175,6 +175,7 @@ def test_tables_with_something_missing_are_named(P, message):
         oc.MDP.from_env(Table(P), 0.9)
     assert oc.MDP.from_env(Table({0: BOTH, 1: BOTH}), 1.0).expected_reward[0].tolist() == [0.0, 5.0]
     assert oc.MDP.from_env(Table({0: BOTH | {0: [(1.0, 9, 0.0, True)]}, 1: BOTH}), 1.0).num_states == 3  # whatever state the table names
+    assert oc.MDP.from_env(Table([[BOTH[0], BOTH[1]]] * 2), 1.0).expected_reward[0].tolist() == [0.0, 5.0]
 
 
 def test_wrappers_of_which_the_tables_say_nothing_are_refused():
