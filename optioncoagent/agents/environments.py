@@ -94,7 +94,7 @@ class One(gym.Wrapper):
         except Exception as error:
             self._name(error, "reset")
             raise
-        if not (isinstance(given, tuple) and len(given) == 2 and isinstance(given[1], Mapping)):
+        if not (isinstance(given, tuple | list) and len(given) == 2):
             raise ValueError(
                 f"environment {self.index}: reset gave {_counted(given)}, where Gymnasium's environments give an observation and "
                 "a dict of infos"

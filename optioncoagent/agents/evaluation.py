@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Iterator
 from copy import copy, deepcopy
 from dataclasses import dataclass
@@ -110,10 +111,10 @@ def _environment(agent: Any, env: Any, num_envs: int, seed: int) -> VectorEnv:
     if env is None:
         if agent.interface.env_id is None:
             made = _again(agent._env, num_envs)
-            _go_on_normalising(made, agent._env)
         else:
             agent.interface.check_makeable()
             made = make_vector_env(agent.interface.env_id, num_envs, seed, agent.interface.env_kwargs)
+        _go_on_normalising(made, agent._env)
     else:
         made = make_vector_env(env, num_envs, seed)
         training = {id(layer) for layer in layers(agent._env)} if agent.running is not None else set()
@@ -132,13 +133,23 @@ def _environment(agent: Any, env: Any, num_envs: int, seed: int) -> VectorEnv:
     return made
 
 
-def _go_on_normalising(made: VectorEnv, trained: VectorEnv) -> None:
-    """Wrappers that divide by a running scale (Gymnasium's NormalizeObservation and NormalizeReward) do so in new environments as they do
-    in those of the training, whose statistics they take and leave as they are."""
-    for ours, theirs in zip(*([x for x in layers(env) if {"obs_rms", "return_rms"} & {*vars(x)}] for env in (made, trained)), strict=False):
-        for name in {"obs_rms", "return_rms"} & {*vars(ours)}:
-            setattr(ours, name, deepcopy(getattr(theirs, name)))
-        ours.update_running_mean = False
+STATISTICS = {"obs_rms", "return_rms"}  # of Gymnasium's NormalizeObservation and NormalizeReward
+
+
+def _go_on_normalising(made: VectorEnv, trained: VectorEnv | None) -> None:
+    """Wrappers that divide by a running scale do so in new environments as they do in those of the training, whose statistics they take and
+    leave as they are; warned is of those that cannot be had, of processes or a training that was loaded."""
+    ours, theirs = ([x for x in layers(env) if STATISTICS & {*vars(x)}] if env is not None else [] for env in (made, trained))
+    if len(theirs) < len(ours):
+        warnings.warn(
+            f"{type(ours[0]).__name__} begins with new statistics in this evaluation, as those of the training are not at hand: give env=, "
+            "an environment that has them",
+            stacklevel=2,
+        )
+    for new, old in zip(ours, theirs, strict=False):
+        for name in STATISTICS & {*vars(new)} & {*vars(old)}:
+            setattr(new, name, deepcopy(getattr(old, name)))
+        new.update_running_mean = False
 
 
 def _again(env: VectorEnv | None, num_envs: int) -> VectorEnv:

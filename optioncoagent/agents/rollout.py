@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.vector.utils import concatenate, create_empty_array
 from torch import Tensor
 
@@ -24,6 +24,7 @@ from optioncoagent.agents.actions import Actions
 from optioncoagent.agents.distributions import draw, sample
 from optioncoagent.agents.environments import One, autoreset_mode
 from optioncoagent.agents.heads import Linear
+from optioncoagent.agents.left import Values, alike, values_of
 from optioncoagent.agents.modules import CoagentModule
 from optioncoagent.agents.observations import ObservationSpec, Tensors, fault_of
 from optioncoagent.agents.places import Places
@@ -69,7 +70,8 @@ class Running:
     """Everything about the environments that goes on from one rollout to the next.
 
     broken: was a rollout left, by an interrupt or an error, where the environments may be a step ahead of what is noted here? The next one
-    then starts new episodes. places: what tells where the environments are, if somebody wants to know.
+    then starts new episodes. left: what the environments of a batch were like at its end, so that it is seen if somebody else has moved
+    them. places: what tells where the environments are, if somebody wants to know.
     """
 
     env: VectorEnv
@@ -83,6 +85,7 @@ class Running:
     finished: list[tuple[float, int]] = field(default_factory=list)  # (return, length) of episodes that ended in the last rollout
     seconds: float = 0.0  # spent inside the environment in the last rollout
     broken: bool = False
+    left: Values = field(default_factory=dict)
     places: Places | None = None
 
 
@@ -164,7 +167,9 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
     final_index: list[tuple[int, int]] = []
     final_observations: list[Tensors] = []
     running.finished, running.seconds = [], 0.0
-    if running.broken:
+    # Gymnasium's batch of somebody's own, whose environments may give the same array at every step
+    others = same_step and isinstance(env, SyncVectorEnv) and not all(isinstance(one, One) for one in env.envs)
+    if running.broken or (running.left and not alike(running.left, values_of(env))):
         _restart(running, spec)
     places = [np.array(running.places())] if running.places else []  # copied: an environment may give its own
     for t in range(num_steps):
@@ -180,6 +185,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         # the environment steps
         action = actions.taken(network, outputs)
         running.broken = True  # until all of this step is noted
+        given, seen = list(env._env_obs) if others else [], running.observation  # type: ignore[attr-defined]
         began = perf_counter()
         observation, reward, terminated, truncated, info = step(env, action, spec)
         running.seconds += perf_counter() - began
@@ -208,7 +214,8 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         if len(cut):
             final_index += [(t, int(i)) for i in cut]
             final_observations.append(spec.tensors(last_observations(spec, info, cut), device))
-            _check_that_it_is_kept(env, info, cut)
+            if given:
+                _check_that_it_is_kept(spec, info["final_obs"], env._env_obs, given, seen, cut)  # type: ignore[attr-defined]
         ended_now = torch.from_numpy(ended).to(device)
         running.start = ended_now if same_step else ~running.valid
         running.valid = torch.ones_like(ended_now) if same_step else ~ended_now
@@ -218,6 +225,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         if running.places:
             places.append(np.array(running.places()))
         running.broken = False
+    running.left = values_of(env)
     stacked = {key: _stack([step[key] for step in steps], device) for key in steps[0]}
     final = {path: torch.cat([part[path] for part in final_observations]) for path in final_observations[0]} if final_observations else None
     index = torch.tensor(final_index, dtype=torch.long, device=device).reshape(-1, 2)
@@ -284,16 +292,21 @@ def last_observations(spec: ObservationSpec, info: dict[str, Any], index: Sequen
     return spec.stack([final[i] for i in index]) if one_each else spec.take(final, index)
 
 
-def _check_that_it_is_kept(env: VectorEnv, info: dict[str, Any], index: Sequence[int]) -> None:
-    """ValueError where an environment of Gymnasium's own batch wrote its first observation into the array of the last one."""
-    now = getattr(env.unwrapped, "_env_obs", ())
-    for i in index if now else ():
-        if any(np.shares_memory(x, y) for x, y in zip(_arrays(info["final_obs"][i]), _arrays(now[i]), strict=True)):
-            raise ValueError(
-                f"environment {i} gives the same array at every step, so that the reset has written over the observation on which its "
-                "episode ended, whose value is part of the return: let it give copies, or make the vector environment with "
-                "autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP"
-            )
+def _check_that_it_is_kept(spec: ObservationSpec, final: Any, now: Any, given: Any, seen: Tensors, index: Sequence[int]) -> None:
+    """ValueError where an environment of somebody's own batch wrote its first observation into the array of the last one.
+
+    final, now: the observations of each that ended, and that began. They may share an array that nobody changes; so it is only where what
+    was `given` before the step is no longer what was `seen` of it then.
+    """
+    for i in index:
+        if any(np.shares_memory(x, y) for x in _arrays(final[i]) for y in _arrays(now[i])):
+            is_now = spec.tensors(spec.stack([given[i]]))
+            if not all(torch.equal(is_now[path][0], seen[path][i].cpu()) for path in seen):
+                raise ValueError(
+                    f"environment {i} gives the same array at every step, so that the reset has written over the observation on which its "
+                    "episode ended, whose value is part of the return: let it give copies, or make the vector environment with "
+                    "autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP"
+                )
 
 
 def _arrays(observation: Any) -> list[np.ndarray]:
@@ -323,14 +336,12 @@ def _restart(running: Running, spec: ObservationSpec) -> None:
 
 
 def watch(running: Running) -> None:
-    """Note it if somebody else resets or steps the environments, or one that was given as an object, or puts them somewhere else: the next
-    rollout then starts new episodes, with no value from the old ones. (While a rollout steps them, `broken` is set anyway.) A copy of both
-    is noted in the copy, which it would not be by a closure."""
-    envs: tuple[Any, ...] = (running.env, *(one.env for one in getattr(running.env.unwrapped, "envs", ()) if isinstance(one, One)))
-    for env in envs:
-        for name in ("reset", "step", "set_env", "set_state"):
-            if call := getattr(env, name, None):
-                setattr(env, name, partial(_noted, running, call))
+    """Note it if somebody else resets or steps the vector environment, or puts it somewhere else: the next rollout then starts new
+    episodes, with no value from the old ones. (While a rollout steps it, `broken` is set anyway.) A copy of both is noted in the copy,
+    which it would not be by a closure."""
+    for name in ("reset", "step", "set_env", "set_state"):
+        if callable(call := getattr(running.env, name, None)):
+            setattr(running.env, name, partial(_noted, running, call))
 
 
 def _noted(running: Running, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -29,13 +29,13 @@ def arrays_of(env: Any) -> dict[str, Any]:
 
 def _of(env: Any, name: str) -> dict[str, Any]:
     base = getattr(env, "unwrapped", env)
+    _refuse_wrappers(env, name)
     if isinstance(base, MDPEnv):
         mdp = base.mdp
         return {name: getattr(mdp, name) for name in ("P", "R", "d0", "terminal", "observation", "horizon")}
     table, d0 = getattr(base, "P", None), getattr(base, "initial_state_distrib", None)
     if table is None or d0 is None:
         raise ValueError(f"{name} has no toy_text tables P and initial_state_distrib: give an environment or id that has, {_INSTEAD}")
-    _refuse_wrappers(env, name)
     _check_tables(table, len(d0), base, name)
     return _from_tables(table, d0)
 

@@ -1,5 +1,7 @@
 """Environments as the learner takes them: ids, objects, vector environments, what is not finite."""
 
+from copy import copy
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -110,8 +112,64 @@ def test_of_somebody_s_own_batch_it_is_refused(copies):
     if copies:
         agent.update()
     else:
-        with pytest.raises(ValueError, match="environment 0 gives the same array at every step.*let it give copies"):
+        with pytest.raises(ValueError, match="environment [01] gives the same array at every step.*let it give copies"):
             agent.update()
+
+
+class _Table(gym.Env):
+    """Walks along five cells from the first, is cut after three steps. It shows rows of a table, or beside a new array a constant one."""
+
+    action_space = gym.spaces.Discrete(2)
+
+    def __init__(self, masked):
+        self.table, self.mask, self.masked = np.eye(5), np.ones(3), masked
+        row = gym.spaces.Box(0, 1, (5,), np.float64)
+        self.observation_space = gym.spaces.Dict(row=row, mask=gym.spaces.Box(0, 1, (3,), np.float64)) if masked else row
+
+    def shown(self):
+        row = self.table[self.cell]
+        return {"row": row.copy(), "mask": self.mask} if self.masked else row
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.cell, self.t = 0, 0
+        return self.shown(), {}
+
+    def step(self, action):
+        self.cell, self.t = max(0, min(4, self.cell + 2 * int(action) - 1)), self.t + 1
+        return self.shown(), 1.0, False, self.t == 3, {}
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_arrays_that_nobody_writes_to_may_be_shared(masked):
+    made = gym.vector.SyncVectorEnv([lambda: _Table(masked)] * 4, autoreset_mode=AutoresetMode.SAME_STEP)
+    assert oc.OptionCritic(made, num_options=2, num_steps=30, hidden_sizes=(4,)).learn(120).num_episodes == 40
+
+
+class _Flat(gym.vector.VectorWrapper):
+    def __init__(self, env):
+        super().__init__(env)
+        self.single_observation_space = gym.spaces.Box(0, 1, (8,), np.float64)
+        self.observation_space = gym.vector.utils.batch_space(self.single_observation_space, self.num_envs)
+
+    def reset(self, **kwargs):
+        observation, infos = self.env.reset(**kwargs)
+        return self.observations(observation), infos
+
+    def observations(self, observations):
+        return np.concatenate([observations["row"], observations["mask"]], axis=-1)
+
+    def step(self, actions):
+        observation, reward, terminated, truncated, infos = self.env.step(actions)
+        for i in np.flatnonzero(truncated):
+            final = infos["final_obs"][i]
+            infos["final_obs"][i] = np.concatenate([final["row"], final["mask"]])
+        return self.observations(observation), reward, terminated, truncated, infos
+
+
+def test_a_wrapper_of_the_whole_batch_may_change_last_observations():
+    made = _Flat(gym.vector.SyncVectorEnv([lambda: _Table(True)] * 4, autoreset_mode=AutoresetMode.SAME_STEP))
+    assert oc.OptionCritic(made, num_options=2, num_steps=30, hidden_sizes=(4,)).learn(120).num_episodes == 40
 
 
 class _Ten(gym.Env):
@@ -144,9 +202,27 @@ def test_an_environment_that_somebody_else_steps_begins_new_episodes():
     assert list(agent.recent) == [(10.0, 10)] * 5
 
 
-def test_two_agents_may_train_on_one_environment_in_turns():
+def test_an_environment_that_is_trained_on_stays_as_it_is():
     env = _Ten()
-    one, other = (oc.OptionCritic(env, num_options=2, num_steps=num_steps) for num_steps in (15, 12))
+    before = {*vars(env)}
+    agent = oc.OptionCritic(env, num_options=2, num_steps=15, hidden_sizes=(4,)).learn(15)
+    assert {*vars(env)} - before <= {"t", "_np_random", "_np_random_seed"}
+    another = copy(env)
+    another.step(0)
+    assert (env.t, another.t) == (5, 6)
+    env.left = float("nan")  # and what is no number, or equal to nothing, moves nobody
+    for _ in range(2):
+        agent.learn(15)
+    assert not agent.running.broken and list(agent.recent) == [(10.0, 10)] * 4
+
+
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_two_agents_may_train_on_one_environment_in_turns(wrapped):
+    env = _Ten()
+    one, other = (
+        oc.OptionCritic(gym.wrappers.TimeLimit(env, 50) if wrapped and num_steps == 15 else env, num_options=2, num_steps=num_steps)
+        for num_steps in (15, 12)
+    )
     for agent in (one, other, one, other):
         agent.update()
     assert list(one.recent) == list(other.recent) == [(10.0, 10)] * 2
@@ -212,6 +288,18 @@ class _OldReset(_Ten):
         return super().reset(seed=seed)[0]
 
 
+class _Lists(_Ten):
+    def reset(self, *, seed=None, options=None):
+        return [super().reset(seed=seed)[0], None]
+
+    def step(self, action):
+        return [*super().step(action)[:4], None]
+
+
+def test_lists_will_do():
+    assert oc.OptionCritic(_Lists(), num_options=2, num_steps=20, hidden_sizes=(4,)).learn(20).num_episodes == 2
+
+
 class _OldStep(_Ten):
     def step(self, action):
         return super().step(action)[:4]
@@ -267,6 +355,18 @@ def test_an_evaluation_normalises_as_the_training_did(many):
         of_two = (np.array([[980.0], [1020.0]]) - mean) / np.sqrt(var + 1e-8)
         assert (np.abs(x - of_two) < 1e-3).any(axis=0).all()
     assert all(np.array_equal(x.mean, mean) and np.array_equal(x.var, var) for x, (mean, var) in zip(training, before, strict=True))
+
+
+def test_an_evaluation_tells_that_it_has_no_statistics(tmp_path):
+    gym.register("Side-v0", entry_point=_Side, additional_wrappers=(gym.wrappers.NormalizeObservation.wrapper_spec(),))
+    try:
+        agent = oc.OptionCritic("Side-v0", num_options=1, num_envs=2, num_steps=100, hidden_sizes=(4,)).learn(200)
+        agent.evaluate(2)
+        agent.save(tmp_path)
+        with pytest.warns(UserWarning, match="NormalizeObservation begins with new statistics in this evaluation, .*: give env="):
+            oc.OptionCritic.load(tmp_path).evaluate(2)
+    finally:
+        gym.registry.pop("Side-v0")
 
 
 def test_parts_of_batches_of_different_sizes_are_named():

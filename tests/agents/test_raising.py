@@ -77,4 +77,4 @@ def test_one_of_minigrid_s_that_is_stepped_by_itself():
         del gym.registry["BreaksOnTheGrid-v0"]
     assert agent.env.backend == "stock"
     env = next(i for i, core in enumerate(agent.env.cores) if core.episode == 3 and core.step_count == 1)
-    assert raised.value.__notes__[0] == f"raised by step of environment {env}, in the level that comes 2 resets after seed {10 + env}"
+    assert raised.value.__notes__[0] == f"raised by step of environment {env}, in the level after seed {10 + env} and 2 more resets"

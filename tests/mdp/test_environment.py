@@ -180,7 +180,9 @@ def test_tables_with_something_missing_are_named(P, message):
 
 def test_wrappers_of_which_the_tables_say_nothing_are_refused():
     env = gym.make("FrozenLake-v1")
-    for wrapped in (gym.wrappers.TransformReward(env, lambda r: 10 * r), gym.wrappers.TimeLimit(gym.wrappers.StickyAction(env, 0.5), 9)):
+    ours = oc.MDP.from_env(env, 0.9).to_env()
+    wrappers = [gym.wrappers.TransformReward(made, lambda r: 10 * r) for made in (env, ours)]
+    for wrapped in (*wrappers, gym.wrappers.TimeLimit(gym.wrappers.StickyAction(env, 0.5), 9)):
         with pytest.raises(
             ValueError, match="is wrapped in (TransformReward|StickyAction), of which its tables say nothing: give env.unwrapped"
         ):

@@ -207,6 +207,8 @@ class StockMiniGrid(MiniGridBatch):
     def _reset_one(self, index: int, **kwargs: Any) -> tuple[dict, dict]:
         self._eyes[index].forget()
         self._level_counts[index] += 1
+        if kwargs.get("seed") is not None:
+            self._level_seeds[index], self._level_counts[index] = kwargs["seed"], 0
         try:
             return self._steppers[index].reset(**kwargs)
         except Exception as error:
@@ -216,7 +218,8 @@ class StockMiniGrid(MiniGridBatch):
     def _name(self, error: Exception, call: str, index: int) -> None:
         """Note which environment of somebody's own raised it, and where it was."""
         seed, count = self.level_names[index]
-        error.add_note(f"raised by {call} of environment {index}, in the level that comes {count} resets after seed {seed}")
+        level = "a level that was set, or one after it" if seed == UNKNOWN else f"the level after seed {seed} and {count} more resets"
+        error.add_note(f"raised by {call} of environment {index}, in {level}")
 
     def step(self, actions):
         actions = self._checked(actions).tolist()
