@@ -348,6 +348,11 @@ def _tensor(leaf: Leaf, part: Any) -> Tensor:
     array = np.asarray(part)
     if array.shape[1:] != leaf.shape or array.ndim == 0:
         raise ValueError(f"observation{at(leaf.path)} has shape {array.shape[1:]}, where the agent was made for {leaf.shape}")
+    if array.dtype.kind not in "biufc":
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"observation{at(leaf.path)} is {part!r}, where the agent was made for numbers") from error
     if leaf.kind == "discrete":
         given = array
         with np.errstate(invalid="ignore"):

@@ -186,3 +186,13 @@ def test_words_are_seen_before_a_comma_and_in_their_order():
 
     assert (said("go to the ball, then open the door") == said("go to the ball then open the door")).all()
     assert (said("put the red ball next to the blue box") != said("put the blue ball next to the red box")).any()
+
+
+@pytest.mark.parametrize("given", ["x", {"a": 1}, object(), None])
+def test_what_is_no_number_is_named(given):
+    discrete, box = (oc.OptionCritic(name, num_options=2) for name in ("FrozenLake-v1", "CartPole-v1"))
+    no_number = "(?s)observation is .*, where the agent was made for numbers"
+    with pytest.raises(ValueError, match="is None, which its space does not have" if given is None else no_number):
+        discrete.predict(given)
+    with pytest.raises(ValueError, match="not finite" if given is None else no_number):
+        box.predict([given] * 4)
