@@ -16,7 +16,7 @@ COMPILED = list(compiled_ids())
 
 @pytest.mark.parametrize("env_id", COMPILED)
 def test_compiled_batch_replays_stock(env_id):
-    replay_compiled(env_id, 5, 60 if env_id.startswith("BabyAI") else 80, seed=11)
+    replay_compiled(env_id, 8, 80 if env_id.startswith("BabyAI") else 100, seed=11)
 
 
 # MiniGrid's own generator of BabyAI-SynthS5R2 never ends on some levels: RoomGrid.place_agent finds no cell it likes.
