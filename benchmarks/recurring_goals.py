@@ -218,7 +218,8 @@ def draw(threads: int) -> None:
         along.plot(np.arange(TASKS) + 1, steps.mean(axis=(0, 2)), f"C{colour}", label=agent)
         if agent == "4 options":
             _draw_options(below.subplots(1, 4), learned, set(places[0]))
-        means = [np.mean([row["last_tasks"] for run, row in found.items() if (run.agent, run.places) == (agent, n)]) for n in PLACES]
+        last = {n: [row["last_tasks"] for run, row in found.items() if (run.agent, run.places) == (agent, n)] for n in PLACES}
+        means = [np.mean(last[n]) if last[n] else np.nan for n in PLACES]
         against.plot(range(len(PLACES)), means, f"C{colour}o-")
     along.set(yscale="log", xlabel="task", ylabel="steps per episode", title="goals at the doorways, 100 runs")
     against.set(yscale="log", xlabel="places where goals may be", title="the last ten tasks")
