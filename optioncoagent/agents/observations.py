@@ -364,8 +364,8 @@ def _tensor(leaf: Leaf, part: Any) -> Tensor:
             raise ValueError(f"observation{at(leaf.path)} of environment {i[0]} is {np.asarray(part)[i[0]]}, which its space does not have")
         return torch.from_numpy(array)
     # torch has no such types, or does not compute with them
-    as_known = {"O": np.float64, "u": np.int64, "f": np.float64}.get(array.dtype.kind)
-    known = array.dtype.itemsize <= (1 if array.dtype.kind == "u" else 8) and array.dtype.kind != "O"
+    as_known = {"u": np.int64, "f": np.float64}.get(array.dtype.kind)
+    known = array.dtype.itemsize <= (1 if array.dtype.kind == "u" else 8)
     return torch.from_numpy(array.copy() if known or as_known is None else array.astype(as_known))
 
 

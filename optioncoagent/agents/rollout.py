@@ -24,8 +24,8 @@ from optioncoagent.agents.actions import Actions
 from optioncoagent.agents.distributions import draw, sample
 from optioncoagent.agents.environments import One, autoreset_mode
 from optioncoagent.agents.heads import Linear
-from optioncoagent.agents.left import Values, alike, values_of
 from optioncoagent.agents.modules import CoagentModule
+from optioncoagent.agents.moved import Values, alike, values_of
 from optioncoagent.agents.observations import ObservationSpec, Tensors, fault_of
 from optioncoagent.agents.places import Places
 from optioncoagent.agents.sweep import at_configuration, configuration, gate

@@ -200,7 +200,7 @@ class StockMiniGrid(MiniGridBatch):
             self._views[i], info = self._reset_one(i, seed=seeds[i], options=options)
             if seeds[i] is not None or self._level_seeds[i] not in (UNKNOWN, self.cores[i].np_random_seed):
                 self._level_seeds[i], self._level_counts[i] = int(self.cores[i].np_random_seed), 0
-            infos = self._add_info(infos, info if self.stacks_infos else {}, i)
+            infos = self._add_info(infos, info, i)
         self._started = True
         return self._observations(self._views), infos
 
@@ -210,10 +210,11 @@ class StockMiniGrid(MiniGridBatch):
         if kwargs.get("seed") is not None:
             self._level_seeds[index], self._level_counts[index] = kwargs["seed"], 0
         try:
-            return self._steppers[index].reset(**kwargs)
+            view, info = self._steppers[index].reset(**kwargs)
         except Exception as error:
             self._name(error, "reset", index)
             raise
+        return view, info if self.stacks_infos else {}
 
     def _name(self, error: Exception, call: str, index: int) -> None:
         """Note which environment of somebody's own raised it, and where it was."""
@@ -241,7 +242,7 @@ class StockMiniGrid(MiniGridBatch):
                 finals.append({"final_obs": views[i], "final_info": info})
                 notes.append((finals[-1], i))
                 views[i], info = self._reset_one(i)
-            if info and self.stacks_infos:
+            if info:
                 notes.append((info, i))
         if finals:
             self._write_finals(finals)
