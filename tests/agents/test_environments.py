@@ -211,9 +211,9 @@ def test_an_environment_that_is_trained_on_stays_as_it_is():
     another.step(0)
     assert (env.t, another.t) == (5, 6)
     env.left = float("nan")  # and what is no number, or equal to nothing, moves nobody
-    for _ in range(2):
+    for _ in range(3):
         agent.learn(15)
-    assert not agent.running.broken and list(agent.recent) == [(10.0, 10)] * 4
+    assert not agent.running.broken and list(agent.recent) == [(10.0, 10)] * 6
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
@@ -396,7 +396,10 @@ class _Buffered(EmptyEnv):
 
 
 class _Informed(EmptyEnv):
-    """Tells infos of another shape at every place."""
+    """Tells infos of another shape at every place, and of every level."""
+
+    def reset(self, **kwargs):
+        return super().reset(**kwargs)[0], {"level": np.zeros(int(self.np_random.integers(1, 9)))}
 
     def step(self, action):
         obs, *rest, info = super().step(action)
