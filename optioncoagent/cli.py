@@ -13,7 +13,7 @@ import gymnasium as gym
 import tyro
 
 from optioncoagent import __version__, flags, imports
-from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, Settings
+from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, GradientForm, Settings
 from optioncoagent.auditing.command import Audit
 from optioncoagent.experiments.gradients_command import Gradients
 from optioncoagent.experiments.reproduce import Reproduce
@@ -46,7 +46,7 @@ class Train:
     """What the environment is made with, for example view=full size=7; kept with the agent. Values are JSON, or else text."""
     num_options: tuple[int, ...] = (4,)
     """Number of options; several numbers make a hierarchy, top level first."""
-    gradient_form: Literal["q_beta", "advantage", "score"] = "q_beta"
+    gradient_form: GradientForm = "q_beta"
     """Form of the termination gradient."""
     deliberation_cost: float = 0.0
     """Charged whenever an option is chosen, except at the first step."""
@@ -61,8 +61,7 @@ class Train:
     wandb_project_name: str = "optioncoagent"
     """Its project there."""
     module: tuple[str, ...] = ()
-    """Modules to import before, which register the environment; one that a run to go on with names is only imported from the working
-    directory."""
+    """Modules to import first, which register the environment. One that a saved run names is imported only from the working directory."""
     profile: bool = False
     """Print where the time went."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
@@ -114,7 +113,7 @@ class Evaluate:
     seed: int = EVALUATION_SEED
     """Seed of the episodes."""
     module: tuple[str, ...] = ()
-    """Modules to import before, which register the environment; one that the run names is only imported from the working directory."""
+    """Modules to import first, which register the environment. One that a saved run names is imported only from the working directory."""
     max_steps: int = EVALUATION_STEPS
     """An episode that has not ended by then is cut, and counted as such."""
 
@@ -142,7 +141,7 @@ class Plot:
     run_dir: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR …", help_behavior_hint="(required)")]
     """Folders of runs."""
     out: Path = Path("runs.png")
-    """Picture to write; its ending (.png, .pdf, .svg) says of which kind."""
+    """Picture to write; the extension (.png, .pdf, .svg) sets the format."""
 
     def run(self) -> None:
         from optioncoagent.runs import curves
@@ -173,7 +172,7 @@ class Watch:
     seed: int = EVALUATION_SEED
     """Seed of the episodes."""
     module: tuple[str, ...] = ()
-    """Modules to import before, which register the environment; one that the run names is only imported from the working directory."""
+    """Modules to import first, which register the environment. One that a saved run names is imported only from the working directory."""
 
     def run(self) -> None:
         from optioncoagent.agents import OptionCritic

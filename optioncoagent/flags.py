@@ -35,7 +35,7 @@ def _object(word: str) -> dict[str, Any]:
     try:
         return dict(json.loads(word))
     except ValueError as error:
-        raise ValueError(f"--env-kwargs {word}: this is no JSON object ({error})") from error
+        raise ValueError(f"--env-kwargs {word}: this is not a JSON object ({error})") from error
 
 
 BESIDE_RESUME = ("resume", "module", "profile", "no_profile", "help")

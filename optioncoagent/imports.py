@@ -1,4 +1,4 @@
-"""Which modules an environment's id may bring in, on the command line.
+"""What an environment's id says: its plain name, and which modules it may bring in, on the command line.
 
 An id that the caller types, as in `optioncoagent train my_module:My-v0`, is the caller's word: the module is imported, and may lie in the
 working directory (`allow_working_directory`), last on the path, so that no file there stands in for an installed module.
@@ -19,6 +19,11 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 
 RAISED_BY = "raised by"  # so begins the note on what the caller's environment raised in the middle of something
+
+
+def plain_id(env_id: str) -> str:
+    """An id without its module and this project's namespace: of "optioncoagent_envs:OptionCoagent/MiniGrid-Empty-5x5-v0" MiniGrid's own."""
+    return env_id.rpartition(":")[2].removeprefix("OptionCoagent/")
 
 
 def allow_working_directory() -> None:

@@ -20,6 +20,8 @@ import tyro
 
 from optioncoagent.imports import import_named, import_own
 from optioncoagent.outputs import check_file
+from optioncoagent.runs.folder import EVALUATION, differing, distinct, read_command, read_config, settings_of
+from optioncoagent.runs.rows import read_rows
 
 FILMS = {".gif": "image/gif", ".webp": "image/webp", ".mp4": "video/mp4"}
 STYLE = """
@@ -44,8 +46,7 @@ class Report:
     level: int = 0
     """Seed of the MiniGrid level of the maps."""
     module: tuple[str, ...] = ()
-    """Modules to import before, which register the runs' environments, for their maps; one that a run names is only imported from the
-    working directory."""
+    """Modules to import first, which register the environment. One that a saved run names is imported only from the working directory."""
 
     def run(self) -> None:
         import_named(self.module)
@@ -74,8 +75,6 @@ class Summary:
 
 def report(folders: Iterable[str | Path], level: int = 0) -> str:
     """The page, as HTML, each run once. Raises FileNotFoundError or ValueError naming what is missing or damaged."""
-    from optioncoagent.runs.folder import distinct
-
     runs = [summarise(folder) for folder in distinct(folders)]
     by_task: dict[str, list[Summary]] = {}
     for run in runs:
@@ -103,9 +102,6 @@ def _task(runs: Sequence[Summary], level: int) -> str:
 
 def summarise(folder: Path) -> Summary:
     """Read a run folder. Raises FileNotFoundError or ValueError naming the file."""
-    from optioncoagent.runs.folder import EVALUATION, read_command, read_config, settings_of
-    from optioncoagent.runs.rows import read_rows
-
     config, command = read_config(folder), read_command(folder)
     columns = read_rows(folder)
     if not len(columns.get("timesteps", ())):
@@ -116,16 +112,9 @@ def summarise(folder: Path) -> Summary:
     return Summary(folder, config, command["env_id"], seed, settings_of(command), last, evaluation)
 
 
-def differing(runs: Sequence[Summary]) -> list[str]:
-    """The settings that are not the same in all runs."""
-    from optioncoagent.runs.folder import differing
-
-    return differing([run.settings for run in runs])
-
-
 def first_of_each(runs: Sequence[Summary]) -> list[Summary]:
     """The first run of each setting."""
-    names = differing(runs)
+    names = differing([run.settings for run in runs])
     firsts: dict[str, Summary] = {}
     for run in runs:
         firsts.setdefault(json.dumps([run.settings.get(name) for name in names]), run)
@@ -134,7 +123,7 @@ def first_of_each(runs: Sequence[Summary]) -> list[Summary]:
 
 def runs_table(runs: Sequence[Summary]) -> str:
     """A row for each run: where it is, what sets it apart, how far it came, what its final evaluation was."""
-    names = differing(runs)
+    names = differing([run.settings for run in runs])
     numbers = ("seed", "steps", "return, last 100", "return, final evaluation", "its episode length")
     head = "".join(f"<th>{escape(name)}</th>" for name in ("folder", *names))
     lines = ["<tr>" + head + "".join(f'<th class="number">{name}</th>' for name in numbers) + "</tr>"]
@@ -188,7 +177,7 @@ def _maps(run: Summary, runs: Sequence[Summary], level: int) -> str:
     from optioncoagent.agents import OptionCritic
     from optioncoagent.maps import option_maps
 
-    setting = ", ".join(f"{name} = {_plain(run.settings.get(name))}" for name in differing(runs))
+    setting = ", ".join(f"{name} = {_plain(run.settings.get(name))}" for name in differing([run.settings for run in runs]))
     heading = f"<h3>Options{escape(f' with {setting}' if setting else '')}, seed {run.seed}</h3>"
     try:
         agent = OptionCritic.load(run.folder)

@@ -119,7 +119,7 @@ def test_runs_are_numbered_by_default(monkeypatch, tmp_path):
         (["train", "CartPole-v1", "--run-dir", f"{__file__}/run"], "is a file, and no folder can be made in it"),
         (["train", "MiniGrid-Empty-5x5-v0", "--env-kwargs", "size=-1"], "cannot be made with {'size': -1}: assert width >= 3"),
         (["train"], "ENV_ID"),
-        (["train", "--resume", "no-such-folder"], "no-such-folder is no run folder"),
+        (["train", "--resume", "no-such-folder"], "no-such-folder is not a run folder"),
         (["train", "CartPole-v1", "--resume", "no-such-folder"], "leave out CartPole-v1"),
         (["train", "--resume", "no-such-folder", "--total-timesteps", "200000"], "leave out --total-timesteps"),
         (["train", "CartPole-v1", "--seed", "5", "--seeds", "0", "1"], "--seed and --seeds: give one"),
@@ -155,7 +155,7 @@ def test_a_wrong_value_in_a_sweeps_file_ends_in_one_line(monkeypatch, tmp_path, 
     (tmp_path / "many.toml").write_text('tasks = ["CartPole-v1"]\ntotal_timesteps = "many"\n')
     for file, message in (
         ("many.toml", "total_timesteps = 'many': train's --total-timesteps takes no such value"),
-        ("none.toml", "is no file"),
+        ("none.toml", "is not a file"),
     ):
         with pytest.raises(SystemExit):
             run(monkeypatch, "sweep", tmp_path / file, "--folder", tmp_path / "sweep")

@@ -127,7 +127,7 @@ def test_a_run_whose_environment_is_not_there_has_no_maps_and_all_the_rest(tmp_p
 
 
 def test_folders_that_are_no_runs_are_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"is no run folder: there is no config\.json"):
+    with pytest.raises(FileNotFoundError, match=r"is not a run folder: there is no config\.json"):
         report.summarise(tmp_path)
     for text in ("{", "[]", "{}"):
         (tmp_path / "config.json").write_text(text)

@@ -28,7 +28,6 @@ from torch import Tensor
 from optioncoagent.agents.degeneracy import turns_of
 from optioncoagent.agents.modules import CoagentModule
 from optioncoagent.agents.observations import ObservationSpec
-from optioncoagent.agents.progress import Arrays
 from optioncoagent.agents.rollout import Rollout
 from optioncoagent.agents.sweep import joint_index
 from optioncoagent.network import CoagentNetwork
@@ -69,12 +68,6 @@ class Diversity:
                 assert index is not None
                 paid += torch.where(rollout.executed[turn.name].flatten(), table.gather(0, index[None])[0], 0.0)
         return (self.coef * paid).reshape(shape).where(rollout.valid, 0.0).to(rollout.reward)
-
-    def to_arrays(self) -> Arrays:
-        return {}
-
-    def from_arrays(self, arrays: Arrays) -> None:
-        """There is nothing to take back."""
 
 
 def readers(network: CoagentNetwork) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from optioncoagent.agents.actions import Actions
 from optioncoagent.agents.observations import ObservationSpec, is_mission
-from optioncoagent.imports import RAISED_BY
+from optioncoagent.imports import RAISED_BY, plain_id
 
 OURS = ("gymnasium", "minigrid", "optioncoagent_envs")  # modules that an id may name and that are imported anyway
 TOGETHER, ONE_BY_ONE = 32, 16
@@ -56,11 +56,10 @@ def make_vector_env(env: Any, num_envs: int | None, seed: int, env_kwargs: Mappi
 
 
 def _made(env_id: str, num_envs: int | None, seed: int, env_kwargs: Mapping[str, Any]) -> VectorEnv:
-    module, _, name = env_id.rpartition(":")
+    module, name = env_id.rpartition(":")[0], plain_id(env_id)
     if module:
         with suppress(ImportError):  # Gymnasium tells below what is wrong
             import_module(module)
-    name = name.removeprefix("OptionCoagent/")
     if names_minigrid(name):
         from optioncoagent_envs import make_minigrid
 
@@ -220,9 +219,10 @@ def layers(env: Any) -> Iterator[Any]:
 
 def names_minigrid(env_id: str) -> bool:
     """Is this the id of a MiniGrid environment, MiniGrid's own or one registered by the user?"""
-    entry_point = getattr(gym.registry.get(env_id), "entry_point", None)
+    name = plain_id(env_id)
+    entry_point = getattr(gym.registry.get(name), "entry_point", None)
     kind = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
-    return env_id.startswith(("MiniGrid-", "BabyAI-")) or _is_minigrid_class(kind)
+    return name.startswith(("MiniGrid-", "BabyAI-")) or _is_minigrid_class(kind)
 
 
 def _is_minigrid_class(kind: Any) -> bool:

@@ -59,7 +59,7 @@ LIFETIME = Counting(episodic=False)
 BOTH = Counting()
 # "BeBold: Exploration Beyond the Boundary of Explored Regions" by Zhang et al.
 NOVELTY_DIFFERENCE = Counting(power=1.0, difference=1.0)
-FORMS = {"episodic": EPISODIC, "lifetime": LIFETIME, "both": BOTH, "difference": NOVELTY_DIFFERENCE}
+COUNTINGS = {"episodic": EPISODIC, "lifetime": LIFETIME, "both": BOTH, "difference": NOVELTY_DIFFERENCE}
 
 
 class CountBonus:
@@ -176,7 +176,7 @@ def make_bonus(settings: Settings, spec: ObservationSpec, env: VectorEnv | None,
         raise ValueError(f'int_counts="place": {env} does not tell places, by a method places(); choose "observation"')
     if counted == "observation" and env is not None and (refusal := uncountable(spec, env.single_observation_space)):
         raise ValueError(f"int_coef={coef}: {refusal}")
-    counting = replace(FORMS[settings.count_form], counted=counted)
+    counting = replace(COUNTINGS[settings.count_form], counted=counted)
     continuation = Continuation(num_envs, gamma, (coef, counted == "place")) if non_episodic else None
     return CountBonus(spec, num_envs, coef, counting, continuation=continuation)
 

@@ -79,6 +79,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def digest(data: bytes) -> str:
+    """SHA-256, in hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 

@@ -45,6 +45,7 @@ from optioncoagent.agents.torch_state import derive_seed, torch_threads
 from optioncoagent.network import Coagent, CoagentNetwork
 
 Row = dict[str, float]
+RewardStage = Callable[[Rollout], tuple[Rollout, Row]]  # does something to the rewards of a rollout before anything is learned from them
 
 
 class Stage(Protocol):
@@ -55,13 +56,6 @@ class Stage(Protocol):
 
     def from_arrays(self, arrays: progress.Arrays) -> None:
         """Take it back."""
-
-
-class RewardStage(Stage, Protocol):
-    """What is done to the rewards of a rollout before anything is learned from them."""
-
-    def __call__(self, rollout: Rollout) -> tuple[Rollout, Row]:
-        """The rollout with other rewards, and metrics."""
 
 
 class CoagentActorCritic:
@@ -213,7 +207,7 @@ class CoagentActorCritic:
             while self.num_timesteps < goal:
                 row = self.update()
                 ended = row["steps_since_ending"] < row["num_steps"]  # did an episode end in this rollout?
-                shown = {"return" if ended else "return before": row["return_mean"], **self.summary(row)}
+                shown = {"return" if ended else "return (none ended)": row["return_mean"], **self.summary(row)}
                 bar.set_postfix({name: f"{value:.2f}" for name, value in shown.items() if value == value}, refresh=False)
                 bar.update(min(int(row["timesteps"]), goal) - goal + total_timesteps - bar.n)
                 if log is not None:
@@ -418,7 +412,7 @@ class CoagentActorCritic:
         tensors = self.spec.tensors(observation if batched else self.spec.stack([observation]), self.settings.device)
         sizes = {path: len(x) for path, x in tensors.items()}
         if len({*sizes.values()}) > 1:
-            raise ValueError(f"an observation of a batch has parts for each of n; these have different n: {sizes}")
+            raise ValueError(f"all parts of a batched observation need the same batch size; these have {sizes}")
         fault = self.spec.fault(tensors)
         if fault is not None:
             raise ValueError(f"in observation {fault[0][0]} of the batch: {fault[1]}")
@@ -576,7 +570,8 @@ class CoagentActorCritic:
     @property
     def _stages(self) -> dict[str, Stage]:
         """What else remembers from update to update."""
-        return {**self.rewards, "schedule": self.schedule}
+        stages: dict[str, Stage | None] = {"exploration": self.exploration, "scale": self.scale, "schedule": self.schedule}
+        return {name: stage for name, stage in stages.items() if stage is not None}
 
     def _check_gates(self, first: dict[str, Tensor]) -> None:
         """Of execution functions that look at observations, on the first ones and on one of zeros."""

@@ -25,19 +25,22 @@ class Coefs(NamedTuple):
 
 
 def expected(old: Tensor, values: Tensor) -> Tensor:
-    """Σ_u ∂π(u) W(u): the expectation over the coagent's own output (for a binary coagent of option-critic, the Q_β form of ACN, E.2)."""
+    """Σ_u ∂π(u) W(u): the expectation over the coagent's own output (for a binary coagent of option-critic, the Q_β form of ACN, E.2).
+
+    old, values: π_old(u) and W(u), (outputs, n); returns a_u, (outputs, n).
+    """
     # Σ_u ∂π(u) W(u) = Σ_u ∂ρ_u π_old(u) [ W(u) − Σ_v π_old(v) W(v) ]
     return old * (values - (old * values).sum(dim=0))
 
 
 def difference(old: Tensor, values: Tensor) -> Tensor:
-    """−∂π(0) (W(1) − W(0)), for two outputs: the advantage form (OC, Theorem 2)."""
+    """−∂π(0) (W(1) − W(0)), for two outputs: the advantage form (OC, Theorem 2). Shapes as in `expected`."""
     gap = values[1] - values[0]
     return torch.stack([-old[0] * gap, torch.zeros_like(gap)])
 
 
 def score(output: Tensor, advantage: Tensor, num_outputs: int) -> Tensor:
-    """∂ ln π(U) A: the sampled output (n,) and its advantage (n,)."""
+    """∂ ln π(U) A: the sampled output (n,) and its advantage (n,); returns a_u, (outputs, n)."""
     return torch.zeros(num_outputs, *advantage.shape, dtype=advantage.dtype, device=advantage.device).scatter_(
         0, output[None], advantage[None]
     )
@@ -116,7 +119,7 @@ def divergence(network: CoagentNetwork, read: Tensor, batch: Any) -> Tensor:
 
     Of a Gaussian it is estimated from what was drawn, without bias: ρ − 1 − ln ρ (Schulman, "Approximating KL divergence").
     """
-    log_old, pairs = batch.learned[:, 0].T, dict(zip(network.gaussians, of_gaussians(network, read, batch.drawn.T), strict=True))
+    log_old, pairs = batch.log_old, dict(zip(network.gaussians, of_gaussians(network, read, batch.drawn.T), strict=True))
     acted, total, first = dict(zip(network.action, batch.acted.T, strict=True)), torch.zeros_like(batch.target[0]), 0
     for coagent in network.by_kind:
         here = slice(first, first := first + coagent.num_outputs)

@@ -39,7 +39,7 @@ def coagents(network: CoagentNetwork, rollout: Rollout, batch: Batch) -> dict[st
     outputs = {c.name: rollout.outputs[c.name].flatten() for c in network.counted}
     is_held, is_read, is_lasting, is_gating = held(network), read(network), lasting(network), gating(network)
     start = rollout.start.flatten()
-    logs = batch.learned[:, 0].T.split([c.num_outputs for c in network.by_kind])
+    logs = batch.log_old.split([c.num_outputs for c in network.by_kind])
     for coagent, log_old in zip(network.by_kind, logs, strict=True):
         name, executed = coagent.name, rollout.executed[coagent.name].flatten() & valid
         entropies = entropy(log_old) if coagent.gaussian is None else -log_old[0]

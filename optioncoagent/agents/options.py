@@ -11,10 +11,10 @@ from torch import nn
 
 from optioncoagent.agents import checkpoint
 from optioncoagent.agents.learner import CoagentActorCritic, Row
+from optioncoagent.agents.settings import GradientForm
 from optioncoagent.gallery import TERMINATE, option_critic
 from optioncoagent.network import CoagentNetwork, Gaussian
 
-GradientForm = Literal["q_beta", "advantage", "score"]
 FORM_OF: dict[str, str] = {"q_beta": "expected", "advantage": "difference", "score": "score"}
 
 

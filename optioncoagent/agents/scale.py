@@ -34,6 +34,7 @@ class ReturnScale:
 
     @property
     def value(self) -> float:
+        """The root mean square of the returns seen, or 1 where that is less."""
         return max(1.0, float(np.sqrt(self.square / max(self.count, 1))))
 
     def to_arrays(self) -> dict[str, np.ndarray]:

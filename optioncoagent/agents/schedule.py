@@ -12,6 +12,7 @@ class Schedule:
         self.began, self.goal = 0, 0
 
     def left(self, now: int, goal: int) -> float:
+        """The share of the way to `goal`, in steps, that is still to go, counted from the first call with this goal."""
         if goal != self.goal:
             self.began, self.goal = now, goal
         return max(0.0, (goal - now) / (goal - self.began))

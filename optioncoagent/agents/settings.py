@@ -6,18 +6,15 @@ import difflib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-COUNTED = ("auto", "place", "observation")
-COUNT_FORMS = ("auto", "episodic", "lifetime", "both", "difference")
 OTHER_PARTS = ("critic", "encoder")  # of an agent, beside its coagents' policies
 MOST = 1_000_000  # environments, or steps of a rollout: more fill the memory before anything can say so
-RETURNS = ("episodic", "non-episodic")
-LEARNED_FROM = ("all", "sampled")
 BOX_KINDS = ("box", "cells", "grid", "pixels", "slope")  # what a Box may be taken for
 KINDS = (*BOX_KINDS, "mission")  # and a mission that never varies, for one that does
 # what was done before there was a choice: of agents and runs whose settings do not say
 OLD_DEFAULTS = {"encoder_gradient": "all", "target_kl": None}
+GradientForm = Literal["q_beta", "advantage", "score"]  # of option-critic's termination
 EVALUATION_SEED = 1_000_000  # apart from the training seeds one would choose
 EVALUATION_STEPS = 100_000  # more than the episodes of any common task have
 
@@ -60,11 +57,11 @@ class Settings:
     """Passes over a rollout, at most (see target_kl); 1 with one minibatch is the plain local gradient. By default 8, over rollouts of more
     than 4,096 steps 4."""
     num_minibatches: int | None = None
-    """Parts into which each pass is cut, alike in size to a step. By default 8, or more of 1,024 steps each."""
+    """Parts into which each pass is cut, whose sizes differ by at most one step. By default 8, or more of 1,024 steps each."""
     learning_rate: float = 1e-3
     """Step size of Adam."""
     anneal_lr: bool = False
-    """Let the step size go to zero over the steps of one call of `learn`, in a line."""
+    """Let the step size fall linearly to zero over the steps of one call of `learn`."""
     gamma: float = 0.99
     """Discount."""
     gae_lambda: float = 0.95
@@ -88,7 +85,7 @@ class Settings:
     int_form: Literal["auto", "episodic", "lifetime", "both", "difference"] = "auto"
     """How counts become the bonus. Episodic: the first visit in an episode is paid; lifetime: every visit, less the more there were in
     the whole run; both: the first visit in an episode, less the more episodes had one; difference: the first visit in an episode, by how
-    much seldomer it is than where it was reached from (BeBold, NovelD). By default (auto) episodic for places, both for observations."""
+    much rarer it is than where it was reached from (BeBold, NovelD). By default (auto) episodic for places, both for observations."""
     int_returns: Literal["episodic", "non-episodic"] = "episodic"
     """Where the return of the bonus ends: with the episode (episodic), or nowhere, the next episode's being part of it (non-episodic).
     Where a task asks for what mostly ends an episode, as MiniGrid-PutNear does, the bonus that an end takes away is in the way of
@@ -166,11 +163,6 @@ class Settings:
             _require(_is_number(value) and 0 <= value < math.inf, f"ent_coefs[{coagent!r}]", value, "a number, at least 0 and finite")
         for name in ("seed", "recurrent_size"):
             _require(_is_integer(getattr(self, name), 0), name, getattr(self, name), "an integer of at least 0")
-        _require(self.int_counts in COUNTED, "int_counts", self.int_counts, "one of " + ", ".join(COUNTED))
-        _require(self.int_form in COUNT_FORMS, "int_form", self.int_form, "one of " + ", ".join(COUNT_FORMS))
-        _require(self.int_returns in RETURNS, "int_returns", self.int_returns, "one of " + ", ".join(RETURNS))
-        _require(self.encoder_gradient in LEARNED_FROM, "encoder_gradient", self.encoder_gradient, "one of " + ", ".join(LEARNED_FROM))
-        _require(self.dtype in ("float32", "float64"), "dtype", self.dtype, '"float32" or "float64"')
         kinds = self.observation_kinds
         allowed = f"a dict from parts of the observation to one of {', '.join(KINDS)}"
         _require(isinstance(kinds, dict) and {*kinds.values()} <= {*KINDS}, "observation_kinds", kinds, allowed)
@@ -179,8 +171,12 @@ class Settings:
         sizes = self.hidden_sizes
         integers = isinstance(sizes, tuple) and all(_is_integer(n, 1) for n in sizes)
         _require(integers, "hidden_sizes", sizes, "a tuple of integers of at least 1")
-        for name in ("anneal_lr", "normalize_advantages", "normalize_rewards", "discount_weighting", "sampled_returns"):
-            _require(isinstance(getattr(self, name), bool), name, getattr(self, name), "True or False")
+        for name, kind in get_type_hints(Settings).items():
+            value, choices = getattr(self, name), get_args(kind)
+            if get_origin(kind) is Literal:
+                _require(value in choices, name, value, "one of " + ", ".join(choices))
+            if kind is bool:
+                _require(isinstance(value, bool), name, value, "True or False")
 
     def check_coagents(self, names: Sequence[str]) -> None:
         """Raise ValueError for a coagent with settings of its own, or one that is frozen, that is not one of these."""

@@ -53,6 +53,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.target)
 
+    @property
+    def log_old(self) -> Tensor:
+        """ln π_old of every output, (U, B)."""
+        return self.learned[:, 0].T
+
     def at(self, steps: Tensor) -> Batch:
         """These of its steps, (b,) int; with recurrence whole sequences, as `minibatches.by_environment` cuts them."""
         if self.hidden is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import tyro
 
+from optioncoagent.imports import plain_id
 from optioncoagent.outputs import PICTURES, check_file
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Audit:
     seed: int = 0
     """Seed of rollouts and episodes."""
     module: tuple[str, ...] = ()
-    """Modules to import before, which register the environment; one that the run names is only imported from the working directory."""
+    """Modules to import first, which register the environment. One that a saved run names is imported only from the working directory."""
     csv: Path | None = None
     """Write the rows to this file too."""
     out: Path | None = None
@@ -98,15 +99,16 @@ def _enumerate(env_id: str, env_kwargs: dict[str, Any], gamma: float, command: A
     """The MDP of an agent's environment, and the time limit of its episodes."""
     import gymnasium as gym
 
+    from optioncoagent.agents.environments import names_minigrid
     from optioncoagent.mdp import MDP
 
-    if is_minigrid(env_id):
+    if names_minigrid(env_id):
         if env_kwargs:
             raise ValueError(
                 f"{command.run_dir} holds an agent that was trained with env_kwargs={env_kwargs}: a level is enumerated without"
             )
         mdp = MDP.from_minigrid(env_id, gamma, command.level, command.horizon, "egocentric", progress_bar=True)
-        with gym.make(env_id) as env:
+        with gym.make(plain_id(env_id)) as env:
             return mdp, int(env.unwrapped.max_steps)  # type: ignore[attr-defined]
     if command.level or command.horizon:
         raise ValueError(f"--level and --horizon are for MiniGrid environments, not for {env_id}")
@@ -117,13 +119,6 @@ def _enumerate(env_id: str, env_kwargs: dict[str, Any], gamma: float, command: A
     env.close()
     assert env.spec is not None
     return mdp, env.spec.max_episode_steps  # env_kwargs may have set it
-
-
-def is_minigrid(env_id: str) -> bool:
-    """MiniGrid's own, or one that its user registered."""
-    from optioncoagent.agents.environments import names_minigrid
-
-    return names_minigrid(env_id.rpartition(":")[2].removeprefix("OptionCoagent/"))
 
 
 class Returns(NamedTuple):
@@ -142,11 +137,12 @@ def _returns(agent: Any, mdp: MDP, command: Audit, found: Examination) -> Return
     """The exact return, costs left out, beside the mean over episodes."""
     import numpy as np
 
+    from optioncoagent.agents.environments import names_minigrid
     from optioncoagent.exact import expected_return
-    from optioncoagent.mdp import MDP
+    from optioncoagent.exact.forms import undiscounted_mdp
     from optioncoagent.network import CoagentNetwork
 
-    env = one_level(agent.interface.env_id, command.level, agent.num_envs) if is_minigrid(agent.interface.env_id) else None
+    env = one_level(agent.interface.env_id, command.level, agent.num_envs) if names_minigrid(agent.interface.env_id) else None
     episodes = agent.evaluate(command.num_episodes, seed=command.seed, env=env)
     discounted = discounted_successes(episodes.returns, episodes.lengths, mdp.gamma)
     told, what = replace(episodes, returns=discounted), f"success pays {mdp.gamma:g}^t"
@@ -155,8 +151,7 @@ def _returns(agent: Any, mdp: MDP, command: Audit, found: Examination) -> Return
         network = CoagentNetwork([replace(c, cost=0.0) for c in network.coagents], network.action)
         exact = expected_return(mdp, network, agent.params(mdp))
     if command.horizon:
-        undiscounted = MDP(mdp.P, mdp.R, mdp.d0, 1.0, mdp.terminal, mdp.observation)
-        exact = expected_return(undiscounted, network, agent.params(mdp))
+        exact = expected_return(undiscounted_mdp(mdp), network, agent.params(mdp))
         told, what = episodes, "the environment's own return"
     elif env is None:
         return Returns(exact, np.nan, np.nan, f"J exact {exact:.4f}, discounted; undiscounted, {episodes}")
@@ -191,7 +186,7 @@ def one_level(env_id: str, level: int, num_envs: int) -> Any:
         def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
             return self.env.reset(seed=level, options=options)
 
-    return SyncVectorEnv([lambda: OneLevel(gym.make(env_id))] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+    return SyncVectorEnv([lambda: OneLevel(gym.make(plain_id(env_id)))] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
 
 
 def table(found: Examination) -> str:

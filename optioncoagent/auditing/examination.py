@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -300,12 +301,11 @@ def _error(critic: str, values: FloatArray, q: FloatArray, share: FloatArray) ->
 
 def _visits(network: CoagentNetwork, seen: list[Rollout], num_states: int) -> FloatArray:
     """How often each (s, K) was visited, flattened."""
-    sizes = tuple(network[name].num_outputs for name in network.critic_inputs)
-    counts = np.zeros(num_states * int(np.prod(sizes)))
+    num_known = prod(network[name].num_outputs for name in network.critic_inputs)
+    counts = np.zeros(num_states * num_known)
     for rollout in seen:
-        index = rollout.observation[""].numpy()
-        for name, size in zip(network.critic_inputs, sizes, strict=True):
-            index = index * size + rollout.outputs[name].numpy()
+        known = network.joint_index(network.critic_inputs, rollout.outputs)
+        index = (rollout.observation[""] * num_known + known).numpy()
         counts += np.bincount(index.ravel(), minlength=counts.size)
     return counts
 

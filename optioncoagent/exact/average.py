@@ -17,7 +17,6 @@ with Q_i the differential values: those of `Tick.backward` with h ahead and no d
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -45,7 +44,7 @@ def average_chain(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) 
     to its nodes too seldom for float64.
     """
     made = chain(_for_ever(mdp), network, params)
-    made = replace(made, gamma=1.0)
+    made.gamma = 1.0  # which only the solves read
     s = made.structure
     entries, n = made.entries[s.split :], s.keys.size
     T = sp.csr_array((entries, (s.pattern.rows, s.pattern.columns)), shape=(n, n))

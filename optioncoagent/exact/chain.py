@@ -45,6 +45,7 @@ class Chain:
 
     @cached_property
     def system(self) -> System:
+        """I − γ T of the later nodes, factorised."""
         s = self.structure
         return s.pattern.factorise(self.entries[s.split :], self.gamma)
 

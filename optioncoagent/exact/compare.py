@@ -31,7 +31,7 @@ def termination_gradient(
     """
     known = [name for name, record in FORMS.items() if record.coagent == "termination"]
     if form not in known:
-        raise ValueError(f"form={form!r} is no form of the termination gradient: choose one of {known}")
+        raise ValueError(f"form={form!r} is not a form of the termination gradient: choose one of {known}")
     return form_gradient(mdp, params, form, first, deliberation_cost, initial)
 
 

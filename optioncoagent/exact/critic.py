@@ -41,10 +41,7 @@ def critic_values(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) 
     # on an axis for each output that matters, and Q(s, K) = Σ_{u not in K} Π π(u | s, …) W_m, the last one first
     names = tuple(n for n in network.names if n in {*network.critic_inputs, *network.action, *network.unseen})
     outputs = dict(zip(names, np.indices(tuple(network[n].num_outputs for n in names), sparse=True), strict=True))
-    memory: Any = 0
-    for name in network.memory:
-        memory = memory * network[name].num_outputs + outputs[name]
-    action, memory = np.broadcast_arrays(network.joint_action(outputs), memory)
+    action, memory = np.broadcast_arrays(network.joint_action(outputs), network.joint_index(network.memory, outputs))
     values = after[:, action, memory]
     for name in reversed(network.unseen):
         values = (factor(mdp, network, policies[name], name, names) * values).sum(axis=1 + names.index(name), keepdims=True)

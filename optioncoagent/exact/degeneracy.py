@@ -31,7 +31,7 @@ def degeneracy(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) -> 
     """
     mdp = mdp.unrolled
     made = chain(mdp, network, params)
-    roles = [set(role(network)) for role in (held, read, gating, lasting)]
+    is_held, is_read, is_gating, is_lasting = held(network), read(network), gating(network), lasting(network)
     nodes = made.structure.tick.nodes
     total, found = made.occupancy.sum(), {}
     for step, policy, law in zip(made.structure.tick.steps, made.gathered, made.laws, strict=True):
@@ -40,18 +40,18 @@ def degeneracy(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) -> 
         executed = visited * step.beta
         rate = executed.sum()
         with np.errstate(divide="ignore", invalid="ignore"):
-            if name in roles[0]:
+            if name in is_held:
                 found[f"{name}/length"] = total / rate
-            if name in roles[1]:
+            if name in is_read:
                 in_force = executed[..., None] * policy
                 if step.retained is not None:
                     in_force = in_force + (visited - executed)[..., None] * step.retained
                 found[f"{name}/usage_entropy"] = entr(in_force.reshape(-1, in_force.shape[-1]).sum(axis=0) / total).sum()
-                if name in roles[3]:
+                if name in is_lasting:
                     by_node = in_force.sum(axis=tuple(range(1, in_force.ndim - 1)))
                     stays = by_node[np.arange(len(nodes)), nodes.previous[name]] * ~nodes.start
                     found[f"{name}/run_length"] = total / (total - stays.sum())
-            if name in roles[2]:
+            if name in is_gating:
                 for u in range(step.turn.num_outputs):
                     found[f"{name}/sure_{u}"] = (executed * (policy[..., u] > SURE)).sum() / rate
             if step.turn.policy.upstream:

@@ -74,6 +74,7 @@ class LargeChain:
 
     @property
     def words(self) -> str:
+        """How large it is, for an error."""
         return f"the chain of {prod(self.later.shape):,} nodes ({self.later.shape[0]:,} states, and what {self.layout.memory} remember)"
 
     def _ahead(self, moves: Moves, value: FloatArray) -> FloatArray:

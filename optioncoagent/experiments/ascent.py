@@ -14,7 +14,7 @@ from optioncoagent.network import CoagentNetwork
 Params = Mapping[str, Any]
 
 
-def ascend(params: Params, gradient: Callable[[Params], Params], rate: Callable[[Params], float], num_steps: int) -> Iterator[Params]:
+def ascent_path(params: Params, gradient: Callable[[Params], Params], rate: Callable[[Params], float], num_steps: int) -> Iterator[Params]:
     """Yield params, then params after each of `num_steps` steps θ ← θ + α g(θ), α = rate(g). Coagents that g leaves out stay."""
     yield params
     for _ in range(num_steps):

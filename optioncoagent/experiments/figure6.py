@@ -82,6 +82,7 @@ def curve(rows: list[dict[str, Any]]) -> tuple[Any, Any, Any]:
 
 
 def best(rows: list[dict[str, Any]]) -> float:
+    """The largest J that exact ascent found from any of its starts."""
     return max((row["J"] for row in rows if row["setting"] == "best"), default=float("nan"))
 
 
@@ -108,6 +109,7 @@ def plot(rows: list[dict[str, Any]]) -> Any:
 
 
 def summary(rows: list[dict[str, Any]]) -> list[str]:
+    """What is printed: mean returns along training, and the best J."""
     episodes, mean, error = curve(rows)
     lines = [
         f"mean return in episode {episodes[i]}: {mean[i]:.2f} ± {error[i]:.2f}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from optioncoagent.exact import FORMS, compare_gradients, expected_return
-from optioncoagent.experiments.ascent import ascend, constant, gradient_along
+from optioncoagent.experiments.ascent import ascent_path, constant, gradient_along
 from optioncoagent.gallery import option_critic
 from optioncoagent.mdp import MDP
 from optioncoagent.runs.statistics import standard_error
@@ -73,7 +73,7 @@ def run(setting: Setting, seed: int) -> list[Row]:
 
     def path(form: str | None) -> list:
         gradient = gradient_along(mdp, network, form, setting.learns)
-        steps = ascend(start, gradient, constant(setting.learning_rate), setting.num_steps)
+        steps = ascent_path(start, gradient, constant(setting.learning_rate), setting.num_steps)
         return [params for step, params in enumerate(steps) if step % every == 0]
 
     deviations = [form for form in FORMS.values() if not form.exact]

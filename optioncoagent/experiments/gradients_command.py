@@ -94,7 +94,7 @@ def main(command: Gradients) -> None:
     """
     command.check()
     from optioncoagent.exact import compare_gradients, expected_return
-    from optioncoagent.experiments.ascent import ascend, gradient_along, of_length
+    from optioncoagent.experiments.ascent import ascent_path, gradient_along, of_length
     from optioncoagent.gallery import option_critic
 
     mdp = make_mdp(command)
@@ -106,7 +106,7 @@ def main(command: Gradients) -> None:
     every = max(1, command.steps // NUM_POINTS)
 
     along: list[tuple[int, list[Comparison]]] = []
-    for step, params in enumerate(ascend(start, gradient_along(mdp, network), of_length(command.step_size), command.steps)):  # noqa: B007
+    for step, params in enumerate(ascent_path(start, gradient_along(mdp, network), of_length(command.step_size), command.steps)):  # noqa: B007
         if step == command.steps or (command.plot is not None and step % every == 0):
             along.append((step, compare_gradients(mdp, params, **compared)))
     rows = along[-1][1]
@@ -143,10 +143,10 @@ def make_mdp(command: Gradients) -> MDP:
         return MDP.from_minigrid(command.env_id, command.gamma, command.level_seed, command.horizon, command.view, progress_bar=True)
     for name in ("level_seed", "horizon", "view"):
         if getattr(command, name) != getattr(Gradients, name):
-            raise ValueError(f"{name}={getattr(command, name)} is for MiniGrid levels, and {command.env_id} is none")
+            raise ValueError(f"{name}={getattr(command, name)} is for MiniGrid levels, and {command.env_id} is not one")
     if getattr(env, "P", None) is None or getattr(env, "initial_state_distrib", None) is None:
         raise ValueError(
-            f"env_id={command.env_id} cannot be enumerated: it is no MiniGrid level, and has no toy_text tables P "
+            f"env_id={command.env_id} cannot be enumerated: it is not a MiniGrid level, and has no toy_text tables P "
             "and initial_state_distrib; build an MDP from arrays, and call optioncoagent.compare_gradients"
         )
     return MDP.from_env(env, command.gamma)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, get_args
 
 import numpy as np
 
+from optioncoagent.agents.settings import GradientForm
 from optioncoagent.runs.statistics import standard_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMS: tuple[Literal["q_beta", "advantage", "score"], ...] = ("q_beta", "advantage", "score")
+FORMS: tuple[GradientForm, ...] = get_args(GradientForm)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from optioncoagent.imports import plain_id
 from optioncoagent.mdp import MDP
 
 STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0))  # (row, column) steps of facing right, down, left, up, as MiniGrid numbers them
@@ -67,7 +68,7 @@ def _make(env_id: str, env_kwargs: Mapping[str, Any]) -> Any:
     module, _, name = env_id.rpartition(":")
     if module and module not in sys.modules:
         raise ValueError(f"{env_id} names the module {module}, which is code: import it first (on the command line --module {module})")
-    minigrid_id = name.removeprefix("OptionCoagent/")
+    minigrid_id = plain_id(env_id)
     if minigrid_id.startswith(("MiniGrid-", "BabyAI-")):
         return gym.make(minigrid_id, disable_env_checker=True).unwrapped
     return gym.make(name, disable_env_checker=True, **env_kwargs).unwrapped

@@ -178,7 +178,7 @@ class MDP:
 
     def _check_laws(self) -> None:
         if not (self.d0 >= 0).all() or abs(self.d0.sum() - 1) > _TOLERANCE:
-            raise ValueError(f"d0 is no distribution: it sums to {self.d0.sum():.12g}, its smallest entry is {self.d0.min():.6g}")
+            raise ValueError(f"d0 is not a distribution: it sums to {self.d0.sum():.12g}, its smallest entry is {self.d0.min():.6g}")
         P, A = self.transition_matrix, self.num_actions
         if P.nnz and not P.data.min() >= 0:
             bad = int(np.argmax(~(P.data >= 0)))

@@ -17,6 +17,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from optioncoagent.imports import plain_id
 from optioncoagent.mdp.state_memory import StateMemory
 
 VIEWS = ("state", "egocentric")
@@ -137,8 +138,9 @@ def _make(env_id: str) -> Any:
     from minigrid.minigrid_env import MiniGridEnv
 
     if not isinstance(env_id, str):
-        raise TypeError(f"{env_id!r} is no environment id: a level is named by an id, such as 'MiniGrid-Empty-5x5-v0', and a seed")
-    env = gym.make(env_id, disable_env_checker=True).unwrapped
+        raise TypeError(f"{env_id!r} is not an environment id: a level is named by an id, such as 'MiniGrid-Empty-5x5-v0', and a seed")
+    name = plain_id(env_id)  # MiniGrid's own levels, by whichever name
+    env = gym.make(name if name.startswith(("MiniGrid-", "BabyAI-")) else env_id, disable_env_checker=True).unwrapped
     if not isinstance(env, MiniGridEnv):
         raise ValueError(f"{env_id} is {type(env).__name__}, not a MiniGrid environment: use MDP.from_env if it has toy_text tables")
     return env

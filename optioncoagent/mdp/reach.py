@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import breadth_first_order
 
 
 def spread(source: NDArray[np.int64], target: NDArray[np.int64], seeds: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Nodes that a walk along the edges source -> target reaches from the seeds (N,), seeds included."""
-    graph = sp.csr_array((np.ones(source.size, dtype=bool), (source, target)), shape=(seeds.size, seeds.size))
-    reached, frontier = seeds.copy(), np.flatnonzero(seeds)
-    while frontier.size:
-        successors = np.unique(graph.indices[ranges(graph.indptr[frontier], graph.indptr[frontier + 1])])
-        frontier = successors[~reached[successors]]
-        reached[frontier] = True
-    return reached
+    n, first = seeds.size, np.flatnonzero(seeds)
+    edges = np.append(source, np.full(first.size, n)), np.append(target, first)  # node n leads to every seed
+    graph = sp.csr_array((np.ones(edges[0].size, dtype=bool), edges), shape=(n + 1, n + 1))
+    reached = np.zeros(n + 1, dtype=bool)
+    reached[breadth_first_order(graph, n, return_predecessors=False)] = True
+    return reached[:n]
 
 
 def ranges(starts: NDArray[np.int64], stops: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ import gymnasium as gym
 import numpy as np
 import scipy.sparse as sp
 
+from optioncoagent.imports import plain_id
 from optioncoagent.mdp.environment import MDPEnv
 
 _SAY_NOTHING = (  # Gymnasium's wrappers that leave transitions, rewards and observations as they are
@@ -74,7 +75,7 @@ def _check_tables(table: Any, num_states: int, base: Any, name: str) -> None:
 
 
 def _make(env_id: str) -> gym.Env[Any, Any]:
-    if env_id.rpartition(":")[2].startswith(("MiniGrid-", "BabyAI-")):
+    if plain_id(env_id).startswith(("MiniGrid-", "BabyAI-")):
         raise ValueError(f"{env_id} has no toy_text tables: {_INSTEAD}")
     prefix = "optioncoagent_envs:" if env_id.startswith("OptionCoagent/") else ""
     return gym.make(prefix + env_id)

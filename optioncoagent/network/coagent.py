@@ -88,6 +88,7 @@ class Coagent:
 
 
 def check_wiring(coagents: tuple[Coagent, ...], action: tuple[str, ...]) -> None:
+    """Raise ValueError naming the coagent that is described wrongly by itself, or reads what it cannot."""
     names = [c.name for c in coagents]
     for position, coagent in enumerate(coagents):
         name = coagent.name
@@ -150,6 +151,7 @@ def _check_sharing(coagents: tuple[Coagent, ...]) -> None:
 
 
 def initial_law(coagent: Coagent) -> FloatArray:
+    """Law h_0 of a coagent's output before the first step, (num_outputs,). ValueError where `initial` is neither an output nor a law."""
     n, initial = coagent.num_outputs, coagent.initial
     if initial is None:
         return np.full(n, 1.0 / n)
@@ -165,5 +167,5 @@ def initial_law(coagent: Coagent) -> FloatArray:
     if str(getattr(initial, "dtype", None)).endswith("float32") and abs(law.sum() - 1) < 1e-5:
         law /= law.sum()  # it sums to 1 but for rounding
     if law.shape != (n,) or not (law >= 0).all() or abs(law.sum() - 1) > 1e-8:
-        raise ValueError(f"coagent {coagent.name!r}: initial={initial!r} is no distribution over its {n} outputs")
+        raise ValueError(f"coagent {coagent.name!r}: initial={initial!r} is not a distribution over its {n} outputs")
     return law

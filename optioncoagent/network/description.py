@@ -82,8 +82,12 @@ class CoagentNetwork:
 
     def joint_action(self, outputs: Mapping[str, Any]) -> Any:
         """Index of the joint action, in C order over `action`; `outputs[name]` are integer arrays or tensors of one shape."""
+        return self.joint_index(self.action, outputs)
+
+    def joint_index(self, names: Iterable[str], outputs: Mapping[str, Any]) -> Any:
+        """Index of the joint outputs of these coagents, in C order, 0 of none; `outputs[name]` as in `joint_action`."""
         index: Any = 0
-        for name in self.action:
+        for name in names:
             index = index * self[name].num_outputs + outputs[name]
         return index
 

@@ -88,7 +88,7 @@ def _values(coagent: Coagent, x: _RecordingState) -> FloatArray:
     try:
         return np.asarray(result.detach().cpu() if hasattr(result, "detach") else result, dtype=np.float64)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"coagent {coagent.name!r}: its execution function gave {type(result).__name__}, which is no array") from error
+        raise ValueError(f"coagent {coagent.name!r}: its execution function gave {type(result).__name__}, which is not an array") from error
 
 
 def _asked(coagent: Coagent, x: _RecordingState) -> Any:

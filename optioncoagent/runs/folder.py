@@ -62,7 +62,7 @@ def distinct(folders: Iterable[str | Path]) -> list[Path]:
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json. Raises FileNotFoundError if the folder is no run's, ValueError if the file is damaged."""
     if not (folder / CONFIG).exists():
-        raise FileNotFoundError(f"{folder} is no run folder: there is no {CONFIG} in it")
+        raise FileNotFoundError(f"{folder} is not a run folder: there is no {CONFIG} in it")
     return files.unseal(folder / CONFIG)
 
 

@@ -21,7 +21,7 @@ def deferred_interrupt() -> Iterator[Callable[[], bool]]:
     def ask(*_: object) -> None:
         nonlocal asked
         asked = True
-        os.write(2, b"\nstopping when nothing is left half done; again to stop at once\n")  # print may have been what was interrupted
+        os.write(2, b"\nstopping as soon as nothing is left half done; press again to stop at once\n")  # print may be what was interrupted
         for number in SIGNALS:
             signal.signal(number, signal.default_int_handler)
 

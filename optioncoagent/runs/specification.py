@@ -91,7 +91,7 @@ def read_specification(path: Path, train: type) -> Specification:
     Raises ValueError that names the file, the key and, where there is one, the nearest right one; nothing is started for it.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is no file: a sweep takes one in TOML, see the docstring of optioncoagent.runs.specification")
+        raise FileNotFoundError(f"{path} is not a file: a sweep takes one in TOML, see the docstring of optioncoagent.runs.specification")
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
         return check(content, train)

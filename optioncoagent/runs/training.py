@@ -103,7 +103,7 @@ def resume(path: str | Path, profile: bool = False) -> bool:
         if found is None:
             if (path / files.AGENT).exists():
                 raise ValueError(f"{path} was made by version 0.1.0: load its agent in Python, and call learn")
-            print(f"{path} has no checkpoint yet: the run starts anew")
+            print(f"{path} has no checkpoint yet: the run starts over")
             return _train(run, _new_agent(run), path, {}, profile)
         agent, record, refused = found
         for reason in refused:
@@ -151,8 +151,9 @@ def evaluate(
 
 def _new_agent(run: Run) -> OptionCritic:
     from optioncoagent.agents import OptionCritic
+    from optioncoagent.agents.environments import names_minigrid
 
-    wait = " (MiniGrid's compiled parts take some seconds the first time)" if "MiniGrid-" in run.env_id else ""
+    wait = " (MiniGrid's compiled parts take some seconds the first time)" if names_minigrid(run.env_id) else ""
     print(f"making {run.env_id}{wait}", flush=True)
     imports.allow_working_directory()
     options: Any = {name: getattr(run, name) for name in ("env_kwargs", "num_options", "gradient_form", "deliberation_cost")}

@@ -227,12 +227,7 @@ def _runner(
             return table, baseline[table.state], wiring.row_first, wiring.row_of, with_nobody, mdp.gamma, returns, sums, limit
         return wiring, moves, Sample(with_nobody, cumulative, baseline, gradients * (1 if gated else 2), returns, sums), None, limit
 
-    compile_once(kernel, *problem(np.zeros(5), np.zeros((2, policies.size + 1))), np.uint64(0), np.int64(0), np.int64(0))
-
-    def run(key: Any, first: Any, count: Any, returns: FloatArray, sums: FloatArray) -> None:
-        kernel(*problem(returns, sums), key, first, count)
-
-    return run
+    return _compiled(kernel, problem, policies.size)
 
 
 def _form_runner(
@@ -245,12 +240,16 @@ def _form_runner(
         walk_table(mdp, network, policies, wiring, moves, must_end=True)
     table, added = form_table(mdp, network, policies, wiring, *form)
     first, parameter = added.indptr.astype(np.int64), added.indices.astype(np.int64)
-    kernel: Any = add_contributions
 
     def problem(returns: FloatArray, sums: FloatArray) -> tuple[Any, ...]:
         return table, Contributions(first, parameter, added.data, sums), mdp.gamma, returns, limit
 
-    compile_once(kernel, *problem(np.zeros(5), np.zeros((2, policies.size + 1))), np.uint64(0), np.int64(0), np.int64(0))
+    return _compiled(add_contributions, problem, policies.size)
+
+
+def _compiled(kernel: Any, problem: Callable[[FloatArray, FloatArray], tuple[Any, ...]], num_parameters: int) -> Callable[..., None]:
+    """A function (key, first, count, returns, sums) that runs a kernel on the problem that is made with these returns and sums."""
+    compile_once(kernel, *problem(np.zeros(5), np.zeros((2, num_parameters + 1))), np.uint64(0), np.int64(0), np.int64(0))
 
     def run(key: Any, first: Any, count: Any, returns: FloatArray, sums: FloatArray) -> None:
         kernel(*problem(returns, sums), key, first, count)

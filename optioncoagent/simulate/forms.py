@@ -99,7 +99,7 @@ def _weights(
     nodes, ticks, moves = steps
     m, law = len(network.names), _Law(moves.probability)
     outputs, executed = (x[:, moves.tick] for x in (ticks.variables[2 : 2 + m], ticks.visits != wiring.num_parameters))
-    target, charged = _targets(mdp, network, wiring, steps, q), wiring.costs[:, None] * executed * (ticks.variables[0, moves.tick] == 0)
+    target, charged = _targets(mdp, network, steps, q), wiring.costs[:, None] * executed * (ticks.variables[0, moves.tick] == 0)
     # (node, A, S_{t+1}): what is seen of a step from outside
     action = _numbered(moves.node, wiring.action_strides @ outputs, np.append(nodes.state, mdp.num_states)[moves.successor])
     visit = {"expected": moves.tick, "marginal": moves.node, "given_action": action}.get(form, np.arange(moves.node.size))
@@ -140,7 +140,7 @@ def _rows(numbers: FloatArray, entry: IntArray, num_parameters: int) -> sp.csr_a
     return sp.csr_array((numbers[kept], (kept, entry[kept])), shape=(entry.size, num_parameters))
 
 
-def _targets(mdp: MDP, network: CoagentNetwork, wiring: Wiring, steps: Steps, q: FloatArray) -> FloatArray:
+def _targets(mdp: MDP, network: CoagentNetwork, steps: Steps, q: FloatArray) -> FloatArray:
     """R_t + γ W_0(S_{t+1}, memory) of every transition, without the costs of step t."""
     nodes, ticks, moves = steps
     outputs = ticks.variables[2 : 2 + len(network.names)]

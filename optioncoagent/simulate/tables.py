@@ -131,7 +131,7 @@ def enumerate_steps(
 ) -> Steps | None:
     """Everything that can happen in one step at every node; None if that is too much, as `walk_table` has it."""
     limit = _limit(network)
-    nodes = _lay_out(mdp, network, wiring, gated, limit)
+    nodes = _lay_out(mdp, network, gated, limit)
     ticks = None if nodes is None else tick_law(policies, wiring, nodes.variables, gated, limit)
     transitions = None if nodes is None or ticks is None else _with_moves(mdp, moves, wiring, nodes, ticks, limit)
     return None if nodes is None or ticks is None or transitions is None else Steps(nodes, ticks, transitions)
@@ -155,7 +155,7 @@ def check_ends_anywhere(mdp: MDP) -> None:
     refuse_endless(f"state {stuck.min()}" if stuck.size else "", stuck.size, ", give max_steps")
 
 
-def _lay_out(mdp: MDP, network: CoagentNetwork, wiring: Wiring, gated: bool, limit: int) -> _Nodes | None:
+def _lay_out(mdp: MDP, network: CoagentNetwork, gated: bool, limit: int) -> _Nodes | None:
     """Number the nodes; None if there are too many."""
     m, names = len(network.names), network.names
     remembered = [i for i in range(m) if names[i] in network.memory or not gated]

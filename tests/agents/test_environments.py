@@ -381,7 +381,7 @@ def test_parts_of_batches_of_different_sizes_are_named():
         def step(self, action):
             return space.sample(), *super().step(action)[1:]
 
-    with pytest.raises(ValueError, match="these have different n: {'a': 2, 'b': 3}"):
+    with pytest.raises(ValueError, match="need the same batch size; these have {'a': 2, 'b': 3}"):
         oc.OptionCritic(Two(), num_options=2).predict({"a": np.zeros((2, 2)), "b": np.zeros((3, 2))})
 
 

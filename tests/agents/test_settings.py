@@ -11,7 +11,7 @@ import torch
 from small import GRIDWORLD, SMALL
 
 import optioncoagent as oc
-from optioncoagent.agents.settings import ALIASES, COUNT_FORMS, Settings, on_this_machine
+from optioncoagent.agents.settings import ALIASES, Settings, on_this_machine
 from optioncoagent.runs.training import Run
 
 CHANGES = dict(
@@ -79,7 +79,7 @@ def test_every_setting_changes_the_first_updates():
     assert not torch.equal(first_updates(GRIDWORLD, int_coef=0.1), first_updates(GRIDWORLD))  # CartPole's observations are not counted
     places, observations = (first_updates("MiniGrid-Empty-5x5-v0", int_counts=what) for what in ("place", "observation"))
     assert not torch.equal(places, observations)
-    forms = [first_updates("MiniGrid-Empty-5x5-v0", num_steps=64, int_coef=1.0, int_form=form) for form in COUNT_FORMS[1:]]
+    forms = [first_updates("MiniGrid-Empty-5x5-v0", num_steps=64, int_coef=1.0, int_form=form) for form in COUNTINGS]
     assert len(forms) == 4 and not any(torch.equal(x, y) for x, y in combinations(forms, 2))
     ends = {"env": "MiniGrid-Dynamic-Obstacles-5x5-v0", "num_steps": 64}
     assert not torch.equal(*(first_updates(**ends, int_returns=returns) for returns in ("episodic", "non-episodic")))

@@ -14,7 +14,7 @@ import tyro
 import optioncoagent as oc
 from optioncoagent.exact import FORMS, NETWORK_FORMS, form_gradient
 from optioncoagent.experiments import gradient_forms
-from optioncoagent.experiments.ascent import ascend, constant, gradient_along, of_length
+from optioncoagent.experiments.ascent import ascent_path, constant, gradient_along, of_length
 from optioncoagent.experiments.gradients_command import Gradients, as_json, main, make_mdp
 from optioncoagent.experiments.gradients_picture import picture
 
@@ -137,7 +137,7 @@ def test_every_setting_matters(capsys):
         ({"env_id": "nowhere:There-v0"}, "No module named 'nowhere'"),
         ({"env_id": "CartPole-v1"}, "CartPole-v1 cannot be enumerated"),
         ({"env_id": "MiniGrid-Dynamic-Obstacles-5x5-v0"}, "draws random numbers"),
-        ({"env_id": "FrozenLake-v1", "horizon": True}, "horizon=True is for MiniGrid levels, and FrozenLake-v1 is none"),
+        ({"env_id": "FrozenLake-v1", "horizon": True}, "horizon=True is for MiniGrid levels, and FrozenLake-v1 is not one"),
         ({"env_id": "CliffWalking-v1", "gamma": 1.5}, "gamma=1.5"),
         ({"num_options": 1}, "num_options=1: it must be at least 2"),
         ({"num_options": (1, 1)}, r"num_options=\(1, 1\): it must be at least 2"),
@@ -178,7 +178,7 @@ def test_ascent_along_an_exact_form_is_the_exact_ascent():
     mdp, network, start = four_rooms()
     ends = []
     for form in (None, *(name for name, form in FORMS.items() if form.exact)):
-        *_, end = ascend(start, gradient_along(mdp, network, form), constant(50.0), 5)
+        *_, end = ascent_path(start, gradient_along(mdp, network, form), constant(50.0), 5)
         ends.append(end)
     for end in ends[1:]:
         for name in network.names:
@@ -196,13 +196,13 @@ def test_ascent_along_a_form_changes_that_part_alone():
 
 def test_coagents_that_do_not_learn_stay():
     mdp, network, start = four_rooms()
-    *_, end = ascend(start, gradient_along(mdp, network, learns=("termination",)), constant(50.0), 3)
+    *_, end = ascent_path(start, gradient_along(mdp, network, learns=("termination",)), constant(50.0), 3)
     assert np.array_equal(end["action"], start["action"]) and not np.array_equal(end["termination"], start["termination"])
 
 
 def test_a_step_has_the_length_asked_for():
     mdp, network, start = four_rooms()
-    path = list(ascend(start, gradient_along(mdp, network), of_length(0.1), 3))
+    path = list(ascent_path(start, gradient_along(mdp, network), of_length(0.1), 3))
     changes = [np.concatenate([(b[name] - a[name]).ravel() for name in a]) for a, b in zip(path, path[1:], strict=False)]
     lengths = [np.sqrt(np.mean(change**2)) for change in changes]
     assert lengths[0] == pytest.approx(0.1)

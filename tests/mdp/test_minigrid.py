@@ -1,5 +1,8 @@
 """MDP.from_minigrid against minigrid itself: sizes, random replays, sampled returns, and what is refused."""
 
+import subprocess
+import sys
+
 import gymnasium as gym
 import minigrid  # noqa: F401
 import numpy as np
@@ -150,6 +153,13 @@ def test_the_horizon_is_not_observed():
     long = MDP.from_minigrid("MiniGrid-Empty-5x5-v0", gamma=1.0, horizon=True)
     assert long.num_observations == short.num_observations
     assert np.array_equal(long.observation, [*np.tile(np.arange(32), 100), 32])
+
+
+def test_by_the_id_of_the_compiled_batch():
+    """In a process that has not imported what registers it, as `optioncoagent audit` does not."""
+    code = "import optioncoagent as oc; print(oc.MDP.from_minigrid('OptionCoagent/MiniGrid-Empty-5x5-v0', 0.9).num_states)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) == 1 + LEVELS["MiniGrid-Empty-5x5-v0"]
 
 
 def test_seeds_are_levels():

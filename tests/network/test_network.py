@@ -182,8 +182,8 @@ WRONG = {
     "action names 'move'": lambda: net(action="move"),
     "no action coagent": lambda: net(action=()),
     "coagent 'b': num_outputs=0": lambda: net(oc.Coagent("b", 0)),
-    "coagent 'b': initial=.* is no distribution": lambda: net(oc.Coagent("b", 2, initial=(0.4, 0.4))),
-    "coagent 'b': initial='uniform' is no distribution": lambda: net(oc.Coagent("b", 2, initial="uniform")),
+    "coagent 'b': initial=.* is not a distribution": lambda: net(oc.Coagent("b", 2, initial=(0.4, 0.4))),
+    "coagent 'b': initial='uniform' is not a distribution": lambda: net(oc.Coagent("b", 2, initial="uniform")),
     "coagent 'b': cost='1' is not a finite number": lambda: net(oc.Coagent("b", 2, cost="1")),
     "coagent 'b': executes=array.* is several probabilities: give one": lambda: net(oc.Coagent("b", 2, executes=np.array([0.5, 0.5]))),
     "coagent 'b': initial=True is not one of its outputs": lambda: net(oc.Coagent("b", 2, initial=True)),
@@ -237,7 +237,7 @@ WRONG = {
         ],
         action="b",
     ),
-    "coagent 'b': its execution function gave str, which is no array": lambda: net(oc.Coagent("b", 2, executes=lambda x: "often")),
+    "coagent 'b': its execution function gave str, which is not an array": lambda: net(oc.Coagent("b", 2, executes=lambda x: "often")),
     r"coagent 'b': its execution function gave an array of shape \(2,\) for fields of shape \(3,\)": lambda: net(
         oc.Coagent("a", 3), oc.Coagent("b", 2, executes=lambda x: [0.0, 0.0 * x.upstream["a"].sum()])
     ),
@@ -317,7 +317,7 @@ def test_numbers_of_few_bits():
         law = np.random.default_rng(seed).dirichlet(np.ones(6)).astype(np.float32)
         initial = oc.option_critic(6, 2, first="terminate", initial=law).initial("option")
         assert initial.sum() == pytest.approx(1, abs=1e-15) and np.allclose(initial, law, atol=1e-7)
-    with pytest.raises(ValueError, match="no distribution"):
+    with pytest.raises(ValueError, match="not a distribution"):
         oc.option_critic(2, 2, first="terminate", initial=np.array([0.5, 0.49], np.float32))
 
 

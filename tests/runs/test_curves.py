@@ -197,7 +197,7 @@ def test_a_run_that_is_named_twice_is_one_seed(folders):
 def test_runs_that_cannot_be_drawn_are_named(folders, tmp_path):
     with pytest.raises(ValueError, match="no run folder was given"):
         read_curves([])
-    with pytest.raises(FileNotFoundError, match="is no run folder"):
+    with pytest.raises(FileNotFoundError, match="is not a run folder"):
         read_curves([tmp_path])
     data = (folders[0] / "metrics.csv").read_bytes()
     try:

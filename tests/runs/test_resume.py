@@ -87,7 +87,7 @@ def test_a_run_without_a_checkpoint_starts_anew(tmp_path, capsys, whole):
     folder = tmp_path / "run"
     shutil.copytree(whole, folder)
     shutil.rmtree(folder / "checkpoints")
-    assert training.resume(folder) and "starts anew" in capsys.readouterr().out
+    assert training.resume(folder) and "starts over" in capsys.readouterr().out
     assert same(rows_of(folder), rows_of(whole)) and events_of(folder) == events_of(whole) and final_files(folder) == final_files(whole)
 
 

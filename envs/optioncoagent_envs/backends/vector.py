@@ -99,7 +99,7 @@ def backends(env: gym.Env, compared: bool = True) -> list[str]:
     """The backends that cover an environment, the fastest first; compared: whether the compiled one is tried."""
     core = env.unwrapped
     if not isinstance(core, MiniGridEnv):
-        raise ValueError(f"{core} is no MiniGrid environment")
+        raise ValueError(f"{core} is not a MiniGrid environment")
     limited = False
     while isinstance(env, OrderEnforcing | TimeLimit):
         limited = limited or isinstance(env, TimeLimit)

@@ -76,7 +76,7 @@ def object_of(code: int) -> WorldObj | None:
     if code == LAVA:
         return Lava()
     if not EMPTY < code < NUM_CODES:
-        raise ValueError(f"{code} is no cell code")
+        raise ValueError(f"{code} is not a cell code")
     if code >= BOX:
         inside, color = divmod((code - BOX) % BOX_NAMED, NUM_COLORS)
         return Box(IDX_TO_COLOR[color], Key(IDX_TO_COLOR[inside - 1]) if inside else None)
