@@ -11,6 +11,7 @@ import torch
 from small import GRIDWORLD, SMALL
 
 import optioncoagent as oc
+from optioncoagent.agents.exploration import COUNTINGS
 from optioncoagent.agents.settings import ALIASES, Settings, on_this_machine
 from optioncoagent.runs.training import Run
 
