@@ -44,7 +44,7 @@ def make_vector_env(env: Any, num_envs: int | None, seed: int, env_kwargs: Mappi
     if env_kwargs:
         raise ValueError(f"env_kwargs={dict(env_kwargs)} is for an environment given by its id; {env!r} is made already")
     if isinstance(env, gym.Env):
-        return SyncVectorEnv([lambda: One(env, 0)], autoreset_mode=AutoresetMode.SAME_STEP)
+        return SyncVectorEnv([lambda: One(env, 0, given=True)], autoreset_mode=AutoresetMode.SAME_STEP)
     if not isinstance(env, VectorEnv):
         raise TypeError(f"{env!r} is neither an environment id nor a gymnasium Env or VectorEnv")
     if autoreset_mode(env) not in (AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP):
@@ -79,12 +79,13 @@ def _made(env_id: str, num_envs: int | None, seed: int, env_kwargs: Mapping[str,
 class One(gym.Wrapper):
     """One environment of a batch. Its reward is a number, where its own may be an array of one, and the observation on which an episode
     ends is a copy, since the reset that follows may write into the same array. Of its infos nothing is told: a batch has to stack them,
-    and nobody reads them. What it raises says which environment it was, and how to come there again.
+    and nobody reads them. What it raises says which environment it was, and how to come there again. given: as an object, which somebody
+    else has too?
     """
 
-    def __init__(self, env: gym.Env, index: int):
+    def __init__(self, env: gym.Env, index: int, given: bool = False):
         super().__init__(env)
-        self.index, self.seed, self.episode = index, None, 0
+        self.index, self.given, self.seed, self.episode = index, given, None, 0
 
     def reset(self, *, seed: Any = None, options: Any = None) -> Any:
         self.seed, self.episode = (self.seed, self.episode + 1) if seed is None else (seed, 1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, replace
@@ -113,7 +113,8 @@ class CoagentActorCritic:
         self.description: dict[str, Any] = {}  # saved with the agent: what a subclass needs to make the network again
 
         seed, device = self.settings.seed, self.settings.device
-        self.module = make_module(network, self.spec, self.settings, encoder).eval()  # but for the epochs, if an encoder has dropout
+        with torch_threads(self.settings.torch_threads):  # of which the last digits of the first weights depend
+            self.module = make_module(network, self.spec, self.settings, encoder).eval()  # but for the epochs, if an encoder has dropout
         self.shaping = self.module.shaping(network.names if self.settings.encoder_gradient == "all" else sampled(network, self.forms))
         self.frozen = self.module.parts(self.settings.frozen)
         self.optimizer = torch.optim.Adam(self.module.parameters(), lr=self.settings.learning_rate, eps=1e-5, fused=True)
@@ -220,11 +221,11 @@ class CoagentActorCritic:
     @contextmanager
     def _aim(self, goal: int) -> Iterator[None]:
         """Within the block `anneal_lr` knows where training goes; an update by itself has the full step size."""
-        self.goal = goal
+        before, self.goal = self.goal, goal
         try:
             yield
         finally:
-            self.goal = None
+            self.goal = before
 
     def update(self) -> Row:
         """One rollout and the epochs on it; returns its metrics."""
@@ -424,15 +425,15 @@ class CoagentActorCritic:
         units, device = self.settings.recurrent_size, self.settings.device
         hidden = None
         if units:
-            if not isinstance(state, tuple | list) or len(state) != 2 or np.size(state[1]) != n * units:
+            part = _numbers(state[1]) if isinstance(state, tuple | list) and len(state) == 2 else None
+            if part is None or part.size != n * units:
                 raise ValueError(f"state={state!r}: a recurrent agent's is the pair that predict returned, here for {n} observations")
-            state, hidden = state
-            hidden = torch.as_tensor(np.reshape(hidden, (n, units)), dtype=self.module.critic.weight.dtype, device=device)
+            state = state[0]
+            hidden = torch.as_tensor(part.reshape(n, units), dtype=self.module.critic.weight.dtype, device=device)
             if not bool(hidden.isfinite().all()):
                 raise ValueError("state: a hidden state that predict returned is finite, and this one is not")
-        held = np.asarray(state)
-        known = held.size == n * len(sizes) and (held % 1 == 0).all() and ((held.reshape(n, -1) >= 0) & (held.reshape(n, -1) < sizes)).all()
-        if not known:
+        held = _numbers(state)
+        if held is None or held.size != n * len(sizes) or not _counted(held.reshape(n, len(sizes)), sizes):
             raise ValueError(
                 f"state={state!r}: for {n} observations it has shape ({n}, {len(sizes)}), outputs of {self.network.memory} in {sizes}"
             )
@@ -516,7 +517,7 @@ class CoagentActorCritic:
     def load(
         cls, path: str | Path, network: CoagentNetwork, env: Any = None, encoder: nn.Module | None = None, **settings: Any
     ) -> CoagentActorCritic:
-        """The agent saved in a folder; settings given here replace its own.
+        """The agent saved in a folder; settings given here, forms among them, replace its own.
 
         The network (and an encoder of one's own) is code, so it is given again; loading never runs code from the folder. To train on,
         `env` is needed if the agent was made from an environment object.
@@ -531,8 +532,7 @@ class CoagentActorCritic:
             saved.interface if env is None else env,
             network,
             encoder=encoder,
-            forms=saved.forms,
-            **{**saved.settings_for(env), **settings},
+            **{"forms": saved.forms, **saved.settings_for(env), **settings},
         )
         return agent.restore(Path(path), saved)
 
@@ -595,3 +595,17 @@ class CoagentActorCritic:
             progress.from_arrays(self._stopped_at, self._generators, running, self.spec)
         watch(running)
         return running
+
+
+def _numbers(given: Any) -> np.ndarray | None:
+    """What somebody gave as an array of numbers; None of what is none."""
+    try:
+        array = np.asarray(given.cpu() if isinstance(given, Tensor) else given)
+    except ValueError:  # parts of several shapes
+        return None
+    return array if array.dtype.kind in "biuf" else None
+
+
+def _counted(held: np.ndarray, sizes: Sequence[int]) -> bool:
+    """Are these (n, k) outputs of coagents with so many each?"""
+    return bool(((held % 1 == 0) & (held >= 0) & (held < np.array(sizes, dtype=int))).all())

@@ -85,6 +85,8 @@ class CoagentModule(nn.Module):
         start: (n,) bool, where an episode begins; hidden: the hidden state before, None for a network without recurrence. With recurrence
         n may be several steps of as many sequences as there are states: see `recurrent`.
         """
+        if not isinstance(self.encoder, Encoder):  # it may work in place, and what was seen is kept
+            x = x.clone() if isinstance(x, Tensor) else {path: part.clone() for path, part in x.items()}
         given: tuple[Tensor, Tensor | None] = self.recurrence(self.encoder(x).to(self.critic.weight.dtype), start, hidden)
         return given
 

@@ -25,7 +25,7 @@ from optioncoagent.agents.distributions import draw, sample
 from optioncoagent.agents.environments import One, autoreset_mode
 from optioncoagent.agents.heads import Linear
 from optioncoagent.agents.modules import CoagentModule
-from optioncoagent.agents.moved import Values, alike, values_of
+from optioncoagent.agents.moved import Key, Values, changed, values_of
 from optioncoagent.agents.observations import ObservationSpec, Tensors, fault_of
 from optioncoagent.agents.places import Places
 from optioncoagent.agents.sweep import at_configuration, configuration, gate
@@ -70,8 +70,8 @@ class Running:
     """Everything about the environments that goes on from one rollout to the next.
 
     broken: was a rollout left, by an interrupt or an error, where the environments may be a step ahead of what is noted here? The next one
-    then starts new episodes. left: what the environments of a batch were like at its end, so that it is seen if somebody else has moved
-    them. places: what tells where the environments are, if somebody wants to know.
+    then starts new episodes. moving: which numbers of an environment that was given as an object a step changes; left: what they were at
+    its end, so that it is seen if somebody else has moved it. places: what tells where the environments are, if somebody wants to know.
     """
 
     env: VectorEnv
@@ -85,6 +85,7 @@ class Running:
     finished: list[tuple[float, int]] = field(default_factory=list)  # (return, length) of episodes that ended in the last rollout
     seconds: float = 0.0  # spent inside the environment in the last rollout
     broken: bool = False
+    moving: set[Key] = field(default_factory=set)
     left: Values = field(default_factory=dict)
     places: Places | None = None
 
@@ -102,11 +103,12 @@ class Sampler:
     def uniforms(self, num_steps: int, n: int) -> Tensor:
         """All that so many steps of n environments need, (num_steps, coagents, 3 + size, n): for an output, for whether the coagent
         executes, and for its output before a first step; then standard normals, as many as the largest Gaussian has numbers."""
-        parts = [torch.rand(num_steps, 3, n, generator=generator, device=self.device) for generator in self.generators.values()]
+        kind: Any = dict(dtype=torch.float32, device=self.device)  # whatever torch's default is
+        parts = [torch.rand(num_steps, 3, n, generator=generator, **kind) for generator in self.generators.values()]
         uniforms, size = torch.stack(parts, dim=1), max(self.normals.values(), default=0)
         if not size:
             return uniforms
-        normals = torch.zeros(num_steps, len(parts), size, n, device=self.device)
+        normals = torch.zeros(num_steps, len(parts), size, n, **kind)
         for k, (name, generator) in enumerate(self.generators.items()):
             if name in self.normals:
                 normals[:, k, : self.normals[name]].normal_(generator=generator)
@@ -169,8 +171,9 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
     running.finished, running.seconds = [], 0.0
     # Gymnasium's batch of somebody's own, whose environments may give the same array at every step
     others = same_step and isinstance(env, SyncVectorEnv) and not all(isinstance(one, One) for one in env.envs)
-    if running.broken or (running.left and not alike(running.left, values_of(env))):
+    if running.broken or changed(running.left, values_of(env)):
         _restart(running, spec)
+    before = values_of(env)
     places = [np.array(running.places())] if running.places else []  # copied: an environment may give its own
     for t in range(num_steps):
         # the coagents run
@@ -189,6 +192,8 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         began = perf_counter()
         observation, reward, terminated, truncated, info = step(env, action, spec)
         running.seconds += perf_counter() - began
+        if t == 0:
+            running.moving |= changed(before, values_of(env))
         steps.append(
             dict(
                 observation=running.observation,
@@ -225,7 +230,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         if running.places:
             places.append(np.array(running.places()))
         running.broken = False
-    running.left = values_of(env)
+    running.left = {key: value for key, value in values_of(env).items() if key in running.moving}
     stacked = {key: _stack([step[key] for step in steps], device) for key in steps[0]}
     final = {path: torch.cat([part[path] for part in final_observations]) for path in final_observations[0]} if final_observations else None
     index = torch.tensor(final_index, dtype=torch.long, device=device).reshape(-1, 2)

@@ -60,6 +60,9 @@ def take_over(module: CoagentModule, spec: ObservationSpec, mdp: Any, params: Ma
             "set_params needs an agent whose policies are tables: hidden_sizes=() and the default encoder on a Discrete space, and "
             "recurrent_size=0"
         )
+    for coagent in network.coagents:
+        if coagent.additive:
+            raise ValueError(f"coagent {coagent.name!r}: its policy is additive, and set_params takes tables: train the agent, or load it")
     network.policies(params, mdp.num_observations)  # says what does not fit
     read = {}  # of every table what the agent can see
     for name in params:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import RLock
 
 import torch
+
+_RANDOM_STATE = RLock()
 
 
 @contextmanager
@@ -22,13 +25,15 @@ def torch_threads(number: int) -> Iterator[None]:
 
 @contextmanager
 def seeded(seed: int, name: str) -> Iterator[None]:
-    """Run a block with torch's global random state, of the CPU, set from (seed, name), and put it back."""
-    state = torch.get_rng_state()
-    torch.default_generator.manual_seed(derive_seed(seed, name))
-    try:
-        yield
-    finally:
-        torch.set_rng_state(state)
+    """Run a block with torch's global random state, of the CPU, set from (seed, name), and put it back: one block at a time, since all
+    threads of the process share it."""
+    with _RANDOM_STATE:
+        state = torch.get_rng_state()
+        torch.default_generator.manual_seed(derive_seed(seed, name))
+        try:
+            yield
+        finally:
+            torch.set_rng_state(state)
 
 
 def derive_seed(seed: int, name: str) -> int:

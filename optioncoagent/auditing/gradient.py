@@ -61,12 +61,13 @@ def pull_back(agent: Any, mdp: MDP, tables: Mapping[str, FloatArray], encoder: b
     features are constants."""
     parameters = dict(agent.module.named_parameters())
     total = {name: torch.zeros_like(parameter) for name, parameter in parameters.items()}
+    learned = {name: parameter for name, parameter in parameters.items() if parameter.requires_grad}  # 0 in those that are constants
     for first, readout in _readouts(agent, mdp, encoder):
         product = torch.zeros((), device=readout.device, dtype=readout.dtype)
         for name, table in tables.items():
             for values, coefficients in _given(agent, mdp, name, table, first, readout):
                 product = product + (torch.as_tensor(coefficients).to(values).reshape(values.shape) * values).sum()
-        for name, part in zip(total, torch.autograd.grad(product, list(parameters.values()), allow_unused=True), strict=True):
+        for name, part in zip(learned, torch.autograd.grad(product, list(learned.values()), allow_unused=True), strict=True):
             if part is not None:
                 total[name] += part
     return {name: x.cpu().numpy() for name, x in total.items()}

@@ -33,8 +33,8 @@ def random_length(num_options: int, num_actions: int | Gaussian, mean_length: fl
 
     observes: does the policy over options? One that does not is a bandit's: it knows which option is worth most, and nothing of where.
     """
-    if not mean_length >= 1:
-        raise ValueError(f"mean_length={mean_length!r}: an option lasts one step at least")
+    if isinstance(mean_length, str) or not mean_length >= 1:
+        raise ValueError(f"mean_length={mean_length!r}: it must be a number of at least 1, an option lasts one step at least")
     rate = 1 / mean_length
 
     def executes(x: LocalState) -> Any:

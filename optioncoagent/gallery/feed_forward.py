@@ -24,6 +24,8 @@ def feed_forward_options(num_options: Sequence[int], num_actions: int | Gaussian
     added.
     ValueError for shared layers of several sizes.
     """
+    if isinstance(num_options, int | str):
+        raise ValueError(f"num_options={num_options!r}: give the number of nodes in each layer, as (2, 3)")
     sizes = tuple(num_options)
     if shared and len(set(sizes)) > 1:
         raise ValueError(f"num_options={sizes}: layers that share parameters have one size")

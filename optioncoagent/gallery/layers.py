@@ -26,10 +26,10 @@ def stochastic_layers(
     if isinstance(sizes, int | str):
         raise ValueError(f"sizes={sizes!r}: give the number of units in each layer, as (8, 8)")
     sizes = tuple(sizes)
-    if any(size < 1 for size in sizes):
-        raise ValueError(f"sizes={sizes!r}: a layer has at least one unit (no layers at all are the flat policy)")
+    if any(size != int(size) or size < 1 for size in sizes):
+        raise ValueError(f"sizes={sizes!r}: a layer has a whole number of units, at least one (no layers at all are the flat policy)")
     coagents, before = list[Coagent](), tuple[str, ...]()
     for layer, size in enumerate(sizes, start=1):
-        made = [Coagent(f"unit_{layer}_{i}", units, not before, before, additive=additive and bool(before)) for i in range(size)]
+        made = [Coagent(f"unit_{layer}_{i}", units, not before, before, additive=additive and bool(before)) for i in range(int(size))]
         coagents, before = [*coagents, *made], tuple(unit.name for unit in made)
     return CoagentNetwork([*coagents, Coagent("action", num_actions, not before, before, additive=additive and bool(before))])

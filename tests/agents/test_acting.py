@@ -1,5 +1,7 @@
 """Acting and evaluating: predict, evaluate, probabilities, parameters for the exact solver."""
 
+from copy import deepcopy
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -40,6 +42,21 @@ def test_a_wrong_state_or_observation_is_named():
     for start in (True, [True], np.ones(4, bool)):
         with pytest.raises(ValueError, match=r"episode_start has [14] entries for 3 observations"):
             agent.predict(observation, state, start)
+
+
+def test_states_of_other_agents_are_told_and_tensors_are_numbers():
+    plain, recurrent = (oc.OptionCritic("CartPole-v1", num_options=2, recurrent_size=size, **SMALL) for size in (0, 6))
+    seen = np.zeros((3, 4), np.float32)
+    options, hidden = recurrent.predict(seen)[1]
+    for state in ((options, hidden), ["a", "b", "c"], [[1], [2, 3], []]):
+        with pytest.raises(ValueError, match=r"(?s)state=.*for 3 observations it has shape \(3, 1\)"):
+            plain.predict(seen, state)
+    for state in (options, (options, options), (options, "abc")):
+        with pytest.raises(ValueError, match="a recurrent agent's is the pair that predict returned, here for 3"):
+            recurrent.predict(seen, state)
+    again = deepcopy(recurrent)
+    given = recurrent.predict(seen, (options, hidden))[1], again.predict(seen, (torch.tensor(options), torch.tensor(hidden)))[1]
+    np.testing.assert_array_equal(given[0][1], given[1][1])
 
 
 def test_stable_baselines3_evaluates_the_agent():

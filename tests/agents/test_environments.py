@@ -216,6 +216,26 @@ def test_an_environment_that_is_trained_on_stays_as_it_is():
     assert not agent.running.broken and list(agent.recent) == [(10.0, 10)] * 6
 
 
+def test_who_gives_an_environment_other_parameters_does_not_move_it():
+    """As a curriculum does, by a number of the environment's own that steps leave alone; nor does a generator that it shares."""
+    env, generator = _Ten(), np.random.default_rng(0)
+    env.wind, env.generator = 0.0, generator
+    agent = oc.OptionCritic(env, num_options=2, num_steps=4)
+
+    def windier(agent, row):
+        env.wind += 0.1
+        generator.random()
+
+    agent.learn(40, callback=windier)
+    assert list(agent.recent) == [(10.0, 10)] * 4
+
+
+def test_of_those_made_from_an_id_whatever_is_set_moves_none():
+    agent = oc.OptionCritic("Pendulum-v1", num_options=2, num_envs=2, num_steps=4)
+    agent.learn(32, callback=lambda agent, row: agent.env.set_attr("g", 10 + row["timesteps"] / 100))
+    assert agent.running.age.tolist() == [16, 16]
+
+
 @pytest.mark.parametrize("wrapped", [False, True])
 def test_two_agents_may_train_on_one_environment_in_turns(wrapped):
     env = _Ten()

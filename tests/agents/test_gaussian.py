@@ -235,6 +235,19 @@ def test_rows_tell_of_options_and_not_what_they_say_of_real_numbers():
     assert not {"action/information", "action/divergence", "action/usage_0"} & set(row)
 
 
+def test_whatever_torch_s_default_precision_is():
+    """What is drawn is what it would be."""
+    agents = []
+    for default in (torch.float32, torch.float64):
+        torch.set_default_dtype(default)
+        try:
+            agents.append(oc.OptionCritic("Pendulum-v1", num_options=2, **SMALL).learn(64))
+        finally:
+            torch.set_default_dtype(torch.float32)
+    drawn = [agent.sampler.uniforms(2, 3) for agent in agents]
+    assert torch.equal(*drawn) and drawn[0].dtype == torch.float32
+
+
 def test_a_box_of_integers_gets_the_nearest():
     actions = Actions.of(spaces.Box(0, 10, (2,), np.int64))
     network = oc.CoagentNetwork([oc.Coagent("action", actions.num_actions)])

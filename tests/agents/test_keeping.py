@@ -106,6 +106,25 @@ def test_only_learn_anneals_the_step_size():
     assert not all(torch.equal(x, y) for x, y in zip(before, agent.module.parameters(), strict=True))
 
 
+def test_learning_within_learning_leaves_the_outer_goal():
+    agent, rates = oc.OptionCritic("CartPole-v1", anneal_lr=True, **SMALL), []
+
+    def learn_more(agent, row):
+        rates.append(agent.optimizer.param_groups[0]["lr"])
+        if len(rates) == 1:
+            agent.learn(32)
+
+    agent.learn(512, callback=learn_more)
+    assert rates[-1] < 0.3 * agent.settings.learning_rate
+
+
+def test_forms_may_be_given_anew(tmp_path):
+    agent = oc.CoagentActorCritic("CartPole-v1", oc.option_critic(2, 2), **SMALL)
+    agent.save(tmp_path / "kept")
+    again = oc.CoagentActorCritic.load(tmp_path / "kept", agent.network, forms={"termination": "score"})
+    assert again.forms["termination"] == "score" and agent.forms["termination"] == "expected"
+
+
 def test_random_states_of_another_device_start_anew_and_nothing_else():
     """As a folder from a machine with a GPU has them: they are shorter."""
     agent, fresh = (oc.OptionCritic("MiniGrid-Empty-5x5-v0", **SMALL) for _ in range(2))

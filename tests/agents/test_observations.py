@@ -196,3 +196,23 @@ def test_what_is_no_number_is_named(given):
         discrete.predict(given)
     with pytest.raises(ValueError, match="not finite" if given is None else no_number):
         box.predict([given] * 4)
+
+
+class InPlace(torch.nn.Module):
+    """Features of ten times what is seen, made where it is or elsewhere."""
+
+    def __init__(self, in_place):
+        super().__init__()
+        self.layer, self.in_place = torch.nn.Linear(4, 8), in_place
+        with torch.no_grad():
+            self.layer.weight.copy_(torch.linspace(-1, 1, 32).reshape(8, 4))
+            self.layer.bias.zero_()
+
+    def forward(self, x):
+        return torch.tanh(self.layer(x.mul_(10) if self.in_place else 10 * x))
+
+
+def test_an_encoder_that_works_in_place_changes_nothing_that_is_kept():
+    agents = [oc.OptionCritic("CartPole-v1", encoder=InPlace(x), **SMALL).learn(128) for x in (True, False)]
+    for one, other in zip(*(agent.module.parameters() for agent in agents), strict=True):
+        assert torch.equal(one, other)

@@ -7,6 +7,7 @@ import torch
 from small import GRIDWORLD, SMALL, appendix_d, random_mdp
 
 import optioncoagent as oc
+from optioncoagent import gallery
 
 
 def tables(network, mdp, params):
@@ -44,6 +45,14 @@ def test_what_is_no_table_is_refused(settings):
     mdp = random_mdp()
     agent = oc.OptionCritic(mdp.to_env(), num_options=2, **settings)
     with pytest.raises(ValueError, match="hidden_sizes=()"):
+        agent.set_params(mdp, agent.params(mdp))
+
+
+def test_additive_policies_are_no_tables():
+    network = gallery.stochastic_layers((2,), 4, additive=True)
+    agent = oc.CoagentActorCritic(GRIDWORLD, network, hidden_sizes=(), **SMALL)
+    mdp = oc.MDP.from_env(GRIDWORLD, 0.9)
+    with pytest.raises(ValueError, match="coagent 'action': its policy is additive, and set_params takes tables"):
         agent.set_params(mdp, agent.params(mdp))
 
 

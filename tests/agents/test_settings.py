@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import threading
 from dataclasses import fields
 from itertools import combinations
 
@@ -13,6 +14,7 @@ from small import GRIDWORLD, SMALL
 import optioncoagent as oc
 from optioncoagent.agents.exploration import COUNTINGS
 from optioncoagent.agents.settings import ALIASES, Settings, on_this_machine
+from optioncoagent.agents.torch_state import torch_threads
 from optioncoagent.runs.training import Run
 
 CHANGES = dict(
@@ -193,6 +195,26 @@ def test_threads_of_torch_are_put_back():
     oc.OptionCritic("CartPole-v1", **SMALL).learn(64).predict(np.zeros(4, np.float32))
     assert torch.get_num_threads() == 2
     torch.set_num_threads(before)
+
+
+def test_first_weights_are_the_seeds_whatever_threads_there_are():
+    """Those of torch, and those of Python in which agents are made at the same time; torch's own random state stays as it was."""
+
+    def weights(made=None):
+        agent = oc.OptionCritic("CartPole-v1", num_envs=2, num_steps=16, seed=3)
+        found = torch.cat([x.detach().flatten() for x in agent.module.parameters()])
+        return found if made is None else made.append(found)
+
+    before, expected, made = torch.get_rng_state(), weights(), list[torch.Tensor]()
+    with torch_threads(2):
+        made.append(weights())
+    threads = [threading.Thread(target=weights, args=(made,)) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(made) == 13 and all(torch.equal(expected, found) for found in made)
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_options_are_numbers_or_an_array_of_them(tmp_path):

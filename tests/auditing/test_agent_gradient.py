@@ -115,6 +115,17 @@ def test_many_observations_go_through_in_parts(monkeypatch):
         np.testing.assert_allclose(part, whole[name], atol=1e-14)
 
 
+def test_what_a_caller_has_frozen_in_torch_has_the_gradient_zero():
+    agent, mdp = on(looking_alike(), appendix_d)
+    full = oc.agent_gradient(agent, mdp)
+    name = next(name for name, x in full.items() if np.abs(x).max() > 0)
+    dict(agent.module.named_parameters())[name].requires_grad_(False)
+    found = oc.agent_gradient(agent, mdp)
+    assert (found.pop(name) == 0).all()
+    for other, x in found.items():
+        np.testing.assert_array_equal(x, full[other])
+
+
 def test_an_mdp_of_something_else_is_refused():
     agent = oc.OptionCritic("CartPole-v1", num_envs=1)
     with pytest.raises(ValueError, match="Discrete space, or an MDP from MDP.from_minigrid"):
