@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -25,13 +26,16 @@ from optioncoagent.runs.folder import check_new
 from optioncoagent.runs.interrupt import terminate_like_interrupt
 from optioncoagent.runs.training import Run
 
+STOPPED = 130  # exit status of what Ctrl-C, or SIGTERM, has stopped
+NARROW = 20  # columns of a terminal, at least
+
 
 @dataclass(frozen=True)
 class Train:
     """Train option-critic on Gymnasium or MiniGrid environments, and evaluate it.
 
     Writes a run folder with config.json, metrics.csv, TensorBoard events and checkpoints of the agent. Ctrl-C (or SIGTERM) stops early and
-    keeps what was learned; with --resume a run that was stopped, or killed, goes on.
+    keeps what was learned, with exit status 130; with --resume a run that was stopped, or killed, goes on.
     """
 
     env_id: Annotated[tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(metavar="ENV_ID …", help_behavior_hint="(or --resume)")] = ()
@@ -76,7 +80,8 @@ class Train:
         if self.resume is not None:
             if self.env_id:
                 raise ValueError(f"--resume goes on with the run's own environment: leave out {' '.join(self.env_id)}")
-            training.resume(self.resume, self.profile)
+            if not training.resume(self.resume, self.profile):
+                sys.exit(STOPPED)
             return
         if not self.env_id:
             raise ValueError("give an ENV_ID to train on, or --resume RUN_DIR")
@@ -92,9 +97,11 @@ class Train:
                 make_vector_env(run.env_id, 1, run.settings.seed, run.env_kwargs).close()  # what cannot be made is said before the first
             if path is not None:
                 check_new(path)
-        for run, path in zip(runs, paths, strict=True):
+        for number, (run, path) in enumerate(zip(runs, paths, strict=True), start=1):
             if not training.start(run, path, self.profile):
-                return
+                if left := [run.name for run in runs[number:]]:
+                    print(f"not begun: {', '.join(left)}")
+                sys.exit(STOPPED)
 
 
 @dataclass(frozen=True)
@@ -232,7 +239,7 @@ def _sweep(command: Sweep) -> None:
         failed = sweep.run_sweep(specification, folder, command.workers, command.backend, command.address, command.retries)
     except KeyboardInterrupt:
         print(f"stopped; the trials are kept in {folder}, and the same command goes on from there", file=sys.stderr)
-        raise SystemExit(130) from None
+        raise SystemExit(STOPPED) from None
     print(sweep.gather(specification, folder))
     print(f"{folder / 'results.csv'}; a row for each trial in {folder / 'trials.csv'}")
     for name, reason in failed.items():
@@ -283,12 +290,14 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal may have no ±
+    if shutil.get_terminal_size().columns < NARROW:  # the help would be laid out for ever
+        os.environ["COLUMNS"] = str(NARROW)
     try:
         with terminate_like_interrupt():
             _parsed(sys.argv[1:]).run()
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(STOPPED)
     except BrokenPipeError:  # who reads has enough, as head has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

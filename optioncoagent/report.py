@@ -20,7 +20,7 @@ import tyro
 
 from optioncoagent.imports import import_named, import_own
 from optioncoagent.outputs import check_file
-from optioncoagent.runs.folder import EVALUATION, differing, distinct, read_command, read_config, settings_of
+from optioncoagent.runs.folder import EVALUATION, differing, distinct, read_command, read_config, read_evaluation, settings_of
 from optioncoagent.runs.rows import read_rows
 
 FILMS = {".gif": "image/gif", ".webp": "image/webp", ".mp4": "video/mp4"}
@@ -107,7 +107,7 @@ def summarise(folder: Path) -> Summary:
     if not len(columns.get("timesteps", ())):
         raise ValueError(f"{folder} has no rows yet")
     last = {name: float(values[-1]) for name, values in columns.items()}
-    evaluation = _read_evaluation(folder / EVALUATION) if (folder / EVALUATION).exists() else None
+    evaluation = read_evaluation(folder) if (folder / EVALUATION).exists() else None
     seed = command.get("settings", {}).get("seed")
     return Summary(folder, config, command["env_id"], seed, settings_of(command), last, evaluation)
 
@@ -214,25 +214,3 @@ def _data_uri(data: bytes, kind: str) -> str:
 
 def _plain(value: Any) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-
-
-def _read_evaluation(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Returns and lengths of the episodes."""
-    content = _json(path)
-    try:
-        returns, lengths = (np.asarray(content[name], dtype=np.float64) for name in ("returns", "lengths"))
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error!r})") from error
-    if returns.ndim != 1 or returns.shape != lengths.shape or not returns.size:
-        raise ValueError(f"{path} is damaged: it needs the return and the length of each of some episodes")
-    return returns, lengths
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error})") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} is damaged: it holds no JSON object")
-    return content

@@ -227,9 +227,10 @@ def test_a_reader_who_has_enough_is_no_error():
 
 
 def test_an_interrupt_keeps_the_agent(tmp_path):
-    folder = tmp_path / "run"
+    """And says which runs were not begun; whoever called sees that it is not over."""
+    folder = tmp_path / "CartPole-v1-seed0"
     command = "from optioncoagent.cli import main; main()"
-    arguments = ["train", "CartPole-v1", "--total-timesteps", "100000000", "--run-dir", str(folder), *SMALL]
+    arguments = ["train", "CartPole-v1", "--seeds", "0", "1", "--total-timesteps", "100000000", "--run-dir", str(tmp_path), *SMALL]
     process = subprocess.Popen([sys.executable, "-c", command, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not (folder / "metrics.csv").exists() or not (folder / "metrics.csv").read_text().count("\n") > 3:
@@ -237,8 +238,19 @@ def test_an_interrupt_keeps_the_agent(tmp_path):
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 0 and "the agent is kept in" in output and "Traceback" not in errors
+    assert (
+        process.returncode == 130
+        and "the agent is kept in" in output
+        and "not begun: CartPole-v1-seed1\n" in output
+        and "Traceback" not in errors
+    )
     assert oc.OptionCritic.load(folder).num_timesteps >= 64
+
+
+def test_the_help_in_a_terminal_of_one_column():
+    command = [sys.executable, "-c", "from optioncoagent.cli import main; main()", "plot", "--help"]
+    done = subprocess.run(command, env={**os.environ, "COLUMNS": "1"}, capture_output=True, text=True, timeout=60, check=True)
+    assert "usage: optioncoagent plot" in done.stdout
 
 
 @pytest.mark.filterwarnings("ignore:.*had not ended:UserWarning")

@@ -51,10 +51,14 @@ class Saved:
 
 
 def save(folder: Path, saved: Saved, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Arrays, overwrite: bool) -> None:
-    """Write an agent, whole or not at all. Raises FileExistsError if the folder holds one and `overwrite` is not set,
+    """Write an agent, whole or not at all. Raises FileExistsError if the folder holds one and `overwrite` is not set, or is that of a run,
     NotADirectoryError for a file."""
     if folder.is_file():
         raise NotADirectoryError(f"{folder} is a file, and an agent is a folder: choose another path")
+    if (folder / files.CHECKPOINTS).exists():
+        raise FileExistsError(
+            f"{folder} is the folder of a run, whose agents are its checkpoints: choose another, such as {folder / 'best'}"
+        )
     if files.find(folder, AGENT).exists() and not overwrite:
         raise FileExistsError(f"{folder} holds an agent already: choose another folder, or overwrite=True")
     weights = {name: x.detach().cpu().numpy() for name, x in module.state_dict().items()}

@@ -34,7 +34,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
     """Write a folder that does not exist (or is empty). OSError if it holds something."""
-    partial = path.with_name(f".{path.name}{PARTIAL}")
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")  # another process may be writing one of this name
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)
@@ -53,6 +53,8 @@ def write_into(folder: Path, contents: Mapping[str, bytes]) -> None:
     if not folder.exists():
         return write_folder(folder, contents)
     _settle(folder)
+    for left in folder.glob(f".{PENDING}*{PARTIAL}"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
     write_folder(folder / PENDING, contents)  # from here on the new ones are found
     _settle(folder)
 

@@ -210,7 +210,10 @@ class CoagentActorCritic:
                 ended = row["steps_since_ending"] < row["num_steps"]  # did an episode end in this rollout?
                 shown = {"return" if ended else "return (none ended)": row["return_mean"], **self.summary(row)}
                 bar.set_postfix({name: f"{value:.2f}" for name, value in shown.items() if value == value}, refresh=False)
-                bar.update(min(int(row["timesteps"]), goal) - goal + total_timesteps - bar.n)
+                try:
+                    bar.update(min(int(row["timesteps"]), goal) - goal + total_timesteps - bar.n)
+                except BrokenPipeError:  # who watched has gone
+                    bar.disable = True
                 if log is not None:
                     log(row)
                 goes_on = None if callback is None else callback(self, row)

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from optioncoagent.agents import files
+
 EVALUATED = "evaluated.json"
 
 Row = Mapping[str, float]
@@ -57,9 +59,10 @@ class KeepBest:
 class EvaluateEvery:
     """Evaluate every `num_steps` steps, on episodes apart from training.
 
-    file: CSV to which each evaluation is appended. best: folder for the agent of the highest evaluated return, and the row of its
-    evaluation, evaluated.json; what lies there from before is kept by an agent that goes on until it comes to more. kwargs: for
-    `agent.evaluate`. rows: {"timesteps", "return_mean", "return_error" (standard error), "length_mean"} of every evaluation.
+    file: CSV to which each evaluation is appended; an agent that goes on takes out those that it comes to again. best: folder for the agent
+    of the highest evaluated return, and the row of its evaluation, evaluated.json; what lies there from before is kept by an agent that
+    goes on until it comes to more. kwargs: for `agent.evaluate`. rows: {"timesteps", "return_mean", "return_error" (standard error),
+    "length_mean"} of every evaluation.
     """
 
     def __init__(
@@ -76,7 +79,10 @@ class EvaluateEvery:
 
     def __call__(self, agent: Any, row: Row) -> None:
         step = int(row["timesteps"])
-        self.fresh = self.fresh if self.before is not None else _is_first(agent, row)
+        if self.before is None:
+            self.fresh = _is_first(agent, row)
+            if self.file and self.file.exists() and not self.fresh:
+                _cut(self.file, step)
         before = max(step - agent.num_envs * int(row["num_steps"]), 0) if self.before is None else self.before
         self.before = step
         if step // self.num_steps == before // self.num_steps:
@@ -91,7 +97,7 @@ class EvaluateEvery:
             if mean > self.highest:
                 self.highest = mean
                 agent.save(self.best, overwrite=True)
-                (self.best / EVALUATED).write_text(json.dumps(self.rows[-1]))
+                files.write_file(self.best / EVALUATED, json.dumps(self.rows[-1]).encode())
 
 
 class Track:
@@ -155,11 +161,13 @@ def _best_before(path: Path) -> float:
 
 
 def _evaluated_before(path: Path) -> float:
-    """The return that the agent which lies there was evaluated to; -inf if there is none."""
+    """The return that the agent which lies there was evaluated to; -inf if there is none. ValueError naming the file if it is damaged."""
     try:
         return float(json.loads((path / EVALUATED).read_text())["return_mean"])
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except FileNotFoundError:
         return -np.inf
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path / EVALUATED} is damaged ({error!r}): move it and the agent beside it away") from error
 
 
 def check_wandb() -> None:
@@ -174,8 +182,16 @@ def _wandb() -> Any:
         raise ImportError("tracking needs Weights & Biases: pip install wandb") from error
 
 
+def _cut(path: Path, step: int) -> None:
+    """Leave out the evaluations from this step on, which an agent that goes on comes to again."""
+    with path.open(newline="") as file:
+        head, *lines = file.readlines() or [""]
+    kept = [line for line in lines if float(line.partition(",")[0]) < step]
+    files.write_file(path, "".join([head, *kept]).encode())
+
+
 def _append(path: Path, row: dict[str, float]) -> None:
-    new = not path.exists()
+    new = not path.exists() or not path.stat().st_size
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, list(row))

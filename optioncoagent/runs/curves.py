@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import textwrap
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +52,15 @@ Groups = dict[str, dict[str, list[Curve]]]  # {task: {setting: runs}}
 
 
 def read_curves(folders: Iterable[str | Path]) -> list[Curve]:
-    """The rows of runs, each once. Raises FileNotFoundError or ValueError naming the file for what is missing or damaged."""
-    curves = []
+    """The rows of runs, each once. Raises FileNotFoundError or ValueError naming the file for what is missing or damaged; warns where two
+    are of one seed, which then counts twice."""
+    curves, seen = [], dict[str, Path]()
     for path in folder.distinct(folders):
         command = folder.read_command(path)
+        seed = command.get("settings", {}).get("seed")
+        same = seen.setdefault(json.dumps([command["env_id"], seed, folder.settings_of(command)], sort_keys=True), path)
+        if same != path and seed is not None:
+            warnings.warn(f"{same} and {path} are of one task, setting and seed ({seed}): it counts twice", stacklevel=2)
         columns = read_rows(path, _ends(path))
         if not len(columns.get("timesteps", ())):
             raise ValueError(f"{path} has no rows yet")

@@ -5,14 +5,17 @@ Beside it stand metrics.csv and TensorBoard events (`rows`), checkpoints/ (`chec
 
 from __future__ import annotations
 
+import errno
 import json
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from optioncoagent.agents import files
 from optioncoagent.agents.settings import OLD_DEFAULTS, Settings
@@ -33,12 +36,23 @@ def new_folder(path: Path | None, default: str, config: Any) -> Path:
 
     FileExistsError if `path` does.
     """
-    if path is None:
-        names = (f"{default}-{i}" if i > 1 else default for i in range(1, 100_000))
-        path = next(p for p in (Path("runs") / name for name in names) if not p.exists())
-    check_new(path)
-    files.write_folder(path, {CONFIG: files.seal(config)})
-    return path
+    names = (f"{default}-{i}" if i > 1 else default for i in range(1, 100_000))
+    for new in [path] if path is not None else (Path("runs") / name for name in names):
+        with suppress(*(() if path is not None else (FileExistsError,))):
+            check_new(new)
+            _write_new(new, config)
+            return new
+    raise FileExistsError(f"runs/{default} and all that are numbered after it exist: name a folder")
+
+
+def _write_new(path: Path, config: Any) -> None:
+    """FileExistsError where another process has made the folder in the meantime."""
+    try:
+        files.write_folder(path, {CONFIG: files.seal(config)})
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+        raise FileExistsError(f"{path} exists, and a run is never overwritten: choose another folder") from error
 
 
 def check_new(path: Path) -> None:
@@ -109,6 +123,30 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:  # run from a source tree that is not installed
             found[package] = "not installed"
     return found
+
+
+def read_evaluation(folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Returns and lengths of the episodes of the final evaluation, (episodes,). ValueError naming the file if it is damaged."""
+    path = folder / EVALUATION
+    content = read_json(path)
+    try:
+        returns, lengths = (np.asarray(content[name], dtype=np.float64) for name in ("returns", "lengths"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error!r})") from error
+    if returns.ndim != 1 or returns.shape != lengths.shape or not returns.size:
+        raise ValueError(f"{path} is damaged: it needs the return and the length of each of some episodes")
+    return returns, lengths
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object. ValueError naming the file if it is damaged."""
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error})") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} is damaged: it holds no JSON object")
+    return content
 
 
 def write_json(path: Path, content: Any) -> None:

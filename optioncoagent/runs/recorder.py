@@ -10,9 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
+import gymnasium as gym
+from gymnasium.vector import VectorEnv
+
 from optioncoagent.agents import files
 from optioncoagent.runs import checkpoints
-from optioncoagent.runs.folder import CONFIG, locked, versions
+from optioncoagent.runs.folder import CONFIG, locked, read_command, versions
 from optioncoagent.runs.rows import Ends, Rows
 
 
@@ -45,8 +48,12 @@ class Recorder:
                 held.enter_context(locked(self.folder, "trains there, or the with block of a Recorder here has not ended"))
             if ends is not None:
                 checkpoints.refuse_newer(self.folder, ends)
+            elif old := files.checkpoints(self.folder):
+                raise FileExistsError(f"{old[0]} exists, and a run is never overwritten: choose another folder, or go on from there")
             self.rows = Rows(self.folder, ends)
+            (self.folder / files.CHECKPOINTS).mkdir(exist_ok=True)  # which says that this is a run
             self.held = held.pop_all()
+        self.begins = not ends
         self.written_at = time.monotonic()
         self.unwritten: tuple[Any, Mapping[str, float]] | None = None
 
@@ -54,8 +61,8 @@ class Recorder:
         if self.rows.metrics.file.closed:
             raise ValueError(f"the with block of this Recorder has ended: open another one, with ends=, to go on in {self.folder}")
         try:
-            if not (self.folder / CONFIG).exists():
-                files.write_file(self.folder / CONFIG, files.seal(_config(agent)))
+            if self.begins:
+                self._describe(agent)
             self.rows(row)
             self.unwritten = agent, row
             if time.monotonic() - self.written_at >= self.checkpoint_seconds:
@@ -63,6 +70,12 @@ class Recorder:
         except OSError as error:
             self.unwritten = None
             raise _explained(error, self.folder) from error
+
+    def _describe(self, agent: Any) -> None:
+        """Write config.json, in place of that of a training from Python that came to nothing here; that of a command stays."""
+        path, self.begins = self.folder / CONFIG, False
+        if not path.exists() or "network" in read_command(self.folder):
+            files.write_file(path, files.seal(_config(agent)))
 
     def checkpoint(self) -> None:
         """Write a checkpoint now, unless the last one is of this step."""
@@ -86,16 +99,31 @@ class Recorder:
 
 def _config(agent: Any) -> dict[str, Any]:
     """What config.json says of a training from Python."""
+    from optioncoagent.agents.encoder import Encoder
+
     interface, coagents = agent.interface, agent.network.coagents
+    own = not isinstance(agent.module.encoder, Encoder)
+    initial = {c.name: agent.network.initial(c.name).tolist() for c in coagents if c.initial is not None}
     command = {
-        "env_id": interface.env_id or "an environment",
+        "env_id": interface.env_id or _of_an_object(agent.env),
         "env_kwargs": interface.env_kwargs,
         "network": {c.name: c.num_outputs for c in coagents},
         "executes": {c.name: _in_words(c.executes) for c in coagents},
         "costs": {c.name: float(c.cost) for c in coagents},
         "forms": agent.forms,
     }
+    command |= {"encoder": " ".join(str(agent.module.encoder).split())} if own else {}
+    command |= {"initial": initial} if initial else {}
     return {"command": command | {"settings": asdict(agent.settings)}, "versions": versions(), "began": time.time()}
+
+
+def _of_an_object(env: Any) -> str:
+    """The name of what was given as an environment object: its id, or else its class."""
+    from optioncoagent.agents.environments import layers
+
+    inside = [layer for layer in layers(env) if not isinstance(layer, gym.Wrapper | VectorEnv)]
+    one = inside[0] if inside else env
+    return f"{one.spec.id if one.spec is not None else type(one).__name__}, an object"
 
 
 def _in_words(executes: Any) -> float | str:

@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import numpy as np
 
-METRICS, EVENTS = "metrics.csv", "events.out.tfevents."
+METRICS, EVENTS, OURS = "metrics.csv", "events.out.tfevents.", ".optioncoagent"  # of the names of events, which others have too
 Ends = Mapping[str, Any]  # {file: [bytes, SHA-256 of them]}
 
 
@@ -102,8 +102,8 @@ class Rows:
         self.metrics = GrowingFile(folder / METRICS, ends.get(METRICS))
         self.columns = _columns(folder / METRICS)
         self.reached = max(read_rows(folder).get("timesteps", []), default=-1.0)
-        events = next((name for name in ends if name.startswith(EVENTS)), f"{EVENTS}{int(time.time()):010d}.{socket.gethostname()}")
-        for path in folder.glob(f"{EVENTS}*"):
+        events = next((name for name in ends if name.startswith(EVENTS)), f"{EVENTS}{int(time.time()):010d}.{socket.gethostname()}{OURS}")
+        for path in folder.glob(f"{EVENTS}*{OURS}"):
             if path.name != events:
                 path.unlink()
         self.events = GrowingFile(folder / events, ends.get(events))

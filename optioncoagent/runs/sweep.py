@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from optioncoagent.agents.settings import OLD_DEFAULTS
 from optioncoagent.runs import table
-from optioncoagent.runs.folder import EVALUATION, differing, locked, write_json
+from optioncoagent.runs.folder import EVALUATION, differing, locked, read_json, write_json
 from optioncoagent.runs.rows import METRICS
 from optioncoagent.runs.specification import Specification
 from optioncoagent.runs.trial import COMMAND, train_job
@@ -67,7 +67,7 @@ def gather(specification: Specification, folder: Path) -> str:
 def _describe(specification: Specification, folder: Path, to_run: Collection[str]) -> None:
     """Write sweep.json, or check that it describes the same settings, and of those to run the same defaults; new ones are added."""
     path = folder / "sweep.json"
-    content = json.loads(path.read_text()) if path.exists() else {"settings": {}}
+    content = read_json(path) if path.exists() else {"settings": {}}
     now, defaults = json.loads(json.dumps([specification.settings, specification.defaults], default=str))
     defaults_then = content.setdefault("defaults", {})  # {setting: defaults}; folders of earlier versions have none
     for name in [name for name in content["settings"] if not any(path.is_dir() for path in folder.glob(f"*/{name}/*"))]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 
 from optioncoagent.agents import files
 from optioncoagent.runs import statistics
-from optioncoagent.runs.folder import EVALUATION
+from optioncoagent.runs.folder import EVALUATION, read_evaluation
 from optioncoagent.runs.rows import read_rows
 from optioncoagent.runs.specification import Specification
 
@@ -33,7 +32,7 @@ def trial_rows(specification: Specification, folder: Path) -> list[Row]:
         row: Row = {"task": trial.task, "setting": trial.setting, "seed": trial.seed, "finished": (run_folder / EVALUATION).exists()}
         if row["finished"]:
             run = read_rows(run_folder)
-            row["final_return"] = float(np.mean(json.loads((run_folder / EVALUATION).read_text())["returns"]))
+            row["final_return"] = float(read_evaluation(run_folder)[0].mean())
             row["timesteps"] = float(run["timesteps"][-1])
             row["seconds"] = statistics.seconds(run)
             if trial.task in specification.thresholds:

@@ -1,8 +1,12 @@
 """Learning goes on, is the same for the same seed, and learns."""
 
+import io
+import sys
+
 import numpy as np
 import pytest
 from small import GRIDWORLD, SMALL, appendix_d, same, without_times
+from tqdm import tqdm
 
 import optioncoagent as oc
 
@@ -44,3 +48,18 @@ def test_any_network_learns_the_gridworld(network, seed):
     agent = oc.CoagentActorCritic(GRIDWORLD, network, hidden_sizes=(), learning_rate=0.02, seed=seed).learn(40_000)
     first = oc.CoagentActorCritic(GRIDWORLD, network, hidden_sizes=(), seed=seed).update()["return_mean"]
     assert first < -20 and np.mean(agent.recent, axis=0)[0] > -14
+
+
+def test_a_progress_bar_that_cannot_be_written_ends_no_training(monkeypatch):
+    class Gone(io.StringIO):
+        """Whoever read has gone after the first line."""
+
+        def write(self, text):
+            if self.tell():
+                raise BrokenPipeError
+            return super().write(text)
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    monkeypatch.setattr(tqdm, "monitor_interval", 0)
+    agent = oc.OptionCritic(GRIDWORLD, num_options=2, **SMALL)
+    assert agent.learn(640, progress_bar=True).num_timesteps == 640

@@ -6,8 +6,10 @@ import subprocess
 import sys
 import types
 
+import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from gymnasium.vector import AutoresetMode
 from run_folders import RUN, events_of, rows_of, started, stopped_after
 from small import SMALL, same
@@ -17,7 +19,7 @@ import optioncoagent as oc
 from optioncoagent import runs
 from optioncoagent.agents.evaluation import Evaluation
 from optioncoagent.agents.files import checkpoints, digest
-from optioncoagent.runs import training
+from optioncoagent.runs import folder, training
 from optioncoagent.runs.curves import group, read_curves
 
 
@@ -121,6 +123,29 @@ def test_evaluate_every(tmp_path):
     assert kept.num_timesteps == best["timesteps"] and kept.evaluate(3, seed=7).returns.mean() == best["return_mean"]
     undisturbed = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL).learn(320)
     assert same(agent.module.state_dict(), undisturbed.module.state_dict())
+
+
+def test_evaluations_after_the_checkpoint_are_written_again_not_twice(tmp_path):
+    """And a file that is there and empty gets its head."""
+    file = tmp_path / "evaluations.csv"
+    file.touch()
+    agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL)
+    agent.learn(128, callback=runs.EvaluateEvery(64, 2, file))
+    agent.save(tmp_path / "kept")
+    agent.learn(128, callback=runs.EvaluateEvery(64, 2, file))
+    oc.OptionCritic.load(tmp_path / "kept").learn(192, callback=runs.EvaluateEvery(64, 2, file))
+    with file.open() as rows:
+        assert [float(row["timesteps"]) for row in csv.DictReader(rows)] == [64, 128, 192, 256, 320]
+
+
+def test_a_damaged_row_of_the_best_is_named(tmp_path):
+    agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL)
+    agent.learn(64, callback=runs.EvaluateEvery(64, 2, best=tmp_path / "best"))
+    before = (tmp_path / "best" / "agent.json").read_bytes()
+    (tmp_path / "best" / "evaluated.json").write_text('{"timest')
+    with pytest.raises(ValueError, match=r"evaluated\.json is damaged"):
+        agent.learn(64, callback=runs.EvaluateEvery(64, 2, best=tmp_path / "best"))
+    assert (tmp_path / "best" / "agent.json").read_bytes() == before
 
 
 def test_evaluate_every_keeps_what_was_better_before_the_agent_went_on(tmp_path):
@@ -255,6 +280,78 @@ def test_recorded_runs_of_other_networks_and_forms_are_other_settings(tmp_path):
             agent.learn(64, callback=record)
     settings = group(read_curves(sorted(tmp_path.iterdir())))["CartPole-v1"]
     assert [len(found) for found in settings.values()] == [1] * 5
+
+
+def test_recorded_runs_on_objects_with_other_encoders_and_laws_are_not_of_one_kind(tmp_path):
+    def tanh(width):
+        return torch.nn.Sequential(torch.nn.Linear(4, width), torch.nn.Tanh())
+
+    first = dict(num_options=2, first="terminate")
+    agents = [
+        *(oc.OptionCritic(gym.make(name), num_options=2, **SMALL) for name in ("Acrobot-v1", "MountainCar-v0")),
+        oc.OptionCritic(Toy(), num_options=2, **SMALL),
+        *(oc.OptionCritic("CartPole-v1", num_options=2, encoder=tanh(width), **SMALL) for width in (2, 4)),
+        *(oc.OptionCritic("CartPole-v1", initial=law, **first, **SMALL) for law in (None, [0.9, 0.1], [0.5, 0.5])),
+    ]
+    for number, agent in enumerate(agents):
+        with runs.Recorder(tmp_path / str(number)) as record:
+            agent.learn(64, callback=record)
+    groups = group(read_curves(sorted(tmp_path.iterdir())))
+    assert {task: len(settings) for task, settings in groups.items()} == {
+        "Acrobot-v1, an object": 1, "MountainCar-v0, an object": 1, "Toy, an object": 1, "CartPole-v1": 5,
+    }  # fmt: skip
+
+
+def test_two_runs_of_one_seed_are_told(tmp_path):
+    for name in "ab":
+        with runs.Recorder(tmp_path / name) as record:
+            oc.OptionCritic("CartPole-v1", num_options=2, **SMALL).learn(64, callback=record)
+    with pytest.warns(UserWarning, match=r"/a and .*/b are of one task, setting and seed \(0\): it counts twice"):
+        read_curves([tmp_path / "a", tmp_path / "b"])
+
+
+def test_a_run_that_came_to_nothing_is_begun_again_with_other_settings(tmp_path):
+    """What is written of it is of those that it has now; what a command wrote stays."""
+    for rate in (0.1, 0.2):
+        agent = oc.OptionCritic("CartPole-v1", num_options=2, learning_rate=rate, **SMALL)
+        with pytest.raises(KeyError), runs.Recorder(tmp_path / "mine", ends={}) as record:
+            agent.learn(64, callback=runs.chain(record, lambda agent, row: row["nothing"]))
+        assert folder.read_command(tmp_path / "mine")["settings"]["learning_rate"] == rate
+    folder.new_folder(tmp_path / "theirs", "", {"command": {"env_id": "theirs"}})
+    with runs.Recorder(tmp_path / "theirs") as record:
+        agent.learn(64, callback=record)
+    assert folder.read_command(tmp_path / "theirs") == {"env_id": "theirs"}
+
+
+def test_checkpoints_of_another_training_are_no_folder_to_begin_in(tmp_path):
+    with runs.Recorder(tmp_path / "mine", checkpoint_seconds=0) as record:
+        oc.OptionCritic("CartPole-v1", num_options=2, **SMALL).learn(64, callback=record)
+    (tmp_path / "mine" / "metrics.csv").unlink()
+    with pytest.raises(FileExistsError, match="step-000000000064 exists, and a run is never overwritten"):
+        runs.Recorder(tmp_path / "mine")
+
+
+def test_an_agent_is_not_saved_into_the_folder_of_a_run(tmp_path):
+    """It would be taken for the run's, whatever the run comes to later."""
+    agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL)
+    keep = runs.KeepBest(tmp_path / "mine", episodes=1)
+    with pytest.raises(FileExistsError, match="mine is the folder of a run"), runs.Recorder(tmp_path / "mine") as record:
+        agent.learn(6400, callback=runs.chain(record, keep))
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match="choose another, such as .*best"):
+            agent.save(tmp_path / "mine", overwrite)
+
+
+def test_events_of_others_stay(tmp_path):
+    (tmp_path / "mine").mkdir()
+    theirs = tmp_path / "mine" / "events.out.tfevents.1700000000.host.1234.0"
+    theirs.write_bytes(b"theirs")
+    for steps in (128, 192):
+        with runs.Recorder(tmp_path / "mine", ends={}) as record:  # of the first there is no checkpoint
+            agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL).learn(steps - 64, callback=record)
+            record.unwritten = None
+    assert agent.num_timesteps == 128 and theirs.read_bytes() == b"theirs"
+    assert len(list((tmp_path / "mine").glob("events*"))) == 2
 
 
 def test_a_recorder_keeps_the_last_good_checkpoint(tmp_path):

@@ -2,10 +2,12 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from optioncoagent.agents import files
+from optioncoagent.runs import folder
 
 OLD, NEW = {"a": b"old", "b": b"old"}, {"a": b"new and longer", "b": b"new"}
 
@@ -95,3 +97,40 @@ def test_sealed_json_knows_itself(tmp_path):
             files.unseal(path)
     path.write_bytes(b'{"a": 1}')  # as version 0.1.0 wrote it
     assert files.unseal(path) == {"a": 1}
+
+
+def test_a_folder_that_another_process_makes_in_the_meantime(tmp_path, monkeypatch):
+    """The next number is taken, and what somebody names is theirs."""
+    check = folder.check_new
+
+    def meanwhile(path):
+        check(path)
+        if path.name in ("run", "run-2"):
+            path.mkdir(parents=True)
+            (path / "config.json").write_text("theirs")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(folder, "check_new", meanwhile)
+    made = folder.new_folder(None, "run", {"a": 1})
+    assert str(made) == "runs/run-3" and folder.read_config(made) == {"a": 1}
+    files.shutil.rmtree("runs")
+    with pytest.raises(FileExistsError, match="runs/run exists"):
+        folder.new_folder(Path("runs/run"), "", {})
+    assert Path("runs/run/config.json").read_text() == "theirs" and len([*Path("runs").iterdir()]) == 1
+
+
+def test_what_another_process_is_writing_stays(tmp_path, monkeypatch):
+    write, other = files._write, []
+
+    def both(path, data):
+        if not other:
+            other.append(path.parent)
+            monkeypatch.setattr(os, "getpid", lambda: -1)
+            files.write_folder(tmp_path / "run", {"a": b"theirs"})
+        write(path, data)
+
+    monkeypatch.setattr(files, "_write", both)
+    with pytest.raises(OSError) as raised:
+        files.write_folder(tmp_path / "run", {"a": b"ours"})
+    assert raised.value.errno in (errno.ENOTEMPTY, errno.EEXIST)
+    assert (tmp_path / "run" / "a").read_bytes() == b"theirs" and [path.name for path in tmp_path.iterdir()] == ["run"]

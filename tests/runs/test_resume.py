@@ -43,7 +43,9 @@ def test_a_stopped_run_ends_as_the_undisturbed_one(monkeypatch, tmp_path, capsys
     folder = started(tmp_path / "run", checkpoint_seconds=60.0)
     assert len(rows_of(folder)["timesteps"]) == 3 and f"train --resume {folder}" in capsys.readouterr().out
     stopped_after(monkeypatch, 2, how)
-    resume(monkeypatch, folder)
+    with pytest.raises(SystemExit) as stopped:
+        resume(monkeypatch, folder)
+    assert stopped.value.code == 130
     assert "goes on from step 192" in capsys.readouterr().out and len(rows_of(folder)["timesteps"]) == 5
     resume(monkeypatch, folder)
     assert same(rows_of(folder), rows_of(whole)) and events_of(folder) == events_of(whole) and final_files(folder) == final_files(whole)
@@ -191,7 +193,7 @@ def test_a_process_that_is_terminated_keeps_its_agent(tmp_path):
         time.sleep(0.1)
     process.send_signal(signal.SIGTERM)
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 0 and "the agent is kept in" in output and "Traceback" not in errors
+    assert process.returncode == 130 and "the agent is kept in" in output and "Traceback" not in errors
     assert oc.OptionCritic.load(folder).num_timesteps == rows_of(folder)["timesteps"][-1]
 
 

@@ -143,6 +143,19 @@ def test_every_trial_is_a_run_and_the_table_says_what_they_came_to(tmp_path):
     assert "0.550 [0.5" in text and text.count("\n") == 2
 
 
+def test_damaged_files_of_a_sweep_are_named(tmp_path):
+    chosen = spec(seeds=1)
+    run(chosen, tmp_path)
+    evaluation = tmp_path / chosen.trials[0].name / "evaluation.json"
+    for content in ("{", "{}"):
+        evaluation.write_text(content)
+        with pytest.raises(ValueError, match=r"evaluation\.json is damaged"):
+            sweep.gather(chosen, tmp_path)
+    (tmp_path / "sweep.json").write_text("")
+    with pytest.raises(ValueError, match=r"sweep\.json is damaged"):
+        run(chosen, tmp_path)
+
+
 def test_a_threshold_that_some_do_not_reach_is_shown_so(tmp_path):
     chosen = spec(threshold=0.55, seeds=2)
     run(chosen, tmp_path)
@@ -349,7 +362,7 @@ def test_how_far_a_run_is(tmp_path):
 def test_the_final_return_is_a_mean(tmp_path):
     """The final return of a trial is the mean over its episodes: most of which may earn nothing."""
     (tmp_path / "t").mkdir()
-    (tmp_path / "t" / "evaluation.json").write_text(json.dumps({"returns": [0.0, 0.0, 0.9]}))
+    (tmp_path / "t" / "evaluation.json").write_text(json.dumps({"returns": [0.0, 0.0, 0.9], "lengths": [1, 1, 1]}))
     (tmp_path / "t" / "metrics.csv").write_text("timesteps,episodes,return_mean,seconds_acting\n64,3,0.3,1\n")
     trial = SimpleNamespace(name="t", task="T", setting="s", seed=0)
     (row,) = table.trial_rows(SimpleNamespace(trials=[trial], thresholds={}), tmp_path)
