@@ -216,6 +216,27 @@ def test_an_environment_that_is_trained_on_stays_as_it_is():
     assert not agent.running.broken and list(agent.recent) == [(10.0, 10)] * 6
 
 
+class _InPlace(_Ten):
+    """Its only state is an array that it writes into."""
+
+    def reset(self, *, seed=None, options=None):
+        gym.Env.reset(self, seed=seed)
+        self.at = np.zeros(1)
+        return self.at / 10, {}
+
+    def step(self, action):
+        self.at += 1
+        return self.at / 10, 1.0, bool(self.at[0] >= 10), False, {}
+
+
+def test_an_array_that_somebody_else_s_step_writes_into_is_seen():
+    env = _InPlace()
+    agent = oc.OptionCritic(env, num_options=2, num_steps=15).learn(15)
+    env.step(0)
+    agent.learn(15)
+    assert list(agent.recent) == [(10.0, 10)] * 2 and agent.running.age.tolist() == [5]
+
+
 def test_who_gives_an_environment_other_parameters_does_not_move_it():
     """As a curriculum does, by a number of the environment's own that steps leave alone; nor does a generator that it shares."""
     env, generator = _Ten(), np.random.default_rng(0)

@@ -258,6 +258,7 @@ def test_every_minibatch_goes_on_from_its_own_hidden_states():
     rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, 16)
     assert not bool(rollout.start[0].all()) and bool(rollout.hidden[0].any())
     batch = make_batch(agent.module, agent.spec, rollout, agent.settings, agent.forms)
+    assert sorted(torch.cat(by_environment(torch.tensor([[True, False, True]]), 3, torch.Generator())).tolist()) == [0, 2]
     parts = by_environment(rollout.valid, 3, torch.Generator().manual_seed(0))
     assert sorted(torch.cat(parts).tolist()) == list(range(64)) and len(parts) == 3
     for rows in parts:

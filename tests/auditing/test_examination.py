@@ -251,6 +251,9 @@ def test_measures_of_a_known_distribution():
     assert cosine == pytest.approx(0.5, abs=0.03) and ratio == pytest.approx(0.5, abs=0.03) and norm == 4
     assert error == pytest.approx(found[:, 0].std(), rel=0.3)
     assert noise == pytest.approx(np.sqrt(3 * 50) / 2, rel=0.2)
+    few = rng.normal(size=(4, 3)) + 5.0  # m - 1 in the variance
+    _, _, ratio, noise, norm, _ = examination._measure(few, np.ones(3), 2.0)
+    assert noise * ratio * norm == pytest.approx(np.sqrt(2.0 * few.var(axis=0, ddof=1).sum()))
     assert examination._measure(rng.normal(size=(16, 50)), exact, 1.0)[5]
     assert np.isnan(examination._measure(rng.normal(size=(16, 50)), 0 * exact, 1.0)[0])
 

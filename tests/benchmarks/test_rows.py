@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,3 +69,27 @@ def test_a_line_that_is_not_whole_is_no_run(tmp_path):
         path.write_text(torn)
         with pytest.raises(ValueError, match=r"line \d is not whole"):
             rows.read(path, Named)
+
+
+def test_only_runs_without_a_row_are_trained(tmp_path, monkeypatch) -> None:
+    class Here:
+        """The pool, in this process."""
+
+        def Pool(self, workers):  # noqa: N802, multiprocessing's name
+            return nullcontext(self)
+
+        def imap_unordered(self, train, missing):
+            return map(train, missing)
+
+    monkeypatch.setattr(rows.multiprocessing, "get_context", lambda kind: Here())
+    path, trained = tmp_path / "rows.csv", []
+
+    def train(run):
+        trained.append(run)
+        return run, {"frames": float(run.seed)}
+
+    for seeds in ([0], [0, 1, 2], [2, 1]):
+        rows.fill(path, [Named("A", seed) for seed in seeds], train)
+    assert trained == [Named("A", seed) for seed in (0, 1, 2)] and rows.read(path, Named) == {
+        run: {"frames": float(run.seed)} for run in trained
+    }

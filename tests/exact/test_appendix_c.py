@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from brute_force import laws, steps_from, ticks, trajectories, truncated_return
 from hypothesis import given
+from small import random_mdp
 from strategies import cases
 from witness import assert_same
 
+from optioncoagent import Coagent, CoagentNetwork
 from optioncoagent.exact import comdp, expected_return, policy_gradient, synchronous
 
 STEPS = 2
@@ -137,3 +139,10 @@ def test_always_executing_without_a_past_is_its_own_reduction(case):
         else:
             with pytest.raises(ValueError, match="optioncoagent.synchronous"):
                 comdp(*case, name)
+
+
+def test_a_comdp_of_a_network_that_charges_is_refused():
+    network = CoagentNetwork([Coagent("option", 2, cost=0.1), Coagent("action", 2, upstream=("option",))])
+    mdp = random_mdp()
+    with pytest.raises(ValueError, match="charges for 'option' at every step but the first"):
+        comdp(mdp, network, network.init_params(mdp.num_observations), "action")

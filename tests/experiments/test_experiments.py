@@ -263,3 +263,29 @@ assert "matplotlib.pyplot" not in sys.modules
 
 def test_nothing_heavy_is_loaded_before_it_is_needed():
     subprocess.run([sys.executable, "-c", LIGHT], check=True)
+
+
+def test_no_two_estimates_of_figure5_are_of_the_same_episodes(monkeypatch):
+    seeds, estimate = [], figure5.estimate_gradient
+    monkeypatch.setattr(figure5, "estimate_gradient", lambda *given, **more: seeds.append(given[4]) or estimate(*given, **more))
+    setting = small_figure5(episodes=(100, 200, 300), ungated_episodes=300, finite_difference_episodes=2000)
+    for trial in range(2):
+        figure5.run(setting, trial)
+    assert len(seeds) == 12 == len({*seeds})
+
+
+def test_the_goal_moves_to_any_other_cell_and_stays_there(monkeypatch):
+    class Stop(Exception):
+        pass
+
+    def caught(mdps, schedule, *more):
+        kept.append((len(mdps), schedule))
+        raise Stop
+
+    kept = []
+    monkeypatch.setattr(four_rooms, "train_option_critic", caught)
+    with pytest.raises(Stop):
+        four_rooms.run(replace(four_rooms.SETTINGS["text: 4 options"], trials=400), 0)
+    ((number, schedule),) = kept
+    assert (schedule[:, :1000] == 0).all() and {*schedule[:, 1000]} == {*range(1, number)}
+    assert (schedule[:, 1000:] == schedule[:, 1000:1001]).all()

@@ -207,6 +207,8 @@ def test_a_step_has_the_length_asked_for():
     lengths = [np.sqrt(np.mean(change**2)) for change in changes]
     assert lengths[0] == pytest.approx(0.1)
     assert max(lengths) < 0.1 + 1e-12
+    rate, ones = of_length(0.1), np.ones(4)
+    assert [rate({"a": scale * ones}) for scale in (1, 4, 1, 0)] == pytest.approx([0.1, 0.025, 0.025, 0])  # it never grows again
 
 
 def test_an_unknown_form_is_refused():
@@ -224,6 +226,14 @@ def test_curves_of_a_short_run():
     for setting in settings:
         exact = [row for row in rows if row.setting == setting.name and row.form == gradient_forms.EXACT and row.seed == 0]
         assert exact[0].expected_return < exact[1].expected_return < exact[2].expected_return
+    mdp = oc.MDP.from_env(gym.make(settings[0].env_id), settings[0].gamma)
+    network = oc.option_critic(2, mdp.num_actions)
+    start = network.init_params(mdp.num_observations, 0, settings[0].scale)
+    gradient = gradient_along(mdp, network, None, settings[0].learns)
+    *_, end = ascent_path(start, gradient, constant(settings[0].learning_rate), 4)
+    (row,) = [row for row in rows if (row.setting, row.seed, row.form, row.step) == (settings[0].name, 0, "margin", 4)]
+    at_start, at_end = (oc.compare_gradients(mdp, params, ["margin"])[0].cosine for params in (start, end))
+    assert row.cosine == pytest.approx(at_end) != pytest.approx(at_start)
     figure = gradient_forms.plot(rows)
     assert len(figure.axes) == 3 * len(settings)
     lines = {line.get_label(): line for line in figure.axes[1].get_lines()}

@@ -52,6 +52,14 @@ def test_marks_are_what_lies_there():
     assert plan.walls.sum() == sum(thing is not None and thing.type == "wall" for thing in env.grid.grid)
 
 
+def test_the_goals_of_tables_are_where_they_lie():
+    """The gridworld's in a corner, OC's at the east doorway."""
+    _, plan = read_level("OptionCoagent/Gridworld-v0", 0.99)
+    assert plan.marks == {4 * 2 + 2: ("goal", "green")}
+    _, plan = read_level("OptionCoagent/FourRooms-v0", 0.99)
+    assert plan.marks == {7 * 13 + 9: ("goal", "green")} and 7 * 13 + 9 not in plan.starts and len(plan.starts) == 103
+
+
 def test_a_level_that_moves_its_agent_otherwise_is_refused():
     """Two states; "left" leads to the second, and so does "forward": its facing is not known."""
     P = np.zeros((2, 7, 2))

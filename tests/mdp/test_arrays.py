@@ -70,3 +70,9 @@ def test_terminal_states_may_be_zeros_and_ones():
         assert mdp.terminal.dtype == bool and mdp.terminal.tolist() == [False, True]
     with pytest.raises(ValueError, match="terminal has shape"):
         oc.MDP(P, np.array([[1.0], [0.0]]), [1.0, 0.0], 0.9, terminal=[0, 2])
+
+
+def test_an_unrolled_mdp_shows_what_it_showed():
+    mdp = oc.MDP(np.ones((1, 1, 1)), np.ones((1, 1)), [1.0], 0.9, horizon=3)
+    mdp.observations = [{"direction": 0}]
+    assert mdp.unrolled is not mdp and mdp.unrolled.observations is mdp.observations

@@ -469,3 +469,12 @@ def test_evaluate_every_counts_the_first_update_of_an_agent_that_goes_on():
     evaluate = runs.EvaluateEvery(200, 1)
     agent.learn(64, callback=evaluate)
     assert [row["timesteps"] for row in evaluate.rows] == [256]
+
+
+def test_evaluate_every_waits_for_the_next_step_of_an_agent_that_goes_on():
+    agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL).learn(256)
+    evaluate = runs.EvaluateEvery(200, 1)
+    agent.learn(64, callback=evaluate)  # from 256 to 320
+    assert evaluate.rows == []
+    agent.learn(128, callback=evaluate)
+    assert [row["timesteps"] for row in evaluate.rows] == [448]

@@ -1,5 +1,7 @@
 """Rows to metrics.csv."""
 
+import pytest
+
 from optioncoagent.runs.rows import Rows, read_rows
 
 
@@ -12,3 +14,11 @@ def test_a_run_that_a_later_version_goes_on_with_keeps_its_columns(tmp_path):
     found = read_rows(tmp_path, ends)
     assert list(found) == ["timesteps", "gone"] and list(found["timesteps"]) == [1.0, 2.0]
     assert found["gone"][0] == 2.0 and found["gone"][1] != found["gone"][1]
+
+
+def test_a_second_row_of_a_step_is_another_training_s(tmp_path):
+    with Rows(tmp_path) as rows:
+        rows({"timesteps": 64.0})
+        with pytest.raises(ValueError, match="has come to step 64; a row of step 64"):
+            rows({"timesteps": 64.0})
+    assert list(read_rows(tmp_path)["timesteps"]) == [64.0]

@@ -279,3 +279,12 @@ def test_an_episode_as_long_as_the_mdp_was_cut_off_by_nobody():
     network = CoagentNetwork([Coagent("action", 2)])
     capped = [estimate_return(mdp, network, network.init_params(1), 10, max_steps=m).capped for m in (2, 3, 4, None)]
     assert capped == [10, 0, 0, 0]
+
+
+def test_the_error_of_few_episodes_is_their_spread():
+    """Those of several blocks and of single episodes are of one mean."""
+    mdp, network = gridworld(), bits()
+    params = network.init_params(mdp.num_observations)
+    found = [estimate_return(mdp, network, params, 40, seed) for seed in range(400)]
+    said = np.sqrt(np.mean([one.standard_error**2 for one in found]))
+    assert said == pytest.approx(np.std([one.mean for one in found]), rel=0.15)

@@ -38,6 +38,7 @@ def test_a_node_has_the_joint_law_of_its_tick():
         weight = weight.reshape(-1, table.width)
         assert np.allclose(weight.sum(axis=1), 1)
         mean = (weight * table.reward.reshape(weight.shape)).sum(axis=1)
+        leads, alive = table.successor.reshape(weight.shape), np.flatnonzero(~mdp.terminal)
         remembered = [i for i, name in enumerate(network.names) if name in network.memory]
         sizes = [network.num_outputs[i] for i in remembered]
         for node in range(int(np.prod(sizes, dtype=int)) * int((~mdp.terminal).sum())):
@@ -45,11 +46,15 @@ def test_a_node_has_the_joint_law_of_its_tick():
             previous = [0] * len(network.names)
             for i, value in zip(remembered, np.unravel_index(memory, sizes or (1,)), strict=False):
                 previous[i] = int(value)
-            expected = 0.0
+            expected, law = 0.0, np.zeros((alive.size, int(np.prod(sizes, dtype=int))))
             for probability, outputs, _, _, cost in ticks(mdp, network, policies, 0, s, tuple(previous)):
                 action = int(network.joint_action(dict(zip(network.names, outputs, strict=True))))
                 expected += probability * (mdp.expected_reward[s, action] - cost)
+                after = np.ravel_multi_index([outputs[i] for i in remembered], sizes) if remembered else 0
+                law[:, after] += probability * np.asarray(mdp.P[s, action])[alive]
             assert np.isclose(mean[node], expected)
+            found = np.bincount(leads[node], weight[node], law.size)[: law.size]  # the rest of them end
+            np.testing.assert_allclose(found, law.ravel(), atol=1e-12)
 
 
 def test_flat_and_back():
