@@ -11,22 +11,23 @@ A coagent network is written down once, as data (`Coagent`, `CoagentNetwork`; `o
     maps, report            what options do on a floor plan; one page about runs. matplotlib
     experiments, cli        the experiments of the papers, the command line (`flags`: its words; `leash`: it ends with its parent)
     examples                scripts that run
-    compiling, imports,     what several share: Numba's cache, modules of the user's, files that are written
-    outputs
+    compiling, imports,     what several share: Numba's cache, ids and modules of the user's, names that load when they are asked for,
+    lazy, outputs           files that are written
 
 Names load when first touched, so that `import optioncoagent` costs nothing of torch, minigrid or matplotlib.
 """
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
+from optioncoagent import lazy
+
 _MODULES = {
-    "optioncoagent.network": ("Coagent", "CoagentNetwork", "Gaussian", "LocalState"),
-    "optioncoagent.gallery": ("CONTINUE", "TERMINATE", "option_critic"),
-    "optioncoagent.mdp": ("MDP",),
-    "optioncoagent.exact": (
+    "network": ("Coagent", "CoagentNetwork", "Gaussian", "LocalState"),
+    "gallery": ("CONTINUE", "TERMINATE", "option_critic"),
+    "mdp": ("MDP",),
+    "exact": (
         "ascend",
         "comdp",
         "compare_gradients",
@@ -38,26 +39,20 @@ _MODULES = {
         "synchronous",
         "termination_gradient",
     ),
-    "optioncoagent.simulate": ("estimate_gradient", "estimate_return"),
-    "optioncoagent.auditing": ("agent_gradient", "audit"),
-    "optioncoagent.agents": ("CoagentActorCritic", "OptionCritic"),
-    "optioncoagent.agents.settings": ("Settings",),
+    "simulate": ("estimate_gradient", "estimate_return"),
+    "auditing": ("agent_gradient", "audit"),
+    "agents": ("CoagentActorCritic", "OptionCritic"),
+    "agents.settings": ("Settings",),
+    "maps": (),
+    "runs": (),
 }
-_ROOMS = ("agents", "auditing", "exact", "gallery", "maps", "mdp", "network", "runs", "simulate")
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
-__all__ = sorted(_MODULE_OF)
+__all__ = sorted(name for names in _MODULES.values() for name in names)
 __version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return importlib.import_module(f"optioncoagent.{name}")
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'optioncoagent' has no attribute {name!r}")
-    value = getattr(importlib.import_module(_MODULE_OF[name]), name)
-    globals()[name] = value
-    return value
+    return lazy.load(__name__, _MODULES, name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__, *_ROOMS})
+    return sorted({*globals(), *__all__, *_MODULES})

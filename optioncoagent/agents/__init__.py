@@ -26,15 +26,11 @@ learner.py reads downwards and holds the fixed order of one update; the pieces t
 
 from typing import Any
 
+from optioncoagent import lazy
+
+_MODULES = {"learner": ("CoagentActorCritic",), "options": ("OptionCritic",)}
 __all__ = ["CoagentActorCritic", "OptionCritic"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load torch only when an agent is asked for: the command line reads `agents.settings` alone."""
-    if name == "CoagentActorCritic":
-        from optioncoagent.agents.learner import CoagentActorCritic as agent
-    elif name == "OptionCritic":
-        from optioncoagent.agents.options import OptionCritic as agent  # type: ignore[assignment]
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return agent
+    return lazy.load(__name__, _MODULES, name)

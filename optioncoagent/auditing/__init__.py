@@ -9,17 +9,11 @@ picture         what it found along training, drawn
 
 from typing import Any
 
+from optioncoagent import lazy
+
+_MODULES = {"gradient": ("agent_gradient",), "examination": ("audit", "examine")}
 __all__ = ["agent_gradient", "audit", "examine"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load torch only when something is asked for: the command line reads `command` alone."""
-    if name == "agent_gradient":
-        from optioncoagent.auditing.gradient import agent_gradient
-
-        return agent_gradient
-    if name in ("audit", "examine"):
-        from importlib import import_module
-
-        return getattr(import_module("optioncoagent.auditing.examination"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return lazy.load(__name__, _MODULES, name)

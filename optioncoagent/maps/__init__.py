@@ -10,13 +10,11 @@ A room that knows both the agents and the exact solver.
 
 from typing import Any
 
+from optioncoagent import lazy
+
+_MODULES = {"drawing": ("option_maps",)}
 __all__ = ["option_maps"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load torch and matplotlib only when a map is asked for: the command line reads `maps.command` alone."""
-    if name != "option_maps":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from optioncoagent.maps.drawing import option_maps
-
-    return option_maps
+    return lazy.load(__name__, _MODULES, name)

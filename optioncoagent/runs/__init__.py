@@ -15,8 +15,9 @@ A room of its own above `agents`, which it knows by what they offer to everyone.
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
+
+from optioncoagent import lazy
 
 _MODULES = {
     "checkpoints": (),
@@ -28,13 +29,8 @@ _MODULES = {
     "rows": ("read_rows",),
     "training": ("Run", "resume", "start"),
 }
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
-__all__ = sorted(_MODULE_OF)
+__all__ = sorted(name for names in _MODULES.values() for name in names)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f"{__name__}.{name}")
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    return lazy.load(__name__, _MODULES, name)
