@@ -4,7 +4,7 @@ learner.py reads downwards and holds the fixed order of one update; the pieces t
 
     settings, environments, actions                 what is trained, on what
     observations, encoder, images, cells            what is seen
-    recurrent, scan                                 what is remembered; recurrence in compiled loops
+    recurrent, scan, carried                        what is remembered; recurrence in compiled loops; what `predict` hands on
     modules, heads                                  the parameters
     torch_state                                     torch's threads and random numbers, changed for a block
     distributions                                   what outputs are drawn from: softmax policies and Gaussians

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, replace
@@ -23,7 +23,7 @@ import torch
 from gymnasium.vector import AsyncVectorEnv, VectorEnv
 from torch import Tensor, nn
 
-from optioncoagent.agents import checkpoint, degeneracy, distributions, losses, metrics, progress, tables
+from optioncoagent.agents import carried, checkpoint, degeneracy, distributions, losses, metrics, progress, tables
 from optioncoagent.agents.diversity import Diversity
 from optioncoagent.agents.encoder import Encoder
 from optioncoagent.agents.environments import Interface, checked_env_kwargs, make_vector_env
@@ -371,7 +371,7 @@ class CoagentActorCritic:
         uniforms = self.predict_sampler.uniforms(1, n)[0]
         previous, hidden = self.predict_sampler.initial(uniforms), self.module.recurrence.initial(n)
         if state is not None:
-            held, hidden = self._checked_state(state, n)
+            held, hidden = carried.checked(state, n, self.module)
             previous |= {name: torch.where(start, previous[name], held[:, j]) for j, name in enumerate(self.network.memory)}
         with torch.no_grad(), torch_threads(self.settings.torch_threads):
             features, hidden = self.module.features(self.spec.state(tensors), start, hidden)
@@ -422,26 +422,6 @@ class CoagentActorCritic:
             raise ValueError(f"in observation {fault[0][0]} of the batch: {fault[1]}")
         return batched, tensors
 
-    def _checked_state(self, state: Any, n: int) -> tuple[Tensor, Tensor | None]:
-        """Running outputs (n, memory) and hidden state (n, units), or None, of what `predict` returned."""
-        sizes = [self.network[name].num_outputs for name in self.network.memory]
-        units, device = self.settings.recurrent_size, self.settings.device
-        hidden = None
-        if units:
-            part = _numbers(state[1]) if isinstance(state, tuple | list) and len(state) == 2 else None
-            if part is None or part.size != n * units:
-                raise ValueError(f"state={state!r}: a recurrent agent's is the pair that predict returned, here for {n} observations")
-            state = state[0]
-            hidden = torch.as_tensor(part.reshape(n, units), dtype=self.module.critic.weight.dtype, device=device)
-            if not bool(hidden.isfinite().all()):
-                raise ValueError("state: a hidden state that predict returned is finite, and this one is not")
-        held = _numbers(state)
-        if held is None or held.size != n * len(sizes) or not _counted(held.reshape(n, len(sizes)), sizes):
-            raise ValueError(
-                f"state={state!r}: for {n} observations it has shape ({n}, {len(sizes)}), outputs of {self.network.memory} in {sizes}"
-            )
-        return torch.as_tensor(held.reshape(n, len(sizes)).astype(np.int64), device=device), hidden
-
     def probabilities(self, observation: Any, state: Any = None) -> dict[str, np.ndarray]:
         """Every coagent's policy for these observations: {name: array}.
 
@@ -460,7 +440,7 @@ class CoagentActorCritic:
         batched, tensors = self._seen(observation)
         with torch.no_grad():
             start = torch.zeros(len(next(iter(tensors.values()))), dtype=torch.bool, device=self.settings.device)
-            hidden = self._checked_state(state, len(start))[1] if self.settings.recurrent_size else None
+            hidden = carried.checked(state, len(start), self.module)[1] if self.settings.recurrent_size else None
             readout = self.module.readout(self.module.features(self.spec.state(tensors), start, hidden)[0])
             found = tables.of_readout(self.module, readout, of)
         return found if batched else {name: table[0] if self.network[name].observes else table for name, table in found.items()}
@@ -598,17 +578,3 @@ class CoagentActorCritic:
             progress.from_arrays(self._stopped_at, self._generators, running, self.spec)
         watch(running)
         return running
-
-
-def _numbers(given: Any) -> np.ndarray | None:
-    """What somebody gave as an array of numbers; None of what is none."""
-    try:
-        array = np.asarray(given.cpu() if isinstance(given, Tensor) else given)
-    except ValueError:  # parts of several shapes
-        return None
-    return array if array.dtype.kind in "biuf" else None
-
-
-def _counted(held: np.ndarray, sizes: Sequence[int]) -> bool:
-    """Are these (n, k) outputs of coagents with so many each?"""
-    return bool(((held % 1 == 0) & (held >= 0) & (held < np.array(sizes, dtype=int))).all())
