@@ -13,9 +13,9 @@ episodes first reached 0.05, 0.10, …, the share of the steps afterwards in whi
 evaluation episodes.
 A task counts as learned at nine tenths (to the nearest twentieth) of the best return of any run on it, the final one or a mean on the way.
 Printed are, for each task and agent, frames and seconds until then (median over seeds; ∞ where the run ended first), how many seeds got
-there, how much of the steps afterwards they had fallen back, and the interquartile mean of the final returns with its bootstrap interval;
-then, for each two of the agents, their ratio of frames and the probability that the first is sooner (`statistics.sooner`). The rows are
-drawn too.
+there, how much of the steps afterwards they had fallen back, and the interquartile mean of the final returns with its bootstrap interval,
+of fewer than four seeds each of them; then, for each two of the agents, their ratio of frames and the probability that the first is sooner
+(`statistics.sooner`). The rows are drawn too.
 
 --run: other agents than the two; non-episodic: with a bonus whose return does not end with the episode (`int_returns`).
 
@@ -224,21 +224,27 @@ def ratios(found: dict[tuple[str, str], Learned], pair: tuple[str, str], rng: np
     return median(np.array(values)) if values else float("nan")
 
 
+def shown(learned: Learned) -> list[str]:
+    """Five cells: medians of frames and seconds, ∞ where it is not, seeds that learned, what had fallen back, and the final return."""
+    frames, seconds = (median(x) for x in (learned.frames, learned.seconds))
+    iqm, low, high = statistics.interval([learned.final])
+    return [
+        f"{frames / 1000:.0f}k" if np.isfinite(frames) else "∞",
+        f"{seconds:.0f}" if np.isfinite(seconds) else "∞",
+        f"{np.isfinite(learned.frames).sum()}/{len(learned.frames)}",
+        "" if np.isnan(mean(learned.fallen)) else f"{mean(learned.fallen):.1%}",
+        f"{iqm:.3f} [{low:.3f}, {high:.3f}]" if len(learned.final) > 3 else " ".join(f"{x:.3f}" for x in learned.final),
+    ]
+
+
 def table(rows: list[Row], tasks: list[str], agents: tuple[str, ...]) -> None:
     thresholds, found = summarise(rows)
-    print("| task | learned at | agent | frames | seconds | seeds | fell back | final return, 95 % |\n|---|---|---|---|---|---|---|---|")
+    head = "".join(f" {agent}: frames | seconds | learned | fell back | final return |" for agent in agents)
+    print(f"| task | learned at |{head}\n|---|---|" + "---|" * 5 * len(agents))
     for task in tasks:
-        for agent in agents:
-            if (task, agent) not in found:
-                continue
-            learned = found[task, agent]
-            iqm, low, high = statistics.interval([learned.final])
-            final = f"{iqm:.3f}" if len(learned.final) < 2 else f"{iqm:.3f} [{low:.3f}, {high:.3f}]"
-            frames, seconds = (median(x) for x in (learned.frames, learned.seconds))
-            shown = f"{frames / 1000:.0f}k | {seconds:.0f}" if np.isfinite(frames) else "∞ | ∞"
-            count = f"{np.isfinite(learned.frames).sum()}/{len(learned.frames)}"
-            below = "" if np.isnan(mean(learned.fallen)) else f"{mean(learned.fallen):.1%}"
-            print(f"| {task} | {thresholds[task]:.2f} | {agent} | {shown} | {count} | {below} | {final} |")
+        if any((task, agent) in found for agent in agents):
+            cells = [cell for agent in agents for cell in (shown(found[task, agent]) if (task, agent) in found else [""] * 5)]
+            print(f"| {task} | {thresholds[task]:.2f} | {' | '.join(cells)} |")
     for agent in agents:
         known = {task: found[task, agent] for task in tasks if (task, agent) in found}
         below = mean(np.array([mean(learned.fallen) for learned in known.values()]))
