@@ -82,17 +82,37 @@ def option_models(mdp: MDP, *params: Mapping[str, Any]) -> OptionModels:
 
 
 def plan(mdp: MDP, models: OptionModels) -> Plan:
-    """Value iteration over options as actions, until no value changes: `Plan`.
+    """Value iteration over options as actions, until no value changes, and then (γ < 1) the values of the best choices themselves, by
+    linear solves: `Plan`.
 
-    Raises ValueError if it does not settle, as values that grow without end do not (γ = 1).
+    Raises ValueError if it does not settle, as values that grow without end do not (γ = 1), and for models of another MDP.
     """
     mdp = mdp.unrolled
+    if len(models.reward) != mdp.num_states:
+        raise ValueError(f"the models are of {len(models.reward)} states, and the MDP has {mdp.num_states}")
     value, returns = np.zeros(mdp.num_states), [0.0]
     for _ in range(MAX_SWEEPS):
         # Q(s, ω) = R_ω(s) + Σ_s' M_ω(s'|s) V(s')        V(s) = max_ω Q(s, ω)
         q = np.where(mdp.terminal[:, None], 0.0, models.reward + models.transition @ value)
         before, value = value, q.max(axis=1)
         returns.append(float(mdp.d0 @ value))
-        if np.abs(value - before).max() <= SETTLED * max(1.0, np.abs(value).max()):
-            return Plan(value, q, np.array(returns))
-    raise ValueError(f"value iteration over options has not settled in {MAX_SWEEPS:,} sweeps")
+        if np.abs(value - before).max() <= SETTLED * np.abs(value).max():
+            break
+    else:
+        if mdp.gamma == 1:
+            raise ValueError(f"value iteration over options has not settled in {MAX_SWEEPS:,} sweeps")
+    value, q = _settled(models, q) if mdp.gamma < 1 else (value, q)
+    return Plan(value, q, np.array(returns))
+
+
+def _settled(models: OptionModels, q: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """V and Q of the best choices, from values near them, by policy iteration: sweeps that change little may be far from the end."""
+    states, choice = np.arange(len(q)), q.argmax(axis=1)
+    while True:
+        # V = R_ω + M_ω V, where ω is the choice in each state
+        value = np.linalg.solve(np.eye(len(q)) - models.transition[states, choice], models.reward[states, choice])
+        q = models.reward + models.transition @ value
+        better = q.max(axis=1) > value + SETTLED * np.abs(value).max()
+        if not better.any():
+            return value, q
+        choice = np.where(better, q.argmax(axis=1), choice)

@@ -190,11 +190,11 @@ class MDP:
             raise ValueError(f"P(· | s={row // A}, a={row % A}) sums to {sums[row]:.12g}, not to 1")
 
     def _inferred_terminal(self) -> NDArray[np.bool_]:
-        """States that every action keeps, with zero reward."""
-        S, A = self.num_states, self.num_actions
-        states = np.repeat(np.arange(S), A)
-        stays = np.asarray(self.transition_matrix[np.arange(S * A), states]).reshape(S, A)
-        return (stays >= 1 - _TOLERANCE).all(axis=1) & (self.expected_reward == 0).all(axis=1)
+        """States that no action leaves, however improbably, with zero reward."""
+        P = self.transition_matrix.tocoo()
+        state = P.row // self.num_actions
+        leaves = np.bincount(state[(P.data > 0) & (P.col != state)], minlength=self.num_states) > 0
+        return ~leaves & (self.expected_reward == 0).all(axis=1)
 
     def _check_terminal(self) -> None:
         S, A = self.num_states, self.num_actions

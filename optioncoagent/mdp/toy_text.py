@@ -37,6 +37,8 @@ def _of(env: Any, name: str) -> dict[str, Any]:
     table, d0 = getattr(base, "P", None), getattr(base, "initial_state_distrib", None)
     if table is None or d0 is None:
         raise ValueError(f"{name} has no toy_text tables P and initial_state_distrib: give an environment or id that has, {_INSTEAD}")
+    if getattr(base, "fickle_passenger", False):
+        raise ValueError(f"{name} has a fickle passenger, of whom its tables say nothing: leave that out, or build an MDP from arrays")
     _check_tables(table, len(d0), base, name)
     return _from_tables(table, d0)
 

@@ -75,6 +75,23 @@ def test_a_plan_is_the_best_of_all_policies_over_the_options():
         assert found.returns[-1] == pytest.approx(max(mdp.d0 @ value for value in values)) and found.returns[0] == 0.0
 
 
+@pytest.mark.parametrize("scale", [1.0, 1e-11])
+@pytest.mark.parametrize("gamma", [0.99, 0.9999])
+def test_a_plan_does_not_depend_on_the_units_of_rewards(scale, gamma):
+    """To stay for 1 at each step, or to end for 5: the former is worth 1 / (1 - γ), which sweeps come to slowly."""
+    P = np.zeros((2, 2, 2))
+    P[0, [0, 1], [0, 1]] = P[1, :, 1] = 1.0
+    mdp = oc.MDP(P, scale * np.array([[1.0, 5.0], [0.0, 0.0]]), [1.0, 0.0], gamma)
+    params = {
+        "termination": np.tile([SURE, 0.0], (2, 2, 1)),
+        "option": np.zeros((2, 2)),
+        "action": np.broadcast_to(SURE * np.eye(2), (2, 2, 2)),
+    }
+    found = plan(mdp, option_models(mdp, params))
+    np.testing.assert_allclose(found.value / scale, [1 / (1 - gamma), 0.0], rtol=1e-9)
+    np.testing.assert_allclose(found.q[0] / scale, [1 / (1 - gamma), 5.0], rtol=1e-9)
+
+
 def test_options_side_by_side_and_single_actions():
     """Two options and the two actions as options: the best is the best of any policy, and the models of each part are its own."""
     rng = np.random.default_rng(7)
@@ -105,5 +122,7 @@ def test_what_has_no_model_is_named():
     params["termination"][...] = 0.0
     with pytest.raises(ValueError, match="at least one set of options"):
         option_models(for_ever)
+    with pytest.raises(ValueError, match="models are of 2 states, and the MDP has"):
+        plan(mdp, option_models(for_ever, params | {"termination": np.full((2, NUM_OPTIONS, 2), 1.0)}))
     with pytest.raises(ValueError, match="not settled"):
         plan(for_ever, option_models(for_ever, params))

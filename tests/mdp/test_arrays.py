@@ -76,3 +76,12 @@ def test_an_unrolled_mdp_shows_what_it_showed():
     mdp = oc.MDP(np.ones((1, 1, 1)), np.ones((1, 1)), [1.0], 0.9, horizon=3)
     mdp.observations = [{"direction": 0}]
     assert mdp.unrolled is not mdp and mdp.unrolled.observations is mdp.observations
+
+
+def test_a_state_that_is_left_seldom_is_no_end():
+    q = 4e-9
+    P = np.array([[[1 - q, q, 0.0]], [[0.0, 0.0, 1.0]], [[0.0, 0.0, 1.0]]])
+    mdp = oc.MDP(P, np.array([[0.0], [1.0], [0.0]]), [1.0, 0.0, 0.0], 1.0)
+    assert mdp.terminal.tolist() == [False, False, True]
+    network = oc.CoagentNetwork([oc.Coagent("action", 1)])
+    assert oc.expected_return(mdp, network, network.init_params(3)) == pytest.approx(1.0, abs=1e-6)

@@ -188,3 +188,9 @@ def test_wrappers_of_which_the_tables_say_nothing_are_refused():
         ):
             oc.MDP.from_env(wrapped, 0.9)
     assert oc.MDP.from_env(gym.wrappers.RecordEpisodeStatistics(gym.wrappers.TimeLimit(env, 9)), 0.9).num_states == 17
+
+
+def test_a_passenger_of_whom_the_tables_say_nothing_is_refused():
+    with pytest.raises(ValueError, match="fickle passenger"):
+        oc.MDP.from_env(gym.make("Taxi-v4", fickle_passenger=True), 0.99)
+    assert oc.MDP.from_env(gym.make("Taxi-v4"), 0.99).num_states == 501

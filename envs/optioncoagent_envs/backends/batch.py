@@ -98,9 +98,15 @@ class MiniGridBatch(VectorEnv):
     def level_names(self) -> list[tuple[int, int]]:
         """(seed, k) for each environment: its level is the one after `reset(seed=seed)` and k further resets.
 
-        The seed is -1 where it is not known: of a level that `set_env` brought, and those after it, until a reset with a seed.
+        The seed is -1 where there is none: of a level that `set_env` brought, or before which a step has drawn from the same stream (as in
+        Dynamic-Obstacles), and those after it, until a reset with a seed.
         """
         return list(zip(self._level_seeds.tolist(), self._level_counts.tolist(), strict=True))
+
+    @property
+    def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
+        """The seed that each environment's levels are drawn from, -1 where there is none, as in `level_names`."""
+        return tuple(int(seed) for seed in self._level_seeds)
 
     def observations(self) -> Observations:
         """What all environments show now; of use after `set_state` and `set_env`."""
@@ -140,3 +146,9 @@ def episode_ends(num_envs: int, indices: np.ndarray, final_obs: Sequence[Observa
     for index, observation in zip(indices.tolist(), final_obs, strict=True):
         observations[index] = observation
     return {"final_obs": observations, "_final_obs": ended, "final_info": {}, "_final_info": ended.copy()}
+
+
+def require_level(env: Any) -> None:
+    """ResetNeeded for a MiniGrid environment that is in no level yet."""
+    if getattr(env, "agent_pos", None) is None or not hasattr(env, "step_count"):
+        raise gym.error.ResetNeeded(f"{env} has no level yet: reset it first")

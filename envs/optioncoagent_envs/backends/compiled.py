@@ -20,12 +20,12 @@ import numpy as np
 from gymnasium.utils import seeding
 from minigrid.minigrid_env import MiniGridEnv
 
-from optioncoagent_envs.backends.batch import UNKNOWN, MiniGridBatch, Observations, episode_ends
+from optioncoagent_envs.backends.batch import UNKNOWN, MiniGridBatch, Observations, episode_ends, require_level
 from optioncoagent_envs.backends.state import read_row, write_row
 from optioncoagent_envs.minigrid.engine.codes import GREY_WALL, WORDS
 from optioncoagent_envs.minigrid.engine.observe import observe, view_offsets
 from optioncoagent_envs.minigrid.engine.random import stream_of
-from optioncoagent_envs.minigrid.engine.rows import AGENT_COLUMNS, CARRIED, LIMIT, MISSION, POSITION, Row
+from optioncoagent_envs.minigrid.engine.rows import AGENT_COLUMNS, CARRIED, LIMIT, MISSION, POSITION, STEPS, Row
 from optioncoagent_envs.minigrid.engine.step import step_of
 from optioncoagent_envs.minigrid.family import Family
 
@@ -84,6 +84,7 @@ class CompiledMiniGrid(MiniGridBatch):
         begun = {row: seeding.np_random(seeds[row]) for row in rows.tolist() if not self._started or seeds[row] is not None}
         for row, (generator, used) in begun.items():
             self._rng[row], self._level_seeds[row], self._level_counts[row] = stream_of(generator), used, -1
+            self._agent[row, STEPS] = 0  # of the episode that is over: what they have drawn is forgotten
         self._started = True
         self._renew(rows)
         return self.observations(), {}
@@ -132,6 +133,8 @@ class CompiledMiniGrid(MiniGridBatch):
 
     def _renew(self, rows: np.ndarray) -> None:
         """Draws new levels into the rows."""
+        if self._family.draws:
+            self._level_seeds[rows[self._agent[rows, STEPS] > 0]] = UNKNOWN
         self._level_counts[rows] += 1
         marks = (self._marks,) if self._family.spoken else ()
         arrays = self._rng, self._grid, self._agent, *marks, self._shape, self._settings
@@ -214,6 +217,7 @@ class CompiledMiniGrid(MiniGridBatch):
             raise ValueError(f"{core} is not made like {self._model}")
         if core.see_through_walls != self._model.see_through_walls:
             raise ValueError(f"{core} has see_through_walls={core.see_through_walls}, and this batch has not: make both alike")
+        require_level(core)
         mine = self._row(index)
         # written to a copy first, so that what is refused changes nothing
         row = mine._replace(grid=mine.grid.copy(), agent=mine.agent.copy(), marks=mine.marks.copy(), rng=mine.rng.copy())

@@ -22,7 +22,7 @@ from minigrid.core.grid import Grid
 from minigrid.core.world_object import Ball, Box, Door, Floor, Goal, Key, Lava, Wall
 from minigrid.minigrid_env import MiniGridEnv
 
-from optioncoagent_envs.backends.batch import UNKNOWN, MiniGridBatch, Observations
+from optioncoagent_envs.backends.batch import UNKNOWN, MiniGridBatch, Observations, require_level
 from optioncoagent_envs.minigrid.engine.codes import word_of
 from optioncoagent_envs.minigrid.engine.observe import observe_views, observe_whole, view_offsets
 
@@ -184,10 +184,15 @@ class StockMiniGrid(MiniGridBatch):
         self.cores = [cast(MiniGridEnv, env.unwrapped) for env in envs]
         core = self.cores[0]
         self.own_rules = has_own_rules(core)
-        self._lens = Lens(core.width, core.height, self.view_size, core.see_through_walls, view == "full")
-        self._eyes = [Eye(core, self._lens) for core in self.cores]
+        grid, usual = (core.width, core.height), view != "full" and self.view_size == core.agent_view_size
+        own = Lens(*grid, core.agent_view_size, core.see_through_walls, False)
+        self._lens = own if usual else Lens(*grid, self.view_size, core.see_through_walls, view == "full")
+        self._eyes = [Eye(core, own) for core in self.cores]
         for core, eye in zip(self.cores, self._eyes, strict=True):
             core.gen_obs = eye  # type: ignore[method-assign]
+        # other views are of what is there once a call has returned, as MiniGrid's wrappers make them
+        self._others = [] if usual else [Eye(core, self._lens) for core in self.cores]
+        self._streams: list[Any] = [None for _ in envs]  # where the generators stood when their levels had been drawn
         # Gymnasium's order check costs time and could not fail below this class's own
         self._steppers = envs if isinstance(envs[0], TimeLimit) else self.cores
         self._views: list[dict] = [{} for _ in envs]
@@ -195,6 +200,8 @@ class StockMiniGrid(MiniGridBatch):
     def reset(self, *, seed=None, options=None):
         rows = np.flatnonzero(self._reset_mask(options))
         seeds = self._seeds(seed)
+        if options is not None:
+            options = {name: value for name, value in options.items() if name != "reset_mask"}
         infos: dict[str, Any] = {}
         for i in rows.tolist():
             self._views[i], info = self._reset_one(i, seed=seeds[i], options=options)
@@ -205,8 +212,11 @@ class StockMiniGrid(MiniGridBatch):
         return self._observations(self._views), infos
 
     def _reset_one(self, index: int, **kwargs: Any) -> tuple[dict, dict]:
-        self._eyes[index].forget()
+        self._forget(index)
+        core = self.cores[index]
         self._level_counts[index] += 1
+        if self._streams[index] not in (None, core.np_random.bit_generator.state):
+            self._level_seeds[index] = UNKNOWN
         if kwargs.get("seed") is not None:
             self._level_seeds[index], self._level_counts[index] = kwargs["seed"], 0
         try:
@@ -214,7 +224,22 @@ class StockMiniGrid(MiniGridBatch):
         except Exception as error:
             self._name(error, "reset", index)
             raise
-        return view, info if self.stacks_infos else {}
+        self._streams[index] = core.np_random.bit_generator.state
+        return self._seen(index, view), info if self.stacks_infos else {}
+
+    def _forget(self, index: int) -> None:
+        for eyes in (self._eyes, self._others):
+            if eyes:
+                eyes[index].forget()
+
+    def _seen(self, index: int, view: dict) -> dict:
+        """What the batch shows where an environment has shown `view`."""
+        if not self._others:
+            return view
+        other = self._others[index]()
+        if type(view) is View and not view.written:
+            return other
+        return {**view, "image": self._lens.images([other])[0] if type(other) is View else other["image"]}
 
     def _name(self, error: Exception, call: str, index: int) -> None:
         """Note which environment of somebody's own raised it, and where it was."""
@@ -235,6 +260,7 @@ class StockMiniGrid(MiniGridBatch):
                 self._name(error, "step", i)
                 raise
             info = info if self.stacks_infos else {}
+            views[i] = self._seen(i, views[i])
             rewards.append(reward)
             terminated.append(ended)
             truncated.append(cut)
@@ -254,7 +280,7 @@ class StockMiniGrid(MiniGridBatch):
 
     def observations(self) -> Observations:
         self._require_reset()
-        self._views = [core.gen_obs() for core in self.cores]
+        self._views = [self._seen(i, core.gen_obs()) for i, core in enumerate(self.cores)]
         return self._observations(self._views)
 
     def _observations(self, views: Sequence[dict]) -> Observations:
@@ -283,14 +309,17 @@ class StockMiniGrid(MiniGridBatch):
         """One record for each environment: a copy of its attributes, the steps its time limit counted, its level."""
         elapsed = [getattr(env, "_elapsed_steps", None) for env in self.envs]
         attributes = [_copied(vars(core), core, core) for core in self.cores]
-        records = zip(attributes, elapsed, self.level_names, strict=True)
-        return [{"core": mine, "elapsed": steps, "level": level} for mine, steps, level in records]
+        records = zip(attributes, elapsed, self.level_names, self._streams, strict=True)
+        return [{"core": mine, "elapsed": steps, "level": level, "stream": stream} for mine, steps, level, stream in records]
 
     def set_state(self, state: list[dict[str, Any]]) -> None:
+        if len(state) != self.num_envs:
+            raise ValueError(f"the state is of {len(state)} environments, and this batch has {self.num_envs}")
         self._started = True
         for index, (env, core, mine) in enumerate(zip(self.envs, self.cores, state, strict=True)):
             self._take(index, mine["core"], core)
             self._level_seeds[index], self._level_counts[index] = mine["level"]
+            self._streams[index] = mine["stream"]
             if isinstance(env, TimeLimit):
                 env._elapsed_steps = mine["elapsed"]
 
@@ -298,6 +327,7 @@ class StockMiniGrid(MiniGridBatch):
         core = env.unwrapped
         if type(core) is not type(self.cores[index]):
             raise ValueError(f"{core} is not of the class of {self.cores[index]}")
+        require_level(core)
         self._take(index, vars(core), core)
         self._level_seeds[index], self._level_counts[index] = UNKNOWN, 0
         limit: Any = self.envs[index]
@@ -310,7 +340,7 @@ class StockMiniGrid(MiniGridBatch):
         for name in [name for name in vars(core) if name not in taken and name not in OWN]:
             delattr(core, name)
         vars(core).update(taken)
-        self._eyes[index].forget()
+        self._forget(index)
 
     def close_extras(self, **kwargs: Any) -> None:
         for env in self.envs:

@@ -72,6 +72,9 @@ def make_minigrid(
         raise ValueError(f"backend is one of {BACKENDS}, not {backend!r}")
     if view not in VIEWS:
         raise ValueError(f"view is one of {VIEWS}, not {view!r}")
+    for name, value in (("num_envs", num_envs), ("threads", threads), ("view_size", 3 if view_size is None else view_size)):
+        if not isinstance(value, int | np.integer) or isinstance(value, bool):
+            raise ValueError(f"{name}={value!r}: it must be a whole number")
     if view_size is not None and (view_size < 3 or view_size % 2 == 0 or view_size > LARGEST):
         raise ValueError(f"view_size is odd and from 3 to {LARGEST}, not {view_size}")
     if view == "full" and view_size is not None:

@@ -29,7 +29,8 @@ class Family:
     settings: what an instance gives the generator, None if it is not covered when made like this. missions: the texts that
     its levels number. extra_columns: how many columns of `agent` the task needs for itself. keeps: what MiniGrid's
     environment remembers beside the grid. spoken: the missions of rows of `agent`, of a task that numbers none but has its
-    levels say them; its generator and rule may then mark cells, and the generator takes `marks` after `agent`.
+    levels say them; its generator and rule may then mark cells, and the generator takes `marks` after `agent`. draws: do steps draw
+    from the stream that levels are drawn from?
     """
 
     generate: Callable[..., None]
@@ -39,6 +40,7 @@ class Family:
     extra_columns: Callable[[Any], int] = lambda env: 0
     keeps: tuple[Kept, ...] = ()
     spoken: Callable[[np.ndarray], list[str]] | None = None
+    draws: bool = False
 
     def say(self, agent: np.ndarray, missions: list[str]) -> list[str]:
         """The missions of rows of `agent`; missions: the texts by number."""

@@ -23,9 +23,12 @@ def test_arguments():
     for wrong in ({"backend": "fast"}, {"view": "whole"}, {"view_size": 4}, {"view": "full", "view_size": 5}, {"threads": 0}):
         with pytest.raises(ValueError):
             make_minigrid(DOORKEY, 2, **wrong)
+    for name, value in (("num_envs", 2.0), ("num_envs", "2"), ("threads", 1.5), ("view_size", 5.0)):
+        with pytest.raises(ValueError, match=f"{name}={value!r}: it must be a whole number"):
+            make_minigrid(DOORKEY, **({"num_envs": 2} | {name: value}))
     with pytest.raises(ValueError, match="stock"):
         make_minigrid("BabyAI-PutNextS5N2Carrying-v0", 2, backend="compiled")
-    with pytest.raises(ValueError, match="no MiniGrid"):
+    with pytest.raises(ValueError, match="not a MiniGrid environment"):
         make_minigrid("CartPole-v1", 2)
     with pytest.raises(gym.error.NameNotFound):
         make_minigrid("MiniGrid-Nowhere-v0", 2)

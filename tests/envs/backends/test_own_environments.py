@@ -239,3 +239,16 @@ def test_what_a_class_writes_or_has_of_its_own(register, entry, backend):
         actions = ours.action_space.sample()
         assert_same_step(ours.step(actions), theirs.step(actions))
     assert ours.single_observation_space["image"] == gym.make(name).observation_space["image"]
+
+
+def test_the_mask_of_a_reset_is_not_handed_on(register):
+    class Asked(EmptyEnv):
+        def reset(self, *, seed=None, options=None):
+            return super().reset(seed=seed)[0], {"options": str(options)}
+
+    name = register("Mine-v0", entry_point=Asked)
+    ours, theirs = make_minigrid(name, 2), stock_batch(name, 2)
+    for batch in (ours, theirs):
+        batch.reset(seed=0)
+    found = [batch.reset(options={"reset_mask": np.array([True, False]), "x": 2})[1]["options"][0] for batch in (ours, theirs)]
+    assert found[0] == found[1] == "{'x': 2}"

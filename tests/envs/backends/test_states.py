@@ -163,3 +163,16 @@ def test_an_environment_with_other_walls_is_not_made_alike():
         else:
             env.set_env(0, clear)
             np.testing.assert_array_equal(env.observations()["image"][0], shown["image"])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_environment_without_a_level_and_a_state_of_another_batch_are_named(backend):
+    env, larger = (make_minigrid(DOORKEY, n, seed=0, backend=backend) for n in (2, 3))
+    for batch in (env, larger):
+        batch.reset()
+    before = env.observations()
+    with pytest.raises(gym.error.ResetNeeded, match="has no level yet: reset it first"):
+        env.set_env(0, gym.make(DOORKEY))
+    with pytest.raises(ValueError, match="3 environments, and this batch has 2|has the shape"):
+        env.set_state(larger.get_state())
+    assert_same_observations(env.observations(), before)

@@ -12,7 +12,7 @@ from minigrid_replay import assert_same_observations, assert_same_step, rollout,
 
 from optioncoagent_envs import make_minigrid
 
-DOORKEY = "MiniGrid-DoorKey-6x6-v0"
+DOORKEY, OBSTACLES = "MiniGrid-DoorKey-6x6-v0", "MiniGrid-Dynamic-Obstacles-6x6-v0"
 BACKENDS = ("compiled", "stock")
 
 
@@ -58,13 +58,44 @@ def test_level_names_lead_back_to_the_level(backend):
     env = make_minigrid("MiniGrid-LavaGapS5-v0", 4, seed=3, backend=backend)
     env.reset()
     rollout(env, 200)
-    assert max(count for _, count in env.level_names) > 1
+    assert max(count for _, count in env.level_names) > 1 and env.np_random_seed == (3, 4, 5, 6)
     for index, (seed, count) in enumerate(env.level_names):
-        stock = gym.make("MiniGrid-LavaGapS5-v0").unwrapped
-        stock.reset(seed=seed)
-        for _ in range(count):
-            stock.reset()
-        assert env.minigrid_env(index).grid == stock.grid
+        assert env.minigrid_env(index).grid == level("MiniGrid-LavaGapS5-v0", seed, count).grid
+
+
+def level(env_id, seed, count):
+    stock = gym.make(env_id).unwrapped
+    stock.reset(seed=seed)
+    for _ in range(count):
+        stock.reset()
+    return stock
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_levels_before_which_a_step_has_drawn_have_no_name(backend):
+    """Obstacles move by the stream that levels are drawn from; a reset without a step before it is one more."""
+    env = make_minigrid(OBSTACLES, 3, seed=3, backend=backend)
+    for _ in range(2):
+        env.reset()
+    assert env.level_names == [(3, 1), (4, 1), (5, 1)]
+    assert all(env.minigrid_env(i).grid == level(OBSTACLES, *name).grid for i, name in enumerate(env.level_names))
+    state, rng = env.get_state(), np.random.default_rng(0)
+    while True:
+        *_, terminated, truncated, _ = env.step(rng.integers(0, 3, 3))
+        if any(ended := terminated | truncated):
+            break
+    assert [seed for seed, _ in env.level_names] == [-1 if end else seed for end, seed in zip(ended, (3, 4, 5), strict=True)]
+    env.reset(options={"reset_mask": ~ended})
+    assert [seed for seed, _ in env.level_names] == [-1] * 3 == [*env.np_random_seed]
+    env.reset()
+    assert [seed for seed, _ in env.level_names] == [-1] * 3
+    env.set_state(state)
+    assert env.level_names == [(3, 1), (4, 1), (5, 1)]
+    env.reset()
+    assert env.level_names == [(3, 2), (4, 2), (5, 2)]
+    assert all(env.minigrid_env(i).grid == level(OBSTACLES, *name).grid for i, name in enumerate(env.level_names))
+    env.reset(seed=7)
+    assert env.level_names == [(7, 0), (8, 0), (9, 0)]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

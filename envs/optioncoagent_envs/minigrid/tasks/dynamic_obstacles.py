@@ -53,6 +53,11 @@ def act_among_obstacles(row, action, rng, grid, agent, marks, shape):
 
 FAMILIES: Families = {
     DynamicObstaclesEnv: Family(
-        dynamic_obstacles, act_among_obstacles, start, extra_columns=lambda env: env.n_obstacles, keeps=(Obstacles("obstacles"),)
+        dynamic_obstacles,
+        act_among_obstacles,
+        start,
+        extra_columns=lambda env: env.n_obstacles,
+        keeps=(Obstacles("obstacles"),),
+        draws=True,
     )
 }
