@@ -64,3 +64,8 @@ def test_the_environments_know_nothing_of_agents():
 
 def test_every_room_stands_in_the_package_s_docstring():
     assert [room for room in ROOMS if not re.search(rf"\b{room}\b", optioncoagent.__doc__)] == []
+
+
+def test_names_of_the_package_are_names():
+    names = {*dir(optioncoagent)}
+    assert all(name.isidentifier() for name in names) and {*optioncoagent.__all__, "runs", "maps"} <= names

@@ -13,7 +13,7 @@ learner.py reads downwards and holds the fixed order of one update; the pieces t
     moved                                           has somebody else moved the environments since the last rollout?
     exploration, counts, places, non_episodic       a bonus for what was seldom met, or where the agent had not been
     diversity, scale                                a reward for actions that tell which option chose them; the scale of rewards
-    schedule                                        how much of a training is left
+    schedule, bar                                   how much of a training is left; a progress bar
     forms                                           which gradient form a coagent may have
     targets                                         from a rollout to what losses need: sweep, λ-returns, gradient forms
     sweep, returns, losses, minibatches             one critic to every baseline, λ-returns, what is minimised, and on which steps

@@ -24,6 +24,7 @@ from gymnasium.vector import AsyncVectorEnv, VectorEnv
 from torch import Tensor, nn
 
 from optioncoagent.agents import carried, checkpoint, degeneracy, distributions, losses, metrics, progress, tables
+from optioncoagent.agents.bar import Bar
 from optioncoagent.agents.diversity import Diversity
 from optioncoagent.agents.encoder import Encoder
 from optioncoagent.agents.environments import Interface, checked_env_kwargs, make_vector_env
@@ -193,8 +194,6 @@ class CoagentActorCritic:
         leaves the agent as it was after the last whole minibatch. Raises ValueError for a total_timesteps that is no whole number,
         TypeError for a callback or log that is no function.
         """
-        from tqdm import tqdm
-
         for name, given in (("callback", callback), ("log", log)):
             if given is not None and not callable(given):
                 raise TypeError(f"{name}={given!r}: it must be a function")
@@ -204,16 +203,12 @@ class CoagentActorCritic:
             raise ValueError(f"total_timesteps={total_timesteps!r}: it must be a whole number of at least 0")
         total_timesteps = int(total_timesteps)
         goal = self.num_timesteps + total_timesteps
-        with self._aim(goal), tqdm(total=total_timesteps, disable=not progress_bar, unit="step", unit_scale=True) as bar:
+        with self._aim(goal), Bar(total_timesteps, progress_bar) as bar:
             while self.num_timesteps < goal:
                 row = self.update()
                 ended = row["steps_since_ending"] < row["num_steps"]  # did an episode end in this rollout?
                 shown = {"return" if ended else "return (none ended)": row["return_mean"], **self.summary(row)}
-                bar.set_postfix({name: f"{value:.2f}" for name, value in shown.items() if value == value}, refresh=False)
-                try:
-                    bar.update(min(int(row["timesteps"]), goal) - goal + total_timesteps - bar.n)
-                except BrokenPipeError:  # who watched has gone
-                    bar.disable = True
+                bar(min(int(row["timesteps"]), goal) - goal + total_timesteps, shown)
                 if log is not None:
                     log(row)
                 goes_on = None if callback is None else callback(self, row)
@@ -224,11 +219,14 @@ class CoagentActorCritic:
     @contextmanager
     def _aim(self, goal: int) -> Iterator[None]:
         """Within the block `anneal_lr` knows where training goes; an update by itself has the full step size."""
-        before, self.goal = self.goal, goal
+        before, span = self.goal, self.schedule.span
+        self.goal = goal
         try:
             yield
         finally:
             self.goal = before
+            if before is not None:  # within another block, which goes on
+                self.schedule.span = span
 
     def update(self) -> Row:
         """One rollout and the epochs on it; returns its metrics."""

@@ -1,8 +1,8 @@
 """What an environment was like when a rollout left it: has somebody else, who has it as an object too, moved it since?
 
 Its own numbers are compared, and those of its wrappers (a time limit's steps), so that nothing is hung into an object that belongs to
-somebody else: those that a step changes, since whoever gives it other parameters does not move it. What is not a number, text or array of
-numbers is not looked at.
+somebody else: those that a step changes, since whoever gives it other parameters does not move it. What is not a number, text, array of
+numbers or Gymnasium's generator is not looked at: other generators may be shared.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def values_of(env: Any) -> Values:
         (depth, name): kept
         for depth, layer in enumerate(layers(one.env))
         for name, value in getattr(layer, "__dict__", {}).items()
-        if (kept := _kept(value)) is not None
+        if (kept := _kept(str(value.bit_generator.state) if name == "_np_random" and value is not None else value)) is not None
     }
 
 

@@ -192,8 +192,9 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         began = perf_counter()
         observation, reward, terminated, truncated, info = step(env, action, spec)
         running.seconds += perf_counter() - began
-        if t == 0:
-            running.moving |= changed(before, values_of(env))
+        now = values_of(env)
+        running.moving |= changed(before, now)
+        before = now
         steps.append(
             dict(
                 observation=running.observation,

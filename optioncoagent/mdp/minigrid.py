@@ -139,8 +139,9 @@ def _make(env_id: str) -> Any:
 
     if not isinstance(env_id, str):
         raise TypeError(f"{env_id!r} is not an environment id: a level is named by an id, such as 'MiniGrid-Empty-5x5-v0', and a seed")
-    name = plain_id(env_id)  # MiniGrid's own levels, by whichever name
-    env = gym.make(name if name.startswith(("MiniGrid-", "BabyAI-")) else env_id, disable_env_checker=True).unwrapped
+    module, name = env_id.rpartition(":")[0], plain_id(env_id)
+    ours = module in ("", "optioncoagent_envs") and name.startswith(("MiniGrid-", "BabyAI-"))  # MiniGrid's own, by the batch's name
+    env = gym.make(name if ours else env_id, disable_env_checker=True).unwrapped
     if not isinstance(env, MiniGridEnv):
         raise ValueError(f"{env_id} is {type(env).__name__}, not a MiniGrid environment: use MDP.from_env if it has toy_text tables")
     return env

@@ -59,10 +59,10 @@ class KeepBest:
 class EvaluateEvery:
     """Evaluate every `num_steps` steps, on episodes apart from training.
 
-    file: CSV to which each evaluation is appended; an agent that goes on takes out those that it comes to again. best: folder for the agent
-    of the highest evaluated return, and the row of its evaluation, evaluated.json; what lies there from before is kept by an agent that
-    goes on until it comes to more. kwargs: for `agent.evaluate`. rows: {"timesteps", "return_mean", "return_error" (standard error),
-    "length_mean"} of every evaluation.
+    file: CSV, of this one alone, to which each evaluation is appended; an agent that goes on takes out those that it comes to again.
+    best: folder for the agent of the highest evaluated return, and the row of its evaluation, evaluated.json; what lies there from before
+    is kept by an agent that goes on until it comes to more. kwargs: for `agent.evaluate`. rows: {"timesteps", "return_mean",
+    "return_error" (standard error), "length_mean"} of every evaluation.
     """
 
     def __init__(
@@ -183,11 +183,19 @@ def _wandb() -> Any:
 
 
 def _cut(path: Path, step: int) -> None:
-    """Leave out the evaluations from this step on, which an agent that goes on comes to again."""
+    """Leave out the evaluations from this step on, which an agent that goes on comes to again, and a line that a kill has cut off."""
     with path.open(newline="") as file:
         head, *lines = file.readlines() or [""]
-    kept = [line for line in lines if float(line.partition(",")[0]) < step]
+    kept = [line for line in lines if line.endswith("\n") and not _is_from(line, step)]
     files.write_file(path, "".join([head, *kept]).encode())
+
+
+def _is_from(line: str, step: int) -> bool:
+    """Is it of this step or a later one? What is no row of ours is not."""
+    try:
+        return float(line.partition(",")[0]) >= step
+    except ValueError:
+        return False
 
 
 def _append(path: Path, row: dict[str, float]) -> None:

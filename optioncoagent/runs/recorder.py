@@ -72,10 +72,15 @@ class Recorder:
             raise _explained(error, self.folder) from error
 
     def _describe(self, agent: Any) -> None:
-        """Write config.json, in place of that of a training from Python that came to nothing here; that of a command stays."""
+        """Write config.json, in place of that of a training from Python that came to nothing here; any other stays."""
         path, self.begins = self.folder / CONFIG, False
-        if not path.exists() or "network" in read_command(self.folder):
-            files.write_file(path, files.seal(_config(agent)))
+        if path.exists():
+            try:
+                if "network" not in read_command(self.folder):
+                    return
+            except ValueError:  # another program's
+                return
+        files.write_file(path, files.seal(_config(agent)))
 
     def checkpoint(self) -> None:
         """Write a checkpoint now, unless the last one is of this step."""

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import os
+import re
 import socket
 import time
 from collections.abc import Mapping
@@ -103,8 +104,9 @@ class Rows:
         self.columns = _columns(folder / METRICS)
         self.reached = max(read_rows(folder).get("timesteps", []), default=-1.0)
         events = next((name for name in ends if name.startswith(EVENTS)), f"{EVENTS}{int(time.time()):010d}.{socket.gethostname()}{OURS}")
-        for path in folder.glob(f"{EVENTS}*{OURS}"):
-            if path.name != events:
+        former = re.compile(re.escape(EVENTS) + r"\d{10}\." + re.escape(socket.gethostname()))  # of earlier versions; others append
+        for path in folder.glob(f"{EVENTS}*"):
+            if path.name != events and (path.name.endswith(OURS) or former.fullmatch(path.name)):
                 path.unlink()
         self.events = GrowingFile(folder / events, ends.get(events))
         if not self.events.size:

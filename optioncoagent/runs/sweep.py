@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from optioncoagent.agents.settings import OLD_DEFAULTS
 from optioncoagent.runs import table
-from optioncoagent.runs.folder import EVALUATION, differing, locked, read_json, write_json
+from optioncoagent.runs.folder import EVALUATION, locked, read_json, write_json
 from optioncoagent.runs.rows import METRICS
 from optioncoagent.runs.specification import Specification
 from optioncoagent.runs.trial import COMMAND, train_job
@@ -73,13 +73,13 @@ def _describe(specification: Specification, folder: Path, to_run: Collection[str
     for name in [name for name in content["settings"] if not any(path.is_dir() for path in folder.glob(f"*/{name}/*"))]:
         del content["settings"][name]  # no trial of it was ever begun
     for name, flags in now.items():
-        if other := differing([content["settings"].get(name, flags), flags]):
+        if other := _differing(content["settings"].get(name, flags), flags):
             raise FileExistsError(f"{folder} holds trials of setting {name!r} with other {', '.join(other)}: choose another name or folder")
         if name not in content["settings"]:
             defaults_then[name] = defaults
         # of a setting that there was not yet, what was done then: as `folder.settings_of` has it
         then = {key: OLD_DEFAULTS.get(key, value) for key, value in defaults.items()} | defaults_then.get(name, defaults)
-        changed = [key for key in differing([then, defaults]) if key not in flags]
+        changed = [key for key in _differing(then, defaults) if key not in flags]
         if changed and name in to_run:
             raise FileExistsError(
                 f"{folder} holds trials of setting {name!r} from when the defaults of {', '.join(changed)} were others: choose another "
@@ -87,6 +87,12 @@ def _describe(specification: Specification, folder: Path, to_run: Collection[str
             )
     content["settings"] |= now
     write_json(path, content)
+
+
+def _differing(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Keys whose values are not the same, or that one of them lacks."""
+    nothing = object()
+    return sorted(key for key in {*was, *now} if was.get(key, nothing) != now.get(key, nothing))
 
 
 class _Bar:

@@ -237,6 +237,25 @@ def test_an_array_that_somebody_else_s_step_writes_into_is_seen():
     assert list(agent.recent) == [(10.0, 10)] * 2 and agent.running.age.tolist() == [5]
 
 
+class _Seldom(_Ten):
+    """It seldom moves, and a reset leads where a rollout may have ended."""
+
+    def step(self, action):
+        self.t += self.np_random.random() < 0.05
+        return np.array([self.t / 100]), 1.0, False, False, {}
+
+
+@pytest.mark.parametrize("steps", [32, 1])
+def test_a_reset_is_seen_of_an_environment_that_seldom_moves(steps):
+    env = _Seldom()
+    agent = oc.OptionCritic(env, num_options=2, num_steps=steps, num_minibatches=1, seed=1).learn(steps)
+    env.reset(seed=5)
+    agent.learn(steps)
+    assert agent.running.age.tolist() == [steps]
+    agent.learn(steps)
+    assert agent.running.age.tolist() == [2 * steps]
+
+
 def test_who_gives_an_environment_other_parameters_does_not_move_it():
     """As a curriculum does, by a number of the environment's own that steps leave alone; nor does a generator that it shares."""
     env, generator = _Ten(), np.random.default_rng(0)

@@ -115,7 +115,7 @@ def test_learning_within_learning_leaves_the_outer_goal():
             agent.learn(32)
 
     agent.learn(512, callback=learn_more)
-    assert rates[-1] < 0.3 * agent.settings.learning_rate
+    assert rates[-1] < 0.3 * agent.settings.learning_rate and sorted(rates, reverse=True) == rates
 
 
 def test_forms_may_be_given_anew(tmp_path):

@@ -1,5 +1,6 @@
 """Learning goes on, is the same for the same seed, and learns."""
 
+import functools
 import io
 import sys
 
@@ -9,6 +10,7 @@ from small import GRIDWORLD, SMALL, appendix_d, same, without_times
 from tqdm import tqdm
 
 import optioncoagent as oc
+from optioncoagent.agents import bar
 
 
 def test_the_same_seed_gives_the_same_run():
@@ -50,16 +52,21 @@ def test_any_network_learns_the_gridworld(network, seed):
     assert first < -20 and np.mean(agent.recent, axis=0)[0] > -14
 
 
-def test_a_progress_bar_that_cannot_be_written_ends_no_training(monkeypatch):
+@pytest.mark.parametrize("lines", [0, 1, 2])
+def test_a_progress_bar_that_cannot_be_written_ends_no_training(monkeypatch, lines):
     class Gone(io.StringIO):
-        """Whoever read has gone after the first line."""
+        """Whoever read has gone after so many lines."""
+
+        written = 0
 
         def write(self, text):
-            if self.tell():
+            self.written += 1
+            if self.written > lines:
                 raise BrokenPipeError
             return super().write(text)
 
-    monkeypatch.setattr(sys, "stderr", Gone())
+    monkeypatch.setattr(sys, "stderr", gone := Gone())
+    monkeypatch.setattr(bar, "tqdm", functools.partial(tqdm, mininterval=0))
     monkeypatch.setattr(tqdm, "monitor_interval", 0)
     agent = oc.OptionCritic(GRIDWORLD, num_options=2, **SMALL)
-    assert agent.learn(640, progress_bar=True).num_timesteps == 640
+    assert agent.learn(256, progress_bar=True).num_timesteps == 256 and gone.written > lines

@@ -162,6 +162,19 @@ def test_by_the_id_of_the_compiled_batch():
     assert int(done.stdout) == 1 + LEVELS["MiniGrid-Empty-5x5-v0"]
 
 
+def test_a_level_of_a_module_that_is_not_imported_yet(tmp_path, monkeypatch):
+    """By a name like MiniGrid's own."""
+    (tmp_path / "of_mine.py").write_text(
+        "import gymnasium as gym\nfrom minigrid.envs import EmptyEnv\n"
+        "gym.register('MiniGrid-OfMine-v0', lambda **kwargs: EmptyEnv(size=5, **kwargs))\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    try:
+        assert MDP.from_minigrid("of_mine:MiniGrid-OfMine-v0", 0.9).num_states == 1 + LEVELS["MiniGrid-Empty-5x5-v0"]
+    finally:
+        gym.registry.pop("MiniGrid-OfMine-v0", None)
+
+
 def test_seeds_are_levels():
     first, again, other = (MDP.from_minigrid("MiniGrid-LavaCrossingS9N1-v0", 0.9, seed=s).transition_matrix for s in (0, 0, 4))
     assert (first != again).nnz == 0

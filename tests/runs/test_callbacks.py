@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import socket
 import subprocess
 import sys
 import types
@@ -136,6 +137,17 @@ def test_evaluations_after_the_checkpoint_are_written_again_not_twice(tmp_path):
     oc.OptionCritic.load(tmp_path / "kept").learn(192, callback=runs.EvaluateEvery(64, 2, file))
     with file.open() as rows:
         assert [float(row["timesteps"]) for row in csv.DictReader(rows)] == [64, 128, 192, 256, 320]
+
+
+def test_evaluations_that_a_kill_has_cut_off_and_lines_of_others(tmp_path):
+    file = tmp_path / "evaluations.csv"
+    agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL)
+    agent.learn(64, callback=runs.EvaluateEvery(64, 2, file))
+    with file.open("a") as more:
+        more.write("\n# by hand\n6")
+    agent.learn(64, callback=runs.EvaluateEvery(64, 2, file))
+    steps = [line.partition(",")[0] for line in file.read_text().splitlines()]
+    assert steps == ["timesteps", "64", "", "# by hand", "128"]
 
 
 def test_a_damaged_row_of_the_best_is_named(tmp_path):
@@ -321,6 +333,11 @@ def test_a_run_that_came_to_nothing_is_begun_again_with_other_settings(tmp_path)
     with runs.Recorder(tmp_path / "theirs") as record:
         agent.learn(64, callback=record)
     assert folder.read_command(tmp_path / "theirs") == {"env_id": "theirs"}
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "config.json").write_text('{"lr": 1}')
+    with runs.Recorder(tmp_path / "others") as record:
+        agent.learn(64, callback=record)
+    assert (tmp_path / "others" / "config.json").read_text() == '{"lr": 1}'
 
 
 def test_checkpoints_of_another_training_are_no_folder_to_begin_in(tmp_path):
@@ -346,6 +363,7 @@ def test_events_of_others_stay(tmp_path):
     (tmp_path / "mine").mkdir()
     theirs = tmp_path / "mine" / "events.out.tfevents.1700000000.host.1234.0"
     theirs.write_bytes(b"theirs")
+    (tmp_path / "mine" / f"events.out.tfevents.1700000000.{socket.gethostname()}").touch()  # of a version before, of which nothing was kept
     for steps in (128, 192):
         with runs.Recorder(tmp_path / "mine", ends={}) as record:  # of the first there is no checkpoint
             agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL).learn(steps - 64, callback=record)

@@ -234,6 +234,13 @@ def test_a_sweep_does_not_go_on_under_other_defaults(tmp_path):
     assert run(spec(seeds=2), tmp_path) == {}
 
 
+def test_a_sweep_goes_on_where_its_file_says_the_same_in_other_words(tmp_path):
+    one = {"a": {"gamma": 1, "ent_coefs": {"option": 0.1, "action": 0.2}}}
+    other = {"a": {"gamma": 1.0, "ent_coefs": {"action": 0.2, "option": 0.1}}}
+    run(spec(settings=one, seeds=1), tmp_path)
+    assert run(spec(settings=other, seeds=2), tmp_path) == {}
+
+
 def test_a_setting_of_which_no_trial_was_begun_may_change(tmp_path):
     """As after a trial that could not even make its folder."""
     sweep._describe(spec(), tmp_path, {"a", "b"})

@@ -244,7 +244,7 @@ class StockMiniGrid(MiniGridBatch):
     def _name(self, error: Exception, call: str, index: int) -> None:
         """Note which environment of somebody's own raised it, and where it was."""
         seed, count = self.level_names[index]
-        level = "a level that was set, or one after it" if seed == UNKNOWN else f"the level after seed {seed} and {count} more resets"
+        level = "a level that has no name (`level_names`)" if seed == UNKNOWN else f"the level after seed {seed} and {count} more resets"
         error.add_note(f"raised by {call} of environment {index}, in {level}")
 
     def step(self, actions):
@@ -319,7 +319,7 @@ class StockMiniGrid(MiniGridBatch):
         for index, (env, core, mine) in enumerate(zip(self.envs, self.cores, state, strict=True)):
             self._take(index, mine["core"], core)
             self._level_seeds[index], self._level_counts[index] = mine["level"]
-            self._streams[index] = mine["stream"]
+            self._streams[index] = mine.get("stream")
             if isinstance(env, TimeLimit):
                 env._elapsed_steps = mine["elapsed"]
 
