@@ -10,6 +10,8 @@ from tqdm import tqdm
 
 
 class Bar:
+    """tqdm's bar of `total` steps, which stays silent once it cannot be written."""
+
     def __init__(self, total: int, shown: bool):
         self.bar: tqdm[Any] = tqdm(disable=True)
         with suppress(BrokenPipeError):

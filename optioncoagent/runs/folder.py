@@ -36,23 +36,24 @@ def new_folder(path: Path | None, default: str, config: Any) -> Path:
 
     FileExistsError if `path` does.
     """
-    names = (f"{default}-{i}" if i > 1 else default for i in range(1, 100_000))
-    for new in [path] if path is not None else (Path("runs") / name for name in names):
-        with suppress(*(() if path is not None else (FileExistsError,))):
-            check_new(new)
-            _write_new(new, config)
-            return new
+    if path is not None:
+        return _write_new(path, config)
+    for i in range(1, 100_000):
+        with suppress(FileExistsError):
+            return _write_new(Path("runs") / (f"{default}-{i}" if i > 1 else default), config)
     raise FileExistsError(f"runs/{default} and all that are numbered after it exist: name a folder")
 
 
-def _write_new(path: Path, config: Any) -> None:
-    """FileExistsError where another process has made the folder in the meantime."""
+def _write_new(path: Path, config: Any) -> Path:
+    """FileExistsError for a folder that is there, or that another process has made in the meantime."""
+    check_new(path)
     try:
         files.write_folder(path, {CONFIG: files.seal(config)})
     except OSError as error:
         if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
             raise
         raise FileExistsError(f"{path} exists, and a run is never overwritten: choose another folder") from error
+    return path
 
 
 def check_new(path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 import optioncoagent as oc
 from optioncoagent.exact import option_models, option_values, plan
+from optioncoagent.exact.option_models import _settled
 
 NUM_OPTIONS, A = 2, 2
 SURE = 40.0
@@ -70,8 +71,13 @@ def test_a_plan_is_the_best_of_all_policies_over_the_options():
         for chosen in product(range(NUM_OPTIONS), repeat=mdp.num_states):
             sure = np.where(np.eye(NUM_OPTIONS)[list(chosen)] > 0, 0.0, -np.inf)
             values.append(option_values(mdp, params | {"option": sure}).v_omega)
-        found = plan(mdp, option_models(mdp, params))
+        models = option_models(mdp, params)
+        found = plan(mdp, models)
         np.testing.assert_allclose(found.value, np.max(values, axis=0), atol=1e-8)
+        for worst in (-found.q, np.zeros_like(found.q)):  # whatever is chosen at first
+            value, q = _settled(models, worst)
+            np.testing.assert_allclose(value, found.value, atol=1e-8)
+            np.testing.assert_allclose(q, found.q, atol=1e-8)
         assert found.returns[-1] == pytest.approx(max(mdp.d0 @ value for value in values)) and found.returns[0] == 0.0
 
 
