@@ -33,8 +33,9 @@ from optioncoagent.agents.heads import RESIDUAL, Linear
 from optioncoagent.agents.minibatches import by_step
 from optioncoagent.auditing import examine
 from optioncoagent.auditing.command import discounted_successes, one_level
+from optioncoagent.auditing.examination import own_forms
 from optioncoagent.auditing.gradient import logit_tables
-from optioncoagent.auditing.picture import draw, own_forms
+from optioncoagent.auditing.picture import draw
 from optioncoagent.exact import critic_values, option_values
 
 HERE = Path(__file__)

@@ -55,7 +55,7 @@ class Train:
     deliberation_cost: float = 0.0
     """Charged whenever an option is chosen, except at the first step."""
     run_dir: Path | None = None
-    """Folder of the run; it must not exist. By default a new one under runs/. Of several runs: the folder of their folders."""
+    """Folder of the run; it must not exist. By default a new one under runs/. With several runs, the folder in which each gets its own."""
     eval_episodes: int = 100
     """Episodes of the final evaluation."""
     checkpoint_seconds: float = 60.0
@@ -65,7 +65,7 @@ class Train:
     wandb_project_name: str = "optioncoagent"
     """Its project there."""
     module: tuple[str, ...] = ()
-    """Modules to import first, which register the environment. One that a saved run names is imported only from the working directory."""
+    """Modules to import first, which register the environment. One that only a saved run names is imported from the working directory."""
     profile: bool = False
     """Print where the time went."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
@@ -120,7 +120,7 @@ class Evaluate:
     seed: int = EVALUATION_SEED
     """Seed of the episodes."""
     module: tuple[str, ...] = ()
-    """Modules to import first, which register the environment. One that a saved run names is imported only from the working directory."""
+    """Modules to import first, which register the environment. One that only a saved run names is imported from the working directory."""
     max_steps: int = EVALUATION_STEPS
     """An episode that has not ended by then is cut, and counted as such."""
 
@@ -175,11 +175,11 @@ class Watch:
     max_steps: int = 300
     """Longer episodes are cut."""
     fps: int = 8
-    """Steps in a second; of a GIF at most 50, and to a hundredth of a second each."""
+    """Steps in a second; a GIF has at most 50, each rounded to hundredths of a second."""
     seed: int = EVALUATION_SEED
     """Seed of the episodes."""
     module: tuple[str, ...] = ()
-    """Modules to import first, which register the environment. One that a saved run names is imported only from the working directory."""
+    """Modules to import first, which register the environment. One that only a saved run names is imported from the working directory."""
 
     def run(self) -> None:
         from optioncoagent.agents import OptionCritic

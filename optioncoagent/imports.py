@@ -26,6 +26,16 @@ def plain_id(env_id: str) -> str:
     return env_id.rpartition(":")[2].removeprefix("OptionCoagent/")
 
 
+def full_id(env_id: str) -> str:
+    """An id with the module that registers it, where that is this project's, whose namespace Gymnasium does not know by itself."""
+    return f"optioncoagent_envs:{env_id}" if env_id.startswith("OptionCoagent/") else env_id
+
+
+def is_minigrid_id(env_id: str) -> bool:
+    """Is this the id of one of MiniGrid's own environments, by its name?"""
+    return plain_id(env_id).startswith(("MiniGrid-", "BabyAI-"))
+
+
 def allow_working_directory() -> None:
     """Let modules of the working directory be imported, after all others; a console script has it not on its path."""
     here = str(Path.cwd())

@@ -46,7 +46,7 @@ class Report:
     level: int = 0
     """Seed of the MiniGrid level of the maps."""
     module: tuple[str, ...] = ()
-    """Modules to import first, which register the environment. One that a saved run names is imported only from the working directory."""
+    """Modules to import first, which register the environment. One that only a saved run names is imported from the working directory."""
 
     def run(self) -> None:
         import_named(self.module)
@@ -154,9 +154,10 @@ def options_table(runs: Sequence[Summary]) -> str:
         figures = (f"{run.last[name]:.3g}" if name in run.last else "" for name in names)
         lines.append(f"<tr><td>{escape(str(run.folder))}</td>" + "".join(f'<td class="number">{x}</td>' for x in figures) + "</tr>")
     note = (
-        "Options in the last update: steps from one choice to the next; entropy of how often each was in force, in nats; what the option "
-        "tells of the action given the observation and the option before (information), and with options as often as they come "
-        "(divergence), in nats; share of terminations with a probability above 0.95 (sure_0) and below 0.05 (sure_1)."
+        "Options in the last update: steps from one choice to the next (length), and until another option is in force (run_length); "
+        "entropy of how often each was in force, in nats; what the option tells of the action given the observation and the option before "
+        "(information), and with options as often as they come (divergence), in nats; share of terminations with a probability above 0.95 "
+        "(sure_0) and below 0.05 (sure_1)."
     )
     return f'<div class="wide"><table>{"".join(lines)}</table></div>\n<p class="note">{note}</p>'
 
@@ -172,8 +173,6 @@ def _evaluation(run: Summary) -> list[str]:
 
 
 def _maps(run: Summary, runs: Sequence[Summary], level: int) -> str:
-    import gymnasium
-
     from optioncoagent.agents import OptionCritic
     from optioncoagent.maps import option_maps
 
@@ -183,7 +182,7 @@ def _maps(run: Summary, runs: Sequence[Summary], level: int) -> str:
         agent = OptionCritic.load(run.folder)
         import_own(agent.interface.env_id, run.folder)
         return f"{heading}\n{_picture(option_maps(agent, level), 'maps of options')}"
-    except (ValueError, OSError, ImportError, gymnasium.error.Error) as error:  # whatever its environment lacks, the page has the rest
+    except Exception as error:  # whatever its environment lacks or does, the page has the rest
         return f'{heading}\n<p class="note">No maps: {escape(str(error))}.</p>'
 
 

@@ -126,6 +126,25 @@ def test_a_run_whose_environment_is_not_there_has_no_maps_and_all_the_rest(tmp_p
     assert "No maps: " in said and "Mine" in said
 
 
+class Failing(Toy):
+    grid = agent_pos = None  # as MiniGrid's have
+
+    def reset(self, **kwargs):
+        raise AssertionError("it cannot be reset today")
+
+
+def test_an_environment_that_fails_has_no_maps_and_all_the_rest(tmp_path, monkeypatch):
+    gym.register("Failing-v0", Toy)
+    try:
+        folder = run(tmp_path / "failing")
+        oc.OptionCritic("Failing-v0", num_options=2, num_envs=1, num_steps=8, num_minibatches=2, hidden_sizes=(4,)).save(folder)
+        monkeypatch.setattr(gym.registry["Failing-v0"], "entry_point", Failing)
+        said = report._maps(report.summarise(folder), [report.summarise(folder)], 0)
+    finally:
+        gym.registry.pop("Failing-v0")
+    assert "No maps: it cannot be reset today" in said
+
+
 def test_folders_that_are_no_runs_are_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"is not a run folder: there is no config\.json"):
         report.summarise(tmp_path)

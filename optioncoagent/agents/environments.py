@@ -19,7 +19,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from optioncoagent.agents.actions import Actions
 from optioncoagent.agents.observations import ObservationSpec, is_mission
-from optioncoagent.imports import RAISED_BY, plain_id
+from optioncoagent.imports import RAISED_BY, full_id, is_minigrid_id, plain_id
 
 OURS = ("gymnasium", "minigrid", "optioncoagent_envs")  # modules that an id may name and that are imported anyway
 TOGETHER, ONE_BY_ONE = 32, 16
@@ -64,14 +64,12 @@ def _made(env_id: str, num_envs: int | None, seed: int, env_kwargs: Mapping[str,
         from optioncoagent_envs import make_minigrid
 
         made: Any = make_minigrid(name, num_envs or TOGETHER, seed, **env_kwargs)
-        made.stacks_infos = False  # of the stock batch
+        made.stacks_infos = False  # nobody reads them; of the backends the stock one would stack them
         if made.backend == "gymnasium":
             made.envs = tuple(One(one, i) for i, one in enumerate(made.envs))
         return made
-    if env_id.startswith("OptionCoagent/"):
-        env_id = f"optioncoagent_envs:{env_id}"
     kwargs = {"autoreset_mode": AutoresetMode.SAME_STEP}
-    made = gym.make_vec(env_id, num_envs or ONE_BY_ONE, vectorization_mode="sync", vector_kwargs=kwargs, **env_kwargs)
+    made = gym.make_vec(full_id(env_id), num_envs or ONE_BY_ONE, vectorization_mode="sync", vector_kwargs=kwargs, **env_kwargs)
     made.envs = tuple(One(one, i) for i, one in enumerate(made.envs))
     return made
 
@@ -223,7 +221,7 @@ def names_minigrid(env_id: str) -> bool:
     name = plain_id(env_id)
     entry_point = getattr(gym.registry.get(name), "entry_point", None)
     kind = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
-    return name.startswith(("MiniGrid-", "BabyAI-")) or _is_minigrid_class(kind)
+    return is_minigrid_id(name) or _is_minigrid_class(kind)
 
 
 def _is_minigrid_class(kind: Any) -> bool:

@@ -7,7 +7,7 @@ The bonus of step t belongs to the observation o' = o_{t+1} that it leads to, ou
 N(o) is the number of episodes so far in which o was met, this one included (visits, where the bonus is not episodic). The first observation
 of an episode is met, and counted, but no step is paid for it. A step that ends an episode pays nothing: the observation after it is the
 next episode's (SAME_STEP), or one from which nothing follows (NEXT_STEP), so that both modes count alike. Nor does the step that resets.
-So an end takes the bonus to come away, unless the bonus's return is a non-episodic one (`non_episodic`).
+So whoever ends an episode forfeits the bonus still to come, unless its return is a non-episodic one (`non_episodic`).
 
 In the end the environment's own reward shall decide, so that a bonus has to vanish. Lifetime counts see to it; what is paid once in every
 episode is multiplied by min(1, √(lasts / t)), t the steps of all environments before the rollout.

@@ -22,7 +22,7 @@ CHECKPOINTS, PREFIX = "checkpoints", "step-"  # in the folder of a run, and of t
 
 def write_file(path: Path, data: bytes) -> None:
     """Write a file, or replace it."""
-    partial = path.with_name(f".{path.name}{PARTIAL}")
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")  # another process may be writing one of this name
     try:
         _write(partial, data)
         os.replace(partial, path)
@@ -34,7 +34,7 @@ def write_file(path: Path, data: bytes) -> None:
 
 def write_folder(path: Path, contents: Mapping[str, bytes]) -> None:
     """Write a folder that does not exist (or is empty). OSError if it holds something."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")  # another process may be writing one of this name
+    partial = path.with_name(f".{path.name}.{os.getpid()}{PARTIAL}")
     shutil.rmtree(partial, ignore_errors=True)
     try:
         partial.mkdir(parents=True)

@@ -1,8 +1,8 @@
 """What an environment was like when a rollout left it: has somebody else, who has it as an object too, moved it since?
 
-Its own numbers are compared, and those of its wrappers (a time limit's steps), so that nothing is hung into an object that belongs to
-somebody else: those that a step changes, since whoever gives it other parameters does not move it. What is not a number, text, array of
-numbers or Gymnasium's generator is not looked at: other generators may be shared.
+Nothing is hung into the object, which is somebody else's too. Its attributes and those of its wrappers (a time limit's steps) are
+compared, but only those that a step changes: whoever gives it other parameters does not move it. Numbers, text, arrays of numbers and
+Gymnasium's own generator are looked at, nothing else: other generators may be shared.
 """
 
 from __future__ import annotations

@@ -188,7 +188,7 @@ class ObservationSpec:
 
 
 def told_apart(one: Any, other: Any) -> tuple[str, str]:
-    """Two that differ in words: in full, where what they say in short is the same, as of a Discrete with another number of values."""
+    """Two unequal values as text: their str, or their repr where the strs are equal, as of Discretes of different sizes."""
     return (str(one), str(other)) if str(one) != str(other) else (repr(one), repr(other))
 
 

@@ -70,8 +70,9 @@ class Running:
     """Everything about the environments that goes on from one rollout to the next.
 
     broken: was a rollout left, by an interrupt or an error, where the environments may be a step ahead of what is noted here? The next one
-    then starts new episodes. moving: which numbers of an environment that was given as an object a step changes; left: what they were at
-    its end, so that it is seen if somebody else has moved it. places: what tells where the environments are, if somebody wants to know.
+    then starts new episodes. moving: which attributes a step changes, of an environment that was given as an object; left: what they were
+    when the last rollout ended: if they are others when the next one begins, somebody else has moved it. places: what tells where the
+    environments are, if somebody wants to know.
     """
 
     env: VectorEnv
@@ -169,8 +170,8 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
     final_index: list[tuple[int, int]] = []
     final_observations: list[Tensors] = []
     running.finished, running.seconds = [], 0.0
-    # Gymnasium's batch of somebody's own, whose environments may give the same array at every step
-    others = same_step and isinstance(env, SyncVectorEnv) and not all(isinstance(one, One) for one in env.envs)
+    # a SyncVectorEnv that the user made: its environments may give the same array at every step
+    may_share_arrays = same_step and isinstance(env, SyncVectorEnv) and not all(isinstance(one, One) for one in env.envs)
     if running.broken or changed(running.left, values_of(env)):
         _restart(running, spec)
     before = values_of(env)
@@ -188,7 +189,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         # the environment steps
         action = actions.taken(network, outputs)
         running.broken = True  # until all of this step is noted
-        given, seen = list(env._env_obs) if others else [], running.observation  # type: ignore[attr-defined]
+        given, seen = list(env._env_obs) if may_share_arrays else [], running.observation  # type: ignore[attr-defined]
         began = perf_counter()
         observation, reward, terminated, truncated, info = step(env, action, spec)
         running.seconds += perf_counter() - began
@@ -343,8 +344,8 @@ def _restart(running: Running, spec: ObservationSpec) -> None:
 
 def watch(running: Running) -> None:
     """Note it if somebody else resets or steps the vector environment, or puts it somewhere else: the next rollout then starts new
-    episodes, with no value from the old ones. (While a rollout steps it, `broken` is set anyway.) A copy of both is noted in the copy,
-    which it would not be by a closure."""
+    episodes, with no value from the old ones. (While a rollout steps it, `broken` is set anyway.) By partial functions, not closures, so
+    that of a deep copy of both it is noted in the copy."""
     for name in ("reset", "step", "set_env", "set_state"):
         if callable(call := getattr(running.env, name, None)):
             setattr(running.env, name, partial(_noted, running, call))

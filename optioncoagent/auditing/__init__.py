@@ -1,4 +1,4 @@
-"""Theory and learner side by side: the one room that knows both. numpy, scipy, torch; matplotlib to draw
+"""Theory and learner side by side, as in maps. numpy, scipy, torch; matplotlib to draw
 
 gradient        the exact gradient with respect to an agent's torch parameters
 states, twin    an agent in table form, run on the states of an MDP: what its learner computes, with any critic

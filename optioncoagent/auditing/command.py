@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import tyro
 
-from optioncoagent.imports import plain_id
+from optioncoagent.imports import full_id, plain_id
 from optioncoagent.outputs import PICTURES, check_file
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Audit:
     seed: int = 0
     """Seed of rollouts and episodes."""
     module: tuple[str, ...] = ()
-    """Modules to import first, which register the environment. One that a saved run names is imported only from the working directory."""
+    """Modules to import first, which register the environment. One that only a saved run names is imported from the working directory."""
     csv: Path | None = None
     """Write the rows to this file too."""
     out: Path | None = None
@@ -84,7 +85,7 @@ def _run(command: Audit) -> None:
     if command.csv is not None:
         import csv
 
-        with command.csv.open("w", newline="") as file:
+        with command.csv.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
@@ -112,13 +113,9 @@ def _enumerate(env_id: str, env_kwargs: dict[str, Any], gamma: float, command: A
             return mdp, int(env.unwrapped.max_steps)  # type: ignore[attr-defined]
     if command.level or command.horizon:
         raise ValueError(f"--level and --horizon are for MiniGrid environments, not for {env_id}")
-    if not env_kwargs:
-        return MDP.from_env(env_id, gamma), gym.spec(env_id).max_episode_steps
-    env = gym.make(env_id, **env_kwargs)
-    mdp = MDP.from_env(env, gamma)
-    env.close()
-    assert env.spec is not None
-    return mdp, env.spec.max_episode_steps  # env_kwargs may have set it
+    with closing(gym.make(full_id(env_id), **env_kwargs)) as env:
+        assert env.spec is not None
+        return MDP.from_env(env, gamma), env.spec.max_episode_steps
 
 
 class Returns(NamedTuple):
@@ -215,9 +212,9 @@ def table(found: Examination) -> str:
 
 LEGEND = (
     "",
-    "*: the form that the agent learns with. with: what of its settings is added to the estimate that is exact given the exact critic",
-    "(nothing: every step weighed by γ^t, advantages as they are, no bonus, no clipping). The last rows are what it follows, but for an",
-    "exploration bonus and a reward for diversity.",
+    "*: the form that the agent learns with. with: which of the agent's settings are added to the base estimate, which is exact if the",
+    "critic is (nothing: every step weighed by γ^t, advantages as they are, no entropy bonus, no clipping). The last rows have all of its",
+    "settings but the exploration bonus and the reward for diversity.",
     "cosine and norm ratio: of the estimate's mean to the exact gradient. noise: of one rollout, over the estimate's mean.",
     "lost: the mean is below its own standard error; where noise is near the square root of the number of rollouts the others say little.",
 )
@@ -225,9 +222,9 @@ LEGEND = (
 
 def along(rows: Sequence[Mapping[str, Any]]) -> str:
     """Rows of several moments as text, a line for each moment and coagent, in the form that the agent learns with."""
-    from optioncoagent.auditing.examination import EXACT, OWN
+    from optioncoagent.auditing.examination import EXACT, OWN, own_forms
 
-    forms = {row["coagent"]: row["form"] for row in rows if row["settings"]}
+    forms = own_forms(rows)
     width = 2 + max(len("coagent"), *map(len, forms))
     titles = ("own critic", "exact critic", "own, all settings")
     head = f"{'steps':>12}  {'coagent':<{width}}{'form':<12}" + "".join(f"{title:>26}" for title in titles) + f"{'|exact|':>11}"

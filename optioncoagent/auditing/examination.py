@@ -40,6 +40,11 @@ WARM_UP = 2  # rollouts of each block that are not looked at, so that environmen
 Tables = dict[str, FloatArray]
 
 
+def own_forms(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """{coagent: the form that the agent learns with}, which its settings are seen with; rows: `AuditRow`s as dicts."""
+    return {row["coagent"]: row["form"] for row in rows if row["settings"]}
+
+
 class AuditRow(NamedTuple):
     """One coagent's gradient as the learner estimates it against the exact one, with respect to the agent's torch parameters.
 

@@ -8,16 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from optioncoagent.auditing.examination import BEST, EXACT, OWN
+from optioncoagent.auditing.examination import BEST, EXACT, OWN, own_forms
 
 Row = Mapping[str, Any]
 COLORS = {OWN: "C3", EXACT: "C0", BEST: "C2"}
 STYLES = ("-", "--", ":", "-.")
-
-
-def own_forms(rows: Sequence[Row]) -> dict[str, str]:
-    """{coagent: the form that the agent learns with}, which its settings are seen with."""
-    return {row["coagent"]: row["form"] for row in rows if row["settings"]}
 
 
 def draw(rows: Sequence[Row]) -> Any:

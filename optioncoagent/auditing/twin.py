@@ -27,15 +27,6 @@ from optioncoagent.auditing.states import StatesVectorEnv
 from optioncoagent.mdp import MDP
 
 
-class _Lookup(nn.Module):
-    def __init__(self, num_states: int, size: int):
-        super().__init__()
-        self.table = nn.Embedding(num_states, size)
-
-    def forward(self, state: Tensor) -> Tensor:
-        return self.table(state)
-
-
 class Twin:
     """The agent's twin on an MDP, its own critic in it; rollouts of it, and gradients of what the learner makes of them.
 
@@ -78,11 +69,11 @@ class Twin:
                 self.columns[name] = slice(width, width := width + parts[-1].shape[1])
         self.columns["critic"] = slice(width, width := width + self.own_critic.shape[1])
         self.shapes = {name: table.shape for name, table in logits.items()} | {"critic": q.shape}
-        lookup = _Lookup(mdp.num_states, width)
+        lookup = nn.Embedding(mdp.num_states, width)
         self.num_envs = agent.num_envs
         env = StatesVectorEnv(mdp, copies * agent.num_envs, max_steps)
         self.learner = CoagentActorCritic(env, agent.network, encoder=lookup, **vars(self.settings))
-        self.table: Tensor = lookup.table.weight
+        self.table: Tensor = lookup.weight
         module: Any = self.learner.module
         with torch.no_grad():
             self.table.copy_(torch.from_numpy(np.concatenate([*parts, self.own_critic / self.scale], axis=1)))

@@ -15,7 +15,7 @@ from optioncoagent.network import FloatArray
 
 MAX_ENTRIES = 1 << 26  # of models (O, S, S), and of transitions (S, A, S): half a gigabyte each
 SURE = 1e-6  # what may be missing of an option's probability to end at some time
-SETTLED = 1e-10  # change of a value in a sweep, over the largest value
+SETTLED = 1e-12  # change of a value in a sweep, over the sum of the magnitudes of what it is a sum of
 MAX_SWEEPS = 100_000
 
 
@@ -82,8 +82,8 @@ def option_models(mdp: MDP, *params: Mapping[str, Any]) -> OptionModels:
 
 
 def plan(mdp: MDP, models: OptionModels) -> Plan:
-    """Value iteration over options as actions, until no value changes, and then (γ < 1) the values of the best choices themselves, by
-    linear solves: `Plan`.
+    """Value iteration over options as actions, until no value changes (by SETTLED), and then (γ < 1) the values of the best choices
+    themselves, by linear solves: `Plan`.
 
     Raises ValueError if it does not settle, as values that grow without end do not (γ = 1), and for models of another MDP.
     """
@@ -96,7 +96,7 @@ def plan(mdp: MDP, models: OptionModels) -> Plan:
         q = np.where(mdp.terminal[:, None], 0.0, models.reward + models.transition @ value)
         before, value = value, q.max(axis=1)
         returns.append(float(mdp.d0 @ value))
-        if np.abs(value - before).max() <= SETTLED * np.abs(value).max():
+        if np.all(np.abs(value - before) <= SETTLED * _units(models, value)):
             break
     else:
         if mdp.gamma == 1:
@@ -107,12 +107,19 @@ def plan(mdp: MDP, models: OptionModels) -> Plan:
 
 def _settled(models: OptionModels, q: FloatArray) -> tuple[FloatArray, FloatArray]:
     """V and Q of the best choices, from values near them, by policy iteration: sweeps that change little may be far from the end."""
-    states, choice = np.arange(len(q)), q.argmax(axis=1)
+    states, choice, seen = np.arange(len(q)), q.argmax(axis=1), set[bytes]()
     while True:
         # V = R_ω + M_ω V, where ω is the choice in each state
         value = np.linalg.solve(np.eye(len(q)) - models.transition[states, choice], models.reward[states, choice])
         q = models.reward + models.transition @ value
-        better = q.max(axis=1) > value + SETTLED * np.abs(value).max()
-        if not better.any():
+        better = q.max(axis=1) > value + SETTLED * _units(models, value)
+        if not better.any() or choice.tobytes() in seen:  # rounding may make two choices each look better than the other
             return value, q
+        seen.add(choice.tobytes())
         choice = np.where(better, q.argmax(axis=1), choice)
+
+
+def _units(models: OptionModels, value: FloatArray) -> FloatArray:
+    """In each state the largest sum of magnitudes that an action value is made of, (S,), to which its rounding is in proportion."""
+    units: FloatArray = (np.abs(models.reward) + models.transition @ np.abs(value)).max(axis=1)
+    return units

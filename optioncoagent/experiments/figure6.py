@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 from optioncoagent.exact import expected_return, policy_gradient
 from optioncoagent.experiments.figure5 import Training
 from optioncoagent.experiments.problems import bits_network, fewest_steps, gridworld
+from optioncoagent.runs.statistics import pooled
 
 ASSUMPTIONS = (
     "Read into the paper, which does not say: start top-left, goal bottom-right, moves stop at the edge, reward -1 on every step, "
@@ -74,11 +75,10 @@ def curve(rows: list[dict[str, Any]]) -> tuple[Any, Any, Any]:
     """Episodes, mean return and its standard error over all trials, NaN for one."""
     learning = [row for row in rows if row["setting"] == "learning"]
     episodes = np.array(sorted({row["episode"] for row in learning}))
-    parts = [[row for row in learning if row["episode"] == e] for e in episodes]
-    count = np.array([sum(row["trials"] for row in part) for part in parts])
-    mean = np.array([sum(row["trials"] * row["mean"] for row in part) for part in parts]) / count
-    squares = [sum(row["squares"] + row["trials"] * (row["mean"] - m) ** 2 for row in part) for part, m in zip(parts, mean, strict=True)]
-    return episodes, mean, np.sqrt(np.array(squares) / np.where(count > 1, count - 1, np.nan) / count)
+    ordered = sorted(learning, key=lambda row: (row["episode"], row["seed"]))
+    shape = episodes.size, len({row["seed"] for row in learning})
+    parts = (np.reshape([row[key] for row in ordered], shape) for key in ("trials", "mean", "squares"))
+    return episodes, *pooled(*parts)
 
 
 def best(rows: list[dict[str, Any]]) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from optioncoagent.experiments.problems import fewest_steps, four_rooms
+from optioncoagent.runs.statistics import pooled
 from optioncoagent.simulate import Learner, train_option_critic
 
 ASSUMPTIONS = (
@@ -25,14 +26,13 @@ DYNAMICS = ("text", "code", "script")
 
 @dataclass(frozen=True)
 class Setting:
-    """A learner on one of the dynamics; a seed is 50 of the 350 runs."""
+    """A learner on one of the dynamics, the goal moved after half of the episodes; a seed is 50 of the 350 runs."""
 
     dynamics: str
     learner: Learner
     seeds: int = 7
     trials: int = 50
     episodes: int = 2000
-    moved_at: int = 1000
     max_steps: int = 1000
 
 
@@ -74,7 +74,7 @@ def run(setting: Setting | Optimal, seed: int, threads: int = 1) -> list[dict[st
         steps = [fewest_steps(mdp) for mdp in mdps]
         return [{"before": steps[0], "after": float(np.mean(steps[1:]))}]
     schedule = np.zeros((setting.trials, setting.episodes), dtype=np.int64)
-    schedule[:, setting.moved_at :] = np.random.default_rng(seed).integers(1, len(mdps), size=(setting.trials, 1))
+    schedule[:, setting.episodes // 2 :] = np.random.default_rng(seed).integers(1, len(mdps), size=(setting.trials, 1))
     runs = train_option_critic(mdps, schedule, setting.learner, seed, setting.max_steps, threads)
     binned = [x.reshape(setting.trials, -1, BIN).mean(axis=2) for x in (runs.steps, runs.option_length, runs.termination)]
     steps, lengths, terminations = binned
@@ -105,15 +105,9 @@ def curves(rows: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
             key: np.array([row[key] for row in sorted(part, key=lambda r: (r["episode"], r["seed"]))]) for key in part[0] if key in _COLUMNS
         }
         column = {key: values.reshape(episodes.size, -1) for key, values in column.items()}
-        count = column["trials"].sum(axis=1)
-        pooled = {key: (column[key] * column["trials"]).sum(axis=1) / count for key in ("steps", "option_length", "termination")}
-        squares = (column["squares"] + column["trials"] * (column["steps"] - pooled["steps"][:, None]) ** 2).sum(axis=1)
-        found[name] = {
-            "episode": episodes,
-            **pooled,
-            "error": np.sqrt(squares / np.where(count > 1, count - 1, np.nan) / count),
-            "trials": int(count[0]),
-        }
+        steps, error = pooled(column["trials"], column["steps"], column["squares"])
+        found[name] = {"episode": episodes, "steps": steps, "error": error, "trials": int(column["trials"][0].sum())}
+        found[name] |= {key: np.average(column[key], axis=1, weights=column["trials"]) for key in ("option_length", "termination")}
     return found
 
 
@@ -153,9 +147,10 @@ def plot(rows: list[dict[str, Any]]) -> Any:
                     grid[row, column].plot(curve["episode"], curve[key], color=colour, linewidth=1, label=label)
         if f"{dynamics}: optimal" in optimal:
             best = optimal[f"{dynamics}: optimal"]
-            grid[0, column].plot(
-                [1, 1000, 1000, 2000], [best["before"]] * 2 + [best["after"]] * 2, color="k", linestyle=":", label="optimal"
-            )
+            shown = [found[key] for name in names if (key := f"{dynamics}: {name}") in found]
+            episodes = max((curve["episode"][-1] + BIN - 1 for curve in shown), default=2000)
+            moved = [1, episodes // 2, episodes // 2, episodes]
+            grid[0, column].plot(moved, [best["before"]] * 2 + [best["after"]] * 2, color="k", linestyle=":", label="optimal")
         grid[0, column].set(title=title, yscale="log", ylim=(7, 6000))
         if grid[0, column].get_legend_handles_labels()[0]:
             grid[0, column].legend(fontsize=8, loc="upper center", ncols=2)

@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isnan
+from math import isfinite, isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -68,11 +68,11 @@ class Gradients:
         most_options = self.num_options if isinstance(self.num_options, int) else max(self.num_options, default=0)
         if most_options < 2 or (isinstance(self.num_options, tuple) and min(self.num_options) < 1):
             raise ValueError(f"num_options={self.num_options}: it must be at least 2 (of a hierarchy, on one level)")
-        for name, least in (("steps", 0), ("seed", 0), ("level_seed", 0), ("scale", 0)):
-            if not getattr(self, name) >= least:
-                raise ValueError(f"{name}={getattr(self, name)}: it must be at least {least}")
-        if not self.step_size > 0:
-            raise ValueError(f"step_size={self.step_size}: it must be greater than 0")
+        for name in ("steps", "seed", "level_seed", "scale"):
+            if not (getattr(self, name) >= 0 and isfinite(getattr(self, name))):
+                raise ValueError(f"{name}={getattr(self, name)}: it must be at least 0, and finite")
+        if not (self.step_size > 0 and isfinite(self.step_size)):
+            raise ValueError(f"step_size={self.step_size}: it must be greater than 0, and finite")
         if not 0 <= self.gamma <= 1:
             raise ValueError(f"gamma={self.gamma}: it must be in [0, 1]")
         check_file("out", self.out)
@@ -117,7 +117,7 @@ def main(command: Gradients) -> None:
     if command.out is None:
         print(text, end="")
     else:
-        command.out.write_text(text)
+        command.out.write_text(text, encoding="utf-8")
         print(f"wrote {command.out}")
     if command.plot is not None:
         from optioncoagent.experiments.gradients_picture import picture
@@ -136,9 +136,10 @@ def make_mdp(command: Gradients) -> MDP:
     from optioncoagent.mdp import MDP
 
     try:
-        env = gym.make(command.env_id, disable_env_checker=True).unwrapped
+        made = gym.make(command.env_id, disable_env_checker=True)
     except (gym.error.Error, ImportError) as error:
         raise ValueError(f"env_id={command.env_id}: {error}") from error
+    env = made.unwrapped
     if isinstance(env, MiniGridEnv):
         return MDP.from_minigrid(command.env_id, command.gamma, command.level_seed, command.horizon, command.view, progress_bar=True)
     for name in ("level_seed", "horizon", "view"):
@@ -149,7 +150,7 @@ def make_mdp(command: Gradients) -> MDP:
             f"env_id={command.env_id} cannot be enumerated: it is not a MiniGrid level, and has no toy_text tables P "
             "and initial_state_distrib; build an MDP from arrays, and call optioncoagent.compare_gradients"
         )
-    return MDP.from_env(env, command.gamma)
+    return MDP.from_env(made, command.gamma)
 
 
 def as_text(heading: str, rows: Sequence[Comparison]) -> str:

@@ -70,13 +70,13 @@ def main(command: Reproduce) -> None:
             return
         if not command.plot_only:
             _run(experiment, command, folder)
-        path = runner.draw(experiment, folder)
+        path, assumptions = runner.draw(experiment, folder)
     except KeyboardInterrupt:
         print(f"stopped; what is finished is in {folder}, and the same command goes on from there", file=sys.stderr)
         raise SystemExit(130) from None
     for line in experiment.summary(runner.read_rows(folder)):
         print(line)
-    print(f"{experiment.ASSUMPTIONS}\n{path} ({time.perf_counter() - began:.0f} s)")
+    print(f"{assumptions}\n{path} ({time.perf_counter() - began:.0f} s)")
 
 
 def _threads(command: Reproduce) -> int:
@@ -104,9 +104,7 @@ def _run_seeds(experiment: ModuleType, command: Reproduce, folder: Path) -> None
     from optioncoagent.experiments import runner
 
     for name, setting in _chosen(experiment, command).items():
-        _, content = runner.check(experiment, {name: setting}, folder, trial=True)
-        if name not in content["settings"]:  # it is, where others spread the trials
-            runner.describe(experiment, {name: setting}, folder)
+        runner.describe(experiment, {name: setting}, folder, trial=True)
         for seed in command.seeds:
             if not 0 <= seed < setting.seeds:
                 raise ValueError(f"seeds={seed}: {name!r} has the trials 0 to {setting.seeds - 1}")

@@ -2,7 +2,7 @@
 
 A folder holds experiment.json (settings, seeds, assumptions, the versions of everything that made rows), rows/SETTING-SEED.csv for each
 finished setting and seed, and figure.png. A run that was stopped goes on where it left off; a folder made with other settings, or under
-other assumptions, is refused.
+other assumptions, is refused. Several processes may work in one folder at a time.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from optioncoagent.runs.folder import versions, write_json
+from optioncoagent.runs.folder import in_turn, read_json, versions, write_json
 from optioncoagent.runs.table import write_csv
 from optioncoagent.runs.trial import Job
 from optioncoagent.runs.workers import Submit, run_all
 
+DESCRIPTION = "experiment.json"
 RETRIES = 2  # of a trial that fails
 
 
@@ -90,34 +91,45 @@ def _missing(settings: Mapping[str, Any], folder: Path) -> list[tuple[str, int]]
 
 
 def read_rows(folder: Path) -> list[dict[str, Any]]:
-    """All rows of a folder, numbers as numbers. FileNotFoundError if there are none."""
+    """All rows of a folder, numbers as numbers. FileNotFoundError if there are none, ValueError naming a file that is damaged."""
     files = sorted((folder / "rows").glob("*.csv"))
     if not files:
         raise FileNotFoundError(f"{folder} holds no rows: run the experiment first")
-    rows = []
-    for file in files:
-        with file.open(newline="") as stream:
-            rows += [{key: _number(value) for key, value in row.items()} for row in csv.DictReader(stream)]
+    return [row for file in files for row in _read_file(file)]
+
+
+def _read_file(file: Path) -> list[dict[str, Any]]:
+    try:
+        with file.open(newline="", encoding="utf-8") as stream:
+            rows = [{key: _number(value) for key, value in row.items()} for row in csv.DictReader(stream)]
+    except (ValueError, TypeError, csv.Error):  # a line with fewer or more words than there are columns among them
+        rows = []
+    if not rows:
+        raise ValueError(f"{file} is damaged: delete it, and the same command makes it again")
     return rows
 
 
-def draw(experiment: ModuleType, folder: Path) -> Path:
-    """Draw figure.png from the folder's rows, the assumptions below it. FileExistsError if they are of another experiment."""
-    check(experiment, {}, folder)
-    figure = experiment.plot(read_rows(folder))
+def draw(experiment: ModuleType, folder: Path) -> tuple[Path, str]:
+    """Draw figure.png from the folder's rows, with their assumptions below it, and return both. FileExistsError if they are of another
+    experiment, or nothing tells of which they are."""
+    rows, (_, content) = read_rows(folder), check(experiment, {}, folder)
+    if "experiment" not in content:
+        raise FileExistsError(f"{folder} holds rows, and no {DESCRIPTION} that tells of which experiment: choose another folder")
+    figure = experiment.plot(rows)
     width = int(figure.get_size_inches()[0] * 17)
-    figure.supxlabel("\n".join(textwrap.wrap(experiment.ASSUMPTIONS, width)), fontsize=7, x=0.01, ha="left")
+    assumptions = content.get("assumptions", experiment.ASSUMPTIONS)
+    figure.supxlabel("\n".join(textwrap.wrap(assumptions, width)), fontsize=7, x=0.01, ha="left")
     path = folder / "figure.png"
     figure.savefig(path, dpi=110)
-    return path
+    return path, assumptions
 
 
 def check(experiment: ModuleType, settings: Mapping[str, Any], folder: Path, trial: bool = False) -> tuple[dict[str, Any], dict[str, Any]]:
     """These settings and experiment.json, both as JSON has them. Raises FileExistsError if it describes another experiment or other
-    settings of these names, or where rows are there whose settings nothing tells; for one trial it does not matter how many there are."""
-    path = folder / "experiment.json"
+    settings of these names, or where rows are there whose settings nothing tells; for one trial it does not matter how many there are.
+    ValueError if it is damaged."""
     now = json.loads(json.dumps({name: dataclasses.asdict(setting) for name, setting in settings.items()}))
-    content = json.loads(path.read_text()) if path.exists() else {"settings": {}, "seconds": {}}
+    content = _description(folder)
     if content.get("experiment", _name(experiment)) != _name(experiment):
         raise FileExistsError(f"{folder} holds rows of {content['experiment']}, another experiment: choose another folder")
     for name, setting in now.items():
@@ -129,30 +141,43 @@ def check(experiment: ModuleType, settings: Mapping[str, Any], folder: Path, tri
     return now, content
 
 
-def describe(experiment: ModuleType, settings: Mapping[str, Any], folder: Path) -> None:
+def describe(experiment: ModuleType, settings: Mapping[str, Any], folder: Path, trial: bool = False) -> None:
     """Write experiment.json, or check that it describes the same settings; settings that were not there before are added, and so are
-    versions, if rows are to be made with them. Raises FileExistsError if it describes other settings or assumptions."""
+    versions, if rows are to be made with them. Raises FileExistsError if it describes other settings (see `check`) or assumptions,
+    ValueError if it, or a file of rows, is damaged."""
     (folder / "rows").mkdir(parents=True, exist_ok=True)
-    path = folder / "experiment.json"
-    now, content = check(experiment, settings, folder)
-    there = any((folder / "rows").glob("*.csv"))
+    with in_turn(folder):
+        _describe(experiment, settings, folder, trial)
+
+
+def _describe(experiment: ModuleType, settings: Mapping[str, Any], folder: Path, trial: bool) -> None:
+    now, content = check(experiment, settings, folder, trial)
+    there = any((folder / "rows").glob("*.csv")) and bool(read_rows(folder))
     if there and content.get("assumptions", experiment.ASSUMPTIONS) != experiment.ASSUMPTIONS:
         raise FileExistsError(f"{folder} holds rows made under other assumptions (experiment.json has them): choose another folder")
     before = content.get("versions", []) if there else []
     before = [before] if isinstance(before, dict) else before
-    new = [versions()] if (_missing(settings, folder) or not before) and versions() not in before else []
+    new = [versions()] if (trial or _missing(settings, folder) or not before) and versions() not in before else []
     content["experiment"] = _name(experiment)
-    content["settings"] |= now
+    content["settings"] = now | content["settings"]
     content["seeds"] = {name: list(range(setting["seeds"])) for name, setting in content["settings"].items()}
     content |= {"assumptions": experiment.ASSUMPTIONS, "versions": [*before, *new]}
-    write_json(path, content)
+    write_json(folder / DESCRIPTION, content)
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    path = folder / DESCRIPTION
+    content = read_json(path) if path.exists() else {"settings": {}, "seconds": {}}
+    if not all(isinstance(content.get(name), dict) for name in ("settings", "seconds")):
+        raise ValueError(f"{path} is damaged: it needs settings and seconds")
+    return content
 
 
 def _add_seconds(folder: Path, name: str, seconds: float) -> None:
-    path = folder / "experiment.json"
-    content = json.loads(path.read_text())
-    content["seconds"][name] = round(content["seconds"].get(name, 0.0) + seconds, 2)
-    write_json(path, content)
+    with in_turn(folder):
+        content = _description(folder)
+        content["seconds"][name] = round(content["seconds"].get(name, 0.0) + seconds, 2)
+        write_json(folder / DESCRIPTION, content)
 
 
 def file_of(folder: Path, name: str, seed: int) -> Path:

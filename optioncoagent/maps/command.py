@@ -23,7 +23,7 @@ class Maps:
     level: int = 0
     """Seed of the MiniGrid level."""
     module: tuple[str, ...] = ()
-    """Modules to import first, which register the environment. One that a saved run names is imported only from the working directory."""
+    """Modules to import first, which register the environment. One that only a saved run names is imported from the working directory."""
 
     def run(self) -> None:
         import_named(self.module)

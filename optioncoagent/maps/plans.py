@@ -11,8 +11,9 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from optioncoagent.imports import plain_id
+from optioncoagent.imports import is_minigrid_id, plain_id
 from optioncoagent.mdp import MDP
+from optioncoagent.mdp.toy_text import refuse_wrappers
 
 STEPS = ((0, 1), (1, 0), (0, -1), (-1, 0))  # (row, column) steps of facing right, down, left, up, as MiniGrid numbers them
 MINIGRID_ACTIONS = ("left", "right", "forward", "pickup", "drop", "toggle", "done")
@@ -48,14 +49,18 @@ def read_level(env_id: str, gamma: float, seed: int = 0, env_kwargs: Mapping[str
     Raises ValueError for any other environment (a MiniGrid one with env_kwargs among them), for a level that cannot be enumerated, and for
     an id that names a module which the caller has not imported.
     """
+    from optioncoagent_envs.tabular.tables import TableEnv
+
+    if seed < 0:
+        raise ValueError(f"level={seed}: the seed of a level is at least 0")
     env = _make(env_id, env_kwargs or {})
-    if hasattr(env, "cells") and hasattr(env, "P"):
+    if isinstance(env, TableEnv):
         return _table_level(env, gamma)
-    env.reset(seed=seed)
     if not (hasattr(env, "grid") and hasattr(env, "agent_pos")):
         raise ValueError(f"{env_id} has no floor plan: maps are drawn of MiniGrid levels, four rooms and the gridworld")
     if env_kwargs:
         raise ValueError(f"{env_id} was made with {dict(env_kwargs)}: maps are drawn of MiniGrid levels as they are")
+    env.reset(seed=seed)
     return _minigrid_level(env, env.spec.id, gamma, seed)
 
 
@@ -68,10 +73,9 @@ def _make(env_id: str, env_kwargs: Mapping[str, Any]) -> Any:
     module, _, name = env_id.rpartition(":")
     if module and module not in sys.modules:
         raise ValueError(f"{env_id} names the module {module}, which is code: import it first (on the command line --module {module})")
-    minigrid_id = plain_id(env_id)
-    if minigrid_id.startswith(("MiniGrid-", "BabyAI-")):
-        return gym.make(minigrid_id, disable_env_checker=True).unwrapped
-    return gym.make(name, disable_env_checker=True, **env_kwargs).unwrapped
+    env = gym.make(plain_id(env_id) if is_minigrid_id(env_id) else name, disable_env_checker=True, **env_kwargs)
+    refuse_wrappers(env, env_id, "a floor plan and an MDP of it", "register the environment without it")
+    return env.unwrapped
 
 
 def _table_level(env: Any, gamma: float) -> tuple[MDP, FloorPlan]:

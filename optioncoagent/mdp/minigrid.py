@@ -17,8 +17,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from optioncoagent.imports import plain_id
+from optioncoagent.imports import is_minigrid_id, plain_id
 from optioncoagent.mdp.state_memory import StateMemory
+from optioncoagent.mdp.toy_text import refuse_wrappers
 
 VIEWS = ("state", "egocentric")
 
@@ -139,9 +140,11 @@ def _make(env_id: str) -> Any:
 
     if not isinstance(env_id, str):
         raise TypeError(f"{env_id!r} is not an environment id: a level is named by an id, such as 'MiniGrid-Empty-5x5-v0', and a seed")
-    module, name = env_id.rpartition(":")[0], plain_id(env_id)
-    ours = module in ("", "optioncoagent_envs") and name.startswith(("MiniGrid-", "BabyAI-"))  # MiniGrid's own, by the batch's name
-    env = gym.make(name if ours else env_id, disable_env_checker=True).unwrapped
+    module = env_id.rpartition(":")[0]
+    ours = module in ("", "optioncoagent_envs") and is_minigrid_id(env_id)  # MiniGrid's own, by the batch's name
+    made = gym.make(plain_id(env_id) if ours else env_id, disable_env_checker=True)
+    refuse_wrappers(made, env_id, "the states of its grid", "register the environment without it")
+    env = made.unwrapped
     if not isinstance(env, MiniGridEnv):
         raise ValueError(f"{env_id} is {type(env).__name__}, not a MiniGrid environment: use MDP.from_env if it has toy_text tables")
     return env

@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 import scipy.sparse as sp
 
-from optioncoagent.imports import plain_id
+from optioncoagent.imports import full_id, is_minigrid_id
 from optioncoagent.mdp.environment import MDPEnv
 
 _SAY_NOTHING = (  # Gymnasium's wrappers that leave transitions, rewards and observations as they are
@@ -25,12 +25,12 @@ def arrays_of(env: Any) -> dict[str, Any]:
             return _of(made, env)
         finally:
             made.close()
-    return _of(env, repr(getattr(env, "unwrapped", env)))
+    return _of(env, getattr(getattr(env, "spec", None), "id", None) or repr(getattr(env, "unwrapped", env)))
 
 
 def _of(env: Any, name: str) -> dict[str, Any]:
     base = getattr(env, "unwrapped", env)
-    _refuse_wrappers(env, name)
+    refuse_wrappers(env, name, "its tables", "give env.unwrapped, if they are what is meant")
     if isinstance(base, MDPEnv):
         mdp = base.mdp
         return {name: getattr(mdp, name) for name in ("P", "R", "d0", "terminal", "observation", "horizon")}
@@ -43,13 +43,12 @@ def _of(env: Any, name: str) -> dict[str, Any]:
     return _from_tables(table, d0)
 
 
-def _refuse_wrappers(env: Any, name: str) -> None:
-    """ValueError naming a wrapper that changes what the tables say; a time limit is left out, pictures and statistics change nothing."""
+def refuse_wrappers(env: Any, name: str, what: str, instead: str) -> None:
+    """ValueError naming a wrapper that changes what is made an MDP of; a time limit is left out, pictures and statistics change nothing."""
     while env is not getattr(env, "unwrapped", env):
         if type(env).__name__ not in _SAY_NOTHING:
             raise ValueError(
-                f"{name} is wrapped in {type(env).__name__}, of which its tables say nothing: give env.unwrapped, if they are what is "
-                "meant, or build an MDP from arrays"
+                f"{name} is wrapped in {type(env).__name__}, of which {what} say nothing: {instead}, or build an MDP from arrays"
             )
         env = env.env
 
@@ -77,10 +76,9 @@ def _check_tables(table: Any, num_states: int, base: Any, name: str) -> None:
 
 
 def _make(env_id: str) -> gym.Env[Any, Any]:
-    if plain_id(env_id).startswith(("MiniGrid-", "BabyAI-")):
+    if is_minigrid_id(env_id):
         raise ValueError(f"{env_id} has no toy_text tables: {_INSTEAD}")
-    prefix = "optioncoagent_envs:" if env_id.startswith("OptionCoagent/") else ""
-    return gym.make(prefix + env_id)
+    return gym.make(full_id(env_id))
 
 
 def _from_tables(table: Any, d0: Any) -> dict[str, Any]:

@@ -37,9 +37,9 @@ class CoagentNetwork:
         touched: {name: Touched}, what each execution function looks at.
         memory: outputs that the next step can see: named in a `previous`, touched through `x.previous`, or read by somebody and perhaps
             retained. Only these need to be carried from step to step.
-        critic_inputs: K; (S_t, K_t) screens off everything earlier, so that a critic Q(s, K) is a value. Memory; what an
-            action that is not memory reads in a table; and an output by which the action is chosen, its own among them, if it depends on
-            the step before, may be retained at a first step, or is what another of K depends on.
+        critic_inputs: K, such that (S_t, K_t) screens off everything earlier, and a critic Q(s, K) is a value. It holds memory; what
+            an action that is not memory reads in a table; and each output by which the action is chosen, its own among them, that depends
+            on the step before, may be retained at a first step, or is one that another of K depends on.
         unseen: outputs by which the action is chosen that K does not tell, so that K's values say nothing of their local gradients.
         carried: memory, and what a first step alone can see of the outputs before it.
 

@@ -110,7 +110,7 @@ class Track:
     """
 
     def __init__(self, **kwargs: Any):
-        wandb = _wandb()
+        wandb = import_wandb()
         try:
             self.run = wandb.init(**kwargs)
         except getattr(wandb, "Error", ()) as error:
@@ -163,19 +163,15 @@ def _best_before(path: Path) -> float:
 def _evaluated_before(path: Path) -> float:
     """The return that the agent which lies there was evaluated to; -inf if there is none. ValueError naming the file if it is damaged."""
     try:
-        return float(json.loads((path / EVALUATED).read_text())["return_mean"])
+        return float(json.loads((path / EVALUATED).read_text(encoding="utf-8"))["return_mean"])
     except FileNotFoundError:
         return -np.inf
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path / EVALUATED} is damaged ({error!r}): move it and the agent beside it away") from error
 
 
-def check_wandb() -> None:
-    """Raise ImportError that says how to get it where Weights & Biases is not installed."""
-    _wandb()
-
-
-def _wandb() -> Any:
+def import_wandb() -> Any:
+    """Weights & Biases. Raises ImportError that says how to get it where it is not installed."""
     try:
         return importlib.import_module("wandb")
     except ImportError as error:
@@ -184,7 +180,7 @@ def _wandb() -> Any:
 
 def _cut(path: Path, step: int) -> None:
     """Leave out the evaluations from this step on, which an agent that goes on comes to again, and a line that a kill has cut off."""
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         head, *lines = file.readlines() or [""]
     kept = [line for line in lines if line.endswith("\n") and not _is_from(line, step)]
     files.write_file(path, "".join([head, *kept]).encode())
@@ -201,7 +197,7 @@ def _is_from(line: str, step: int) -> bool:
 def _append(path: Path, row: dict[str, float]) -> None:
     new = not path.exists() or not path.stat().st_size
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", newline="") as file:
+    with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(row))
         if new:
             writer.writeheader()

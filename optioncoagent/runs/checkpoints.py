@@ -105,7 +105,7 @@ def best(run_folder: Path) -> Path:
     """The checkpoint of the highest return among those kept. FileNotFoundError if there is none that can be read."""
     ranks = [(rank, path) for path in checkpoints(run_folder) if (rank := _rank(path)) is not None]
     if not ranks:
-        raise FileNotFoundError(f"{run_folder} holds no checkpoint")
+        raise FileNotFoundError(f"{run_folder} holds no checkpoint that can be read")
     return max(ranks)[1]
 
 

@@ -68,10 +68,12 @@ def check_new(path: Path) -> None:
 
 def distinct(folders: Iterable[str | Path]) -> list[Path]:
     """These folders in order, each once, whatever it is called: a run that is named twice is one seed. ValueError if there are none."""
-    found = list({path.resolve(): path for path in reversed([*map(Path, folders)])}.values())[::-1]
+    found: dict[Path, Path] = {}
+    for path in map(Path, folders):
+        found.setdefault(path.resolve(), path)
     if not found:
         raise ValueError("no run folder was given")
-    return found
+    return [*found.values()]
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -115,6 +117,15 @@ def locked(folder: Path, what: str = "trains there") -> Iterator[None]:
         yield
 
 
+@contextmanager
+def in_turn(folder: Path) -> Iterator[None]:
+    """For the length of the block nobody else in a block like this one, of whatever process, is at the folder."""
+    with (folder / "lock").open("a") as file:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that a result depends on."""
     found = {"python": platform.python_version()}
@@ -142,7 +153,7 @@ def read_evaluation(folder: Path) -> tuple[np.ndarray, np.ndarray]:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object. ValueError naming the file if it is damaged."""
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error})") from error
     if not isinstance(content, dict):

@@ -151,5 +151,5 @@ class Rows:
 
 
 def _columns(path: Path) -> list[str]:
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return next(csv.reader(file), [])

@@ -28,6 +28,16 @@ def standard_error(values: Any, axis: int = 0) -> Any:
     return (values.std(axis=axis, ddof=1) if n > 1 else np.full_like(values.mean(axis=axis), np.nan)) / np.sqrt(n)
 
 
+def pooled(count: FloatArray, mean: FloatArray, squares: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The mean of all values, and its standard error, from parts along the last axis: how many values each has, their mean and
+    Σ (x - mean)². The error of a single value is NaN."""
+    total = count.sum(axis=-1)
+    centre = (count * mean).sum(axis=-1) / total
+    # Chan, Golub & LeVeque (1983): Σ (x - centre)² = Σ_parts squares + count (mean - centre)²
+    deviations = (squares + count * (mean - centre[..., None]) ** 2).sum(axis=-1)
+    return centre, np.sqrt(deviations / np.where(total > 1, total - 1, np.nan) / total)
+
+
 class Interval(NamedTuple):
     """An estimate (by default the interquartile mean) and the ends of its interval."""
 
@@ -111,7 +121,9 @@ def median(values: Any) -> float:
     return float(np.sort(values)[len(values) // 2])
 
 
-def sooner(ours: Sequence[Any], theirs: Sequence[Any], resamples: int = 2000, hierarchical: bool = False) -> tuple[float, float, float]:
+def sooner(
+    ours: Sequence[Any], theirs: Sequence[Any], resamples: int = RESAMPLES, hierarchical: bool = False
+) -> tuple[float, float, float]:
     """The probability that a run of ours needs fewer frames than one of theirs, ties counted half, and the ends of its 95 % interval.
 
     ours, theirs: an array of frames for each task, of any numbers of seeds; the mean over tasks, each with the same weight ("probability
@@ -139,5 +151,5 @@ def sooner(ours: Sequence[Any], theirs: Sequence[Any], resamples: int = 2000, hi
 
 
 def fewest_seeds(frames: Iterable[Any]) -> int:
-    """Of some tasks, or agents, the one with the fewest seeds: how many it has."""
+    """The smallest number of seeds that any of these tasks, or agents, has; frames: an array for each."""
     return min(map(len, frames))

@@ -14,7 +14,7 @@ from optioncoagent.agents import files
 from optioncoagent.agents.files import digest
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, OLD_DEFAULTS, Settings, make_settings
 from optioncoagent.runs import checkpoints, folder
-from optioncoagent.runs.callbacks import Callback, Track, check_wandb
+from optioncoagent.runs.callbacks import Callback, Track, import_wandb
 from optioncoagent.runs.interrupt import deferred_interrupt
 from optioncoagent.runs.recorder import Recorder
 from optioncoagent.runs.rows import Ends
@@ -80,7 +80,7 @@ def start(run: Run, path: str | Path | None = None, profile: bool = False) -> bo
     """
     run.check()
     if run.track:
-        check_wandb()
+        import_wandb()
     agent = _new_agent(run)
     path = folder.new_folder(
         None if path is None else Path(path), run.name, {"command": asdict(run), "versions": folder.versions(), "began": time.time()}

@@ -25,7 +25,7 @@ class Job:
 
     result: the file that a trial writes last. log: the output of all its tries, one after the other. begin: the words after
     `optioncoagent`; resume: those that take their place once `folder` exists. All paths are on a disk that the machines share.
-    working_folder, command; pause: seconds to wait first.
+    working_folder: where Python is started; command: its arguments before those words. pause: seconds to wait first.
     """
 
     result: Path

@@ -18,20 +18,15 @@ PATIENCE = 10**9  # steps of one episode, where nothing shows beforehand that it
 
 
 def horizon(mdp: MDP, network: CoagentNetwork) -> int:
-    """Steps after which γ^t / (1 - γ) < 1e-9, or the MDP's own horizon; else, with γ = 1, episodes end by themselves."""
-    if mdp.horizon is not None:
-        return min(mdp.horizon, _until_negligible(mdp, network))
-    return _until_negligible(mdp, network)
-
-
-def _until_negligible(mdp: MDP, network: CoagentNetwork) -> int:
-    if mdp.gamma == 1:
-        return PATIENCE
+    """Steps after which γ^t / (1 - γ) < 1e-9, or the MDP's own horizon if that is less; with γ = 1 episodes end by themselves."""
     values = mdp.R.data if sp.issparse(mdp.R) else mdp.R
-    largest = float(np.abs(values).max(initial=0.0)) + sum(abs(c.cost) for c in network.coagents)
-    if mdp.gamma == 0 or largest == 0:
-        return 1
-    return max(1, math.ceil(math.log(NEGLIGIBLE * (1 - mdp.gamma)) / math.log(mdp.gamma)))
+    if mdp.gamma == 1:
+        limit = PATIENCE
+    elif mdp.gamma == 0 or not (np.any(values) or any(c.cost for c in network.coagents)):
+        limit = 1
+    else:
+        limit = max(1, math.ceil(math.log(NEGLIGIBLE * (1 - mdp.gamma)) / math.log(mdp.gamma)))
+    return limit if mdp.horizon is None else min(mdp.horizon, limit)
 
 
 def check_patience(limit: int, capped: Any) -> None:

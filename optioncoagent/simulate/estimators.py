@@ -77,11 +77,11 @@ def estimate_return(
     of its nodes, if no actions lead to an end from a state that episodes start in, or once an episode takes 10^9 steps.
     """
     samples = _sample(mdp, network, params, episodes, seed, max_steps, threads)
-    mean, _, count, *_ = (samples.returns[:, i] for i in range(5))
+    mean, squares, count = samples.returns[:, :3].T
     # Chan, Golub & LeVeque (1983): Σ (G - mean)² = Σ_blocks M2_b + n_b (mean_b - mean)²
     total = float((mean * count).sum() / count.sum())
-    squares = float((samples.returns[:, 1] + count * (mean - total) ** 2).sum())
-    return ReturnEstimate(total, _standard_error(squares, episodes), samples.steps, samples.capped)
+    deviations = float((squares + count * (mean - total) ** 2).sum())
+    return ReturnEstimate(total, _standard_error(deviations, episodes), samples.steps, samples.capped)
 
 
 def estimate_gradient(

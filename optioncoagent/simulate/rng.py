@@ -18,7 +18,9 @@ _UNIT = 2.0**-53
 
 
 def key_of(seed: int | Sequence[int]) -> np.uint64:
-    """64 bits from a seed, or from several, well mixed. Raises ValueError for None, which would be another seed each time."""
+    """64 bits from a seed, or from several, well mixed, where zeros at the end do not count (see NumPy's `SeedSequence`).
+
+    Raises ValueError for None, which would be another seed each time."""
     if not all(isinstance(part, int | np.integer) and part >= 0 for part in np.ravel(seed)):
         raise ValueError(f"seed={seed!r}: give an integer of at least 0")
     return np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]

@@ -98,6 +98,10 @@ def test_an_environment_is_enumerated_as_it_was_made(tmp_path):
     assert set(firm[0].transition_matrix.data) == {1.0} != set(slippery[0].transition_matrix.data)
     with pytest.raises(ValueError, match="a level is enumerated without"):
         _enumerate("MiniGrid-Empty-5x5-v0", {"view": "full"}, 0.9, Audit(tmp_path))
+    hopping, slipping = (_enumerate("OptionCoagent/FourRooms-v0", {"dynamics": d}, 0.9, Audit(tmp_path))[0] for d in ("code", "text"))
+    own = _enumerate("optioncoagent_envs:OptionCoagent/Gridworld-v0", {}, 0.9, Audit(tmp_path))
+    assert own[0].num_states == 10 and own[1] == gym.spec("OptionCoagent/Gridworld-v0").max_episode_steps
+    assert hopping.num_states == 105 and (hopping.transition_matrix != slipping.transition_matrix).nnz
 
 
 def test_a_level_of_ones_own_class_is_one_of_minigrids(monkeypatch, tmp_path, capsys):

@@ -98,6 +98,20 @@ def test_a_plan_does_not_depend_on_the_units_of_rewards(scale, gamma):
     np.testing.assert_allclose(found.q[0] / scale, [1 / (1 - gamma), 5.0], rtol=1e-9)
 
 
+@pytest.mark.parametrize("gamma", [1.0, 1 - 1e-9])
+def test_a_plan_is_settled_in_each_state_by_itself(gamma):
+    """A value of 10, come to slowly, beside one of 10^8 in a state that never leads to it: from state 1 the end comes with chance 10^-4."""
+    P = np.zeros((3, 1, 3))
+    P[0, 0, 2] = P[2, 0, 2] = 1.0
+    P[1, 0, 1:] = 1 - 1e-3, 1e-3
+    mdp = oc.MDP(P, np.array([[1e8], [1e-2], [0.0]]), [0.0, 1.0, 0.0], gamma)
+    network = oc.option_critic(2, 1)
+    params = network.init_params(3, scale=0.0)
+    found = plan(mdp, option_models(mdp, params))
+    np.testing.assert_allclose(found.value, [1e8, oc.expected_return(mdp, network, params), 0.0], rtol=1e-7)
+    assert found.returns[-1] == pytest.approx(10.0, rel=1e-6)
+
+
 def test_options_side_by_side_and_single_actions():
     """Two options and the two actions as options: the best is the best of any policy, and the models of each part are its own."""
     rng = np.random.default_rng(7)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
@@ -14,6 +16,7 @@ import pytest
 from optioncoagent.experiments import figure5, figure6, four_rooms, problems, runner
 from optioncoagent.experiments.reproduce import EXPERIMENTS, Reproduce, load, main
 from optioncoagent.runs import workers
+from optioncoagent.runs.trial import Job
 
 
 @dataclass(frozen=True)
@@ -103,10 +106,19 @@ def test_rows_of_another_experiment_or_of_settings_that_nothing_tells_are_refuse
         runner.run_experiment(experiment, {"fair": Coin()}, tmp_path / "left", progress_bar=False)
 
 
-def test_single_trials_describe_what_they_are_of(tmp_path, monkeypatch):
+def test_single_trials_describe_what_they_are_of(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(figure6, "SETTINGS", SMALL["figure6"])
     main(Reproduce("figure6", folder=tmp_path, only=("best",), seeds=(0,)))
     assert json.loads((tmp_path / "experiment.json").read_text())["settings"].keys() == {"best"}
+    with monkeypatch.context() as later:
+        later.setattr(runner, "versions", lambda: {"numpy": "next"})
+        main(Reproduce("figure6", folder=tmp_path, only=("best",), seeds=(0,)))
+        assert len(json.loads((tmp_path / "experiment.json").read_text())["versions"]) == 2
+        later.setattr(figure6, "ASSUMPTIONS", "another gridworld")
+        with pytest.raises(FileExistsError, match="other assumptions"):
+            main(Reproduce("figure6", folder=tmp_path, only=("best",), seeds=(0,)))
+        main(Reproduce("figure6", folder=tmp_path, plot_only=True))
+        assert "another gridworld" not in capsys.readouterr().out  # the rows are not of that one
     monkeypatch.setattr(figure6, "SETTINGS", {"best": replace(SMALL["figure6"]["best"], bound=2.0)})
     with pytest.raises(FileExistsError, match="other settings"):
         main(Reproduce("figure6", folder=tmp_path, only=("best",)))
@@ -121,8 +133,55 @@ def test_a_figure_is_drawn_from_the_files_alone(tmp_path):
         runner.draw(experiment, tmp_path)
     runner.run_experiment(experiment, {"fair": Coin()}, tmp_path, progress_bar=False)
     experiment.calls.clear()
-    assert runner.draw(experiment, tmp_path).stat().st_size > 0
+    path, assumptions = runner.draw(experiment, tmp_path)
+    assert path.stat().st_size > 0 and assumptions == Experiment.ASSUMPTIONS
     assert not experiment.calls
+    (tmp_path / "experiment.json").unlink()
+    with pytest.raises(FileExistsError, match=r"holds rows, and no experiment\.json that tells of which experiment"):
+        runner.draw(experiment, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"setting,seed,throw,value,side\n", b"setting,seed,throw\nfair,0\n", b"setting\nfair,0\n", b"\xff\xfe"]
+)
+def test_rows_that_are_damaged_are_named_before_anything_is_run(tmp_path, data):
+    experiment = Experiment(calls=[], stop_at=None)
+    runner.run_experiment(experiment, {"fair": Coin()}, tmp_path, progress_bar=False)
+    (tmp_path / "rows" / "fair-1.csv").write_bytes(data)
+    experiment.calls.clear()
+    with pytest.raises(ValueError, match=r"fair-1\.csv is damaged: delete it, and the same command makes it again"):
+        runner.run_experiment(experiment, {"fair": Coin()}, tmp_path, progress_bar=False)
+    with pytest.raises(ValueError, match=r"fair-1\.csv is damaged"):
+        runner.draw(experiment, tmp_path)
+    assert not experiment.calls
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"settings": ', '{"settings": [], "seconds": {}}'])
+def test_a_description_that_is_damaged_is_named(tmp_path, text):
+    experiment = Experiment(calls=[], stop_at=None)
+    runner.run_experiment(experiment, {"fair": Coin()}, tmp_path, progress_bar=False)
+    (tmp_path / "experiment.json").write_text(text)
+    for attempt in (lambda: runner.run_experiment(experiment, {"fair": Coin()}, tmp_path), lambda: runner.draw(experiment, tmp_path)):
+        with pytest.raises(ValueError, match=r"experiment\.json is damaged"):
+            attempt()
+
+
+def test_several_may_work_in_one_folder_at_a_time(tmp_path, monkeypatch):
+    """Four runs, of one setting each, that read and write the description at the same moment: all four are described and counted."""
+    write = runner.write_json
+
+    def slowly(path, content):
+        time.sleep(0.05)
+        write(path, content)
+
+    monkeypatch.setattr(runner, "write_json", slowly)
+    names = ["a", "b", "c", "d"]
+    with ThreadPoolExecutor(len(names)) as pool:
+        for name in names:
+            pool.submit(runner.run_experiment, Experiment(calls=[], stop_at=None), {name: Coin()}, tmp_path, 1, False)
+    content = json.loads((tmp_path / "experiment.json").read_text())
+    assert {*content["settings"]} == {*content["seconds"]} == {*names}
+    assert len(runner.read_rows(tmp_path)) == 6 * len(names)
 
 
 def small_figure5(**changes):
@@ -135,8 +194,8 @@ SMALL = {
     "figure5": {"gridworld": small_figure5(seeds=1)},
     "figure6": {"learning": figure6.Learning(seeds=2, trials=50, episodes=20), "best": figure6.Ascent(seeds=1)},
     "four-rooms": {
-        "text: 4 options": replace(four_rooms.SETTINGS["text: 4 options"], seeds=2, trials=4, episodes=40, moved_at=20),
-        "text: flat": replace(four_rooms.SETTINGS["text: flat"], seeds=1, trials=4, episodes=40, moved_at=20),
+        "text: 4 options": replace(four_rooms.SETTINGS["text: 4 options"], seeds=2, trials=4, episodes=40),
+        "text: flat": replace(four_rooms.SETTINGS["text: flat"], seeds=1, trials=4, episodes=40),
         "text: optimal": four_rooms.Optimal("text"),
     },
 }
@@ -158,20 +217,32 @@ def test_experiments_in_small(name, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "once" / "figure.png").exists()
 
 
+def test_the_optimum_changes_where_the_goal_moves():
+    """Lines of the first panel: the curve of 40 episodes, and the fewest steps, before the goal moves and after it."""
+    rows = [{"setting": "text: flat", "seed": 0, "episode": 1 + 5 * k, "trials": 2, "steps": 9.0, "squares": 1.0, "option_length": 1.0,
+             "termination": 1.0} for k in range(8)]  # fmt: skip
+    figure = four_rooms.plot([*rows, {"setting": "text: optimal", "seed": 0, "before": 5.0, "after": 7.0}])
+    *_, optimum = figure.axes[0].lines
+    assert [*optimum.get_xdata()] == [1, 20, 20, 40] and [*optimum.get_ydata()] == [5.0, 5.0, 7.0, 7.0]
+
+
 def test_trials_spread_over_processes_give_the_same_rows(tmp_path, monkeypatch, capsys):
-    """Three trials of the real figure 6, one of which is there already; and one that cannot be written."""
+    """Three trials of the real figure 6, one of which is there already; and one that fails."""
     monkeypatch.setattr(workers, "PAUSE", 0.0)
     monkeypatch.setattr(figure6, "SETTINGS", {"best": replace(figure6.SETTINGS["best"], seeds=3)})
     alone, together = tmp_path / "alone", tmp_path / "together"
     main(Reproduce("figure6", folder=alone, threads=1))
     main(Reproduce("figure6", folder=together, seeds=(1,)))
     assert [path.name for path in (together / "rows").iterdir()] == ["best-1.csv"] and not (together / "figure.png").exists()
-    blocked = together / "rows" / ".best-2.csv.partial"
-    blocked.mkdir()
-    with pytest.raises(SystemExit, match="1"):
+
+    def spoiled(result, log, begin, *rest):
+        words = (*begin[:-1], "99") if begin[-1] == "2" else begin  # there is no such trial
+        return Job(result, log, words, words, *rest[1:])
+
+    with monkeypatch.context() as context, pytest.raises(SystemExit, match="1"):
+        context.setattr(runner, "Job", spoiled)
         main(Reproduce("figure6", folder=together, workers=2, backend="pool"))
     assert "best, seed 2 failed; exit status" in capsys.readouterr().err
-    blocked.rmdir()
     main(Reproduce("figure6", folder=together, workers=2, backend="pool"))
     assert runner.read_rows(together) == runner.read_rows(alone) and (together / "figure.png").exists()
     assert "reproduce figure6 --threads 1" in (together / "logs" / "best-0.log").read_text()
@@ -244,7 +315,7 @@ def test_pooled_rows_are_those_of_one_large_run():
 
 
 def test_the_goal_moves_and_moves_back_for_the_next_run():
-    setting = replace(four_rooms.SETTINGS["text: 4 options"], trials=20, episodes=400, moved_at=200)
+    setting = replace(four_rooms.SETTINGS["text: 4 options"], trials=20, episodes=400)
     steps = {row["episode"]: row["steps"] for row in four_rooms.run(setting, 0, threads=2)}
     assert steps[191] < 100 < steps[201]  # learnt, then the goal is elsewhere
     assert steps[1] > 150  # each run begins untrained

@@ -144,6 +144,8 @@ def test_every_setting_matters(capsys):
         ({"num_options": (2, 0)}, r"num_options=\(2, 0\): it must be at least 2"),
         ({"steps": -1}, "steps=-1"),
         ({"step_size": 0.0}, "step_size=0.0"),
+        ({"step_size": float("inf")}, "step_size=inf: it must be greater than 0, and finite"),
+        ({"scale": float("inf")}, "scale=inf: it must be at least 0, and finite"),
     ],
 )
 def test_errors_name_the_culprit(settings, message):

@@ -11,6 +11,7 @@ from small import GRIDWORLD, SMALL
 import optioncoagent as oc
 from optioncoagent import maps
 from optioncoagent.cli import main
+from optioncoagent.experiments.gradients_command import Gradients, make_mdp
 from optioncoagent.maps import drawing, option_maps
 from optioncoagent.maps.drawing import arrows, draw
 from optioncoagent.maps.occupancy import CellMaps, cell_maps
@@ -76,6 +77,36 @@ def test_levels_without_a_plan_are_refused():
     with pytest.raises(ValueError, match="names the module no_such_module"):
         read_level("no_such_module:Env-v0", 0.99)
     assert "no_such_module" not in sys.modules
+    with pytest.raises(ValueError, match="level=-1: the seed of a level is at least 0"):
+        read_level("MiniGrid-Empty-5x5-v0", 0.99, seed=-1)
+
+
+def test_only_what_is_known_to_be_a_plan_is_taken_for_one():
+    """Cells and tables of somebody's own, whose actions may mean anything; a reward that only a wrapper pays."""
+
+    class Mine(gym.Env):
+        def __init__(self):
+            rooms = gym.make("optioncoagent_envs:OptionCoagent/Gridworld-v0").unwrapped
+            self.cells, self.P, self.initial_state_distrib = rooms.cells, rooms.P, rooms.initial_state_distrib
+            self.observation_space, self.action_space = rooms.observation_space, rooms.action_space
+
+    gym.register("Mine-v0", Mine)
+    gym.register("MiniGrid-Paid-v0", lambda: gym.wrappers.TransformReward(gym.make("MiniGrid-Empty-5x5-v0"), lambda r: r - 1))
+    try:
+        with pytest.raises(ValueError, match="Mine-v0 has no floor plan"):
+            read_level("Mine-v0", 0.99)
+        with pytest.raises(ValueError, match="MiniGrid-Paid-v0 is wrapped in TransformReward"):
+            read_level("MiniGrid-Paid-v0", 0.99)
+        with pytest.raises(ValueError, match="MiniGrid-Paid-v0 is wrapped in TransformReward, of which the states of its grid say nothing"):
+            oc.MDP.from_minigrid("MiniGrid-Paid-v0", 0.99)
+        for env_id in ("Mine-v0", "MiniGrid-Paid-v0"):
+            gym.registry.pop(env_id)
+        gym.register("Paid-v0", lambda: gym.wrappers.TransformReward(gym.make("FrozenLake-v1"), lambda r: r - 1))
+        with pytest.raises(ValueError, match="wrapped in TransformReward"):
+            make_mdp(Gradients("Paid-v0"))
+    finally:
+        for env_id in ("Mine-v0", "MiniGrid-Paid-v0", "Paid-v0"):
+            gym.registry.pop(env_id, None)
 
 
 def corridor():

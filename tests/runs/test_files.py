@@ -119,6 +119,11 @@ def test_a_folder_that_another_process_makes_in_the_meantime(tmp_path, monkeypat
     assert Path("runs/run/config.json").read_text() == "theirs" and len([*Path("runs").iterdir()]) == 1
 
 
+def test_distinct_folders_are_in_the_order_that_they_were_named_in(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert folder.distinct(["a", "b", "a/", tmp_path / "c", "b"]) == [Path("a"), Path("b"), tmp_path / "c"]
+
+
 def test_what_another_process_is_writing_stays(tmp_path, monkeypatch):
     write, other = files._write, []
 
