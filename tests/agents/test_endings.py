@@ -83,3 +83,27 @@ def test_a_rollout_that_was_left_has_no_part_in_the_returns_of_later_episodes():
     env.reset()
     agent.update()
     assert [value for value, _ in agent.recent] == [50.0, 50.0] and [length for _, length in agent.recent] == [5, 5]
+
+
+def test_a_rollout_that_was_left_where_an_episode_had_ended_begins_with_a_step():
+    """NEXT_STEP: the next step was to be the one that resets, of which nothing is learned; begun anew, it is an action like any other."""
+    agent = oc.OptionCritic(ScriptedVectorEnv([[[0, 0, 0]] * 9], 1, AutoresetMode.NEXT_STEP), num_options=2, num_steps=2, num_minibatches=1)
+    agent.update()
+    assert not agent.running.valid.any()
+    agent.running.broken = True
+    rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, 2)
+    assert rollout.valid.all() and rollout.start.tolist() == [[True], [False]]
+
+
+def test_advantages_of_small_rewards_are_divided_like_others():
+    """Rewards a ten-thousandth as large, a critic of zero: the same advantages."""
+    agent = oc.OptionCritic(TabularVectorEnv(random_mdp(), 4), 2, num_steps=16, hidden_sizes=(), dtype="float64")
+    with torch.no_grad():
+        for parameter in agent.module.critic.parameters():
+            parameter.zero_()
+    agent.running = agent._start()
+    rollout = collect(agent.module, agent.sampler, agent.spec, agent.running, 16)
+    small = replace(rollout, reward=1e-4 * rollout.reward)
+    first, second = (make_batch(agent.module, agent.spec, x, agent.settings, agent.forms).learned[:, 1] for x in (rollout, small))
+    assert first.abs().max() > 0.5
+    torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-3)

@@ -6,7 +6,8 @@ import torch
 from small import SMALL
 
 import optioncoagent as oc
-from optioncoagent.agents.sweep import gate_on_axes
+from optioncoagent.agents.sweep import gate, gate_on_axes
+from optioncoagent.network import LocalState
 
 REDUCING = [
     lambda x: x.state[:, 0].max() > 0,
@@ -60,6 +61,20 @@ def test_what_is_given_may_be_changed():
     beta = gate_on_axes(network, 1, ("a",), start, state, previous, torch.float64)
     np.testing.assert_array_equal(beta, [[1, 0, 0, 1], [0, 0, 0, 1]])
     assert start.tolist() == [False, False, False, True] and previous["a"].tolist() == [0, 0, 1, 0]
+
+
+def test_what_was_drawn_in_this_step_may_be_changed():
+    """By a gate that asks about what its coagent is about to read: the output that acts stays as it was."""
+
+    def later(x):
+        drawn = x.upstream["a"]
+        drawn += 1
+        return (x.state[:, 0] > 0) & (drawn == 2)
+
+    network = oc.CoagentNetwork([oc.Coagent("a", 2), oc.Coagent("action", 2, executes=later)])
+    drawn, state = torch.tensor([0, 1, 1]), torch.tensor([[1.0], [1.0], [-1.0]])
+    beta = gate(network, 1, LocalState(torch.zeros(3, dtype=torch.bool), state, {"a": drawn}, {}), torch.float64)
+    assert beta.tolist() == [0, 1, 0] and drawn.tolist() == [0, 1, 1]
 
 
 def test_a_mask_on_observations_is_taken():

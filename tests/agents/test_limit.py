@@ -1,5 +1,7 @@
 """How far one update may take the policies of the actions: KL against torch.distributions, and what happens beyond the limit."""
 
+from types import SimpleNamespace
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -93,6 +95,28 @@ def weights(agent):
 
 def moments(agent):
     return torch.cat([agent.optimizer.state[p][name].flatten() for p in agent.module.parameters() for name in ("exp_avg", "exp_avg_sq")])
+
+
+def test_each_of_several_gaussians_is_compared_with_its_own_past():
+    """Two actions of one number each, one of which did not act in some steps, where its ratio overflows."""
+    network = oc.CoagentNetwork([oc.Coagent("a", oc.Gaussian(1)), oc.Coagent("b", oc.Gaussian(1))], action=("a", "b"))
+    torch.manual_seed(0)
+    old, new, noise = torch.randn(3, 4, 6, dtype=torch.float64)  # mean and ln scale of a, then of b; (4, steps)
+    policies = [[Normal(x[2 * k], x[2 * k + 1].exp()) for k in (0, 1)] for x in (old, new)]
+    drawn = torch.stack([old[2 * k] + old[2 * k + 1].exp() * noise[k] for k in (0, 1)], dim=1)
+    log_old, log_new = (torch.stack([policy[k].log_prob(drawn[:, k]) for k in (0, 1)]) for policy in policies)
+    acted = torch.tensor([[1.0, 1.0]] * 4 + [[1.0, 0.0]] * 2, dtype=torch.float64)
+    nothing = torch.zeros(6, dtype=torch.float64)
+
+    def divergence(given, log_old):
+        batch = SimpleNamespace(log_old=log_old, drawn=drawn, acted=acted, target=nothing, valid=torch.ones_like(nothing))
+        return float(losses.divergence(network, torch.cat([nothing[None], given]), batch))
+
+    ratio = log_new - log_old
+    assert divergence(old, log_old) == pytest.approx(0.0, abs=1e-12)
+    assert divergence(new, log_old) == pytest.approx(float(((ratio.exp() - 1 - ratio) * acted.T).sum() / 6))
+    log_old[1, 4:] = -1000.0  # of b, held there
+    assert divergence(new, log_old) == pytest.approx(float(((ratio.exp() - 1 - ratio) * acted.T).sum() / 6))
 
 
 @pytest.mark.parametrize("recurrent_size", [0, 8])

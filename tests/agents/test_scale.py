@@ -40,6 +40,9 @@ def test_the_scale_is_the_root_mean_square_of_discounted_returns():
     other = ReturnScale(3, 0.9)
     other.from_arrays({name: x.copy() for name, x in scale.to_arrays().items()})
     assert other(rollout)[1] == scale(rollout)[1]
+    fewer = ReturnScale(2, 0.9)
+    fewer.from_arrays(scale.to_arrays())  # the scale goes on, returns of other environments do not
+    assert fewer.value == scale.value and fewer.returns.shape == (2,)
 
 
 def test_small_returns_stay_as_they_are():

@@ -2,6 +2,7 @@
 
 import csv
 import functools
+import json
 import socket
 import subprocess
 import sys
@@ -148,6 +149,14 @@ def test_evaluations_that_a_kill_has_cut_off_and_lines_of_others(tmp_path):
     agent.learn(64, callback=runs.EvaluateEvery(64, 2, file))
     steps = [line.partition(",")[0] for line in file.read_text().splitlines()]
     assert steps == ["timesteps", "64", "", "# by hand", "128"]
+
+
+def test_of_two_that_are_as_good_the_first_is_kept(tmp_path):
+    evaluate = runs.EvaluateEvery(64, 2, best=tmp_path / "best")
+    agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL)
+    agent.evaluate = lambda *_, **__: Evaluation(np.ones(2), np.ones(2), np.zeros(2, bool))
+    agent.learn(192, callback=evaluate)
+    assert len(evaluate.rows) > 1 and json.loads((tmp_path / "best" / "evaluated.json").read_text()) == evaluate.rows[0]
 
 
 def test_a_damaged_row_of_the_best_is_named(tmp_path):

@@ -118,6 +118,10 @@ def test_usage_is_ranked_in_each_run():
     other.columns.update({"option/usage_0": np.array([0.1, 0.1]), "option/usage_1": np.array([0.9, 0.9])})
     _, shares = usage([one, other], "option")
     np.testing.assert_allclose(shares[:, [0, -1]], [[0.9, 0.8], [0.1, 0.2]])
+    longer = curve([1, 1, 1])
+    longer.columns.update({"option/usage_0": np.array([0.5, 0.4, 0.4]), "option/usage_1": np.array([0.5, 0.6, 0.6])})
+    _, shares = usage([one, longer], "option")
+    np.testing.assert_allclose(shares[:, -1], [0.6, 0.4])  # of the one that is still there
 
 
 @pytest.fixture(scope="module")

@@ -68,6 +68,9 @@ def test_what_has_fallen_is_counted_in_steps_after_the_threshold():
     assert statistics.fallen(columns, 0.95, part=0.5) == 0.0
     assert np.isnan(statistics.fallen(columns, 0.96))
     assert np.isnan(statistics.fallen(run([10, 20], [0.0, 0.9], episodes=[99, 100]), 0.9))  # nothing is known of later
+    lucky = run([10, 20, 30, 40], [0.95, 0.1, 0.95, 0.95], episodes=[50, 99, 100, 150])  # a mean of 50 has reached nothing
+    assert statistics.fallen(lucky, 0.9) == 0.0
+    assert statistics.fallen(run([10, 20], [1.0, 0.5]), 1.0, part=0.5) == 0.0  # at the part, and not below
 
 
 def test_of_frames_that_may_be_infinite_the_median_is_one_of_them():
@@ -80,6 +83,23 @@ def test_who_is_sooner_is_counted_pair_by_pair():
     assert better == pytest.approx((3 + 2.5 + 1) / 9) and low < better < high
     ours, theirs = [np.array([1.0, 1.0]), np.array([np.inf, np.inf])], [np.array([2.0, 2.0]), np.array([5.0, 5.0])]
     assert statistics.sooner(ours, theirs) == (0.5, 0.5, 0.5)
+
+
+def test_seeds_of_both_are_drawn_anew_by_themselves():
+    """The ends are quantiles over all resamples of ours with all of theirs, not of pairs."""
+    ours, theirs = np.array([1.0, 4.0]), np.array([2.0, 3.0])  # 1 is before both, 4 before neither
+    means = [
+        np.mean([float(x < y) for x in a for y in b])
+        for a in itertools.product(ours, repeat=2)
+        for b in itertools.product(theirs, repeat=2)
+    ]
+    assert statistics.sooner([ours], [theirs]) == (0.5, *np.quantile(means, [0.025, 0.975]))
+    one, other = np.array([1.0, 2.0, 3.0]), np.array([1.5, 2.5, 3.5])  # who is drawn with whom matters
+    wins = one[:, None] < other
+    draws = [*itertools.product(range(3), repeat=3)]
+    means = [wins[np.ix_(i, j)].mean() for i in draws for j in draws]
+    _, low, high = statistics.sooner([one], [other], resamples=20_000)
+    assert np.allclose((low, high), np.quantile(means, [0.025, 0.975]), atol=0.06)
 
 
 def test_every_task_has_the_same_weight_whatever_its_number_of_seeds():

@@ -366,6 +366,15 @@ def test_how_far_a_run_is(tmp_path):
     assert sweep.last_timestep(tmp_path) == 64 * 19_999 and os.path.getsize(tmp_path / "metrics.csv") > 100_000
 
 
+def test_a_bar_counts_what_was_asked_for_and_its_speed_what_is_new(tmp_path):
+    """The last rollout of a run goes beyond its end; what another sweep has run before is there at the start."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "metrics.csv").write_text("timesteps,x\n128,1\n")
+    trials = [SimpleNamespace(name=name, total_timesteps=100) for name in ("a", "b")]
+    with sweep._Bar(SimpleNamespace(trials=trials), tmp_path, shown=False) as bar:
+        assert bar.bar.n == bar.bar.initial == 100 and bar.bar.total == 200
+
+
 def test_the_final_return_is_a_mean(tmp_path):
     """The final return of a trial is the mean over its episodes: most of which may earn nothing."""
     (tmp_path / "t").mkdir()

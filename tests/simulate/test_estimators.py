@@ -157,6 +157,17 @@ def test_finite_differences_of_samples():
     assert estimate.mean["left"][3, 0] == 0
 
 
+def test_the_error_of_finite_differences_is_their_spread_over_seeds():
+    """Two blocks of episodes for each parameter: the mean squared error that is told, and the variance between estimates."""
+    P = np.zeros((2, 2, 2))
+    P[:, :, 1] = 1.0
+    mdp, network = MDP(P, [[0.0, 1.0], [0.0, 0.0]], [1, 0], 0.9), CoagentNetwork([Coagent("action", 2)])
+    params = {"action": np.array([[0.0, 0.5], [0.0, -np.inf]])}
+    found = [estimate_finite_difference(mdp, network, params, 2 * 2 * 3, seed=seed, eps=0.5) for seed in range(300)]
+    means, errors = (np.array([getattr(x, name)["action"][0, 1] for x in found]) for name in ("mean", "standard_error"))
+    assert (errors**2).mean() == pytest.approx(means.var(), rel=0.3)
+
+
 def test_a_deterministic_walk_printed_here():
     """One state, one action: reward 1 and the end with probability 1 at the third state. G = 1 + γ + γ² = 1.75 for γ = 1/2, every time."""
     P = np.zeros((4, 1, 4))
