@@ -42,11 +42,10 @@ class Benchmark:
 
 
 def bare(agent: oc.OptionCritic) -> nn.Sequential:
-    """A network as wide as the agent's."""
+    """A network as wide as the agent's: as many inputs, units and rows of the readout."""
     sizes = [sum(leaf.size for leaf in agent.spec.leaves), *agent.settings.hidden_sizes]
     hidden = [layer for a, b in zip(sizes, sizes[1:], strict=False) for layer in (nn.Linear(a, b), nn.ReLU())]
-    heads = [p for name, p in agent.module.named_parameters() if not name.startswith("encoder.") and name.endswith("weight")]
-    return nn.Sequential(*hidden, nn.Linear(sizes[-1], sum(len(p) for p in heads)))
+    return nn.Sequential(*hidden, nn.Linear(sizes[-1], len(agent.module.heads()[1])))
 
 
 def learning(network: nn.Sequential, size: int) -> float:

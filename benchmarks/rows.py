@@ -18,12 +18,14 @@ from scipy import stats
 from optioncoagent.runs.statistics import fewest_seeds, median, sooner
 
 Result = dict[str, float]
-# What was the default when some of the rows were made, so that they can be added to: updates without a limit of their KL; with them an
-# encoder that every coagent shapes and λ-returns with expectations over the next outputs; with all these 16 environments and rollouts of
-# one size, and on MiniGrid, still before, codes as numbers and a bonus for observations
+# What was the default when some of the rows were made, so that they can be added to; each goes further back than the one above it.
+# No limit on the KL of an update
 UNLIMITED: dict[str, Any] = dict(target_kl=None)
+# Every coagent shapes the encoder; λ-returns with expectations over the next outputs
 EXPECTED: dict[str, Any] = UNLIMITED | dict(sampled_returns=False, encoder_gradient="all")
+# 16 environments, rollouts of one size
 SIXTEEN: dict[str, Any] = EXPECTED | dict(num_envs=16, num_steps=128, num_minibatches=8, update_epochs=8)
+# On MiniGrid codes as numbers, a bonus for observations
 BEFORE: dict[str, Any] = SIXTEEN | dict(observation_kinds={"image": "grid"}, int_counts="observation")
 
 
@@ -47,7 +49,7 @@ def read(path: Path, kind: type) -> dict[Any, Result]:
 
 def write(path: Path, run: Any, result: Result) -> None:
     """Add a row, under a header if it is the first. Raises ValueError if it has other columns than the header."""
-    row, new = asdict(run) | result, not path.exists()
+    row, new = asdict(run) | result, not path.exists() or not path.stat().st_size
     columns = list(row) if new else next(csv.reader(path.read_text().splitlines()[:1]))
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, columns, lineterminator="\n")

@@ -22,6 +22,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -105,9 +106,15 @@ def actions(mdp: oc.MDP) -> Params:
     return always_ending(zeros | {"action": zeros["action"] + SURE * np.eye(4)})
 
 
+@cache
+def network_of(num_actions: int, cost: float = 0.0) -> oc.CoagentNetwork:
+    """Four options; one network for all steps, since what the exact solver derives of it is kept with it."""
+    return option_critic(4, num_actions, deliberation_cost=cost)
+
+
 def by_return(cost: float = 0.0) -> Callable[[oc.MDP, Params], Params]:
     """The exact gradient of the return less the costs of deliberation, of all coagents."""
-    return lambda mdp, params: oc.policy_gradient(mdp, option_critic(4, mdp.num_actions, deliberation_cost=cost), params)
+    return lambda mdp, params: oc.policy_gradient(mdp, network_of(mdp.num_actions, cost), params)
 
 
 TERMINATIONS: dict[str, Callable[[oc.MDP, Params], Params]] = {
@@ -122,7 +129,7 @@ TERMINATIONS: dict[str, Callable[[oc.MDP, Params], Params]] = {
 
 def ascend(mdp: oc.MDP, run: Run) -> list[Params]:
     """The parameters halfway through STEPS steps and in the end; terminations have steps of their own, as H has units of its own."""
-    params = option_critic(4, mdp.num_actions).init_params(mdp.num_observations, seed=run.seed, scale=SCALE)
+    params = network_of(mdp.num_actions).init_params(mdp.num_observations, seed=run.seed, scale=SCALE)
     if run.terminations == "one half":
         params["termination"] = np.zeros_like(params["termination"])
     rates, passed = {ends: of_length(STEP_SIZE) for ends in (True, False)}, []
@@ -139,7 +146,7 @@ def ascend(mdp: oc.MDP, run: Run) -> list[Params]:
 
 def judge(mdp: oc.MDP, moved: list[oc.MDP], params: Params) -> dict[str, float]:
     """What the exact solver says of these parameters, and what their options are worth in other tasks."""
-    network, p = option_critic(4, mdp.num_actions), places(mdp, params)
+    network, p = network_of(mdp.num_actions), places(mdp, params)
     found = degeneracy(mdp, network, params)
     begins = oc.option_values(mdp, params).d_omega @ network.policies(params, mdp.num_observations)["option"][mdp.observation]
     begins = begins / begins.sum()
@@ -160,7 +167,7 @@ def judge(mdp: oc.MDP, moved: list[oc.MDP], params: Params) -> dict[str, float]:
 def train(run: Run) -> tuple[Run, dict[str, float]]:
     began, (mdp, *moved) = time.perf_counter(), four_rooms("code")
     halfway, params = ascend(mdp, run)
-    found = {"J halfway": oc.expected_return(mdp, option_critic(4, mdp.num_actions), halfway), **judge(mdp, moved, params)}
+    found = {"J halfway": oc.expected_return(mdp, network_of(mdp.num_actions), halfway), **judge(mdp, moved, params)}
     return run, {name: round(x, 5) for name, x in found.items()} | {"seconds": round(time.perf_counter() - began, 1)}
 
 

@@ -8,7 +8,7 @@ load. A run folder holds such folders under checkpoints/. The folders of version
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -142,11 +142,11 @@ def _read(folder: Path) -> Saved:
         content["settings"] = {"int_counts": "observation", "int_form": "auto", **OLD_DEFAULTS, **content["settings"]}
         checksums = dict(content.pop("checksums", {}))
         make_settings(content["settings"])
-        said = {**content, "interface": Interface.from_json(content["interface"])}
-        Saved(**said, arrays={})
+        saved = Saved(**{**content, "interface": Interface.from_json(content["interface"])}, arrays={})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged, or another program's ({type(error).__name__}: {error})") from error
-    return Saved(**said, arrays={name: _arrays(files.find(folder, name), checksums.get(name)) for name in (WEIGHTS, OPTIMIZER, PROGRESS)})
+    arrays = {name: _arrays(files.find(folder, name), checksums.get(name)) for name in (WEIGHTS, OPTIMIZER, PROGRESS)}
+    return replace(saved, arrays=arrays)
 
 
 def _arrays(path: Path, checksum: str | None) -> Arrays:

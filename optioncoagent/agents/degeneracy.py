@@ -12,7 +12,7 @@ from optioncoagent.agents.modules import CoagentModule
 from optioncoagent.agents.observations import ObservationSpec
 from optioncoagent.agents.rollout import Outputs, Rollout
 from optioncoagent.agents.sweep import OnAxes, gate_on_axes
-from optioncoagent.agents.targets import evaluate
+from optioncoagent.agents.targets import policies_on_axes
 from optioncoagent.network import CoagentNetwork
 
 STEPS = 256  # of a rollout, about, from which information is estimated
@@ -62,8 +62,8 @@ def turns_of(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, tim
     state, start, previous = spec.state(part(rollout.observation)), part(rollout.start), part(rollout.previous)
     hidden = None if rollout.hidden is None else part(rollout.hidden)
     features, _ = module.features(state, start, hidden)
-    at = evaluate(module, module.heads(), features, state, start, previous, rollout.scale)
-    return turns(module.network, at.policies, start, state, previous)
+    policies = policies_on_axes(module, module.readout(features), previous)
+    return turns(module.network, policies, start, state, previous)
 
 
 def information(weight: Tensor, policy: Tensor) -> Tensor:

@@ -78,7 +78,7 @@ def readers(network: CoagentNetwork) -> tuple[str, ...]:
 def told(weight: Tensor, policy: Tensor) -> Tensor:
     """ln π(u | x) − ln Σ_x Pr(x) π(u | x), (X, outputs, n), with Pr(x) in proportion to weight (X, n); policy: (X, outputs, n).
 
-    0 where the mean is: such an output is not drawn. The mean over x and u is `degeneracy.information`.
+    0 where Σ_x Pr(x) π(u | x) is 0: such an output is never drawn. The mean over x and u is `degeneracy.information`.
     """
     tiny = torch.finfo(weight.dtype).tiny
     law = weight / weight.sum(dim=0).clamp(min=tiny)

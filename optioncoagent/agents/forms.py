@@ -54,8 +54,8 @@ def _why_not(network: CoagentNetwork, name: str, form: str) -> str:
 
 
 def sampled(network: CoagentNetwork, forms: Mapping[str, str]) -> list[str]:
-    """The actions, and the coagents that learn from sampled returns: those that the encoder learns from, too, by default. All of them where
-    none of these observes."""
+    """The coagents that the encoder learns from by default: the actions, and those that learn from sampled returns (forms score and
+    posterior); all coagents where none of these observes."""
     names = [name for name in network.names if name in network.action or forms[name] in ("score", "posterior")]
     return names if any(network[name].observes for name in names) else [*network.names]
 

@@ -258,7 +258,7 @@ class CoagentActorCritic:
         collected = perf_counter()
         row = {"timesteps": float(self.num_timesteps), "episodes": float(self.num_episodes), **metrics.episodes(self.recent)}
         row["num_steps"] = float(size.num_steps)
-        # of each environment; where it grows, return_mean tells of the past
+        # the least age of an episode in progress: where it grows no episode ends, and return_mean tells of the past
         row["steps_since_ending"] = float((self.running.age * self.running.valid).min())
         for stage in self.rewards.values():
             rollout, seen = stage(rollout)

@@ -67,8 +67,9 @@ class Losses(torch.autograd.Function):
 
         −Σ_u [ min(ρ_u a_u, clip(ρ_u, 1 ± clip_coef) a_u) − c π_u ln π_u ]          vf_coef valid (Q − target)²
 
-    read (U + 1, n): z of every output, the coagents' side by side, and Q. part (U + 1,): which of the parts each row belongs to. learned
-    (3, U, n): ln π_old, a and c; target, valid (n,): see `targets.Batch`. num_outputs: of each coagent. The gradient is written out, which
+    read (U + 1, n): the logit z of every output, the coagents' side by side, and Q. part (U + 1,): which of the parts each row belongs to.
+    learned (3, U, n): ln π_old, the advantage a, the weight c of the entropy; target, valid (n,): see `targets.Batch`. num_outputs: of each
+    coagent. The gradient is written out, which
     takes a third of the operations that recording it would. See "Proximal Policy Optimization Algorithms" by Schulman et al., equation 7.
     """
 

@@ -62,7 +62,7 @@ class CoagentModule(nn.Module):
         for name, shape in owned.items():
             key = f"policy_{name}"
             self.policies[key] = head(name, key, network[name], math.prod(shape[:-1]))
-        # about 0: a made-up value misleads every coagent
+        # begins near 0, as logits do: values drawn at random would mislead every coagent
         self.critic = head("critic", "critic", Coagent("critic", 1), math.prod(self.critic_shape))
         self.common = nn.ModuleDict(shared)
         self.terms = Terms(network, torch.Generator().manual_seed(derive_seed(seed, "terms")))

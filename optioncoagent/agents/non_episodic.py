@@ -29,7 +29,7 @@ EPISODES = 100  # the last ones, of which expectations are means; or two of each
 class Continuation:
     """What is paid at terminations, from the bonuses of the episodes that ended in `num_envs` environments.
 
-    units: what a bonus is measured in, any numbers: what was found with others, or another discount, is not taken over.
+    units: numbers that say in what a bonus is measured; what was found with other ones, or another discount, is not taken over.
     """
 
     def __init__(self, num_envs: int, gamma: float, units: tuple[float, ...] = ()):

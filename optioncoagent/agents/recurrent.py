@@ -57,7 +57,7 @@ class Recurrence(nn.Module):
         """
         n = len(hidden)
         if x.device.type == "cpu":
-            of_inputs, of_states, *biases = (parameter for _, parameter in self.gru.named_parameters())
+            of_inputs, of_states, *biases = self.gru.parameters()
             features = Units.apply(F.linear(x, of_inputs, biases[0]), start, hidden, of_states, biases[1])
             return features, features[-n:]
         return self.packed(x, start, hidden)

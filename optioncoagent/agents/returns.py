@@ -9,8 +9,8 @@ from torch import Tensor
 def lambda_advantages(delta_t: Tensor, trace_t: Tensor) -> Tensor:
     """Σ_k (Π_{j<k} trace_{t+j}) δ_{t+k}, shape (num_steps, num_envs).
 
-    delta_t: temporal-difference errors of steps t. trace_t: γλ where step t+1 belongs to the same episode and was learned from, else
-    0; it carries both endings. See "High-Dimensional Continuous Control Using Generalized Advantage Estimation" by Schulman et al.
+    delta_t: temporal-difference errors of steps t. trace_t: γλ where step t+1 is of the same episode and the same rollout, else 0,
+    so that it tells of both endings. See "High-Dimensional Continuous Control Using Generalized Advantage Estimation" by Schulman et al.
     """
     # over the next k steps: A_t^(k) = Σ_{j<k} (Π_{i<j} trace_{t+i}) δ_{t+j}; k doubles until it spans the rollout
     advantages, products, k = delta_t, trace_t, 1

@@ -23,7 +23,7 @@ class ReturnScale:
         self.square, self.count = 0.0, 0
 
     def __call__(self, rollout: Rollout) -> tuple[Rollout, dict[str, float]]:
-        """The rollout with its rewards over the scale, theirs included, and the scale."""
+        """The rollout with its rewards divided by the scale, in which these rewards count already, and the scale."""
         reward, valid, start = (x.cpu().numpy() for x in (rollout.reward, rollout.valid, rollout.start))
         for t in range(len(reward)):
             self.returns = np.where(start[t], 0.0, self.gamma * self.returns) + np.where(valid[t], reward[t], 0.0)

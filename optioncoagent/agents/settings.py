@@ -142,8 +142,8 @@ class Settings:
         Not done when the record is made: the command line's parser would wrap the error in words of its own.
         """
         for name in ("num_envs", "num_steps", "update_epochs", "num_minibatches", "torch_threads"):
-            value, chosen = getattr(self, name), name == "torch_threads"
-            _require(_is_integer(value, 1) or (value is None and not chosen), name, value, "an integer of at least 1")
+            value, required = getattr(self, name), name == "torch_threads"
+            _require(_is_integer(value, 1) or (value is None and not required), name, value, "an integer of at least 1")
         for name in ("num_envs", "num_steps"):
             _require((getattr(self, name) or 1) <= MOST, name, getattr(self, name), f"at most {MOST:,}")
         for name in ("learning_rate", "max_grad_norm", "clip_coef", "gamma", "gae_lambda", "ent_coef", "vf_coef", "diversity_coef"):

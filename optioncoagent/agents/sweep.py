@@ -105,7 +105,7 @@ def gate(network: CoagentNetwork, k: int, x: LocalState, dtype: torch.dtype) -> 
 @lru_cache(maxsize=1024)
 def _execution_table(network: CoagentNetwork, name: str, device: torch.device, dtype: torch.dtype) -> Tensor:
     """`CoagentNetwork.execution_table` of a coagent that does not touch the state."""
-    return torch.as_tensor(network.execution_table(name, 1), device=device, dtype=dtype)
+    return torch.tensor(network.execution_table(name, 1), device=device, dtype=dtype)
 
 
 def policy_on_axes(network: CoagentNetwork, name: str, table: Tensor, previous: Mapping[str, Tensor]) -> OnAxes:

@@ -21,9 +21,9 @@ Tables = dict[str, np.ndarray]  # {coagent: (n, …) if it observes, else (…)}
 
 def of_readout(module: CoagentModule, readout: Tensor, of: Callable[[Coagent, Tensor], Tensor]) -> Tables:
     """What there is `of` every coagent's parameters, a function of `distributions`, for the n observations of a readout."""
-    tables = {}
+    tables, tabulated = {}, module.network.tabulated()
     for c in module.network.coagents:
-        shape = distributions.table_shape(c, module.network.tabulated().configuration_shape(c.name))
+        shape = distributions.table_shape(c, tabulated.configuration_shape(c.name))
         given = module.terms.tabulated(c.name, module.logits(c.name, readout))
         table = of(c, given).reshape(-1, *shape).cpu().numpy()
         tables[c.name] = table if c.observes else table[0]

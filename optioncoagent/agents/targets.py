@@ -226,9 +226,14 @@ def arrival_value(
 def evaluate(module: CoagentModule, heads: Linear, features: Tensor, state: Any, start: Tensor, previous: Outputs, scale: float) -> Values:
     """Policies and values of steps with these features (n, f); no policies of additive coagents, on whose outputs no value depends."""
     network, readout = module.network, module.readout(features, heads)
-    given = {c.name: distributions.probabilities(c, module.logits(c.name, readout)) for c in network.coagents if not c.additive}
-    policies = {name: policy_on_axes(network, name, table, previous) for name, table in given.items()}
+    policies = policies_on_axes(module, readout, previous)
     return Values(readout, policies, sweep(network, policies, critic_on_axes(network, module.q(readout)), start, state, previous, scale))
+
+
+def policies_on_axes(module: CoagentModule, readout: Tensor, previous: Outputs) -> dict[str, OnAxes]:
+    """{name: π on axes} of all coagents that are not additive, from a readout (rows, n), after these outputs of the step before, (n,)."""
+    given = {c.name: distributions.probabilities(c, module.logits(c.name, readout)) for c in module.network.coagents if not c.additive}
+    return {name: policy_on_axes(module.network, name, table, previous) for name, table in given.items()}
 
 
 def _map(x: Any, f: Any) -> Any:

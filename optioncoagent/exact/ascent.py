@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from optioncoagent.exact.gradients import expected_return, policy_gradient
-from optioncoagent.exact.tick import FloatArray
 from optioncoagent.mdp import MDP
-from optioncoagent.network import CoagentNetwork
+from optioncoagent.network import CoagentNetwork, FloatArray
 
 LARGEST_MOVE = 1.0  # of a logit, in one step
 SUFFICIENT = 1e-4  # share of the rise that the slope promises which a step must bring

@@ -26,10 +26,9 @@ from scipy.sparse.csgraph import connected_components
 
 from optioncoagent.exact.chain import Chain, chain
 from optioncoagent.exact.solve import Pattern
-from optioncoagent.exact.tick import IntArray
 from optioncoagent.mdp import MDP
 from optioncoagent.mdp.reach import spread
-from optioncoagent.network import CoagentNetwork
+from optioncoagent.network import CoagentNetwork, IntArray
 
 _FOR_EVER: WeakKeyDictionary[MDP, MDP] = WeakKeyDictionary()
 TOO_SELDOM = "the chain comes back to some node too seldom for float64; scale the logits down"
@@ -44,7 +43,7 @@ def average_chain(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) 
     to its nodes too seldom for float64.
     """
     made = chain(_for_ever(mdp), network, params)
-    made.gamma = 1.0  # which only the solves read
+    made.gamma = 1.0  # it was built with 0, which kept all nodes; what follows is undiscounted
     s = made.structure
     entries, n = made.entries[s.split :], s.keys.size
     T = sp.csr_array((entries, (s.pattern.rows, s.pattern.columns)), shape=(n, n))

@@ -11,9 +11,8 @@ import numpy as np
 from optioncoagent.exact.chain import chain
 from optioncoagent.exact.comdp import factor
 from optioncoagent.exact.large import LargeChain, is_large
-from optioncoagent.exact.tick import FloatArray
 from optioncoagent.mdp import MDP
-from optioncoagent.network import CoagentNetwork
+from optioncoagent.network import CoagentNetwork, FloatArray
 
 
 def critic_values(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) -> FloatArray:

@@ -45,7 +45,7 @@ class LargeChain:
 
     def __init__(self, mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], everything: bool = False):
         self.gamma, self.network = mdp.gamma, network
-        final = tuple(n for n in network.names if n in network.memory or n in network.action)
+        final = network.final
         self.states = np.flatnonzero(~mdp.terminal)
         first_states = np.flatnonzero(np.where(mdp.terminal, 0.0, mdp.d0))
         for start, num_states in ((False, self.states.size), (True, first_states.size)):

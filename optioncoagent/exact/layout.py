@@ -38,7 +38,7 @@ class Layout:
                 f"too many for the exact solver; let fewer be retained or read a step later. {INSTEAD}"
             )
         self.carried = network.carried
-        final = tuple(n for n in network.names if n in self.memory or n in network.action)
+        final = network.final
         rest = tuple(n for n in final if n not in self.memory)
         self.to_memory_first = (0, *(1 + final.index(n) for n in (*self.memory, *rest)))
         self.from_memory_first = tuple(np.argsort(self.to_memory_first))

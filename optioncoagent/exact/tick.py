@@ -57,14 +57,14 @@ class _Step:
 
 
 class Tick:
-    """The network's tick, compiled for one batch of nodes. `final`: the outputs that outlive it, memory and action, in order.
+    """The network's tick, compiled for one batch of nodes.
 
     Raises ValueError naming a coagent where too many outputs are live at a time.
     """
 
     def __init__(self, network: CoagentNetwork, nodes: Nodes, num_observations: int):
         self.nodes, self.num_nodes = nodes, len(nodes)
-        self.final = tuple(n for n in network.names if n in network.memory or n in network.action)
+        self.final = network.final
         numbers, turns = 0, network.plan(self.final)
         for turn in turns:
             size = len(nodes) * turn.num_values

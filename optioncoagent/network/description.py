@@ -60,6 +60,7 @@ class CoagentNetwork:
         self._by_name = dict(zip(self.names, self.coagents, strict=True))
         self._layouts: dict[int | None, ParameterLayout] = {}
         self._plans: dict[frozenset[str], tuple[CoagentPlan, ...]] = {}
+        self._tables: dict[tuple[str, int], FloatArray] = {}
         self._initial = {c.name: initial_law(c) for c in self.coagents}
         self.touched = {c.name: trace(c, self.names) for c in self.coagents}
         check_untouched(self.coagents, self.touched)
@@ -103,6 +104,11 @@ class CoagentNetwork:
     def readers(self, name: str) -> tuple[str, ...]:
         """Coagents whose policy or execution function reads this output at this same step."""
         return tuple(c.name for c in self.coagents if name in c.upstream or name in self.touched[c.name].upstream)
+
+    @property
+    def final(self) -> tuple[str, ...]:
+        """The outputs that outlive a tick, memory and action, in order."""
+        return tuple(name for name in self.names if name in self.memory or name in self.action)
 
     def plan(self, kept: Iterable[str]) -> tuple[CoagentPlan, ...]:
         """Each coagent's turn in a tick at whose end the outputs `kept` matter: see `plan.CoagentPlan`. In order."""
@@ -186,8 +192,13 @@ class CoagentNetwork:
     # Execution functions
 
     def execution_table(self, name: str, num_observations: int) -> FloatArray:
-        """Probability that a coagent executes, tabulated over what its execution function touches: see `execution.tabulate`."""
-        return tabulate(self[name], self.touched[name], dict(zip(self.names, self.num_outputs, strict=True)), num_observations)
+        """Probability that a coagent executes, tabulated once over what its execution function touches: see `execution.tabulate`."""
+        key = name, num_observations if self.touched[name].state else 1
+        if key not in self._tables:
+            sizes = dict(zip(self.names, self.num_outputs, strict=True))
+            self._tables[key] = table = tabulate(self[name], self.touched[name], sizes, num_observations)
+            table.flags.writeable = False
+        return self._tables[key]
 
     def _find_retention(self, coagent: Coagent) -> tuple[bool, bool]:
         """(may fail to execute at a later step, may fail at a first step)."""

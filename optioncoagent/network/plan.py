@@ -25,7 +25,7 @@ from optioncoagent.network.execution import Touched
 class CoagentPlan:
     """One coagent's turn in a tick. Names are in network order wherever the description does not order them itself.
 
-    name, num_outputs, cost: as described. owner: the coagent whose parameters it uses, itself unless it shares another's.
+    name, num_outputs, cost: as described.
     live, needed: outputs of this step that still matter before it runs, and after it has; live_sizes: how many outputs each of `live` has.
     gate, policy: the part of X_t that the axes of its execution table and of its policy's table stand for, (start, state, upstream,
     previous) in this order; the policy's table has its own output as one axis more, the last, its upstream and previous in the
@@ -35,7 +35,6 @@ class CoagentPlan:
 
     name: str
     num_outputs: int
-    owner: str
     live: tuple[str, ...]
     live_sizes: tuple[int, ...]
     needed: tuple[str, ...]
@@ -91,7 +90,6 @@ def plan(network: Any, kept: Iterable[str]) -> tuple[CoagentPlan, ...]:
             CoagentPlan(
                 name=c.name,
                 num_outputs=c.num_outputs,
-                owner=c.owner,
                 live=live,
                 live_sizes=tuple(network[n].num_outputs for n in live),
                 needed=tuple(n for n in network.names if n in after),

@@ -71,6 +71,13 @@ def test_a_line_that_is_not_whole_is_no_run(tmp_path):
             rows.read(path, Named)
 
 
+def test_a_file_that_a_kill_has_left_empty_gets_its_header(tmp_path):
+    path = tmp_path / "rows.csv"
+    path.touch()
+    rows.write(path, Named("a", 1), {"frames": 3.0})
+    assert rows.read(path, Named) == {Named("a", 1): {"frames": 3.0}}
+
+
 def test_only_runs_without_a_row_are_trained(tmp_path, monkeypatch) -> None:
     class Here:
         """The pool, in this process."""

@@ -87,7 +87,6 @@ def test_params_have_the_owners_key_only():
     layout = network.parameters(4)
     assert [block.owner for block in layout.blocks] == ["a", "action"] and layout.of["b"] == layout.of["a"]
     assert layout.size == 4 * 2 + 4 * 2 * 2 * 3
-    assert [turn.owner for turn in network.plan(())] == ["a", "a", "action"]
     with pytest.raises(ValueError, match=r"params has .'b'."):
         network.policies({**params, "b": params["a"]}, 4)
 

@@ -173,7 +173,7 @@ class CompiledMiniGrid(MiniGridBatch):
     # state
 
     def places(self) -> np.ndarray:
-        """(n, 3) int64: x and y of each agent, and kind and colour of what it carries in one number, 0 for nothing."""
+        """(n, 3) int64: x and y of each agent, and kind and colour of what it carries in one number, 1 for nothing."""
         _, _, stride, pad = self._shape
         y, x = np.divmod(self._agent[:, POSITION], stride)
         carried = WORDS[self._agent[:, CARRIED]] & 0xFFFF  # not what is in a box, which nobody sees
