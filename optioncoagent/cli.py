@@ -54,6 +54,8 @@ class Train:
     """Form of the termination gradient."""
     deliberation_cost: float = 0.0
     """Charged whenever an option is chosen, except at the first step."""
+    load: Annotated[str | None, tyro.conf.arg(metavar="RUN_DIR")] = None
+    """Begin with what the agent of this run has learned, on another task perhaps; --frozen keeps parts of it as they are."""
     run_dir: Path | None = None
     """Folder of the run; it must not exist. By default a new one under runs/. With several runs, the folder in which each gets its own."""
     eval_episodes: int = 100
@@ -146,7 +148,7 @@ class Plot:
     """
 
     run_dir: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR …", help_behavior_hint="(required)")]
-    """Folders of runs."""
+    """Folders of runs, or folders with runs in them, as a sweep's."""
     out: Path = Path("runs.png")
     """Picture to write; the extension (.png, .pdf, .svg) sets the format."""
 
@@ -197,7 +199,9 @@ class Watch:
         imports.import_own(agent.interface.env_id, self.run_dir)
         episodes = list(play(agent, self.num_episodes, self.seed, self.deterministic, self.max_steps))
         film(episodes, out, self.fps, progress_bar=True)
-        print(f"{out}: " + ", ".join(f"return {e.episode_return:.2f} in {len(e.steps)} steps" for e in episodes))
+        print(
+            f"{out}: " + ", ".join(f"return {e.episode_return:.2f} in {len(e.steps)} steps{'' if e.ended else ' (cut)'}" for e in episodes)
+        )
 
 
 @dataclass(frozen=True)
@@ -252,6 +256,8 @@ def _runs(command: Train) -> list[Run]:
     """One run for each environment and seed."""
     shared = {field.name: getattr(command, field.name) for field in fields(Run) if field.name not in ("env_id", "env_kwargs", "settings")}
     shared["env_kwargs"] = flags.env_kwargs(command.env_kwargs)
+    if command.settings.frozen and command.load is None:
+        raise ValueError(f"frozen={command.settings.frozen}: it keeps what has been learned: give --load RUN_DIR, whose agent has")
     seeds = command.seeds or (command.settings.seed,)
     return [Run(env_id, **shared, settings=replace(command.settings, seed=seed)) for env_id in command.env_id for seed in seeds]
 
@@ -305,6 +311,8 @@ def main() -> None:
         notes = getattr(error, "__notes__", [])
         if any(note.startswith(imports.RAISED_BY) for note in notes) and not isinstance(error, gym.error.Error):
             raise
+        if isinstance(error, gym.error.UnregisteredEnv):
+            notes = [*notes, "an id that a module of your own registers is given as MODULE:ID"]
         print("; ".join([f"optioncoagent: error: {error}", *notes]), file=sys.stderr)
         sys.exit(2)
 

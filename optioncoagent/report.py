@@ -40,7 +40,7 @@ class Report:
     """
 
     run_dir: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR …", help_behavior_hint="(required)")]
-    """Folders of runs."""
+    """Folders of runs, or folders with runs in them, as a sweep's."""
     out: Path = Path("report.html")
     """Page to write."""
     level: int = 0

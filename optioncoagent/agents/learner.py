@@ -88,7 +88,7 @@ class CoagentActorCritic:
         env_kwargs: Mapping[str, Any] | None = None,
         **settings: Any,
     ):
-        self.settings = make_settings(settings)
+        self.settings = self.given = make_settings(settings)  # given: as they were before the environment decided on some
         self._env: VectorEnv | None = None
         self._by_id = isinstance(env, Interface)  # loaded, and no other environment given
         if isinstance(env, Interface):
@@ -516,6 +516,13 @@ class CoagentActorCritic:
             **{"forms": saved.forms, **saved.settings_for(env), **settings},
         )
         return agent.restore(Path(path), saved)
+
+    def begin_with(self, path: str | Path) -> Self:
+        """Take over what the agent saved in a folder has learned, on another task perhaps: weights, optimiser, the scale of rewards; steps
+        and episodes are counted from 0. ValueError if it has another network, or its environment other observations or actions."""
+        self.restore(Path(path), checkpoint.read(Path(path)))
+        self.num_timesteps, self.num_episodes, self.schedule = 0, 0, Schedule()
+        return self
 
     def restore(self, folder: Path, saved: checkpoint.Saved) -> Self:
         """Take over what a folder holds: weights, optimiser, counters. ValueError if it was saved for another kind of environment."""

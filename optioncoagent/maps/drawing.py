@@ -222,8 +222,8 @@ def _explanation(plan: FloorPlan, unused: list[int]) -> str:
     where = ""
     if plan.facing is not None:
         where = (
-            "An action is drawn on the side of the cell that the agent faces: straight arrow, forward; bent arrow, turn; P, D, T, pick up, "
-            "drop, toggle. What it carries and which doors are open is averaged over, by time. "
+            "An action is drawn on the side of the cell that the agent faces: straight arrow, forward; bent arrow, turn; P, D, T, –, "
+            "pick up, drop, toggle, done. What it carries and which doors are open is averaged over, by time. "
         )
     numbers = "numbers are percent; " if plan.walls.shape[1] <= NUMBERED else ""
     absent = f" (Almost) never running, and not drawn: {', '.join(f'option {option}' for option in unused)}." if unused else ""

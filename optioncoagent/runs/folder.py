@@ -27,7 +27,7 @@ except ImportError:  # not on Windows, where two processes in one folder are not
 
 CONFIG = "config.json"
 EVALUATION = "evaluation.json"  # a training run writes it last
-NO_SETTING = ("env_id", "seed", "total_timesteps", "eval_episodes", "checkpoint_seconds", "track", "wandb_project_name")
+NO_SETTING = ("env_id", "seed", "total_timesteps", "eval_episodes", "checkpoint_seconds", "track", "wandb_project_name", "device")
 PACKAGES = ("optioncoagent", "numpy", "scipy", "numba", "torch", "gymnasium", "minigrid")
 
 
@@ -67,10 +67,13 @@ def check_new(path: Path) -> None:
 
 
 def distinct(folders: Iterable[str | Path]) -> list[Path]:
-    """These folders in order, each once, whatever it is called: a run that is named twice is one seed. ValueError if there are none."""
+    """These run folders in order, each once, whatever it is called: a run that is named twice is one seed. A folder that is no run's
+    stands for those within it, as a sweep's does. ValueError if there are none."""
     found: dict[Path, Path] = {}
     for path in map(Path, folders):
-        found.setdefault(path.resolve(), path)
+        within = [] if (path / CONFIG).exists() else sorted(config.parent for config in path.rglob(CONFIG))
+        for run in within or [path]:
+            found.setdefault(run.resolve(), run)
     if not found:
         raise ValueError("no run folder was given")
     return [*found.values()]
@@ -89,6 +92,11 @@ def read_command(folder: Path) -> dict[str, Any]:
     if not isinstance(command, dict) or "env_id" not in command:
         raise ValueError(f"{folder / CONFIG} is damaged, or of another version: it names no environment")
     return command
+
+
+def is_recorded(config: Mapping[str, Any]) -> bool:
+    """Is it of a training from Python, by a `Recorder`?"""
+    return bool(config.get("recorded")) or "network" in config.get("command", {})
 
 
 def settings_of(command: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.vector import VectorEnv
 
 from optioncoagent.agents import files
+from optioncoagent.network import Coagent, CoagentNetwork
 from optioncoagent.runs import checkpoints
-from optioncoagent.runs.folder import CONFIG, locked, read_command, versions
+from optioncoagent.runs.folder import CONFIG, is_recorded, locked, read_config, versions
 from optioncoagent.runs.rows import Ends, Rows
 
 
@@ -26,8 +28,9 @@ class Recorder:
             agent.learn(200_000, callback=record)
 
     The agent's class loads it from the folder; `plot` and `report` take it, and of an `OptionCritic` so do the other commands that look at
-    runs. ends: where the files of a run that goes on stood (see `Rows`); without it the folder may hold no rows yet. lock: keep other
-    trainings out of the folder (OSError if one is in it); False for one who holds `folder.locked` already. To go on in the same folder:
+    runs (`maps` where there is one level of options). ends: where the files of a run that goes on stood (see `Rows`); without it the folder
+    may hold no rows yet. lock: keep other trainings out of the folder (OSError if one is in it); False for one who holds `folder.locked`
+    already. To go on in the same folder:
 
         agent, record, _ = runs.checkpoints.newest(Path("runs/mine"), OptionCritic.load)
         with Recorder("runs/mine", ends=record.ends) as record: …
@@ -76,7 +79,7 @@ class Recorder:
         path, self.begins = self.folder / CONFIG, False
         if path.exists():
             try:
-                if "network" not in read_command(self.folder):
+                if not is_recorded(read_config(self.folder)):
                     return
             except ValueError:  # another program's
                 return
@@ -103,23 +106,41 @@ class Recorder:
 
 
 def _config(agent: Any) -> dict[str, Any]:
-    """What config.json says of a training from Python."""
+    """What config.json says of a training from Python: of an `OptionCritic` on an id what `train` says there, so that both are seeds of
+    one setting."""
+    from optioncoagent.agents import CoagentActorCritic, OptionCritic
     from optioncoagent.agents.encoder import Encoder
 
-    interface, coagents = agent.interface, agent.network.coagents
-    own = not isinstance(agent.module.encoder, Encoder)
-    initial = {c.name: agent.network.initial(c.name).tolist() for c in coagents if c.initial is not None}
-    command = {
-        "env_id": interface.env_id or _of_an_object(agent.env),
-        "env_kwargs": interface.env_kwargs,
-        "network": {c.name: c.num_outputs for c in coagents},
-        "executes": {c.name: _in_words(c.executes) for c in coagents},
-        "costs": {c.name: float(c.cost) for c in coagents},
-        "forms": agent.forms,
+    interface, described = agent.interface, dict(agent.description)
+    command = {"env_id": interface.env_id or _of_an_object(agent.env), "env_kwargs": interface.env_kwargs}
+    if described:
+        options = described.pop("num_options")
+        command["num_options"] = [int(n) for n in np.ravel(options)]
+        command |= {name: x for name, x in described.items() if (name, x) not in (("first", "select"), ("initial", None))}
+    else:
+        command |= _of_a_network(agent.network) | {"forms": agent.forms}
+    if not isinstance(agent.module.encoder, Encoder):
+        command["encoder"] = " ".join(str(agent.module.encoder).split())
+    if type(agent) not in (CoagentActorCritic, OptionCritic):
+        command["agent"] = type(agent).__qualname__
+    settings = agent.settings if interface.env_id is None else agent.given
+    return {"command": command | {"settings": asdict(settings)}, "recorded": True, "versions": versions(), "began": time.time()}
+
+
+def _of_a_network(network: CoagentNetwork) -> dict[str, Any]:
+    """What sets a network apart from others, {aspect: {coagent: what is not as usual}}."""
+    aspects: dict[str, dict[str, Any]] = {
+        "network": {c.name: c.num_outputs if c.gaussian is None else str(c.gaussian) for c in network.coagents},
+        "upstream": {c.name: list(c.upstream) for c in network.coagents if c.upstream},
+        "previous": {c.name: list(c.previous) for c in network.coagents if c.previous},
+        "observes": {c.name: False for c in network.coagents if not c.observes},
+        "executes": {c.name: _in_words(network, c) for c in network.coagents},
+        "costs": {c.name: float(c.cost) for c in network.coagents if c.cost},
+        "initial": {c.name: network.initial(c.name).tolist() for c in network.coagents if c.initial is not None},
+        "shares": {c.name: c.shares for c in network.coagents if c.shares},
+        "additive": {c.name: True for c in network.coagents if c.additive},
     }
-    command |= {"encoder": " ".join(str(agent.module.encoder).split())} if own else {}
-    command |= {"initial": initial} if initial else {}
-    return {"command": command | {"settings": asdict(agent.settings)}, "versions": versions(), "began": time.time()}
+    return {aspect: of for aspect, of in aspects.items() if of} | {"action": list(network.action)}
 
 
 def _of_an_object(env: Any) -> str:
@@ -131,9 +152,19 @@ def _of_an_object(env: Any) -> str:
     return f"{one.spec.id if one.spec is not None else type(one).__name__}, an object"
 
 
-def _in_words(executes: Any) -> float | str:
-    """An execution function by its name, a probability as it is."""
-    return getattr(executes, "__qualname__", type(executes).__qualname__) if callable(executes) else float(executes)
+def _in_words(network: CoagentNetwork, coagent: Coagent) -> float | str:
+    """A probability as it is; an execution function by its name, and a digest of its table, or of its code where it looks at the state."""
+    function = coagent.executes
+    if not callable(function):
+        return float(function)
+    name = getattr(function, "__qualname__", type(function).__qualname__)
+    if network.touched[coagent.name].state:
+        code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None) or ()
+        known = [cell.cell_contents for cell in cells if isinstance(cell.cell_contents, int | float | str | bool)]
+        said = repr((getattr(code, "co_code", b""), getattr(function, "__defaults__", None), known)).encode()
+    else:
+        said = network.execution_table(coagent.name, 1).tobytes()
+    return f"{name}, {files.digest(said)[:8]}"
 
 
 def _explained(error: OSError, folder: Path) -> OSError:

@@ -79,7 +79,7 @@ def to_text(table: Sequence[Row]) -> str:
     if timed:
         lines[0] += ["reached", "frames to threshold", "seconds"]
     if compared:
-        lines[0].append(f"sooner than {table[0]['setting']} (95 %)")
+        lines[0].append(f"sooner than {table[0]['setting']} (95 %, from 4 seeds on)")
     for row in table:
         seeds = f"{row['seeds']}" + (f" ({row['unfinished']} missing)" if row["unfinished"] else "")
         line = [row["task"], row["setting"], seeds, _with_interval(*(row[f"final_return_{name}"] for name in statistics.Interval._fields))]
@@ -90,7 +90,10 @@ def to_text(table: Sequence[Row]) -> str:
             line.append(_with_interval(probability, low, high, digits=2, nothing=""))
         lines.append(line)
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines)
+    text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
+    if any(row["task"] == ALL_TASKS for row in table):
+        text.append(f"{ALL_TASKS}: final returns as they are, which says something where tasks pay alike")
+    return "\n".join(text)
 
 
 def _of(trials: Sequence[Row], task: str, setting: str) -> list[Row]:

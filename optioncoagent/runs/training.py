@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from optioncoagent import imports
 from optioncoagent.agents import files
 from optioncoagent.agents.files import digest
@@ -39,6 +41,7 @@ class Run:
     checkpoint_seconds: float = 60.0
     track: bool = False
     wandb_project_name: str = "optioncoagent"
+    load: str | None = None
     settings: Settings = Settings()
 
     def check(self) -> None:
@@ -117,11 +120,11 @@ def resume(path: str | Path, profile: bool = False) -> bool:
 
 def read_run(path: Path) -> Run:
     """The settings of the run in a folder. Raises FileNotFoundError if it is no run's, ValueError if config.json is damaged."""
-    command = folder.read_config(path).get("command", {})
-    if "network" in command:
+    config = folder.read_config(path)
+    if folder.is_recorded(config):
         raise ValueError(f"{path} is a training from Python: go on with it there, as the docstring of optioncoagent.runs.Recorder says")
     try:
-        return Run.from_json(command)
+        return Run.from_json(config.get("command", {}))
     except (KeyError, TypeError, ValueError) as error:
         if str(path / folder.CONFIG) in str(error):
             raise
@@ -159,9 +162,21 @@ def _new_agent(run: Run) -> OptionCritic:
     options: Any = {name: getattr(run, name) for name in ("env_kwargs", "num_options", "gradient_form", "deliberation_cost")}
     with deferred_interrupt() as asked:
         agent = OptionCritic(run.env_id, **options, **asdict(run.settings))
+        if run.load is not None:
+            _check_options(run)
+            agent.begin_with(run.load)
         if asked():
             raise KeyboardInterrupt
     return agent
+
+
+def _check_options(run: Run) -> None:
+    """ValueError naming the options of the agent that is loaded, where they are others."""
+    from optioncoagent.agents import checkpoint
+
+    theirs = checkpoint.read(Path(str(run.load))).description.get("num_options")
+    if theirs is not None and (numbers := tuple(int(n) for n in np.ravel(theirs))) != run.num_options:
+        raise ValueError(f"load={run.load}: its agent has options that this run has not: give --num-options {' '.join(map(str, numbers))}")
 
 
 def _loaded(path: Path) -> OptionCritic:

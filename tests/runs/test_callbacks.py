@@ -21,6 +21,7 @@ import optioncoagent as oc
 from optioncoagent import runs
 from optioncoagent.agents.evaluation import Evaluation
 from optioncoagent.agents.files import checkpoints, digest
+from optioncoagent.agents.settings import Settings
 from optioncoagent.runs import folder, training
 from optioncoagent.runs.curves import group, read_curves
 
@@ -321,6 +322,37 @@ def test_recorded_runs_on_objects_with_other_encoders_and_laws_are_not_of_one_ki
     assert {task: len(settings) for task, settings in groups.items()} == {
         "Acrobot-v1, an object": 1, "MountainCar-v0, an object": 1, "Toy, an object": 1, "CartPole-v1": 5,
     }  # fmt: skip
+
+
+def test_networks_are_told_apart_by_all_that_describes_them(tmp_path):
+    """What a policy reads, what an execution function says, whatever its name, and what it closes over if it looks at the state."""
+
+    def clock(k):
+        return lambda x: x.start | (x.upstream["clock"] < k)
+
+    def far(limit):
+        return lambda x: x.state[:, 0] > limit
+
+    def network(upstream=("option",), executes=0.2):
+        option = oc.Coagent("option", 3, executes=executes)
+        return oc.CoagentNetwork([oc.Coagent("clock", 4), option, oc.Coagent("action", 2, upstream=upstream)])
+
+    made = [network(), network(()), *(network(executes=gate) for gate in (clock(1), clock(3), far(0.1), far(0.5)))]
+    for number, one in enumerate([*made, network(executes=clock(1))]):
+        with runs.Recorder(tmp_path / str(number)) as record:
+            oc.CoagentActorCritic("CartPole-v1", one, **SMALL | {"seed": number}).learn(64, callback=record)
+    assert sorted(len(found) for found in group(read_curves([tmp_path]))["CartPole-v1"].values()) == [1, 1, 1, 1, 1, 2]
+
+
+def test_an_option_critic_is_of_one_setting_whether_python_or_the_command_trains_it(tmp_path, monkeypatch):
+    for number, options in enumerate((2, (2,), (2, 3))):
+        with runs.Recorder(tmp_path / f"python{number}") as record:
+            oc.OptionCritic("CartPole-v1", num_options=options, **SMALL | {"seed": number}).learn(64, callback=record)
+    started(tmp_path / "command", env_id="CartPole-v1", num_options=(2,), total_timesteps=64, settings=Settings(**SMALL | {"seed": 5}))
+    groups = group(read_curves([tmp_path]))["CartPole-v1"]
+    assert {label: len(found) for label, found in groups.items()} == {"num_options=2": 3, "num_options=2,3": 1}
+    with pytest.raises(ValueError, match="is a training from Python"):
+        training.read_run(tmp_path / "python0")
 
 
 def test_two_runs_of_one_seed_are_told(tmp_path):

@@ -124,6 +124,15 @@ def test_distinct_folders_are_in_the_order_that_they_were_named_in(tmp_path, mon
     assert folder.distinct(["a", "b", "a/", tmp_path / "c", "b"]) == [Path("a"), Path("b"), tmp_path / "c"]
 
 
+def test_a_folder_of_runs_stands_for_them(tmp_path):
+    for name in ("task/b/0", "task/a/1", "task/a/0"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / folder.CONFIG).touch()
+    (tmp_path / "task" / "a" / "0.log").touch()
+    assert folder.distinct([tmp_path]) == [tmp_path / "task" / name for name in ("a/0", "a/1", "b/0")]
+    assert folder.distinct([tmp_path / "task/a/1", tmp_path / "task/a"]) == [tmp_path / "task/a/1", tmp_path / "task/a/0"]
+
+
 def test_what_another_process_is_writing_stays(tmp_path, monkeypatch):
     write, other = files._write, []
 

@@ -167,7 +167,7 @@ def test_a_film_of_a_run(tmp_path, monkeypatch, capsys):
     arguments = ["watch", folder, "--out", tmp_path / "film.gif", "--num-episodes", 1, "--max-steps", 3]
     monkeypatch.setattr(sys, "argv", ["optioncoagent", *map(str, arguments)])
     main()
-    assert (tmp_path / "film.gif").read_bytes().startswith(b"GIF8") and "in 3 steps" in capsys.readouterr().out
+    assert (tmp_path / "film.gif").read_bytes().startswith(b"GIF8") and "in 3 steps (cut)" in capsys.readouterr().out
 
 
 def test_what_cannot_be_filmed_is_said(tmp_path):

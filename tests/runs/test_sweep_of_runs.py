@@ -188,7 +188,7 @@ def test_settings_are_held_against_the_first_one():
     assert by["x", "b"]["sooner_low"] < 3.5 / 16 < by["x", "b"]["sooner_high"] and by["y", "b"]["sooner_low"] == 1
     assert not any("sooner" in by[key] for key in [("x", "a"), ("z", "b"), ("x", "c"), ("all tasks", "c")])
     text = table.to_text(list(by.values())).splitlines()
-    assert text[0].endswith("sooner than a (95 %)") and text[5].endswith("1.00 [1.00, 1.00]") and text[1].endswith("1")
+    assert text[0].endswith("sooner than a (95 %, from 4 seeds on)") and text[5].endswith("1.00 [1.00, 1.00]") and text[1].endswith("1")
     fewer = table.summarise(chosen, [trial for trial in trials if trial["seed"] < 3])
     assert table.to_text(fewer).splitlines()[5].endswith(" 1.00")
 

@@ -90,6 +90,8 @@ class CompiledMiniGrid(MiniGridBatch):
         return self.observations(), {}
 
     def step(self, actions):
+        """Gymnasium's, with SAME_STEP autoreset: an episode that ends begins anew in the same step, whose observation is the next one's
+        first; the one on which it ended is in info["final_obs"], where info["_final_obs"] says so."""
         n = self.num_envs
         actions = self._checked(actions)
         images, directions = self._blank_images(n), np.empty(n, np.int64)
@@ -195,6 +197,8 @@ class CompiledMiniGrid(MiniGridBatch):
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
         """Goes back to a state of a batch of the same size, made alike."""
+        if missing := self._state().keys() - state:
+            raise ValueError(f"the state has no {', '.join(sorted(missing))}: give what get_state returned")
         for name, mine in self._state().items():
             if state[name].shape != mine.shape:
                 raise ValueError(f"{name} has the shape {state[name].shape}, not {mine.shape}")

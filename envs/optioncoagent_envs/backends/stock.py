@@ -248,6 +248,8 @@ class StockMiniGrid(MiniGridBatch):
         error.add_note(f"raised by {call} of environment {index}, in {level}")
 
     def step(self, actions):
+        """Gymnasium's, with SAME_STEP autoreset: an episode that ends begins anew in the same step, whose observation is the next one's
+        first; the one on which it ended is in info["final_obs"], where info["_final_obs"] says so."""
         actions = self._checked(actions).tolist()
         rewards, terminated, truncated = [], [], []
         notes: list[tuple[dict, int]] = []  # what each environment has to say, in Gymnasium's order
@@ -313,6 +315,7 @@ class StockMiniGrid(MiniGridBatch):
         return [{"core": mine, "elapsed": steps, "level": level, "stream": stream} for mine, steps, level, stream in records]
 
     def set_state(self, state: list[dict[str, Any]]) -> None:
+        """Goes back to a state of a batch of the same size, made alike."""
         if len(state) != self.num_envs:
             raise ValueError(f"the state is of {len(state)} environments, and this batch has {self.num_envs}")
         self._started = True

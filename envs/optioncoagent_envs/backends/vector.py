@@ -59,12 +59,16 @@ def make_minigrid(
 
     env_id: any id that Gymnasium can make, with MiniGrid's own already registered.
     seed: the first `reset()` without a seed uses it: environment `i` gets `seed + i`.
-    backend: "auto", or one of the module's three to insist on it; ValueError if that one does not cover the id.
+    backend: "auto", or "compiled", "stock" or "gymnasium" to insist on it; ValueError if that one does not cover the id.
     view: "partial", what the agent sees, or "full", the whole grid (FullyObsWrapper's encoding).
     view_size: side of the partial view, odd; the environment's own (7) by default.
     threads: how many share a step of the compiled backend; of use from batches of about a thousand.
     kwargs: for `gym.make`, such as `render_mode="rgb_array"`, or the environment's own settings; a list, as files and command lines have
     it, is a tuple there, as MiniGrid's positions are.
+
+    Beyond Gymnasium's interface: `level_names`, `minigrid_env(i)` a MiniGrid object of environment i, `places()`, `get_state()` and
+    `set_state(state)` (what they hand over is each backend's own: arrays with a row for each environment, or a list of records),
+    `set_env(i, env)`, `backend`.
 
     Raises `gymnasium.error.NameNotFound` for an id that is not registered.
     """
