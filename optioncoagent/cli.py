@@ -97,6 +97,8 @@ class Train:
             run.check()
             if len(runs) > 1:
                 make_vector_env(run.env_id, 1, run.settings.seed, run.env_kwargs).close()  # what cannot be made is said before the first
+                if run.load is not None:  # nor what cannot be loaded
+                    training.make_agent(run).env.close()
             if path is not None:
                 check_new(path)
         for number, (run, path) in enumerate(zip(runs, paths, strict=True), start=1):
@@ -256,6 +258,7 @@ def _runs(command: Train) -> list[Run]:
     """One run for each environment and seed."""
     shared = {field.name: getattr(command, field.name) for field in fields(Run) if field.name not in ("env_id", "env_kwargs", "settings")}
     shared["env_kwargs"] = flags.env_kwargs(command.env_kwargs)
+    shared["load"] = None if command.load is None else str(Path(command.load).resolve())  # wherever it is gone on with
     if command.settings.frozen and command.load is None:
         raise ValueError(f"frozen={command.settings.frozen}: it keeps what has been learned: give --load RUN_DIR, whose agent has")
     seeds = command.seeds or (command.settings.seed,)

@@ -133,6 +133,7 @@ class CoagentActorCritic:
         self.running: Running | None = None
         self.acted: tuple[dict[str, Tensor], dict[str, Tensor]] = {}, {}  # outputs, and who executed, in the last `predict`
         self._stopped_at: progress.Arrays = {}  # where a loaded agent's training goes on
+        self.begun_with: str | None = None  # see `begin_with`
         self.num_timesteps = 0
         self.num_episodes = 0
         self.recent: deque[tuple[float, int]] = deque(maxlen=100)  # (return, length) of the last episodes
@@ -522,6 +523,9 @@ class CoagentActorCritic:
         and episodes are counted from 0. ValueError if it has another network, or its environment other observations or actions."""
         self.restore(Path(path), checkpoint.read(Path(path)))
         self.num_timesteps, self.num_episodes, self.schedule = 0, 0, Schedule()
+        self.recent.clear()
+        self.running, self._stopped_at = None, {}
+        self.begun_with = str(Path(path).resolve())
         return self
 
     def restore(self, folder: Path, saved: checkpoint.Saved) -> Self:

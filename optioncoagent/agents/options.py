@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+import numpy as np
 from torch import nn
 
 from optioncoagent.agents import checkpoint
@@ -62,6 +63,14 @@ class OptionCritic(CoagentActorCritic):
             "first": first,
             "initial": initial,
         }
+
+    def begin_with(self, path: str | Path) -> Self:
+        """See `CoagentActorCritic.begin_with`. ValueError for an agent with other options, too."""
+        theirs: Any = checkpoint.read(Path(path)).description.get("num_options")
+        ours = self.description["num_options"]
+        if theirs is not None and np.ravel(ours).tolist() != np.ravel(theirs).tolist():
+            raise ValueError(f"{path} holds an agent with num_options={theirs}, and this one has {ours}: give the same")
+        return super().begin_with(path)
 
     @classmethod
     def load(  # type: ignore[override]

@@ -26,13 +26,14 @@ DYNAMICS = ("text", "code", "script")
 
 @dataclass(frozen=True)
 class Setting:
-    """A learner on one of the dynamics, the goal moved after half of the episodes; a seed is 50 of the 350 runs."""
+    """A learner on one of the dynamics, the goal moved after half of the episodes, as the figure has it; a seed is 50 of the 350 runs."""
 
     dynamics: str
     learner: Learner
     seeds: int = 7
     trials: int = 50
     episodes: int = 2000
+    moved_at: int = 1000
     max_steps: int = 1000
 
 
@@ -74,7 +75,7 @@ def run(setting: Setting | Optimal, seed: int, threads: int = 1) -> list[dict[st
         steps = [fewest_steps(mdp) for mdp in mdps]
         return [{"before": steps[0], "after": float(np.mean(steps[1:]))}]
     schedule = np.zeros((setting.trials, setting.episodes), dtype=np.int64)
-    schedule[:, setting.episodes // 2 :] = np.random.default_rng(seed).integers(1, len(mdps), size=(setting.trials, 1))
+    schedule[:, setting.moved_at :] = np.random.default_rng(seed).integers(1, len(mdps), size=(setting.trials, 1))
     runs = train_option_critic(mdps, schedule, setting.learner, seed, setting.max_steps, threads)
     binned = [x.reshape(setting.trials, -1, BIN).mean(axis=2) for x in (runs.steps, runs.option_length, runs.termination)]
     steps, lengths, terminations = binned

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import platform
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
@@ -19,6 +21,7 @@ import numpy as np
 
 from optioncoagent.agents import files
 from optioncoagent.agents.settings import OLD_DEFAULTS, Settings
+from optioncoagent.runs.rows import METRICS
 
 try:
     import fcntl
@@ -68,15 +71,38 @@ def check_new(path: Path) -> None:
 
 def distinct(folders: Iterable[str | Path]) -> list[Path]:
     """These run folders in order, each once, whatever it is called: a run that is named twice is one seed. A folder that is no run's
-    stands for those within it, as a sweep's does. ValueError if there are none."""
+    stands for those within it that have begun, as a sweep's does. ValueError if there are none."""
     found: dict[Path, Path] = {}
     for path in map(Path, folders):
-        within = [] if (path / CONFIG).exists() else sorted(config.parent for config in path.rglob(CONFIG))
-        for run in within or [path]:
+        for run in ([] if (path / CONFIG).exists() else _within(path)) or [path]:
             found.setdefault(run.resolve(), run)
     if not found:
         raise ValueError("no run folder was given")
     return [*found.values()]
+
+
+def _within(path: Path) -> list[Path]:
+    """The run folders somewhere in a folder, in order; those of runs that have no rows yet are told and left out."""
+    runs, seen = list[Path](), set[Path]()
+    for place, folders, names in os.walk(path, followlinks=True):
+        here = Path(place)
+        again = here.resolve() in seen  # by a link
+        seen.add(here.resolve())
+        folders[:] = [] if again or CONFIG in names else sorted(name for name in folders if not name.startswith("."))
+        if not again and CONFIG in names and _has_begun(here):
+            runs.append(here)
+    return runs
+
+
+def _has_begun(folder: Path) -> bool:
+    try:
+        read_command(folder)
+        with (folder / METRICS).open(encoding="utf-8") as file:
+            next(file), next(file)
+    except (ValueError, OSError, StopIteration):
+        warnings.warn(f"{folder} is left out: it is no run's, or has no rows yet", stacklevel=4)
+        return False
+    return True
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -96,13 +122,14 @@ def read_command(folder: Path) -> dict[str, Any]:
 
 def is_recorded(config: Mapping[str, Any]) -> bool:
     """Is it of a training from Python, by a `Recorder`?"""
-    return bool(config.get("recorded")) or "network" in config.get("command", {})
+    command = config.get("command")
+    return bool(config.get("recorded")) or (isinstance(command, dict) and "network" in command)
 
 
 def settings_of(command: Mapping[str, Any]) -> dict[str, Any]:
     """What sets a run apart from others on its task that are no other seed of it: {name: value}, the agent's settings among them. Of a run
     from before there was a setting it is what was done then: today's default, where OLD_DEFAULTS says nothing else."""
-    flat = {**command, **asdict(Settings()), **OLD_DEFAULTS, **command.get("settings", {})}
+    flat = {"load": None, **command, **asdict(Settings()), **OLD_DEFAULTS, **command.get("settings", {})}
     length = {"total_timesteps"} if flat.get("anneal_lr") else set[str]()  # over which the step size falls
     return {name: value for name, value in flat.items() if name not in {"settings", *NO_SETTING} - length}
 

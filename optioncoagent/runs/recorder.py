@@ -17,6 +17,7 @@ from gymnasium.vector import VectorEnv
 from optioncoagent.agents import files
 from optioncoagent.network import Coagent, CoagentNetwork
 from optioncoagent.runs import checkpoints
+from optioncoagent.runs.digests import digest
 from optioncoagent.runs.folder import CONFIG, is_recorded, locked, read_config, versions
 from optioncoagent.runs.rows import Ends, Rows
 
@@ -116,11 +117,16 @@ def _config(agent: Any) -> dict[str, Any]:
     if described:
         options = described.pop("num_options")
         command["num_options"] = [int(n) for n in np.ravel(options)]
-        command |= {name: x for name, x in described.items() if (name, x) not in (("first", "select"), ("initial", None))}
+        command["deliberation_cost"] = float(described.pop("deliberation_cost"))
+        first, initial = described.pop("first"), described.pop("initial")
+        command |= described | ({} if first == "select" else {"first": first})
+        command |= {} if initial is None else {"initial": _plain(initial)}
     else:
         command |= _of_a_network(agent.network) | {"forms": agent.forms}
     if not isinstance(agent.module.encoder, Encoder):
         command["encoder"] = " ".join(str(agent.module.encoder).split())
+    if agent.begun_with is not None:
+        command["load"] = agent.begun_with
     if type(agent) not in (CoagentActorCritic, OptionCritic):
         command["agent"] = type(agent).__qualname__
     settings = agent.settings if interface.env_id is None else agent.given
@@ -143,6 +149,13 @@ def _of_a_network(network: CoagentNetwork) -> dict[str, Any]:
     return {aspect: of for aspect, of in aspects.items() if of} | {"action": list(network.action)}
 
 
+def _plain(initial: Any) -> Any:
+    """A law, or one for each level, as JSON has it."""
+    if isinstance(initial, list | tuple | np.ndarray):
+        return [_plain(x) for x in initial]
+    return None if initial is None else float(initial)
+
+
 def _of_an_object(env: Any) -> str:
     """The name of what was given as an environment object: its id, or else its class."""
     from optioncoagent.agents.environments import layers
@@ -158,13 +171,8 @@ def _in_words(network: CoagentNetwork, coagent: Coagent) -> float | str:
     if not callable(function):
         return float(function)
     name = getattr(function, "__qualname__", type(function).__qualname__)
-    if network.touched[coagent.name].state:
-        code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None) or ()
-        known = [cell.cell_contents for cell in cells if isinstance(cell.cell_contents, int | float | str | bool)]
-        said = repr((getattr(code, "co_code", b""), getattr(function, "__defaults__", None), known)).encode()
-    else:
-        said = network.execution_table(coagent.name, 1).tobytes()
-    return f"{name}, {files.digest(said)[:8]}"
+    said = function if network.touched[coagent.name].state else network.execution_table(coagent.name, 1)
+    return f"{name}, {digest(said)}"
 
 
 def _explained(error: OSError, folder: Path) -> OSError:

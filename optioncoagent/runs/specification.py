@@ -251,8 +251,11 @@ def _check_task(task: str, where: str, env_kwargs: Mapping[str, Any], command: A
     options = {name: getattr(command, name) for name in ("num_options", "gradient_form", "deliberation_cost")}
     settings = asdict(command.settings) | {"device": "cpu"}  # which the workers have is not known here
     try:
-        OptionCritic(task, env_kwargs=env_kwargs, **options, **settings).env.close()
-    except (ValueError, TypeError, ImportError, gym.error.Error) as error:
+        agent = OptionCritic(task, env_kwargs=env_kwargs, **options, **settings)
+        agent.env.close()
+        if command.load is not None:
+            agent.begin_with(command.load)
+    except (ValueError, TypeError, ImportError, OSError, gym.error.Error) as error:
         if task in gym.registry or ":" in task:
             raise ValueError(f"{where}: {task!r} cannot be trained on ({error})") from error
         near = difflib.get_close_matches(task, gym.registry, 1)

@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from optioncoagent import imports
 from optioncoagent.agents import files
 from optioncoagent.agents.files import digest
@@ -152,31 +150,26 @@ def evaluate(
     return Evaluation.of(episodes)
 
 
-def _new_agent(run: Run) -> OptionCritic:
+def make_agent(run: Run) -> OptionCritic:
+    """The agent of a run, as it begins. Raises ValueError and the like for what cannot be made, or loaded."""
     from optioncoagent.agents import OptionCritic
+
+    imports.allow_working_directory()
+    options: Any = {name: getattr(run, name) for name in ("env_kwargs", "num_options", "gradient_form", "deliberation_cost")}
+    agent = OptionCritic(run.env_id, **options, **asdict(run.settings))
+    return agent if run.load is None else agent.begin_with(run.load)
+
+
+def _new_agent(run: Run) -> OptionCritic:
     from optioncoagent.agents.environments import names_minigrid
 
     wait = " (MiniGrid's compiled parts take some seconds the first time)" if names_minigrid(run.env_id) else ""
     print(f"making {run.env_id}{wait}", flush=True)
-    imports.allow_working_directory()
-    options: Any = {name: getattr(run, name) for name in ("env_kwargs", "num_options", "gradient_form", "deliberation_cost")}
     with deferred_interrupt() as asked:
-        agent = OptionCritic(run.env_id, **options, **asdict(run.settings))
-        if run.load is not None:
-            _check_options(run)
-            agent.begin_with(run.load)
+        agent = make_agent(run)
         if asked():
             raise KeyboardInterrupt
     return agent
-
-
-def _check_options(run: Run) -> None:
-    """ValueError naming the options of the agent that is loaded, where they are others."""
-    from optioncoagent.agents import checkpoint
-
-    theirs = checkpoint.read(Path(str(run.load))).description.get("num_options")
-    if theirs is not None and (numbers := tuple(int(n) for n in np.ravel(theirs))) != run.num_options:
-        raise ValueError(f"load={run.load}: its agent has options that this run has not: give --num-options {' '.join(map(str, numbers))}")
 
 
 def _loaded(path: Path) -> OptionCritic:

@@ -194,8 +194,8 @@ SMALL = {
     "figure5": {"gridworld": small_figure5(seeds=1)},
     "figure6": {"learning": figure6.Learning(seeds=2, trials=50, episodes=20), "best": figure6.Ascent(seeds=1)},
     "four-rooms": {
-        "text: 4 options": replace(four_rooms.SETTINGS["text: 4 options"], seeds=2, trials=4, episodes=40),
-        "text: flat": replace(four_rooms.SETTINGS["text: flat"], seeds=1, trials=4, episodes=40),
+        "text: 4 options": replace(four_rooms.SETTINGS["text: 4 options"], seeds=2, trials=4, episodes=40, moved_at=20),
+        "text: flat": replace(four_rooms.SETTINGS["text: flat"], seeds=1, trials=4, episodes=40, moved_at=20),
         "text: optimal": four_rooms.Optimal("text"),
     },
 }
@@ -315,7 +315,7 @@ def test_pooled_rows_are_those_of_one_large_run():
 
 
 def test_the_goal_moves_and_moves_back_for_the_next_run():
-    setting = replace(four_rooms.SETTINGS["text: 4 options"], trials=20, episodes=400)
+    setting = replace(four_rooms.SETTINGS["text: 4 options"], trials=20, episodes=400, moved_at=200)
     steps = {row["episode"]: row["steps"] for row in four_rooms.run(setting, 0, threads=2)}
     assert steps[191] < 100 < steps[201]  # learnt, then the goal is elsewhere
     assert steps[1] > 150  # each run begins untrained

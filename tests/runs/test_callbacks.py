@@ -313,7 +313,7 @@ def test_recorded_runs_on_objects_with_other_encoders_and_laws_are_not_of_one_ki
         *(oc.OptionCritic(gym.make(name), num_options=2, **SMALL) for name in ("Acrobot-v1", "MountainCar-v0")),
         oc.OptionCritic(Toy(), num_options=2, **SMALL),
         *(oc.OptionCritic("CartPole-v1", num_options=2, encoder=tanh(width), **SMALL) for width in (2, 4)),
-        *(oc.OptionCritic("CartPole-v1", initial=law, **first, **SMALL) for law in (None, [0.9, 0.1], [0.5, 0.5])),
+        *(oc.OptionCritic("CartPole-v1", initial=law, **first, **SMALL) for law in (None, [0.9, 0.1], np.array([0.5, 0.5]))),
     ]
     for number, agent in enumerate(agents):
         with runs.Recorder(tmp_path / str(number)) as record:
@@ -347,7 +347,8 @@ def test_networks_are_told_apart_by_all_that_describes_them(tmp_path):
 def test_an_option_critic_is_of_one_setting_whether_python_or_the_command_trains_it(tmp_path, monkeypatch):
     for number, options in enumerate((2, (2,), (2, 3))):
         with runs.Recorder(tmp_path / f"python{number}") as record:
-            oc.OptionCritic("CartPole-v1", num_options=options, **SMALL | {"seed": number}).learn(64, callback=record)
+            agent = oc.OptionCritic("CartPole-v1", num_options=options, deliberation_cost=0, **SMALL | {"seed": number})
+            agent.learn(64, callback=record)
     started(tmp_path / "command", env_id="CartPole-v1", num_options=(2,), total_timesteps=64, settings=Settings(**SMALL | {"seed": 5}))
     groups = group(read_curves([tmp_path]))["CartPole-v1"]
     assert {label: len(found) for label, found in groups.items()} == {"num_options=2": 3, "num_options=2,3": 1}

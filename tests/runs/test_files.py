@@ -125,12 +125,28 @@ def test_distinct_folders_are_in_the_order_that_they_were_named_in(tmp_path, mon
 
 
 def test_a_folder_of_runs_stands_for_them(tmp_path):
-    for name in ("task/b/0", "task/a/1", "task/a/0"):
+    """Those that have begun, also behind a link; what lies in a run, or is hidden, is none."""
+
+    def run(name, rows="timesteps\n64\n", config='{"command": {"env_id": "A"}}'):
         (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / folder.CONFIG).touch()
+        (tmp_path / name / folder.CONFIG).write_text(config)
+        (tmp_path / name / "metrics.csv").write_text(rows)
+
+    for name in ("task/b/0", "task/a/1", "task/a/0", "task/a/0/checkpoints/inner", "task/.b.partial", "elsewhere/2"):
+        run(name)
     (tmp_path / "task" / "a" / "0.log").touch()
-    assert folder.distinct([tmp_path]) == [tmp_path / "task" / name for name in ("a/0", "a/1", "b/0")]
-    assert folder.distinct([tmp_path / "task/a/1", tmp_path / "task/a"]) == [tmp_path / "task/a/1", tmp_path / "task/a/0"]
+    (tmp_path / "task" / "c").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "task" / "c" / "round").symlink_to(tmp_path / "task")
+    task = tmp_path / "task"
+    assert folder.distinct([task]) == [task / name for name in ("a/0", "a/1", "b/0", "c/2")]
+    assert folder.distinct([task / "a/1", task / "a"]) == [task / "a/1", task / "a/0"]
+    run("half/0")
+    for number, (rows, config) in enumerate((("timesteps\n", '{"command": {"env_id": "A"}}'), ("timesteps\n64\n", '{"model": 1}'))):
+        run(f"half/{number}-no", rows, config)
+    with pytest.warns(UserWarning, match="-no is left out: it is no run's, or has no rows yet") as told:
+        assert folder.distinct([tmp_path / "half"]) == [tmp_path / "half" / "0"]
+    assert len(told) == 2
+    assert folder.distinct([tmp_path / "half" / "0-no"]) == [tmp_path / "half" / "0-no"]  # that was named: whoever reads it says what it is
 
 
 def test_what_another_process_is_writing_stays(tmp_path, monkeypatch):

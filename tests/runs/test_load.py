@@ -8,8 +8,9 @@ import torch
 from run_folders import RUN
 
 import optioncoagent as oc
-from optioncoagent.cli import main
-from optioncoagent.runs import training
+from optioncoagent.cli import Train, main
+from optioncoagent.runs import Recorder, specification, training
+from optioncoagent.runs.curves import group, read_curves
 
 FLAGS = "--total-timesteps 256 --num-options 2 --num-envs 2 --num-steps 64 --hidden-sizes 8 --eval-episodes 1".split()
 
@@ -55,7 +56,11 @@ def test_it_begins_where_the_other_ended(first):
     ("env_id", "flags", "message"),
     [
         ("MiniGrid-Empty-6x6-v0", ["--frozen", "encoder"], r"frozen=\('encoder',\): it keeps what has been learned: give --load RUN_DIR"),
-        ("MiniGrid-Empty-6x6-v0", ["--load", "FIRST", "--num-options", "3"], "give --num-options 2"),
+        (
+            "MiniGrid-Empty-6x6-v0",
+            ["--load", "FIRST", "--num-options", "3"],
+            r"num_options=.*2.*, and this one has .*3.*: give the same",
+        ),
         ("MiniGrid-Empty-6x6-v0", ["--load", "FIRST", "--hidden-sizes", "4"], "another network or encoder"),
         ("MiniGrid-Empty-6x6-v0", ["--load", "nowhere"], "nowhere holds no agent"),
         ("CartPole-v1", ["--load", "FIRST"], "this environment has observation: box"),
@@ -65,6 +70,42 @@ def test_what_cannot_be_loaded_is_said_before_there_is_a_folder(first, tmp_path,
     with pytest.raises(SystemExit, match="2"):
         train(tmp_path / "second", env_id, *(first if flag == "FIRST" else flag for flag in flags))
     assert re.search(message, capsys.readouterr().err) and not (tmp_path / "second").exists()
+
+
+def test_a_setting_that_cannot_be_loaded_stops_a_sweep_before_anything_is_started(first):
+    content = {"tasks": ["MiniGrid-Empty-6x6-v0"], "num_options": [2], "total_timesteps": 64}
+    for load, hidden, message in (("nowhere", 8, "nowhere holds no agent"), (str(first), 4, "another network or encoder")):
+        with pytest.raises(ValueError, match=rf"settings\.moved: .*{message}"):
+            specification.check(content | {"settings": {"moved": {"load": load, "hidden_sizes": [hidden]}}}, Train)
+    checked = specification.check(
+        content | {"settings": {"moved": {"load": str(first), "hidden_sizes": [8], "frozen": ["encoder"]}}}, Train
+    )
+    assert "--load" in checked.trials[0].arguments
+
+
+def test_several_runs_are_refused_before_the_first(first, tmp_path, capsys):
+    words = ["train", "MiniGrid-Empty-6x6-v0", "CartPole-v1", *FLAGS, "--load", str(first), "--run-dir", str(tmp_path / "two")]
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit, match="2"):
+        patch.setattr("sys.argv", ["optioncoagent", *words])
+        main()
+    assert "this environment has observation: box" in capsys.readouterr().err and not (tmp_path / "two").exists()
+
+
+def test_what_was_loaded_is_a_setting_from_python_too(first, tmp_path, monkeypatch):
+    """Beside runs that have loaded nothing, of today and of before there was such a thing."""
+    monkeypatch.chdir(first.parent)
+    train("moved", "MiniGrid-Empty-5x5-v0", "--load", "first", "--seed", "1")
+    fresh, moved = (oc.OptionCritic("MiniGrid-Empty-5x5-v0", 2, num_envs=2, num_steps=64, hidden_sizes=(8,), seed=seed) for seed in (2, 3))
+    for name, agent in (("fresh", fresh), ("python", moved.begin_with("first"))):
+        with Recorder(tmp_path / name) as record:
+            agent.learn(128, callback=record)
+    found = group(read_curves(["first", "moved", tmp_path / "fresh", tmp_path / "python"]))["MiniGrid-Empty-5x5-v0"]
+    assert sorted(map(len, found.values())) == [2, 2] and len(found) == 2
+
+
+def test_an_agent_that_has_trained_begins_new_episodes(first):
+    agent = oc.OptionCritic.load(first).begin_with(first)
+    assert not agent.recent and agent.running is None and not agent._stopped_at
 
 
 def test_a_run_from_before_has_loaded_nothing():
