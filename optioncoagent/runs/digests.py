@@ -12,24 +12,25 @@ import numpy as np
 from optioncoagent.agents import files
 
 LETTERS = 8
+DEEPEST = 50  # what lies deeper in lists and objects counts by its type alone
 Plain = bool | int | float | complex | str | bytes | None
 
 
 def digest(x: Any) -> str:
-    """Of a function, or of any object that is called: its code, defaults, what it closes over, and the numbers among the globals that it
-    names. What is neither code nor values counts by its type alone."""
-    return files.digest(repr(_said(x, ())).encode())[:LETTERS]
+    """Of a function, or of any object that is called: its code, defaults, what it closes over, the numbers among the globals that it names;
+    objects count by their type and attributes, each once."""
+    return files.digest(repr(_said(x, {}, 0)).encode())[:LETTERS]
 
 
-def _said(x: Any, within: tuple[int, ...]) -> Any:
-    """Nested tuples of plain values that say what x is; within: the ids of what it lies in."""
+def _said(x: Any, seen: dict[int, Any], depth: int) -> Any:
+    """Nested tuples of plain values that say what x is; seen: the objects that have been met, by their ids."""
     if isinstance(x, Plain):
         return x
-    if id(x) in within:
-        return "itself"
+    if depth > DEEPEST:
+        return type(x).__qualname__
 
     def inner(part: Any) -> Any:
-        return _said(part, (*within, id(x)))
+        return _said(part, seen, depth + 1)
 
     if hasattr(x, "detach"):  # a tensor of torch's, which is not loaded for this
         x = x.detach().cpu().numpy()
@@ -44,13 +45,16 @@ def _said(x: Any, within: tuple[int, ...]) -> Any:
         return tuple((inner(key), inner(value)) for key, value in x.items())
     if isinstance(x, CodeType):
         return x.co_code, x.co_names, inner(x.co_consts)
-    if isinstance(x, FunctionType):
-        named = {name: x.__globals__[name] for name in x.__code__.co_names if isinstance(x.__globals__.get(name, x), Plain)}
-        return tuple(map(inner, (x.__code__, x.__defaults__, x.__kwdefaults__, _closed_over(x), named)))
     if isinstance(x, MethodType):
         return inner(x.__func__), inner(x.__self__)
     if isinstance(x, functools.partial):
         return inner(x.func), inner(x.args), inner(x.keywords)
+    if id(x) in seen:
+        return "again"
+    seen[id(x)] = x
+    if isinstance(x, FunctionType):
+        named = {name: x.__globals__[name] for name in x.__code__.co_names if isinstance(x.__globals__.get(name, x), Plain)}
+        return tuple(map(inner, (x.__code__, x.__defaults__, x.__kwdefaults__, _closed_over(x), named)))
     called = inspect.getattr_static(type(x), "__call__", None)
     code = called if isinstance(called, FunctionType) and not isinstance(x, type) else None
     return type(x).__qualname__, getattr(x, "__qualname__", ""), inner(code), inner(dict(getattr(x, "__dict__", {})))

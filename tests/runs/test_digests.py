@@ -74,10 +74,17 @@ def test_values_and_names_tell_functions_apart(monkeypatch):
     assert [a == b for a, b in zip(found, changed, strict=True)].count(False) == 1
 
 
-def test_what_refers_to_itself_has_an_end():
+def test_what_refers_to_itself_or_is_deep_or_shared_has_an_end():
     gate = Gate(0.1)
-    gate.me = gate
-    assert digest(gate) != digest(Gate(0.1))
+    gate.me, nested = gate, [gate]
+    nested.append(nested)
+    assert digest(gate) != digest(Gate(0.1)) and digest(Gate(nested)) != digest(Gate(0.1))
+    chain = shared = None
+    for _ in range(5000):
+        chain = Gate(chain)
+    for _ in range(60):
+        shared = Gate((shared, shared))
+    assert digest(chain) and digest(shared)
 
 
 def test_another_process_says_the_same():
