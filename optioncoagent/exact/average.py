@@ -43,7 +43,7 @@ def average_chain(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) 
     to its nodes too seldom for float64.
     """
     made = chain(_for_ever(mdp), network, params)
-    made.gamma = 1.0  # it was built with 0, which kept all nodes; what follows is undiscounted
+    made.gamma = 1.0  # it was built with γ = 0; solves and sweeps from here on are undiscounted
     s = made.structure
     entries, n = made.entries[s.split :], s.keys.size
     T = sp.csr_array((entries, (s.pattern.rows, s.pattern.columns)), shape=(n, n))

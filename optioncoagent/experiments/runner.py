@@ -113,7 +113,7 @@ def draw(experiment: ModuleType, folder: Path) -> tuple[Path, str]:
     """Draw figure.png from the folder's rows, with their assumptions below it, and return both. FileExistsError if they are of another
     experiment, or nothing tells of which they are."""
     rows, (_, content) = read_rows(folder), check(experiment, {}, folder)
-    if "experiment" not in content:
+    if not (folder / DESCRIPTION).exists():
         raise FileExistsError(f"{folder} holds rows, and no {DESCRIPTION} that tells of which experiment: choose another folder")
     figure = experiment.plot(rows)
     width = int(figure.get_size_inches()[0] * 17)

@@ -329,3 +329,13 @@ def test_a_function_that_throws_a_coin_of_its_own_is_refused(shape):
         with pytest.raises(ValueError, match="'o': its execution function (does not say the same|does not work elementwise)"):
             coin = oc.Coagent("o", 2, executes=lambda x: rng.random(shape(x)) < 0.5)
             oc.CoagentNetwork([coin, oc.Coagent("action", 3, upstream=("o",))])
+
+
+def test_a_table_over_states_is_of_the_number_that_was_asked_for():
+    """One network for MDPs of any size; what was tabulated is kept, and cannot be changed by who is given it."""
+    network = oc.CoagentNetwork([oc.Coagent("action", 2, executes=lambda x: x.start | (x.state % 2 == 0))])
+    for n in (3, 5, 3):
+        table = network.execution_table("action", n)
+        np.testing.assert_array_equal(table, [[s % 2 == 0 for s in range(n)], [1.0] * n])
+        with pytest.raises(ValueError, match="read-only"):
+            table[0, 0] = 0.5
