@@ -125,20 +125,23 @@ class Evaluate:
     """Seed of the episodes."""
     module: tuple[str, ...] = ()
     """Modules to import first, which register the environment. One that only a saved run names is imported from the working directory."""
+    network: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
+    """What describes the network, a function of yours, if the run is no OptionCritic's but a CoagentActorCritic's."""
     max_steps: int = EVALUATION_STEPS
     """An episode that has not ended by then is cut, and counted as such."""
 
     def run(self) -> None:
-        from optioncoagent.agents import OptionCritic
+        from optioncoagent.agents.loading import load_agent
 
         if not self.run_dir:
             raise ValueError("give a RUN_DIR")
         imports.import_named(self.module)
-        agents = {path: OptionCritic.load(path) for path in self.run_dir}  # what cannot be read is said before the first is evaluated
+        agents = {
+            path: load_agent(path, self.network) for path in self.run_dir
+        }  # what cannot be read is said before the first is evaluated
         for path, agent in agents.items():
             if len(agents) > 1:
                 print(path)
-            imports.import_own(agent.interface.env_id, path)
             print(training.evaluate(agent, self.num_episodes, self.seed, self.deterministic, self.max_steps))
 
 
@@ -166,7 +169,10 @@ class Plot:
 
 @dataclass(frozen=True)
 class Watch:
-    """Film episodes of a trained agent: pictures tinted by the running option, below them the options and when they end."""
+    """Film episodes of a trained agent: pictures tinted by the running option, below them the options and when they end.
+
+    Of a network of your own, the outputs of all its coagents but the actions are shown.
+    """
 
     run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
     """Folder of a run."""
@@ -184,9 +190,11 @@ class Watch:
     """Seed of the episodes."""
     module: tuple[str, ...] = ()
     """Modules to import first, which register the environment. One that only a saved run names is imported from the working directory."""
+    network: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
+    """What describes the network, a function of yours, if the run is no OptionCritic's but a CoagentActorCritic's."""
 
     def run(self) -> None:
-        from optioncoagent.agents import OptionCritic
+        from optioncoagent.agents.loading import load_agent
         from optioncoagent.runs.film import film, play
 
         for name in ("num_episodes", "max_steps", "fps"):
@@ -196,9 +204,8 @@ class Watch:
             raise ValueError(f"seed={self.seed}: it must be at least 0")
         out = self.out or self.run_dir / "film.gif"
         imports.import_named(self.module)
-        agent = OptionCritic.load(self.run_dir)
+        agent = load_agent(self.run_dir, self.network)
         check_file("out", out)
-        imports.import_own(agent.interface.env_id, self.run_dir)
         episodes = list(play(agent, self.num_episodes, self.seed, self.deterministic, self.max_steps))
         film(episodes, out, self.fps, progress_bar=True)
         print(

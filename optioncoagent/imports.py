@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from importlib import import_module
 from importlib.machinery import PathFinder
 from pathlib import Path
+from typing import Any
 
 RAISED_BY = "raised by"  # so begins the note on what the caller's environment raised in the middle of something
 
@@ -48,6 +49,18 @@ def import_named(modules: Iterable[str]) -> None:
     allow_working_directory()
     for module in modules:
         import_module(module)
+
+
+def named(name: str) -> Any:
+    """What the caller names as MODULE:NAME. Raises ValueError for another form of a name, ImportError where there is no such thing."""
+    module, _, attribute = name.partition(":")
+    if not module or not attribute:
+        raise ValueError(f"{name!r} names nothing: write MODULE:NAME, such as my_module:describe")
+    allow_working_directory()
+    found = import_module(module)
+    if not hasattr(found, attribute):
+        raise ImportError(f"{name}: {module} ({found.__file__}) has no {attribute}")
+    return getattr(found, attribute)
 
 
 def import_own(env_id: str | None, run_dir: Path) -> None:

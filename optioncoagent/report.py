@@ -18,7 +18,7 @@ from typing import Annotated, Any
 import numpy as np
 import tyro
 
-from optioncoagent.imports import import_named, import_own
+from optioncoagent.imports import import_named
 from optioncoagent.outputs import check_file
 from optioncoagent.runs.folder import EVALUATION, differing, distinct, read_command, read_config, read_evaluation, settings_of
 from optioncoagent.runs.rows import read_rows
@@ -173,15 +173,13 @@ def _evaluation(run: Summary) -> list[str]:
 
 
 def _maps(run: Summary, runs: Sequence[Summary], level: int) -> str:
-    from optioncoagent.agents import OptionCritic
+    from optioncoagent.agents.loading import load_agent
     from optioncoagent.maps import option_maps
 
     setting = ", ".join(f"{name} = {_plain(run.settings.get(name))}" for name in differing([run.settings for run in runs]))
     heading = f"<h3>Options{escape(f' with {setting}' if setting else '')}, seed {run.seed}</h3>"
     try:
-        agent = OptionCritic.load(run.folder)
-        import_own(agent.interface.env_id, run.folder)
-        return f"{heading}\n{_picture(option_maps(agent, level), 'maps of options')}"
+        return f"{heading}\n{_picture(option_maps(load_agent(run.folder), level), 'maps of options')}"
     except Exception as error:  # whatever its environment lacks or does, the page has the rest
         return f'{heading}\n<p class="note">No maps: {escape(str(error))}.</p>'
 

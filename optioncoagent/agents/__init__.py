@@ -22,6 +22,7 @@ learner.py reads downwards and holds the fixed order of one update; the pieces t
     metrics, degeneracy, evaluation                 what is reported
     checkpoint, files, progress                     what is kept
     options                                         the learner with option-critic's network and vocabulary
+    loading                                         agents of run folders for the command line, networks of one's own among them
 """
 
 from typing import Any

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -44,6 +44,16 @@ class Actions:
             f"the action space is {space}: only Discrete and Box actions are supported, and MultiDiscrete and MultiBinary ones with one "
             "axis; a Gymnasium wrapper can turn yours into one of these"
         )
+
+    def network(self, described: CoagentNetwork | Callable[[Any], CoagentNetwork]) -> CoagentNetwork:
+        """The network, or what a function makes of `num_actions`. Raises TypeError for anything else, ValueError as `check` does."""
+        made = described(self.num_actions) if callable(described) else described
+        if not isinstance(made, CoagentNetwork):
+            returned = f"{getattr(described, '__name__', described)} returned a" if callable(described) else "it is a"
+            what = f"network: {returned} {type(made).__name__}"
+            raise TypeError(f"{what}, and has to be a CoagentNetwork, or a function from the number of actions to one")
+        self.check(made)
+        return made
 
     def check(self, network: CoagentNetwork) -> None:
         """Raise ValueError unless the environment takes exactly the network's actions."""

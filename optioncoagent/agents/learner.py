@@ -104,8 +104,7 @@ class CoagentActorCritic:
             self.settings = replace(self.settings, int_coef=default_coef(self.spec, self.env.single_observation_space))
         if self.settings.int_counts == "auto":
             self.settings = replace(self.settings, int_counts="observation" if places_of(self.env) is None else "place")
-        self.network = network = network if isinstance(network, CoagentNetwork) else network(self.interface.actions.num_actions)
-        self.interface.actions.check(network)
+        self.network = network = self.interface.actions.network(network)
         self.forms = choose_forms(network, forms or {})
         self.settings.check_coagents(network.names)
         if "critic" in network.names:
@@ -510,12 +509,12 @@ class CoagentActorCritic:
         random states.
         """
         saved = checkpoint.read(Path(path))
-        agent = cls(
-            saved.interface if env is None else env,
-            network,
-            encoder=encoder,
-            **{"forms": saved.forms, **saved.settings_for(env), **settings},
-        )
+        given = {"forms": saved.forms, **saved.settings_for(env), **settings}
+        try:
+            agent = cls(saved.interface if env is None else env, network, encoder=encoder, **given)
+        except ValueError as error:
+            error.add_note(f"{path} holds an agent whose network has the coagents {', '.join(saved.forms)}")
+            raise
         return agent.restore(Path(path), saved)
 
     def begin_with(self, path: str | Path) -> Self:

@@ -83,7 +83,10 @@ class OptionCritic(CoagentActorCritic):
         """
         saved = checkpoint.read(Path(path))
         if not saved.description:
-            raise ValueError(f"{path} holds an agent with a network of its own: load it with CoagentActorCritic.load(path, network)")
+            raise ValueError(
+                f"{path} holds an agent with a network of its own: load it with CoagentActorCritic.load(path, network); commands take "
+                "it as --network MODULE:FUNCTION"
+            )
         unknown = set(saved.description) - {"num_options", "gradient_form", "deliberation_cost", "first", "initial"}
         if unknown:
             raise ValueError(f"{path}/{checkpoint.AGENT} describes an agent of another version: unknown {', '.join(sorted(unknown))}")

@@ -42,6 +42,8 @@ class Audit:
     """Seed of rollouts and episodes."""
     module: tuple[str, ...] = ()
     """Modules to import first, which register the environment. One that only a saved run names is imported from the working directory."""
+    network: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
+    """What describes the network, a function of yours, if the run is no OptionCritic's but a CoagentActorCritic's."""
     csv: Path | None = None
     """Write the rows to this file too."""
     out: Path | None = None
@@ -53,8 +55,8 @@ class Audit:
 
 def _run(command: Audit) -> None:
     from optioncoagent import imports
-    from optioncoagent.agents import OptionCritic
     from optioncoagent.agents.files import checkpoints
+    from optioncoagent.agents.loading import load_agent
     from optioncoagent.auditing import examine
 
     if command.num_episodes < 1:
@@ -65,10 +67,10 @@ def _run(command: Audit) -> None:
     folders = checkpoints(command.run_dir)[::-1] if command.checkpoints else [command.run_dir]
     if not folders:
         raise ValueError(f"{command.run_dir} holds no checkpoints")
-    agents = [OptionCritic.load(folder) for folder in folders]
+    agents = [load_agent(folder, command.network) for folder in folders]
     agent = agents[-1]
-    imports.import_own(agent.interface.env_id, command.run_dir)
     agent.interface.check_makeable()
+    assert agent.interface.env_id is not None
     agent.check_tables()
     mdp, max_steps = _enumerate(agent.interface.env_id, agent.interface.env_kwargs, agent.settings.gamma, command)
     print(mdp)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from optioncoagent.imports import import_named, import_own
+from optioncoagent.imports import import_named
 from optioncoagent.outputs import PICTURES, check_file
 
 
@@ -27,11 +27,9 @@ class Maps:
 
     def run(self) -> None:
         import_named(self.module)
-        from optioncoagent.agents import OptionCritic
+        from optioncoagent.agents.loading import load_agent
         from optioncoagent.maps import option_maps
 
         check_file("out", self.out, PICTURES)
-        agent = OptionCritic.load(self.run_dir)
-        import_own(agent.interface.env_id, self.run_dir)
-        option_maps(agent, self.level).savefig(self.out, dpi=130)
+        option_maps(load_agent(self.run_dir), self.level).savefig(self.out, dpi=130)
         print(self.out)

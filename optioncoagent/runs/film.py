@@ -1,4 +1,7 @@
-"""Episodes of an agent with options as a film: what is seen, tinted by the running option, and below it how the options took turns."""
+"""Episodes of an agent as a film: what is seen, tinted by the running option, and below it how the options took turns.
+
+Of a network without options, the outputs of all its coagents but the actions are shown in their place.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +20,20 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from optioncoagent.network import CoagentNetwork
+
+OPTION = "option"  # begins the names of options, top level first
 TINT = 0.3  # share of the option's colour in a picture
 HOLD = 8  # frames that the end of an episode stays
+MOST = 8  # coagents that are shown
 WRITERS = {".gif": "pillow", ".mp4": "ffmpeg"}
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step, before the action is taken. image (height, width, 3); per level, top first: the option that runs; whether the one before
-    ended here, so that its coagent chose again; and the probability of its termination (NaN at the start of an episode), which at the
-    upper levels only counts where the options below have ended."""
+    """One step, before the action is taken. image (height, width, 3); for each coagent that is shown, options top level first: its output;
+    whether it executed here, so that the option before had ended, False at the start of an episode; and the probability of the option's
+    termination (NaN at the start, and of what has none), which at the upper levels only counts where the options below have ended."""
 
     image: np.ndarray
     options: tuple[int, ...]
@@ -36,33 +43,38 @@ class Step:
 
 @dataclass
 class Episode:
-    """The steps of an episode; its undiscounted return; did it end before it was cut?"""
+    """The steps of an episode; its undiscounted return; did it end before it was cut? names: of the coagents that are shown. retained: may
+    an output of theirs be that of the step before, so that there is something to be seen of when they execute?"""
 
     steps: list[Step] = field(default_factory=list)
     episode_return: float = 0.0
     ended: bool = False
+    names: tuple[str, ...] = ("option",)
+    retained: tuple[bool, ...] = (True,)
 
 
 def play(agent: Any, num_episodes: int = 3, seed: int = 0, deterministic: bool = False, max_steps: int = 300) -> Iterator[Episode]:
-    """Episodes of an `OptionCritic` in an environment that renders, cut after `max_steps`.
+    """Episodes of a `CoagentActorCritic` in an environment that renders, cut after `max_steps`.
 
     Raises ValueError if the agent has no id to make one from, if its id names a module that is not imported, or if it does not render.
     """
     env = _rendering(agent, seed)
-    options, gates = (_levels(agent.network.names, what) for what in ("option", "termination"))
+    shown = shown_of(agent.network)
+    gates = [gate_of(name) for name in shown]
+    gated = any(gate in agent.network.names for gate in gates)  # only then there are probabilities to be asked for
     observation, _ = env.reset(seed=seed)
     for number in range(num_episodes):
-        episode, state = Episode(), None
+        episode, state = Episode(names=shown, retained=tuple(agent.network.may_retain(name, start=False) for name in shown)), None
         before: dict[str, int] = {}
         while not episode.ended and len(episode.steps) < max_steps:
-            tables = agent.probabilities(observation, state) if episode.steps else {}
+            tables = agent.probabilities(observation, state) if gated and episode.steps else {}
             action, state = agent.predict(observation, state, np.array([not episode.steps]), deterministic)
             now, ran = ({name: x[0].tolist() for name, x in part.items()} for part in agent.acted)
             episode.steps.append(
                 Step(
                     env.render()[0],
-                    tuple(now[name] for name in options),
-                    tuple(bool(episode.steps) and ran[name] for name in options),
+                    tuple(now[name] for name in shown),
+                    tuple(bool(episode.steps) and ran[name] for name in shown),
                     tuple(_probability(agent.network, name, tables, now, before) for name in gates),
                 )
             )
@@ -102,33 +114,51 @@ def film(episodes: Sequence[Episode], out: str | Path, fps: int = 8, progress_ba
         writer.finish()
 
 
+def shown_of(network: CoagentNetwork) -> tuple[str, ...]:
+    """The coagents that a film shows, in order: all with finitely many outputs but actions and the terminations of options. Of more than
+    `MOST`, as in layers of small units, the options alone."""
+    gates = {gate_of(name) for name in network.names}
+    names = tuple(c.name for c in network.counted if c.name not in network.action and c.name not in gates)
+    return names if len(names) <= MOST else tuple(name for name in names if name.startswith(OPTION))[:MOST]
+
+
+def gate_of(name: str) -> str | None:
+    """The name of an option's termination: of "option_2" it is "termination_2"."""
+    return name.replace(OPTION, "termination", 1) if name.startswith(OPTION) else None
+
+
 def draw(episode: Episode, number: int = 0) -> Iterator[Figure]:
     """The frames of an episode, one and the same figure changed for each step."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    steps = episode.steps
-    levels = len(steps[0].options)
-    figure = Figure(figsize=(4.8, 5.6 + 0.9 * levels))
+    steps, names = episode.steps, episode.names
+    heights = [height for retained in episode.retained for height in ((1, 2) if retained else (1,))]
+    figure = Figure(figsize=(4.8, 5.6 + 0.3 * sum(heights)))
     FigureCanvasAgg(figure)
-    panels = figure.subplots(1 + 2 * levels, 1, height_ratios=[12, *(1, 2) * levels])
-    figure.subplots_adjust(left=0.13, right=0.97, top=0.93, bottom=0.07, hspace=0.35)
-    picture, strips = panels[0], panels[1:]
+    picture, *strips = figure.subplots(1 + len(heights), 1, height_ratios=[12, *heights], squeeze=False)[:, 0]
+    figure.subplots_adjust(left=0.13 if episode.names == ("option",) else 0.2, right=0.97, top=0.93, bottom=0.07, hspace=0.35)
     image = picture.imshow(steps[0].image)
     picture.set(xticks=[], yticks=[])
-    cursors = []
-    for level in range(levels):
-        _option_strip(strips[2 * level], steps, level)
-        _termination_strip(strips[2 * level + 1], steps, level)
-        cursors += [axes.axvline(0, color="black", linewidth=1) for axes in strips[2 * level : 2 * level + 2]]
+    left = iter(strips)
+    for level, name in enumerate(names):
+        _option_strip(next(left), steps, level, name)
+        if episode.retained[level]:
+            _termination_strip(next(left), steps, level, name)
+    cursors = [axes.axvline(0, color="black", linewidth=1) for axes in strips]
     for axes in strips[:-1]:
         axes.tick_params(labelbottom=False)
-    strips[-1].set_xlabel("step (bars: termination probability; marks: the option ended)", fontsize=7, labelpad=1)
+    if strips:
+        strips[-1].set_xlabel(_explanation(episode), fontsize=7, labelpad=1)
+    running = max((level for level, name in enumerate(names) if name.startswith(OPTION)), default=None)
     for t, step in enumerate(steps):
-        color = np.array(_color(step.options[-1]))
-        image.set_data(tinted(step.image, color))
-        for spine in picture.spines.values():
-            spine.set(color=color, linewidth=5)
+        if running is not None:
+            color = np.array(_color(step.options[running]))
+            image.set_data(tinted(step.image, color))
+            for spine in picture.spines.values():
+                spine.set(color=color, linewidth=5)
+        else:
+            image.set_data(step.image)
         for cursor in cursors:
             cursor.set_xdata([t, t])
         picture.set_title(_caption(episode, number, t), fontsize=9)
@@ -140,35 +170,45 @@ def tinted(image: np.ndarray, color: Any) -> np.ndarray:
     return ((1 - TINT) * image + TINT * 255 * np.asarray(color)).astype(np.uint8)
 
 
-def _option_strip(axes: Axes, steps: Sequence[Step], level: int) -> None:
-    """A block of the option's colour for each step."""
+def _option_strip(axes: Axes, steps: Sequence[Step], level: int, name: str) -> None:
+    """A block of the output's colour for each step."""
     row = np.array([[_color(step.options[level]) for step in steps]])
     axes.imshow(row, aspect="auto", extent=(-0.5, len(steps) - 0.5, 0, 1), interpolation="nearest")
     axes.set(yticks=[], xlim=(-0.5, len(steps) - 0.5))
-    axes.set_ylabel(_named("option", steps, level), rotation=0, ha="right", va="center", fontsize=8)
+    axes.tick_params(labelsize=7)
+    axes.set_ylabel(name.replace("_", " "), rotation=0, ha="right", va="center", fontsize=8)
 
 
-def _termination_strip(axes: Axes, steps: Sequence[Step], level: int) -> None:
-    """The probability with which the running option was going to be terminated; a mark where it was."""
+def _termination_strip(axes: Axes, steps: Sequence[Step], level: int, name: str) -> None:
+    """The probability with which the running option was going to be terminated, if it has one; a mark where the coagent executed."""
     t = np.arange(len(steps))
     probability = np.array([step.probability[level] for step in steps])
     terminated = np.array([step.terminated[level] for step in steps])
     axes.stairs(np.nan_to_num(probability), np.arange(len(steps) + 1) - 0.5, fill=True, color="0.75")
     axes.plot(t[terminated], np.full(terminated.sum(), 1.0), "v", color="black", markersize=4, clip_on=False)
-    axes.set(xlim=(-0.5, len(steps) - 0.5), ylim=(0, 1), yticks=[0, 1])
+    gated = not np.isnan(probability).all()
+    axes.set(xlim=(-0.5, len(steps) - 0.5), ylim=(0, 1), yticks=[0, 1] if gated else [])
     axes.tick_params(labelsize=7)
-    axes.set_ylabel(_named("ends", steps, level), rotation=0, ha="right", va="center", fontsize=8)
+    label = name.replace(OPTION, "ends", 1).replace("_", " ") if name.startswith(OPTION) else "drawn"
+    axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
 
 
-def _named(what: str, steps: Sequence[Step], level: int) -> str:
-    return what if len(steps[0].options) == 1 else f"{what} {level + 1}"
+def _explanation(episode: Episode) -> str:
+    bars = any(not np.isnan(probability) for step in episode.steps for probability in step.probability)
+    marks = [name for name, retained in zip(episode.names, episode.retained, strict=True) if retained]
+    parts = ["bars: termination probability"] * bars
+    if marks:
+        parts.append("marks: the option ended" if all(name.startswith(OPTION) for name in marks) else "marks: the coagent executed")
+    return f"step ({'; '.join(parts)})" if parts else "step"
 
 
 def _caption(episode: Episode, number: int, t: int) -> str:
     step = episode.steps[t]
-    text = f"episode {number + 1}, step {t}, option {'/'.join(map(str, step.options))}"
-    if any(step.terminated):
-        text += f" (option {'/'.join(map(str, episode.steps[t - 1].options))} ended)"
+    text = f"episode {number + 1}, step {t}"
+    if options := [level for level, name in enumerate(episode.names) if name.startswith(OPTION)]:
+        text += f", option {'/'.join(str(step.options[level]) for level in options)}"
+        if any(step.terminated[level] and episode.retained[level] for level in options):
+            text += f" (option {'/'.join(str(episode.steps[t - 1].options[level]) for level in options)} ended)"
     if t == len(episode.steps) - 1:
         text += f"\nreturn {episode.episode_return:.2f}" + ("" if episode.ended else ", cut here")
     return text
@@ -180,14 +220,11 @@ def _color(option: int) -> tuple[float, float, float]:
     return colormaps["tab10"](option % 10)[:3]
 
 
-def _levels(names: Sequence[str], what: str) -> list[str]:
-    """The coagents of one kind, top level first; they execute in another order."""
-    return sorted((name for name in names if name.startswith(what)), key=lambda name: (len(name), name))
-
-
-def _probability(network: Any, name: str, tables: dict[str, np.ndarray], now: dict[str, int], before: dict[str, int]) -> float:
+def _probability(
+    network: CoagentNetwork, name: str | None, tables: dict[str, np.ndarray], now: dict[str, int], before: dict[str, int]
+) -> float:
     """π(TERMINATE) of a termination, given what it reads; NaN where there is no table."""
-    if name not in tables:
+    if name is None or name not in tables:
         return float("nan")
     coagent = network[name]
     table = tables[name][0] if coagent.observes else tables[name]

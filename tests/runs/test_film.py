@@ -13,7 +13,9 @@ from toys import Toy
 
 import optioncoagent as oc
 from optioncoagent.cli import main
-from optioncoagent.runs.film import HOLD, TINT, Episode, Step, draw, film, play, tinted
+from optioncoagent.examples import own_hierarchy
+from optioncoagent.gallery import double_actor_critic, random_length, stochastic_layers
+from optioncoagent.runs.film import HOLD, MOST, TINT, Episode, Step, draw, film, play, shown_of, tinted
 
 EMPTY = "MiniGrid-Empty-5x5-v0"
 
@@ -199,3 +201,47 @@ def test_after_a_cut_the_next_episode_is_of_another_level():
     agent = oc.OptionCritic("MiniGrid-FourRooms-v0", 2, num_envs=2, hidden_sizes=())
     one, two = play(agent, 2, seed=1, max_steps=2)
     assert (one.steps[0].image != two.steps[0].image).any()
+
+
+def own(network):
+    return oc.CoagentActorCritic(EMPTY, network, num_envs=2, hidden_sizes=(), seed=0)
+
+
+def test_networks_without_terminations():
+    """A coagent's steps of execution are seen where it may retain its output; one that always executes has no such strip."""
+
+    def describe(n):
+        return oc.CoagentNetwork(
+            [oc.Coagent("left", 2, executes=0.5), oc.Coagent("right", 3), oc.Coagent("action", n, upstream=("left", "right"))]
+        )
+
+    (episode,) = play(own(describe), 1, max_steps=40)
+    assert episode.names == ("left", "right") and episode.retained == (True, False)
+    executed = np.array([step.terminated for step in episode.steps[1:]])
+    assert 0.2 < executed[:, 0].mean() < 0.8 and executed[:, 1].all()
+    left = [step.options[0] for step in episode.steps]
+    assert all(a == b or ran for a, b, ran in zip(left, left[1:], executed[:, 0], strict=False))
+    assert {step.options[1] for step in episode.steps} == {0, 1, 2} and np.isnan([step.probability for step in episode.steps]).all()
+    *_, last = draw(episode)
+    assert [axes.get_ylabel() for axes in last.axes] == ["", "left", "drawn", "right"]
+    assert last.axes[-1].get_xlabel() == "step (marks: the coagent executed)" and "option" not in last.axes[0].get_title()
+
+
+def test_options_with_a_manager_above_and_without_terminations():
+    network = own_hierarchy.describe(7)
+    assert shown_of(network) == ("manager", "option")
+    assert shown_of(stochastic_layers((MOST + 1,), 7)) == ()
+    (episode,) = play(own(lambda n: random_length(4, n, mean_length=4)), 1, max_steps=40)
+    assert episode.names == ("option",) and 0 < np.mean([step.terminated[0] for step in episode.steps]) < 0.6
+    *_, last = draw(episode)
+    assert last.axes[-1].get_xlabel() == "step (marks: the option ended)"
+    (episode,) = play(own(lambda n: double_actor_critic(3, n)), 1, max_steps=10)
+    assert episode.retained == (False,) and all(step.terminated[0] for step in episode.steps[1:])
+    *_, last = draw(episode)
+    assert len(last.axes) == 2 and last.axes[-1].get_xlabel() == "step" and "ended" not in last.axes[0].get_title()
+
+
+def test_a_film_without_any_strip(tmp_path):
+    film(list(play(own(lambda n: stochastic_layers((MOST + 1,), n)), 1, max_steps=2)), tmp_path / "film.gif")
+    with Image.open(tmp_path / "film.gif") as gif:
+        assert gif.n_frames == 2

@@ -1,0 +1,28 @@
+"""Agents of run folders for the command line, with the code that they need beside them: `imports` says what may be imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from optioncoagent import imports
+from optioncoagent.agents.files import CHECKPOINTS
+from optioncoagent.agents.learner import CoagentActorCritic
+from optioncoagent.agents.options import OptionCritic
+
+
+def load_agent(folder: str | Path, network: str | None = None) -> CoagentActorCritic:
+    """The agent of a run, or of one of its checkpoints; the module of its environment is imported if it is the user's own.
+
+    network: MODULE:NAME of the description that a `CoagentActorCritic` was made with, a CoagentNetwork or a function that returns one;
+    None for an `OptionCritic`. Raises ValueError where it is missing, or not what the agent was made with; ImportError where there is no
+    such name.
+    """
+    folder = Path(folder)
+    agent: CoagentActorCritic
+    if network is None:
+        agent = OptionCritic.load(folder)
+    else:
+        agent = CoagentActorCritic.load(folder, imports.named(network))
+    run = folder.parents[1] if folder.absolute().parent.name == CHECKPOINTS else folder
+    imports.import_own(agent.interface.env_id, run)
+    return agent

@@ -1,0 +1,112 @@
+"""Agents of run folders, with the code that they need beside them: evaluate, watch and audit with networks of one's own."""
+
+import re
+import sys
+
+import pytest
+from small import GRIDWORLD, SMALL, appendix_d
+
+import optioncoagent as oc
+from optioncoagent.agents.loading import load_agent
+from optioncoagent.cli import main
+from optioncoagent.runs import Recorder
+
+EMPTY = "MiniGrid-Empty-5x5-v0"
+NETWORKS = """import optioncoagent as oc
+def appendix_d(num_actions):
+    bits = [oc.Coagent(name, 2, executes=0.5) for name in ("left", "right")]
+    return oc.CoagentNetwork([*bits, oc.Coagent("action", num_actions, observes=False, upstream=("left", "right"), executes=0.5)])
+made = appendix_d(7)
+def wider(n):
+    bits = [oc.Coagent("left", 3, executes=0.5), oc.Coagent("right", 2, executes=0.5)]
+    return oc.CoagentNetwork([*bits, oc.Coagent("action", n, observes=False, upstream=("left", "right"), executes=0.5)])
+other = lambda n: oc.CoagentNetwork([oc.Coagent("up", 2), oc.Coagent("action", n, upstream=("up",))])
+nothing = lambda n: None
+number = 7
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Of a run of the appendix's network, in a directory that has its description."""
+    agent = oc.CoagentActorCritic(EMPTY, appendix_d, hidden_sizes=(8,), seed=0, **SMALL)
+    with Recorder(tmp_path / "run") as record:
+        agent.learn(128, callback=record)
+    (tmp_path / "networks_of_mine.py").write_text(NETWORKS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path / "run"
+
+
+def run(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["optioncoagent", *map(str, arguments)])
+    main()
+
+
+@pytest.mark.parametrize("name", ["appendix_d", "made"])
+def test_a_network_by_its_name(folder, name):
+    """A function of the number of actions, or the network itself: the agent is that of `CoagentActorCritic.load`."""
+    agent, expected = load_agent(folder, f"networks_of_mine:{name}"), oc.CoagentActorCritic.load(folder, appendix_d)
+    observation, _ = agent.env.reset(seed=0)
+    ours, theirs = agent.probabilities(observation), expected.probabilities(observation)
+    assert ours.keys() == theirs.keys() and all((ours[x] == theirs[x]).all() for x in ours)
+    assert agent.num_timesteps == 128
+
+
+def test_commands_take_it(folder, monkeypatch, capsys):
+    given = ("--network", "networks_of_mine:appendix_d")
+    run(monkeypatch, "evaluate", folder, "--num-episodes", 3, *given)
+    expected = oc.CoagentActorCritic.load(folder, appendix_d).evaluate(3)
+    assert capsys.readouterr().out == f"{expected}\n"
+    run(monkeypatch, "watch", folder, "--num-episodes", 1, "--max-steps", 3, *given)
+    assert (folder / "film.gif").read_bytes().startswith(b"GIF8") and "in 3 steps (cut)" in capsys.readouterr().out
+
+
+def test_an_audit_of_it(tmp_path, monkeypatch, capsys):
+    agent = oc.CoagentActorCritic(GRIDWORLD, appendix_d, hidden_sizes=(), seed=0, **SMALL)
+    agent.save(tmp_path / "agent")
+    (tmp_path / "networks_to_audit.py").write_text(NETWORKS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    run(monkeypatch, "audit", "agent", "--network", "networks_to_audit:appendix_d", "--rollouts", 16, "--num-episodes", 2)
+    printed = capsys.readouterr().out
+    assert all(f"\n{name} " in printed for name in ("left", "right", "action"))
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (None, "network of its own: .* commands take it as --network MODULE:FUNCTION"),
+        ("networks_of_mine", "'networks_of_mine' names nothing: write MODULE:NAME"),
+        ("networks_of_mine:wider", "agent with another network or encoder"),
+        ("networks_of_mine:other", "the coagents left, right, action"),
+        ("networks_of_mine:nothing", "returned a NoneType, and has to be a CoagentNetwork"),
+        ("networks_of_mine:number", "it is a int, and has to be a CoagentNetwork"),
+        ("networks_of_mine:absent", "networks_of_mine .*networks_of_mine.py.* has no absent"),
+        ("no_module_of_mine:describe", "No module named 'no_module_of_mine'"),
+    ],
+)
+def test_what_is_not_its_network_is_said(folder, network, message):
+    with pytest.raises((ValueError, TypeError, ImportError)) as raised:
+        load_agent(folder, network)
+    assert re.search(message, "; ".join([str(raised.value), *getattr(raised.value, "__notes__", [])]))
+
+
+def test_a_module_in_the_folder_of_a_run_is_not_imported(tmp_path, monkeypatch):
+    """Not for one of its checkpoints either, with that folder as the working directory."""
+    import gymnasium as gym
+
+    gym.register("Ours-v0", "gymnasium.envs.classic_control:CartPoleEnv", max_episode_steps=20)
+    try:
+        agent = oc.OptionCritic("Ours-v0", hidden_sizes=(8,), **SMALL)
+        object.__setattr__(agent.interface, "env_id", "module_in_a_run:Ours-v0")
+        with Recorder(tmp_path / "run") as record:
+            agent.learn(64, callback=record)
+    finally:
+        gym.registry.pop("Ours-v0")
+    (tmp_path / "run" / "module_in_a_run.py").write_text("")
+    monkeypatch.chdir(tmp_path / "run")
+    (checkpoint,) = (tmp_path / "run" / "checkpoints").iterdir()
+    for path in (checkpoint, checkpoint.relative_to(tmp_path / "run"), tmp_path / "run"):
+        load_agent(path)
+        assert "module_in_a_run" not in sys.modules
