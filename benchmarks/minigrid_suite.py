@@ -212,7 +212,8 @@ def mean(values: np.ndarray) -> float:
 
 
 def ratios(found: dict[tuple[str, str], Learned], pair: tuple[str, str], rng: np.random.Generator | None = None) -> float:
-    """Median over tasks of one agent's median frames over another's, but tasks that neither learned; with `rng`, of seeds drawn anew."""
+    """Median over tasks (`statistics.middle_ratio`) of one agent's median frames over another's, but tasks that neither learned; with
+    `rng`, of seeds drawn anew."""
     values = []
     for task in dict.fromkeys(task for task, _ in found):
         if all((task, agent) in found for agent in pair):
@@ -221,7 +222,7 @@ def ratios(found: dict[tuple[str, str], Learned], pair: tuple[str, str], rng: np
                 ours, theirs = rng.choice(ours, len(ours)), rng.choice(theirs, len(theirs))
             if np.isfinite(median(ours)) or np.isfinite(median(theirs)):
                 values.append(0.0 if np.isinf(median(theirs)) else median(ours) / median(theirs))
-    return median(np.array(values)) if values else float("nan")
+    return statistics.middle_ratio(values) if values else float("nan")
 
 
 def shown(learned: Learned) -> list[str]:
@@ -233,7 +234,7 @@ def shown(learned: Learned) -> list[str]:
         f"{seconds:.0f}" if np.isfinite(seconds) else "∞",
         f"{np.isfinite(learned.frames).sum()}/{len(learned.frames)}",
         "" if np.isnan(mean(learned.fallen)) else f"{mean(learned.fallen):.1%}",
-        f"{iqm:.3f} [{low:.3f}, {high:.3f}]" if len(learned.final) > 3 else " ".join(f"{x:.3f}" for x in learned.final),
+        f"{iqm:.3f} [{low:.3f}, {high:.3f}]" if len(learned.final) >= statistics.FEWEST else " ".join(f"{x:.3f}" for x in learned.final),
     ]
 
 
@@ -258,7 +259,7 @@ def table(rows: list[Row], tasks: list[str], agents: tuple[str, ...]) -> None:
         if both:
             ours, theirs = ([found[task, agent].frames for task in both] for agent in pair)
             ratio = f"{ratios(found, pair):.2f}"
-            if fewest_seeds(ours + theirs) > 3:  # of fewer a bootstrap says too much
+            if fewest_seeds(ours + theirs) >= statistics.FEWEST:
                 rng = np.random.default_rng(0)
                 low, high = np.quantile([ratios(found, pair, rng) for _ in range(2000)], [0.025, 0.975], method="nearest")
                 ratio += f" [{low:.2f}, {high:.2f}]"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from optioncoagent.runs.statistics import fewest_seeds, median, sooner
+from optioncoagent.runs.statistics import FEWEST, fewest_seeds, median, sooner
 
 Result = dict[str, float]
 # What was the default when some of the rows were made, so that they can be added to; each goes further back than the one above it.
@@ -97,6 +97,6 @@ def half_interval(values: Any) -> float:
 
 
 def shown_sooner(ours: list[np.ndarray], theirs: list[np.ndarray], hierarchical: bool = False) -> str:
-    """`sooner` for a table, its interval where no task has fewer than four seeds: of fewer a bootstrap says too much."""
+    """`sooner` for a table, its interval where no task has fewer seeds than a bootstrap needs."""
     middle, low, high = sooner(ours, theirs, hierarchical=hierarchical)
-    return f"{middle:.2f} [{low:.2f}, {high:.2f}]" if fewest_seeds([*ours, *theirs]) > 3 else f"{middle:.2f}"
+    return f"{middle:.2f} [{low:.2f}, {high:.2f}]" if fewest_seeds([*ours, *theirs]) >= FEWEST else f"{middle:.2f}"

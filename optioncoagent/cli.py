@@ -147,9 +147,10 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Plot:
-    """Draw what runs went through: returns with bootstrap intervals over seeds, option lengths, terminations, usage of options.
+    """Draw what runs went through: returns, option lengths, terminations, usage of options.
 
-    Runs of the same task and settings, but for their seed, make one curve.
+    Runs of the same task and settings, but for their seed, make one curve, with its 95 % bootstrap interval; of fewer than four, and after
+    the first of them has ended, each run is drawn.
     """
 
     run_dir: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR …", help_behavior_hint="(required)")]

@@ -84,16 +84,14 @@ def group(curves: Iterable[Curve]) -> Groups:
 def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean over runs and the ends of its 95 % bootstrap interval, each (points,), of values (runs, points).
 
-    NaN, where a run does not reach or has no such number, is left out; a point of one run has no interval, one where a run's number is
-    infinite neither that nor a mean.
+    There is none where a run that has numbers has no finite one: a mean of those that go on, as runs that stop when they have learned do
+    not, would say nothing of them all. No interval either of fewer than four runs (`statistics.interval`).
     """
-    values = np.where(np.isinf(values).any(axis=0), np.nan, values)
-    known = np.isfinite(values)
+    values = values[~np.isnan(values).all(axis=1)]
+    points = np.isfinite(values).all(axis=0)
     found = np.full((3, values.shape[1]), np.nan)
-    for pattern in np.unique(known, axis=1).T:
-        if pattern.any():
-            points = (known == pattern[:, None]).all(axis=0)
-            found[:, points] = statistics.interval([values[pattern][:, points]], estimate=np.mean)
+    if len(values) and points.any():
+        found[:, points] = statistics.interval([values[:, points]], estimate=np.mean)
     return found[0], found[1], found[2]
 
 
@@ -195,7 +193,8 @@ class Legend(NamedTuple):
 
 
 def _curves(axes: Axes, settings: Mapping[str, Sequence[Curve]], pattern: str, colors: Mapping[str, str], styles: tuple[str, str]) -> None:
-    """Mean and interval of every setting; styles: of the last of several levels or components, of the others."""
+    """Mean and interval of every setting, and where there is none a thin line for each of several runs; styles: of the last of several
+    levels or components, of the others."""
     for label, runs in settings.items():
         names = sorted(_columns(runs, pattern), key=_level)
         for level, name in enumerate(names):
@@ -205,6 +204,8 @@ def _curves(axes: Axes, settings: Mapping[str, Sequence[Curve]], pattern: str, c
             if (alone := _alone(mean)).any():
                 axes.plot(steps[alone], mean[alone], "o", color=colors[label], markersize=3)
             axes.fill_between(steps, low, high, color=colors[label], alpha=0.2, linewidth=0)
+            for run in values if len(runs) > 1 else ():
+                axes.plot(steps, np.where(np.isnan(low), run, np.nan), styles[level < len(names) - 1], color=colors[label], linewidth=0.5)
     axes.grid(alpha=0.25)
 
 

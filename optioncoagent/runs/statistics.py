@@ -19,6 +19,7 @@ Columns = Mapping[str, FloatArray]  # {column of metrics.csv: one number for eac
 TRIM = 0.25  # cut off at each end by the interquartile mean
 RESAMPLES = 2_000
 EPISODES = 100  # a mean return over fewer does not count as having reached a threshold
+FEWEST = 4  # seeds of which a bootstrap interval is drawn; of three it would hold the truth three times in four, of two half of the time
 
 
 def standard_error(values: Any, axis: int = 0) -> Any:
@@ -55,8 +56,9 @@ def interval(strata: Sequence[Any], confidence: float = 0.95, estimate: Any = iq
     """An estimate from all values, and its bootstrap interval (percentiles), each stratum resampled by itself.
 
     strata: one array for each task, of one final number for each seed, (seeds,), or of one curve for each seed, (seeds, points); the
-    answer is a number or (points,). The ends are NaN where a stratum has one seed: one run does not say how much runs differ. estimate: a
-    function like np.mean of values and the axis that goes, by default the interquartile mean.
+    answer is a number or (points,). The ends are NaN where a stratum has fewer than `FEWEST` seeds, which do not say how much runs differ;
+    of four or five of one task, an interval of 95 % in name holds the truth in about 90 % of cases. estimate: a function like np.mean of
+    values and the axis that goes, by default the interquartile mean.
     """
     samples = [np.asarray(sample, dtype=np.float64) for sample in strata]
 
@@ -64,7 +66,7 @@ def interval(strata: Sequence[Any], confidence: float = 0.95, estimate: Any = iq
         return estimate(np.concatenate(parts, axis=axis), axis=axis)
 
     centre = pooled(*samples, axis=0)
-    if min(len(sample) for sample in samples) < 2:
+    if fewest_seeds(samples) < FEWEST:
         return Interval(centre, np.full_like(centre, np.nan)[()], np.full_like(centre, np.nan)[()])
     found = stats.bootstrap(
         samples,
@@ -90,7 +92,8 @@ def time_to_threshold(run: Columns, threshold: float, episodes: int = EPISODES) 
     """The first update at which the mean return over the last episodes (metrics.csv takes 100) is at least the threshold.
 
     frames are timesteps; seconds those of all updates so far, which a run that was stopped in between has spent as well. episodes: how
-    many must have ended before a mean counts.
+    many must have ended before a mean counts. Of environments that begin together the episodes that end first are short ones, and where
+    success ends an episode the good ones: with many more than fifty environments such means say too much of them, again and again.
     """
     passed = (run["return_mean"] >= threshold) & (run["episodes"] >= episodes)
     if not passed.any():
@@ -119,6 +122,18 @@ def seconds(run: Columns, updates: int | None = None) -> float:
 def median(values: Any) -> float:
     """The upper one of two in the middle, so that infinity has no mean with anything."""
     return float(np.sort(values)[len(values) // 2])
+
+
+def middle_ratio(ratios: Any) -> float:
+    """The median of ratios in [0, ∞], of two in the middle their geometric mean: that of the inverse ratios is its inverse.
+
+    Of 0 and ∞ it is 1, as nothing says which side is ahead; of either and another number it is 0 or ∞.
+    """
+    values = np.sort(ratios)
+    lower, upper = float(values[(len(values) - 1) // 2]), float(values[len(values) // 2])
+    if lower == 0 and np.isinf(upper):
+        return 1.0
+    return lower if lower == upper else float(np.sqrt(lower * upper))
 
 
 def sooner(

@@ -16,6 +16,7 @@ from optioncoagent.runs import statistics
 from optioncoagent.runs.folder import EVALUATION, read_evaluation
 from optioncoagent.runs.rows import read_rows
 from optioncoagent.runs.specification import Specification
+from optioncoagent.runs.statistics import FEWEST
 
 Row = dict[str, Any]
 ALL_TASKS = "all tasks"
@@ -47,7 +48,8 @@ def summarise(specification: Specification, trials: Sequence[Row]) -> list[Row]:
     ends of its 95 % bootstrap interval, stratified by task; seeds finished and not; and the medians of the times to the threshold, in
     which a trial that did not reach it counts as infinite. Settings but the first have the probability that a run of theirs reaches it
     in fewer frames than one of the first (`statistics.sooner`; over all tasks the mean over those with a threshold), with the ends of its
-    95 % interval where every task has four seeds of both."""
+    95 % interval where every task has four seeds of both. Over all tasks there is a mean where as many seeds of each have finished: of
+    other numbers it would say which tasks have."""
     groups: list[tuple[str, tuple[str, ...], str]] = [
         (task, (task,), name) for task in specification.tasks for name in specification.settings
     ]
@@ -74,12 +76,12 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
 
 def to_text(table: Sequence[Row]) -> str:
     """The table as it is printed."""
-    lines = [["task", "setting", "seeds", "final return (IQM, 95 %)"]]
+    lines = [["task", "setting", "seeds", f"final return (IQM, 95 % from {FEWEST} seeds on)"]]
     timed, compared = any("reached" in row for row in table), any("sooner" in row for row in table)
     if timed:
         lines[0] += ["reached", "frames to threshold", "seconds"]
     if compared:
-        lines[0].append(f"sooner than {table[0]['setting']} (95 %, from 4 seeds on)")
+        lines[0].append(f"sooner than {table[0]['setting']} (95 % from {FEWEST} seeds on)")
     for row in table:
         seeds = f"{row['seeds']}" + (f" ({row['unfinished']} missing)" if row["unfinished"] else "")
         line = [row["task"], row["setting"], seeds, _with_interval(*(row[f"final_return_{name}"] for name in statistics.Interval._fields))]
@@ -92,7 +94,9 @@ def to_text(table: Sequence[Row]) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     if any(row["task"] == ALL_TASKS for row in table):
-        text.append(f"{ALL_TASKS}: final returns as they are, which says something where tasks pay alike")
+        text.append(
+            f"{ALL_TASKS}: final returns as they are, which says something where tasks pay alike; - until as many of each have finished"
+        )
     return "\n".join(text)
 
 
@@ -105,7 +109,8 @@ def _summary(label: str, by_task: list[list[Row]], setting: str) -> Row:
     finished = [row for row in rows if row["finished"]]
     row: Row = {"task": label, "setting": setting, "seeds": len(finished), "unfinished": len(rows) - len(finished)}
     strata = [[trial["final_return"] for trial in part if trial["finished"]] for part in by_task]
-    whole = statistics.interval(strata) if all(strata) else statistics.Interval(math.nan, math.nan, math.nan)
+    alike = len(strata[0]) > 0 and len({*map(len, strata)}) == 1
+    whole = statistics.interval(strata) if alike else statistics.Interval(math.nan, math.nan, math.nan)
     row |= {f"final_return_{name}": float(value) for name, value in whole._asdict().items()}
     timed = [trial for trial in finished if "frames_to_threshold" in trial]
     if timed:
@@ -122,8 +127,8 @@ def _sooner(by_task: list[tuple[list[Row], list[Row]]]) -> Row:
     if not ours:
         return {}
     probability, *ends = statistics.sooner(ours, theirs)
-    # of fewer seeds a bootstrap says too much
-    return dict(zip(SOONER, [probability, *(ends if statistics.fewest_seeds([*ours, *theirs]) > 3 else [math.nan] * 2)], strict=True))
+    several = statistics.fewest_seeds([*ours, *theirs]) >= FEWEST
+    return dict(zip(SOONER, [probability, *(ends if several else [math.nan] * 2)], strict=True))
 
 
 def _with_interval(centre: float, low: float, high: float, digits: int = 3, nothing: str = "-") -> str:

@@ -24,11 +24,40 @@ def curve(returns, steps=None, env_id="A-v0", **settings):
 
 
 def test_a_band_is_the_bootstrap_s():
-    """Two runs: a mean of two draws is low, middle or high with probability 1/4, 1/2, 1/4, so the 95 % interval ends at the runs."""
-    mean, low, high = band(np.array([[1.0, 4.0, NAN, NAN], [3.0, 4.0, 5.0, NAN]]))
-    np.testing.assert_array_equal(mean, [2.0, 4.0, 5.0, NAN])
-    np.testing.assert_array_equal(low, [1.0, 4.0, NAN, NAN])
-    np.testing.assert_array_equal(high, [3.0, 4.0, NAN, NAN])
+    """Three runs at 0 and one at 4: the mean of four draws is the number of fours among them, Binomial(4, 1/4), whose 2.5 % quantiles are
+    0 and 3. There is none where a run has no number; one that never has is left out."""
+    mean, low, high = band(np.array([[0.0, 4.0, 5.0], [0.0, 4.0, NAN], [0.0, 4.0, 5.0], [4.0, 4.0, 5.0], [NAN, NAN, NAN]]))
+    np.testing.assert_array_equal(mean, [1.0, 4.0, NAN])
+    np.testing.assert_array_equal(low, [0.0, 4.0, NAN])
+    np.testing.assert_array_equal(high, [3.0, 4.0, NAN])
+    mean, low, high = band(np.array([[1.0, 4.0], [3.0, 4.0], [5.0, 4.0]]))
+    np.testing.assert_array_equal(mean, [3.0, 4.0])
+    assert np.isnan([low, high]).all()
+    assert np.isnan(band(np.array([[NAN, NAN]]))).all()
+
+
+def drawn(runs):
+    """The lines of the returns: that of the mean, and the thin ones."""
+    lines = plot(runs).axes[0].lines
+    return [[line for line in lines if (line.get_linewidth() < 1) == thin] for thin in (False, True)]
+
+
+def test_a_mean_ends_with_the_first_run_that_ends():
+    """Two runs that stop when they have learned leave one that has not: a mean of it alone would be drawn as a fall."""
+    stops, goes_on = [0.0, 0.9], [0.0, 0.1, 0.2, 0.3]
+    (mean,), thin = drawn([curve(stops), curve(stops), curve(goes_on)])
+    steps, values = mean.get_data()
+    known = np.isfinite(values)
+    assert steps[known].max() <= 128 < steps.max() and (np.diff(values[known]) > 0).all()
+    assert len(thin) == 3 and thin[2].get_ydata()[-1] == 0.3 and np.isnan(thin[0].get_ydata()[-1])
+
+
+def test_of_few_runs_each_is_drawn_and_of_several_an_interval():
+    _, thin = drawn([curve([float(i), 1.0]) for i in range(3)])
+    assert [line.get_ydata()[0] for line in thin] == [0, 1, 2]
+    _, thin = drawn([curve([float(i), 1.0]) for i in range(4)])
+    assert np.isnan([line.get_ydata() for line in thin]).all()
+    assert drawn([curve([0.0, 1.0])])[1] == []
 
 
 def test_a_band_narrows_with_runs():
@@ -150,18 +179,19 @@ def test_plot(folders, tmp_path, monkeypatch, capsys):
         "option_2 usage",
     ]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["num_options=2 (2 seeds)", "num_options=2,3 (2 seeds)"]
-    assert [(to_hex(line.get_color()), line.get_linestyle()) for line in panels[2].lines] == [
+    means = [[line for line in axes.lines if line.get_linewidth() > 1] for axes in panels]
+    assert [(to_hex(line.get_color()), line.get_linestyle()) for line in means[2]] == [
         (to_hex("C0"), "-"),
         (to_hex("C1"), "--"),
         (to_hex("C1"), "-"),
     ]
     column = np.mean([run.columns["termination_probability"] for run in read_curves(folders[:2])], axis=0)
-    np.testing.assert_allclose(panels[2].lines[0].get_ydata()[[0, -1]], column[[0, -1]])
-    sure = [line.get_linestyle() for line in panels[3].lines]  # of one level and of two; near 0, then near 1
+    np.testing.assert_allclose(means[2][0].get_ydata()[[0, -1]], column[[0, -1]])
+    sure = [line.get_linestyle() for line in means[3]]  # of one level and of two; near 0, then near 1
     assert sure == ["-", "--", "-", ":", "-.", ":"]
-    assert [line.get_linestyle() for line in panels[5].lines] == ["-", "-", ":", ":"]
+    assert [line.get_linestyle() for line in means[5]] == ["-", "-", ":", ":"]
     column = np.mean([run.columns["action/divergence"] for run in read_curves(folders[:2])], axis=0)
-    np.testing.assert_allclose(panels[5].lines[2].get_ydata()[[0, -1]], column[[0, -1]])
+    np.testing.assert_allclose(means[5][2].get_ydata()[[0, -1]], column[[0, -1]])
     assert len(panels[8].collections) == 3
 
     monkeypatch.setattr(sys, "argv", ["optioncoagent", "plot", *map(str, folders), "--out", str(tmp_path / "all.png")])

@@ -20,10 +20,15 @@ def test_the_interquartile_mean_is_that_of_the_middle_half():
     assert statistics.iqm([1.0, 2.0, 9.0]) == 4.0
 
 
-def test_two_seeds_have_three_resamples():
-    """Of seeds 0 and 1 the resamples' means are 0, 1/2, 1 with probability 1/4, 1/2, 1/4: at 40 % the ends are 1/2, at 95 % 0 and 1."""
-    assert statistics.interval([[0.0, 1.0]], confidence=0.4) == (0.5, 0.5, 0.5)
-    assert statistics.interval([[0.0, 1.0]]) == (0.5, 0.0, 1.0)
+def test_few_seeds_have_no_interval():
+    """One of three would be their range, which holds the mean of what they are drawn from three times in four: unless all are on one side
+    of it."""
+    for seeds in ([0.0], [0.0, 1.0], [0.0, 1.0, 5.0]):
+        found = statistics.interval([seeds])
+        assert found.iqm == np.mean(seeds) and np.isnan([found.low, found.high]).all()
+    found = statistics.interval([[0.0, 1.0, 2.0, 3.0]])
+    assert 0 <= found.low < found.iqm < found.high <= 3
+    assert np.isnan(statistics.interval([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0, 3.0]]).low)
 
 
 def test_every_task_is_resampled_by_itself():
@@ -75,6 +80,15 @@ def test_what_has_fallen_is_counted_in_steps_after_the_threshold():
 
 def test_of_frames_that_may_be_infinite_the_median_is_one_of_them():
     assert statistics.median([3, np.inf, 1]) == 3 and statistics.median([1, 3, np.inf, np.inf]) == np.inf
+
+
+def test_the_middle_of_ratios_is_the_same_whichever_is_divided():
+    for ratios in ([0.5, 2.0, 8.0], [0.5, 1.0, 2.0, 8.0], [0.0, 3.0], [0.0, 0.0], [2.0, np.inf], [np.inf, np.inf], [0.0, np.inf]):
+        with np.errstate(divide="ignore"):
+            inverse = 1 / np.array(ratios)
+            middle = statistics.middle_ratio(ratios)
+            assert statistics.middle_ratio(inverse) == pytest.approx(1 / np.float64(middle))
+    assert statistics.middle_ratio([8.0, 0.5, 2.0]) == 2.0 and statistics.middle_ratio([1.0, 8.0, 0.5, 2.0]) == pytest.approx(2**0.5)
 
 
 def test_who_is_sooner_is_counted_pair_by_pair():
