@@ -249,10 +249,13 @@ def table(rows: list[Row], tasks: list[str], agents: tuple[str, ...]) -> None:
     for agent in agents:
         known = {task: found[task, agent] for task in tasks if (task, agent) in found}
         below = mean(np.array([mean(learned.fallen) for learned in known.values()]))
-        ends = [low for task, of in known.items() for low in of.final[np.isfinite(of.frames)] < 0.8 * thresholds[task]]
+        ends = {task: of.final[np.isfinite(of.frames)] / thresholds[task] for task, of in known.items()}
+        all_ends = np.concatenate([*ends.values(), []])
         if not np.isnan(below):
             print(f"\n{agent}: below four fifths of what was reached for {below:.1%} of the steps afterwards, mean over tasks;", end=" ")
-            print(f"{sum(ends)} of {len(ends)} runs that learned end there")
+            print(f"in the final evaluation {(all_ends < 0.8).sum()} of {len(all_ends)} runs that learned are there,", end=" ")
+            lower = [f"{task} {(x < 1).sum()} of {len(x)}" for task, x in ends.items() if (x < 1).any()]
+            print(f"{(all_ends < 1).sum()} below the return itself" + f" ({', '.join(lower)})" * bool(lower))
     print("\n| pair | frames of the first over the second's, median over tasks | the first is sooner, probability |\n|---|---|---|")
     for pair in combinations([agent for agent in agents if agent != "ppo"], 2):
         both = [task for task in tasks if all((task, agent) in found for agent in pair)]

@@ -137,9 +137,9 @@ def middle_ratio(ratios: Any) -> float:
 
 
 def sooner(
-    ours: Sequence[Any], theirs: Sequence[Any], resamples: int = RESAMPLES, hierarchical: bool = False
+    ours: Sequence[Any], theirs: Sequence[Any], resamples: int = RESAMPLES, hierarchical: bool = False, confidence: float = 0.95
 ) -> tuple[float, float, float]:
-    """The probability that a run of ours needs fewer frames than one of theirs, ties counted half, and the ends of its 95 % interval.
+    """The probability that a run of ours needs fewer frames than one of theirs, ties counted half, and the ends of its interval.
 
     ours, theirs: an array of frames for each task, of any numbers of seeds; the mean over tasks, each with the same weight ("probability
     of improvement" of Agarwal et al., "Deep Reinforcement Learning at the Edge of the Statistical Precipice"). The interval is of these
@@ -161,7 +161,7 @@ def sooner(
         means = np.concatenate([drawn([wins[i] for i in rng.integers(len(wins), size=len(wins))], 1) for _ in range(resamples)])
     else:
         means = drawn(wins, resamples)
-    low, high = np.quantile(means, [0.025, 0.975])
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(np.mean([won.mean() for won in wins])), float(low), float(high)
 
 
