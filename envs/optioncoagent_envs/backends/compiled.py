@@ -8,16 +8,18 @@ for seed, and the level of a seed is the one that `gym.make(env_id).reset(seed=s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import redirect_stdout
+from contextlib import contextmanager
 from copy import copy
-from io import StringIO
+from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.utils import seeding
+from minigrid.envs.babyai.core import roomgrid_level
 from minigrid.minigrid_env import MiniGridEnv
 
 from optioncoagent_envs.backends.batch import UNKNOWN, MiniGridBatch, Observations, episode_ends, require_level
@@ -30,6 +32,7 @@ from optioncoagent_envs.minigrid.engine.step import step_of
 from optioncoagent_envs.minigrid.family import Family
 
 ROWS_PER_THREAD, LEVELS_PER_THREAD = 256, 32  # with fewer, waking a thread takes longer than its work
+BABYAI_IS_SILENT = Lock()
 
 
 class CompiledMiniGrid(MiniGridBatch):
@@ -73,7 +76,14 @@ class CompiledMiniGrid(MiniGridBatch):
         self._agent[:, LIMIT] = core.max_steps
         self._mission_of_row = [""] * num_envs
         self.threads = max(1, min(threads, num_envs // ROWS_PER_THREAD))
-        self._pool = ThreadPoolExecutor(self.threads - 1) if self.threads > 1 else None
+
+    @cached_property
+    def _pool(self) -> ThreadPoolExecutor:
+        """Made when first needed, also by a copy and after `close`."""
+        return ThreadPoolExecutor(self.threads - 1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_pool"}
 
     # Gymnasium's interface
 
@@ -117,7 +127,7 @@ class CompiledMiniGrid(MiniGridBatch):
     def _share(self, rows: np.ndarray, least: int, work: Callable[[np.ndarray], Any]) -> None:
         """Does work that holds no lock on all threads, but none gets less than `least` rows."""
         number = min(self.threads, len(rows) // least)
-        if self._pool is None or number < 2:
+        if number < 2:
             work(rows)
             return
         parts = np.array_split(rows, number)
@@ -127,8 +137,8 @@ class CompiledMiniGrid(MiniGridBatch):
             future.result()
 
     def close_extras(self, **kwargs: Any) -> None:
-        if self._pool:
-            self._pool.shutdown()
+        if pool := vars(self).pop("_pool", None):
+            pool.shutdown()
         self._model.close()
 
     # levels and observations
@@ -232,6 +242,18 @@ class CompiledMiniGrid(MiniGridBatch):
         self._name_missions(np.array([index]))
 
 
+@contextmanager
+def silent_babyai() -> Iterator[None]:
+    """BabyAI, which prints each level that it rejects, does not; one thread at a time."""
+    with BABYAI_IS_SILENT:
+        names = vars(roomgrid_level)
+        names["print"] = lambda *said: None
+        try:
+            yield
+        finally:
+            del names["print"]
+
+
 def draws_like_minigrid(env: MiniGridEnv, family: Family, num_levels: int = 4) -> bool:
     """Whether the installed minigrid draws the levels that the compiled generator draws: a few are compared.
 
@@ -239,7 +261,7 @@ def draws_like_minigrid(env: MiniGridEnv, family: Family, num_levels: int = 4) -
     """
     stock = [copy(env) for _ in range(num_levels)]  # so that `env` keeps its own generator
     try:
-        with redirect_stdout(StringIO()):  # BabyAI prints each level that it rejects
+        with silent_babyai():
             for seed, core in enumerate(stock):
                 core.reset(seed=seed)
     except Exception:  # whatever the reason why MiniGrid has no such level

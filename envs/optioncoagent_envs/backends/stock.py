@@ -73,6 +73,10 @@ class View(dict):
             dict.update(self, image=self.lens.images([self])[0], direction=self.pose % 4, mission=self.mission)
         return self
 
+    def __reduce__(self) -> tuple[type[dict], tuple[dict]]:
+        """Copies and pickles are MiniGrid's observations."""
+        return dict, (dict(self.items()),)
+
 
 def _written_first(name: str) -> Callable[..., Any]:
     method = getattr(dict, name)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -105,3 +108,19 @@ def test_a_start_anywhere(env_id, backend):
     anywhere = {"agent_start_pos": None, "agent_start_dir": None}
     env, theirs = make_minigrid(env_id, 4, backend=backend, **anywhere), stock_batch(env_id, 4, **anywhere)
     assert_same_observations(env.reset(seed=3)[0], theirs.reset(seed=3)[0])
+
+
+def test_batches_made_in_threads_leave_the_output_to_whom_it_belongs(capsys):
+    """BabyAI, which prints each level that it rejects, is silent while levels are compared, and only then."""
+    output, interval = sys.stdout, sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            made = list(pool.map(lambda env_id: make_minigrid(env_id, 1), ["BabyAI-GoToObjDoor-v0", DOORKEY] * 8))
+    finally:
+        sys.setswitchinterval(interval)
+    assert sys.stdout is output and {env.backend for env in made} == {"compiled"}
+    assert capsys.readouterr().out == ""
+    for seed in range(4):
+        gym.make("BabyAI-GoToObjDoor-v0").reset(seed=seed)
+    assert "Sampling rejected" in capsys.readouterr().out

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -53,8 +56,8 @@ def test_an_environment_can_be_set(backend):
     seen = env.observations()
     np.testing.assert_array_equal(seen["image"][1], expected["image"])
     assert seen["mission"][1] == "wait" and seen["direction"][1] == expected["direction"]
-    copy = env.minigrid_env(1)
-    assert copy.grid == stock.unwrapped.grid and copy.carrying.contains.color == "blue"
+    copied = env.minigrid_env(1)
+    assert copied.grid == stock.unwrapped.grid and copied.carrying.contains.color == "blue"
     with pytest.raises(ValueError):
         env.set_env(0, gym.make(DOORKEY))
 
@@ -176,3 +179,35 @@ def test_an_environment_without_a_level_and_a_state_of_another_batch_are_named(b
     with pytest.raises(ValueError, match="3 environments, and this batch has 2|has the shape"):
         env.set_state(larger.get_state())
     assert_same_observations(env.observations(), before)
+
+
+@pytest.mark.parametrize("again", [lambda env: pickle.loads(pickle.dumps(env)), copy.deepcopy])
+def test_a_copy_of_a_stock_batch_goes_on_like_it(again):
+    env = make_minigrid(DOORKEY, 2, seed=0, backend="stock", max_steps=20)
+    for played in (0, 9):
+        if played:
+            env.reset()
+            rollout(env, played)
+        other = again(env)
+        assert_same_observations(*[batch.observations() if played else batch.reset()[0] for batch in (env, other)])
+        for mine, its in zip(rollout(env, 30), rollout(other, 30), strict=True):
+            assert_same_step(mine, its)
+
+
+def test_a_pickled_observation_is_minigrids():
+    env = make_minigrid(DOORKEY, 1, seed=0, backend="stock")
+    env.reset()
+    seen = env.minigrid_env(0).gen_obs()
+    kept = pickle.loads(pickle.dumps(seen))
+    assert type(kept) is dict and kept.keys() == {"image", "direction", "mission"}
+    np.testing.assert_array_equal(kept["image"], seen["image"])
+
+
+def test_a_copy_of_a_batch_with_threads_has_its_own():
+    env = make_minigrid("MiniGrid-Empty-5x5-v0", 512, seed=0, threads=2)
+    env.reset()
+    rollout(env, 2)
+    other = copy.deepcopy(env)
+    for mine, its in zip(rollout(env, 5), rollout(other, 5), strict=True):
+        assert_same_step(mine, its)
+    env.close(), other.close()
