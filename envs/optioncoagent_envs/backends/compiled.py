@@ -224,13 +224,15 @@ class CompiledMiniGrid(MiniGridBatch):
         return read_row(self._model, self._row(index), self._shape, self._family, self._missions)
 
     def set_env(self, index: int, env: gym.Env) -> None:
-        """Raises ValueError if `env` is of another class or size, or holds an object that has no code."""
+        """Raises ValueError if `env` is of another class, size or settings, or holds an object that has no code."""
         self._require_reset()
         core = env.unwrapped
         if type(core) is not type(self._model) or (core.width, core.height) != self._shape[:2]:
             raise ValueError(f"{core} is not made like {self._model}")
         if core.see_through_walls != self._model.see_through_walls:
             raise ValueError(f"{core} has see_through_walls={core.see_through_walls}, and this batch has not: make both alike")
+        if unlike := made_unlike(core, self._model, self._family):
+            raise ValueError(f"{core} draws its levels with {unlike} as this batch: make both alike, or take the stock backend")
         require_level(core)
         mine = self._row(index)
         # written to a copy first, so that what is refused changes nothing
@@ -240,6 +242,26 @@ class CompiledMiniGrid(MiniGridBatch):
             array[:] = new
         self._level_seeds[index], self._level_counts[index] = UNKNOWN, 0
         self._name_missions(np.array([index]))
+
+
+def made_unlike(core: MiniGridEnv, model: MiniGridEnv, family: Family) -> str:
+    """What `core` draws its levels with and `model` does not, by name, with both values; empty if both draw them alike."""
+    alike = family.drawn_by(model)
+    if family.drawn_by(core) == alike:
+        return ""
+    unlike = []
+    for name, mine in vars(model).items():
+        theirs = getattr(core, name, mine)
+        if family.drawn_by(changed(model, name, theirs)) != alike:
+            unlike.append(f"{name}={theirs!r}, not {mine!r}")
+    return " and ".join(unlike) or "other settings"
+
+
+def changed(env: MiniGridEnv, name: str, value: Any) -> MiniGridEnv:
+    """A shallow copy with another value of one attribute."""
+    other = copy(env)
+    setattr(other, name, value)
+    return other
 
 
 @contextmanager

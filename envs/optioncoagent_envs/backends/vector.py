@@ -132,14 +132,7 @@ def backends(env: gym.Env, compared: bool = True) -> list[str]:
 def family_of(env: MiniGridEnv) -> Family | None:
     """The family of an environment as it was made; None if the compiled batch does not cover it."""
     family = babyai_family(env) if isinstance(env, RoomGridLevel) else FAMILIES.get(type(env))
-    try:
-        settings = None if family is None else family.settings(env)
-        if family is None or settings is None or family.extra_columns(env) < 0:
-            return None
-        np.array(settings, np.int64)
-        return family
-    except (KeyError, TypeError, ValueError):  # a colour or the like that MiniGrid does not know either, or a number that is none
-        return None
+    return None if family is None or family.drawn_by(env) is None else family
 
 
 @cache

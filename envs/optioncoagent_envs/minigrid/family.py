@@ -42,6 +42,14 @@ class Family:
     spoken: Callable[[np.ndarray], list[str]] | None = None
     draws: bool = False
 
+    def drawn_by(self, env: Any) -> list[int] | None:
+        """The settings of an instance, and how many columns it needs for itself; None if it is not covered when made like this."""
+        try:
+            settings, columns = self.settings(env), self.extra_columns(env)
+            return None if settings is None or columns < 0 else np.array([*settings, columns], np.int64).tolist()
+        except (KeyError, TypeError, ValueError):  # a colour or the like that MiniGrid does not know either, or a number that is none
+            return None
+
     def say(self, agent: np.ndarray, missions: list[str]) -> list[str]:
         """The missions of rows of `agent`; missions: the texts by number."""
         return [missions[k] for k in agent[:, MISSION].tolist()] if self.spoken is None else self.spoken(agent)

@@ -91,7 +91,7 @@ class Named:
 
 @dataclass(frozen=True)
 class Obstacles:
-    """The balls that move, in their order; the columns from AGENT_COLUMNS on are their positions."""
+    """The balls that move, in their order; the columns from AGENT_COLUMNS on are their positions. ValueError if their number differs."""
 
     attribute: str
 
@@ -99,4 +99,7 @@ class Obstacles:
         setattr(env, self.attribute, [env.grid.get(*points(shape)(at)) for at in row.agent[AGENT_COLUMNS:]])
 
     def write(self, env: Any, row: Row, shape: Shape) -> None:
-        row.agent[AGENT_COLUMNS:] = [positions(shape)(*ball.cur_pos) for ball in getattr(env, self.attribute)]
+        balls, number = getattr(env, self.attribute), len(row.agent) - AGENT_COLUMNS
+        if len(balls) != number:
+            raise ValueError(f"{env} has {len(balls)} {self.attribute}, and an environment of this batch has {number}")
+        row.agent[AGENT_COLUMNS:] = [positions(shape)(*ball.cur_pos) for ball in balls]

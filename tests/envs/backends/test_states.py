@@ -211,3 +211,51 @@ def test_a_copy_of_a_batch_with_threads_has_its_own():
     for mine, its in zip(rollout(env, 5), rollout(other, 5), strict=True):
         assert_same_step(mine, its)
     env.close(), other.close()
+
+
+@pytest.mark.parametrize(
+    "env_id, settings, others, told",
+    [
+        ("MiniGrid-LavaCrossingS9N1-v0", {}, {"num_crossings": 3}, "num_crossings=3, not 1"),
+        ("MiniGrid-Dynamic-Obstacles-6x6-v0", {}, {"n_obstacles": 1}, "n_obstacles=1, not 3"),
+        ("MiniGrid-Dynamic-Obstacles-6x6-v0", {"n_obstacles": 1}, {"n_obstacles": 2}, "n_obstacles=2, not 1"),
+        ("MiniGrid-Empty-5x5-v0", {}, {"agent_start_pos": None}, r"agent_start_pos=None, not \(1, 1\)"),
+        ("BabyAI-GoToLocal-v0", {}, {"num_dists": 3}, "num_dists=3, not 8"),
+        ("BabyAI-GoToObj-v0", {"max_steps": 9}, {"max_steps": 8}, "max_steps=8, not 9"),
+    ],
+)
+def test_an_environment_with_settings_of_its_own_is_not_made_alike(env_id, settings, others, told):
+    """The compiled batch would draw its next levels otherwise; stock ones draw them as it does."""
+    source = gym.make(env_id, **{**settings, **others})
+    source.reset(seed=99)
+    for backend in BACKENDS:
+        env = make_minigrid(env_id, 1, seed=0, backend=backend, **settings)
+        env.reset()
+        before = env.observations()
+        if backend == "compiled":
+            with pytest.raises(ValueError, match=told):
+                env.set_env(0, source)
+            assert_same_observations(env.observations(), before)
+        else:
+            env.set_env(0, source)
+            np.testing.assert_array_equal(env.reset()[0]["image"][0], source.reset()[0]["image"])
+
+
+def test_an_environment_that_has_lost_an_obstacle_is_refused():
+    env = make_minigrid("MiniGrid-Dynamic-Obstacles-6x6-v0", 1, seed=0)
+    env.reset()
+    core = env.minigrid_env(0)
+    core.obstacles.pop()
+    with pytest.raises(ValueError, match="has 2 obstacles, and an environment of this batch has 3"):
+        env.set_env(0, core)
+
+
+@pytest.mark.parametrize("env_id", ["MiniGrid-MultiRoom-N2-S4-v0", "BabyAI-GoToObj-v0", "MiniGrid-Dynamic-Obstacles-6x6-v0"])
+def test_what_play_changes_is_no_setting(env_id):
+    """Missions, steps and limits of steps come with an environment."""
+    env, source = make_minigrid(env_id, 1, seed=0), gym.make(env_id).unwrapped
+    env.reset(), source.reset(seed=99)
+    source.step(0)
+    source.max_steps = 77
+    env.set_env(0, source)
+    assert (env.minigrid_env(0).step_count, env.minigrid_env(0).max_steps) == (1, 77)
