@@ -45,6 +45,7 @@ class MiniGridBatch(VectorEnv):
         image = gym.spaces.Box(0, 255, (*shape, 3), np.uint8)
         spaces = env.observation_space.spaces  # type: ignore[attr-defined]
         self.single_observation_space = gym.spaces.Dict({**spaces, "image": image})
+        self._of = f"{type(core).__qualname__} with width={core.width}, height={core.height}"  # what its states are of
         self._first_seed = seed
         self._started = False
         self._level_seeds = np.zeros(num_envs, object)  # seeds from the system's entropy have 128 bits

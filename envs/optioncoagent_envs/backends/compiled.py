@@ -8,7 +8,7 @@ for seed, and the level of a seed is the one that `gym.make(env_id).reset(seed=s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from copy import copy
@@ -33,6 +33,12 @@ from optioncoagent_envs.minigrid.family import Family
 
 ROWS_PER_THREAD, LEVELS_PER_THREAD = 256, 32  # with fewer, waking a thread takes longer than its work
 BABYAI_IS_SILENT = Lock()
+
+
+class State(dict):
+    """Arrays by name; of: what the batch is made of whose they are, None where nobody says (of rows that were taken and put together)."""
+
+    of: str | None = None
 
 
 class CompiledMiniGrid(MiniGridBatch):
@@ -61,7 +67,8 @@ class CompiledMiniGrid(MiniGridBatch):
         self._family = family
         self._step_rows = step_of(family.rule)
         self._settings = np.array(family.settings(core), np.int64)
-        self._missions = family.missions(core)
+        self._missions = dict(enumerate(family.missions(core)))
+        self._of += f", see_through_walls={core.see_through_walls}, settings={family.drawn_by(core)}"
         self._size = 0 if view == "full" else self.view_size
         pad = max(1, self._size - 1)
         stride = core.width + 2 * pad
@@ -199,23 +206,33 @@ class CompiledMiniGrid(MiniGridBatch):
         drawn from, seed and count name the level (`level_names`). Rows may be taken, repeated and put together at will.
         """
         self._require_reset()
-        return {name: array.copy() for name, array in self._state().items()}
+        state = State({name: array.copy() for name, array in self._state().items()})
+        state.of = self._of
+        return state
 
     def _state(self) -> dict[str, np.ndarray]:
         names = {"seed": self._level_seeds, "count": self._level_counts}
         return {"grid": self._grid, "agent": self._agent, "marks": self._marks, "rng": self._rng, **names}
 
     def set_state(self, state: dict[str, np.ndarray]) -> None:
-        """Goes back to a state of a batch of the same size, made alike."""
-        if missing := self._state().keys() - state:
+        """Goes back to a state of a batch of the same size, made alike; ValueError if it is of another, or none at all."""
+        mine = self._state()
+        if not isinstance(state, Mapping):
+            raise ValueError(f"a state is arrays by name, not {type(state).__name__}: give what get_state returned")
+        if missing := mine.keys() - state:
             raise ValueError(f"the state has no {', '.join(sorted(missing))}: give what get_state returned")
-        for name, mine in self._state().items():
-            if state[name].shape != mine.shape:
-                raise ValueError(f"{name} has the shape {state[name].shape}, not {mine.shape}")
-        if self._family.spoken is None and state["agent"][:, MISSION].max() >= len(self._missions):
+        if (of := getattr(state, "of", None)) not in (None, self._of):
+            raise ValueError(f"the state is of {of}, and this batch is of {self._of}")
+        theirs = {name: np.asarray(state[name]) for name in mine}
+        for name, array in mine.items():
+            if theirs[name].shape != array.shape:
+                raise ValueError(f"{name} has the shape {theirs[name].shape}, not {array.shape}")
+            if theirs[name].dtype.kind not in ("iuO" if array.dtype == object else "iu"):
+                raise ValueError(f"{name} holds {theirs[name].dtype}, not whole numbers")
+        if self._family.spoken is None and not self._missions.keys() >= set(theirs["agent"][:, MISSION].tolist()):
             raise ValueError("the state has a mission that came with set_env into another batch: set that environment here first")
-        for name, mine in self._state().items():
-            mine[:] = state[name]
+        for name, array in mine.items():
+            array[:] = theirs[name]
         self._started = True
         self._name_missions(self._rows)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import copy
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -28,7 +30,7 @@ from optioncoagent_envs.minigrid.engine.rows import (
 from optioncoagent_envs.minigrid.family import Family
 
 
-def read_row(model: MiniGridEnv, row: Row, shape: Shape, family: Family, missions: list[str]) -> MiniGridEnv:
+def read_row(model: MiniGridEnv, row: Row, shape: Shape, family: Family, missions: Mapping[int, str]) -> MiniGridEnv:
     """A copy of `model` in the state of the row; it can be stepped, rendered, and reset to the row's next level."""
     width, height, stride, pad = shape
     agent = row.agent
@@ -51,7 +53,7 @@ def read_row(model: MiniGridEnv, row: Row, shape: Shape, family: Family, mission
     return env
 
 
-def write_row(env: Any, row: Row, shape: Shape, family: Family, missions: list[str]) -> None:
+def write_row(env: Any, row: Row, shape: Shape, family: Family, missions: dict[int, str]) -> None:
     """Writes the state of `env` to the row; a mission that is not among `missions` is added there.
 
     Raises ValueError if `env` holds an object that has no code, or lacks a door that its mission names.
@@ -65,9 +67,17 @@ def write_row(env: Any, row: Row, shape: Shape, family: Family, missions: list[s
     agent[STEPS], agent[LIMIT] = env.step_count, env.max_steps
     agent[MISSION] = agent[TARGET] = agent[OTHER] = 0
     if family.spoken is None:
-        if env.mission not in missions:
-            missions.append(env.mission)
-        agent[MISSION] = missions.index(env.mission)
+        agent[MISSION] = number_of(env.mission, missions)
     for kept in family.keeps:
         kept.write(env, row, shape)
     row.rng[:] = stream_of(env.np_random)
+
+
+def number_of(mission: str, missions: dict[int, str]) -> int:
+    """Its number among `missions`; one that is new is added there, under a number that is its own in every batch."""
+    for number, text in missions.items():
+        if text == mission:
+            return number
+    number = (1 << 62) + int.from_bytes(sha256(mission.encode()).digest()[:7])
+    missions[number] = mission
+    return number

@@ -35,6 +35,7 @@ DOOR_WORDS = {
     for is_open in (False, True)
     for is_locked in (False, True)
 }
+RECORDED = {"core", "elapsed", "level"}  # in every state, also those of before
 OWN = ("gen_obs", "window", "clock", "render_mode")  # of an environment in this batch, no part of its state
 
 
@@ -312,16 +313,20 @@ class StockMiniGrid(MiniGridBatch):
         return self.cores[index]
 
     def get_state(self) -> list[dict[str, Any]]:
-        """One record for each environment: a copy of its attributes, the steps its time limit counted, its level."""
+        """One record for each environment: a copy of its attributes, the steps its time limit counted, its level, and what it is of."""
         elapsed = [getattr(env, "_elapsed_steps", None) for env in self.envs]
         attributes = [_copied(vars(core), core, core) for core in self.cores]
         records = zip(attributes, elapsed, self.level_names, self._streams, strict=True)
-        return [{"core": mine, "elapsed": steps, "level": level, "stream": stream} for mine, steps, level, stream in records]
+        return [{"core": mine, "elapsed": n, "level": level, "stream": stream, "of": self._of} for mine, n, level, stream in records]
 
     def set_state(self, state: list[dict[str, Any]]) -> None:
-        """Goes back to a state of a batch of the same size, made alike."""
+        """Goes back to a state of a batch of the same size, made alike; ValueError if it is of another, or none at all."""
+        if not (isinstance(state, list | tuple) and all(isinstance(one, dict) and RECORDED <= one.keys() for one in state)):
+            raise ValueError(f"a state is records of {', '.join(sorted(RECORDED))}: give what get_state returned")
         if len(state) != self.num_envs:
             raise ValueError(f"the state is of {len(state)} environments, and this batch has {self.num_envs}")
+        if others := {one.get("of", self._of) for one in state} - {self._of}:
+            raise ValueError(f"the state is of {' and '.join(sorted(others))}, and this batch is of {self._of}")
         self._started = True
         for index, (env, core, mine) in enumerate(zip(self.envs, self.cores, state, strict=True)):
             self._take(index, mine["core"], core)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,7 +50,7 @@ class Family:
         except (KeyError, TypeError, ValueError):  # a colour or the like that MiniGrid does not know either, or a number that is none
             return None
 
-    def say(self, agent: np.ndarray, missions: list[str]) -> list[str]:
+    def say(self, agent: np.ndarray, missions: Mapping[int, str]) -> list[str]:
         """The missions of rows of `agent`; missions: the texts by number."""
         return [missions[k] for k in agent[:, MISSION].tolist()] if self.spoken is None else self.spoken(agent)
 

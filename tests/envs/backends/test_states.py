@@ -259,3 +259,68 @@ def test_what_play_changes_is_no_setting(env_id):
     source.max_steps = 77
     env.set_env(0, source)
     assert (env.minigrid_env(0).step_count, env.minigrid_env(0).max_steps) == (1, 77)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    "mine, other", [("MiniGrid-Empty-6x6-v0", "MiniGrid-DoorKey-6x6-v0"), ("MiniGrid-Empty-6x6-v0", "MiniGrid-Empty-8x8-v0")]
+)
+def test_a_state_of_another_id_is_refused(backend, mine, other):
+    env, stranger = (make_minigrid(env_id, 2, seed=0, backend=backend) for env_id in (mine, other))
+    for batch in (env, stranger):
+        batch.reset()
+    before = env.observations()
+    with pytest.raises(ValueError, match="the state is of .*, and this batch is of EmptyEnv with width=6, height=6"):
+        env.set_state(stranger.get_state())
+    assert_same_observations(env.observations(), before)
+    alike = make_minigrid(mine, 2, seed=5, backend=backend)
+    alike.set_state(pickle.loads(pickle.dumps(env.get_state())))
+    assert_same_observations(alike.observations(), before)
+
+
+def test_a_compiled_state_of_other_settings_is_refused():
+    env, other = (make_minigrid(f"MiniGrid-LavaCrossingS9N{n}-v0", 1, seed=0, backend="compiled") for n in (1, 3))
+    env.reset(), other.reset()
+    with pytest.raises(ValueError, match="the state is of CrossingEnv .* and this batch is of CrossingEnv"):
+        env.set_state(other.get_state())
+    env.set_state(dict(other.get_state()))  # as states of before were, which did not say
+
+
+def test_a_stock_state_of_before_is_taken():
+    env = make_minigrid(DOORKEY, 2, seed=0, backend="stock")
+    env.reset()
+    state, seen = env.get_state(), env.observations()
+    rollout(env, 5)
+    env.set_state([{name: part for name, part in one.items() if name != "of"} for one in state])
+    assert_same_observations(env.observations(), seen)
+
+
+def test_missions_of_two_batches_are_told_apart_by_their_texts():
+    env, other, same = (make_minigrid("MiniGrid-Fetch-5x5-N2-v0", 1, seed=0) for _ in range(3))
+    for batch, mission in ((env, "be quick"), (other, "be slow"), (same, "be quick")):
+        batch.reset()
+        core = batch.minigrid_env(0)
+        core.mission = mission
+        batch.set_env(0, core)
+    for state in (env.get_state(), dict(env.get_state())):
+        with pytest.raises(ValueError, match="another batch"):
+            other.set_state(state)
+        same.set_state(state)
+    assert (other.observations()["mission"], same.observations()["mission"]) == (("be slow",), ("be quick",))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_what_is_no_state_is_refused(backend):
+    batches = [make_minigrid(DOORKEY, 6, seed=0, backend=name) for name in (backend, *BACKENDS)]
+    for batch in batches:
+        batch.reset()
+    env, before = batches[0], batches[0].observations()
+    mine, theirs = (batch.get_state() for batch in sorted(batches[1:], key=lambda batch: batch.backend != backend))
+    if backend == "compiled":
+        broken = [{**mine, "agent": mine["agent"] + 0.5}, {**mine, "grid": 3}, {**mine, "rng": np.full((6, 6), "x")}]
+    else:
+        broken = [[*mine[:5], {name: part for name, part in mine[5].items() if name != "level"}], [*mine[:5], 3]]
+    for state in (theirs, None, *broken):
+        with pytest.raises(ValueError, match="give what get_state returned|has the shape|not whole numbers"):
+            env.set_state(state)
+        assert_same_observations(env.observations(), before)
