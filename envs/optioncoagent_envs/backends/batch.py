@@ -57,18 +57,8 @@ class MiniGridBatch(VectorEnv):
         return batch_space(self.single_observation_space, self.num_envs)
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
-        """One seed per environment, as Gymnasium's vector environments spread them: `seed + i`."""
-        if seed is None and not self._started:
-            seed = self._first_seed
-        if seed is None:
-            seeds: list[int | None] = [None] * self.num_envs
-        elif isinstance(seed, int | np.integer):
-            seeds = [int(seed) + i for i in range(self.num_envs)]
-        else:
-            seeds = [int(one) if isinstance(one, np.integer) else one for one in seed]
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"{len(seeds)} seeds were given for {self.num_envs} environments")
-        return seeds
+        """One seed per environment, with the constructor's at first."""
+        return seeds_of(self._first_seed if seed is None and not self._started else seed, self.num_envs)
 
     def _checked(self, actions: Any) -> np.ndarray:
         """The actions as (n,) int64."""
@@ -147,6 +137,26 @@ def episode_ends(num_envs: int, indices: np.ndarray, final_obs: Sequence[Observa
     for index, observation in zip(indices.tolist(), final_obs, strict=True):
         observations[index] = observation
     return {"final_obs": observations, "_final_obs": ended, "final_info": {}, "_final_info": ended.copy()}
+
+
+def seeds_of(seed: Any, num_envs: int) -> list[int | None]:
+    """One seed per environment, as Gymnasium's vector environments spread them: `seed + i`, or one each; None for none.
+
+    Raises `gymnasium.error.Error` for what is no seed, and ValueError if they are not as many.
+    """
+    if seed is None:
+        return [None] * num_envs
+    if isinstance(seed, int | np.integer):
+        seed = [int(seed) + i for i in range(num_envs)]
+    elif not np.iterable(seed):
+        raise gym.error.Error(f"a seed is a whole number from 0 on, or one for each environment, not {seed!r}")
+    seeds = [int(one) if isinstance(one, np.integer) else one for one in seed]
+    for one in seeds:
+        if one is not None and not (isinstance(one, int) and one >= 0):
+            raise gym.error.Error(f"a seed is a whole number from 0 on, not {one!r}")
+    if len(seeds) != num_envs:
+        raise ValueError(f"{len(seeds)} seeds were given for {num_envs} environments")
+    return seeds
 
 
 def require_level(env: Any) -> None:

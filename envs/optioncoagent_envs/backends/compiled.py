@@ -97,9 +97,8 @@ class CompiledMiniGrid(MiniGridBatch):
     def reset(self, *, seed=None, options=None):
         rows = np.flatnonzero(self._reset_mask(options))
         seeds = self._seeds(seed)
-        # all of them first: a seed that is refused changes nothing
-        begun = {row: seeding.np_random(seeds[row]) for row in rows.tolist() if not self._started or seeds[row] is not None}
-        for row, (generator, used) in begun.items():
+        for row in [row for row in rows.tolist() if not self._started or seeds[row] is not None]:
+            generator, used = seeding.np_random(seeds[row])
             self._rng[row], self._level_seeds[row], self._level_counts[row] = stream_of(generator), used, -1
             self._agent[row, STEPS] = 0  # of the episode that is over: what they have drawn is forgotten
         self._started = True

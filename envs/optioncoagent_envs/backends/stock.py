@@ -314,6 +314,7 @@ class StockMiniGrid(MiniGridBatch):
 
     def get_state(self) -> list[dict[str, Any]]:
         """One record for each environment: a copy of its attributes, the steps its time limit counted, its level, and what it is of."""
+        self._require_reset()
         elapsed = [getattr(env, "_elapsed_steps", None) for env in self.envs]
         attributes = [_copied(vars(core), core, core) for core in self.cores]
         records = zip(attributes, elapsed, self.level_names, self._streams, strict=True)

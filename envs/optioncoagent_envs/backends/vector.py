@@ -32,7 +32,7 @@ from minigrid.minigrid_env import MiniGridEnv
 from minigrid.wrappers import FullyObsWrapper, ViewSizeWrapper
 
 from optioncoagent_envs.babyai.families import babyai_family
-from optioncoagent_envs.backends.batch import MiniGridBatch
+from optioncoagent_envs.backends.batch import MiniGridBatch, seeds_of
 from optioncoagent_envs.backends.compiled import CompiledMiniGrid, draws_like_minigrid
 from optioncoagent_envs.backends.stock import StockMiniGrid
 from optioncoagent_envs.minigrid.engine.observe import LARGEST
@@ -172,10 +172,10 @@ class GymnasiumMiniGrid(SyncVectorEnv):
         self._first_seed = seed
 
     def reset(self, *, seed=None, options=None):
-        if seed is None:
-            seed = self._first_seed
+        seeds = seeds_of(self._first_seed if seed is None else seed, self.num_envs)
+        seen = super().reset(seed=seeds, options=options)
         self._first_seed = None
-        return super().reset(seed=seed, options=options)
+        return seen
 
 
 def _itself(env: gym.Env) -> gym.Env:
