@@ -11,7 +11,7 @@ import numpy as np
 from minigrid.core.grid import Grid
 from minigrid.minigrid_env import MiniGridEnv
 
-from optioncoagent_envs.minigrid.engine.codes import EMPTY, code_of, object_of
+from optioncoagent_envs.minigrid.engine.codes import code_of, object_of
 from optioncoagent_envs.minigrid.engine.random import generator_of, stream_of
 from optioncoagent_envs.minigrid.engine.rows import (
     CARRIED,
@@ -60,9 +60,9 @@ def write_row(env: Any, row: Row, shape: Shape, family: Family, missions: dict[i
     """
     width, height, stride, pad = shape
     agent = row.agent
-    codes = [code_of(obj) for obj in env.grid.grid]
+    codes = [_code_at(obj, at, width) for at, obj in enumerate(env.grid.grid)]
     row.grid.reshape(-1, stride)[pad : pad + height, pad : pad + width] = np.reshape(codes, (height, width))
-    agent[CARRIED] = EMPTY if env.carrying is None else code_of(env.carrying)
+    agent[CARRIED] = _code_at(env.carrying, None, width)
     agent[POSITION], agent[DIRECTION] = positions(shape)(*env.agent_pos), env.agent_dir
     agent[STEPS], agent[LIMIT] = env.step_count, env.max_steps
     agent[MISSION] = agent[TARGET] = agent[OTHER] = 0
@@ -71,6 +71,15 @@ def write_row(env: Any, row: Row, shape: Shape, family: Family, missions: dict[i
     for kept in family.keeps:
         kept.write(env, row, shape)
     row.rng[:] = stream_of(env.np_random)
+
+
+def _code_at(obj: Any, at: int | None, width: int) -> int:
+    """The code of what lies in cell number `at` of a grid, or in hand (None)."""
+    try:
+        return code_of(obj)
+    except ValueError as error:
+        place = "in hand" if at is None else f"at ({at % width}, {at // width})"
+        raise ValueError(f"{error}, and there is one {place}") from None
 
 
 def number_of(mission: str, missions: dict[int, str]) -> int:

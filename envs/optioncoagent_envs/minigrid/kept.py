@@ -46,7 +46,10 @@ class Door:
         setattr(env, self.attribute, env.grid.get(*points(shape)(row.agent[self.column])))
 
     def write(self, env: Any, row: Row, shape: Shape) -> None:
-        y, x = divmod(env.grid.grid.index(getattr(env, self.attribute)), shape[0])
+        door = getattr(env, self.attribute)
+        if door not in env.grid.grid:
+            raise ValueError(f"{env} has its {self.attribute} nowhere in the grid")
+        y, x = divmod(env.grid.grid.index(door), shape[0])
         row.agent[self.column] = positions(shape)(x, y)
 
 

@@ -8,7 +8,7 @@ import pickle
 import gymnasium as gym
 import numpy as np
 import pytest
-from minigrid.core.world_object import Box, Key
+from minigrid.core.world_object import Box, Door, Key
 from minigrid_replay import assert_same_observations, assert_same_step, rollout
 
 from optioncoagent_envs import make_minigrid
@@ -324,3 +324,27 @@ def test_what_is_no_state_is_refused(backend):
         with pytest.raises(ValueError, match="give what get_state returned|has the shape|not whole numbers"):
             env.set_state(state)
         assert_same_observations(env.observations(), before)
+
+
+def test_where_an_object_without_a_code_lies_is_told():
+    env = make_minigrid("MiniGrid-Unlock-v0", 1, seed=0)
+    env.reset()
+    before, door = env.get_state(), env.minigrid_env(0).door
+    for change, place in (
+        (lambda core: core.grid.set(*door.cur_pos, Door(door.color, is_open=True, is_locked=True)), rf"at \({door.cur_pos[0]}, "),
+        (lambda core: setattr(core, "carrying", Box("red", Box("blue"))), "in hand"),
+    ):
+        core = env.minigrid_env(0)
+        change(core)
+        with pytest.raises(ValueError, match=f"has no compiled code, and there is one {place}"):
+            env.set_env(0, core)
+        assert all(np.array_equal(before[name], after) for name, after in env.get_state().items())
+
+
+def test_a_door_that_an_environment_asks_for_and_lacks_is_named():
+    env = make_minigrid("MiniGrid-Unlock-v0", 1, seed=0)
+    env.reset()
+    core = env.minigrid_env(0)
+    core.grid.set(*core.door.cur_pos, None)
+    with pytest.raises(ValueError, match="has its door nowhere in the grid"):
+        env.set_env(0, core)

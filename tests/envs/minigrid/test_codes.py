@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from minigrid.core.world_object import Box, Key
+from minigrid.core.constants import COLOR_TO_IDX
+from minigrid.core.world_object import Box, Door, Floor, Key, Lava
 
 from optioncoagent_envs.minigrid.engine.codes import EMPTY, NUM_CODES, WORDS, code_of, is_named, object_of, word_of
 
@@ -24,3 +25,18 @@ def test_what_has_no_code():
     for code in (0, NUM_CODES, 255):
         with pytest.raises(ValueError):
             object_of(code)
+
+
+def test_what_no_code_says_is_named(monkeypatch):
+    """A colour, or both of what a door is at most one of, is not left out."""
+    blue, pink, old = Lava(), Floor("red"), Box("red", Key("red"))
+    blue.color, pink.color, old.contains.color = "blue", "pink", "grey"
+    assert code_of(old) == code_of(Box("red", Key("grey")))
+    for thing, told in ((blue, "a blue Lava"), (Door("red", is_open=True, is_locked=True), "a red door that is both open and locked")):
+        with pytest.raises(ValueError, match=f"{told} has no compiled code"):
+            code_of(thing)
+    for known in (False, True):
+        if known:
+            monkeypatch.setitem(COLOR_TO_IDX, "pink", 6)
+        with pytest.raises(ValueError, match="a floor of the colour 'pink' has no compiled code"):
+            code_of(pink)

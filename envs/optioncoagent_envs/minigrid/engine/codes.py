@@ -53,20 +53,31 @@ def code_of(obj: WorldObj | None, named: bool = False) -> int:
     """The code of one of MiniGrid's own objects; ValueError if no code says all there is to say about it."""
     if obj is None:
         return EMPTY
-    if obj.contains is not None and not (type(obj) is Box and type(obj.contains) is Key):
+    if obj.contains is not None and not (type(obj) is Box and type(obj.contains) is Key and obj.contains.contains is None):
         raise ValueError(f"a {obj.type} that contains a {obj.contains.type} has no compiled code")
-    color = COLOR_TO_IDX[obj.color]
+    color = _color_of(obj)
     if type(obj) is Door:
+        if obj.is_open and obj.is_locked:
+            raise ValueError(f"a {obj.color} door that is both open and locked has no compiled code")
         return (DOOR_OPEN if obj.is_open else DOOR_LOCKED if obj.is_locked else DOOR_CLOSED) + color
     if type(obj) is Box:
-        inside = 0 if obj.contains is None else 1 + COLOR_TO_IDX[obj.contains.color]
+        inside = 0 if obj.contains is None else 1 + _color_of(obj.contains)
         return BOX + color + NUM_COLORS * inside + BOX_NAMED * named
     if type(obj) in (Key, Ball):
         return (KEY if type(obj) is Key else BALL) + color + NAMED * named
-    plain: dict[type, int] = {Floor: FLOOR, Goal: GOAL, Wall: WALL, Lava: LAVA - COLOR_TO_IDX["red"]}
+    if type(obj) is Lava and obj.color == "red":
+        return LAVA
+    plain: dict[type, int] = {Floor: FLOOR, Goal: GOAL, Wall: WALL}
     if type(obj) not in plain:
-        raise ValueError(f"{type(obj).__qualname__} has no compiled code")
+        raise ValueError(f"a {obj.color} {type(obj).__qualname__} has no compiled code")
     return plain[type(obj)] + color
+
+
+def _color_of(obj: WorldObj) -> int:
+    color = COLOR_TO_IDX.get(obj.color, NUM_COLORS)
+    if color >= NUM_COLORS:
+        raise ValueError(f"a {obj.type} of the colour {obj.color!r} has no compiled code")
+    return color
 
 
 def object_of(code: int) -> WorldObj | None:
