@@ -242,7 +242,8 @@ class StockMiniGrid(MiniGridBatch):
         if not self._others:
             return view
         other = self._others[index]()
-        if type(view) is View and not view.written:
+        if type(view) is View is type(other) and not view.written and view.pose % 4 == other.pose % 4:
+            other.mission = view.mission
             return other
         return {**view, "image": self._lens.images([other])[0] if type(other) is View else other["image"]}
 
@@ -309,8 +310,16 @@ class StockMiniGrid(MiniGridBatch):
                 final["final_obs"] = {"image": image, "direction": view.pose % 4, "mission": view.mission}
 
     def minigrid_env(self, index: int) -> MiniGridEnv:
-        """The environment itself, not a copy."""
+        """The environment itself, not a copy. Its objects may be changed now, so that they are asked each time what they look like."""
+        for eyes in (self._eyes, self._others):
+            if eyes:
+                eyes[index].constant = frozenset()
+        self._forget(index)
         return self.cores[index]
+
+    def render_one(self, index: int) -> Any:
+        self._require_reset()
+        return self.cores[index].render()
 
     def get_state(self) -> list[dict[str, Any]]:
         """One record for each environment: a copy of its attributes, the steps its time limit counted, its level, and what it is of."""

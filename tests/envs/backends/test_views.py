@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import gymnasium as gym
+import numpy as np
 import pytest
 from minigrid.core.world_object import Ball
 from minigrid.envs import EmptyEnv
@@ -61,8 +62,24 @@ class Told(Late):
         return seen, *others
 
 
+class Turned(Late):
+    """It turns, and thinks of something else, once it has shown where it looks."""
+
+    def reset(self, **kwargs):
+        seen = super().reset(**kwargs)
+        self.mission, self.agent_dir = "later", 1
+        return seen
+
+    def step(self, action):
+        seen = super().step(action)
+        self.mission = f"{self.step_count} steps"
+        self.agent_dir = (self.agent_dir + self.step_count % 2) % 4
+        return seen
+
+
+@pytest.mark.filterwarnings("ignore:.*not within the observation space:UserWarning")
 @pytest.mark.parametrize("options", [{"view": "full"}, {"view_size": 5}, {}])
-@pytest.mark.parametrize("kind", [Late, Told])
+@pytest.mark.parametrize("kind", [Late, Told, Turned])
 def test_a_class_that_changes_the_grid_after_a_step(kind, options):
     gym.register("Late-v0", partial(kind, size=6))
     try:
@@ -93,3 +110,23 @@ def test_an_environment_that_is_handed_out_shows_what_minigrid_s_own_does(backen
     env.reset()
     one = env.minigrid_env(0)
     assert one.observation_space.contains(dict(one.gen_obs())) and one.gen_obs()["image"].shape == (7, 7, 3)
+
+
+@pytest.mark.parametrize("options", [{"view": "full"}, {"view_size": 5}, {}])
+def test_what_is_changed_in_an_environment_that_was_handed_out_is_seen(options):
+    env = make_minigrid("MiniGrid-DoorKey-5x5-v0", 2, backend="stock", seed=0, **options)
+    env.reset()
+    core, same = env.minigrid_env(1), env.minigrid_env(0)
+    key = next(obj for obj in core.grid.grid if obj is not None and obj.type == "key")
+    core.carrying = key
+    core.grid.set(*key.cur_pos, None)
+    wall = core.grid.get(0, 0)
+    core.grid.set(*core.front_pos, wall)
+    for color, number in (("red", 0), ("blue", 2), ("purple", 3)):
+        wall.color = key.color = color
+        for seen in (env.observations(), env.step([6, 6])[0]):
+            walls = seen["image"][1][seen["image"][1][..., 0] == 2]
+            assert (walls[:, 1] == number).any()
+            if not options:
+                np.testing.assert_array_equal(seen["image"][1], type(core).gen_obs(core)["image"])
+    assert env.minigrid_env(0) is same
