@@ -86,7 +86,7 @@ def make_minigrid(
     if num_envs < 1 or threads < 1:
         raise ValueError(f"num_envs and threads are positive, not {num_envs} and {threads}")
     kwargs = {name: tuple(value) if isinstance(value, list) else value for name, value in kwargs.items()}
-    make = partial(gym.make, env_id, disable_env_checker=True, **kwargs)
+    make = partial(gym.make, env_id, **({"disable_env_checker": True} | kwargs))
     env = make()
     able = backends(env, compared=backend in ("auto", "compiled"))
     if backend == "auto":

@@ -46,8 +46,12 @@ class Family:
         """The settings of an instance, and how many columns it needs for itself; None if it is not covered when made like this."""
         try:
             settings, columns = self.settings(env), self.extra_columns(env)
-            return None if settings is None or columns < 0 else np.array([*settings, columns], np.int64).tolist()
+            if settings is None or columns < 0:
+                return None
+            return np.array([*settings, columns, env.max_steps], np.int64)[:-1].tolist()  # the limit only has to fit
         except (KeyError, TypeError, ValueError):  # a colour or the like that MiniGrid does not know either, or a number that is none
+            return None
+        except OverflowError:  # or that is too large
             return None
 
     def say(self, agent: np.ndarray, missions: Mapping[int, str]) -> list[str]:

@@ -95,6 +95,27 @@ def test_odd_settings_that_minigrid_takes_are_left_to_minigrid(env_id, settings)
     np.testing.assert_array_equal(env.reset(seed=3)[0]["image"], stock.reset(seed=3)[0]["image"])
 
 
+@pytest.mark.parametrize("env_id", ["MiniGrid-DoorKey-5x5-v0", "BabyAI-GoToObj-v0"])
+def test_a_limit_too_large_for_the_compiled_batch_is_left_to_minigrid(env_id):
+    large, stock = 10**20, stock_batch(env_id, 2, max_steps=10**20)
+    env = make_minigrid(env_id, 2, max_steps=large)
+    assert env.backend == "stock" and make_minigrid(env_id, 2, max_steps=2**63 - 1).backend == "compiled"
+    assert_same_observations(env.reset(seed=3)[0], stock.reset(seed=3)[0])
+    for mine, other in zip(rollout(env, 5), rollout(stock, 5), strict=True):
+        assert_same_step(mine, other)
+    source, ours = gym.make(env_id, max_steps=large), make_minigrid(env_id, 2)
+    source.reset(seed=0), ours.reset(seed=0)
+    with pytest.raises(ValueError, match=f"max_steps={large}, not"):
+        ours.set_env(0, source)
+
+
+def test_gymnasiums_checker_is_an_argument_of_gym_make():
+    for kwargs, backend in (({"disable_env_checker": False}, "gymnasium"), ({"disable_env_checker": True}, "compiled"), ({}, "compiled")):
+        env = make_minigrid(DOORKEY, 2, seed=0, **kwargs)
+        env.reset()
+        assert env.backend == backend and env.step(env.action_space.sample())[1].shape == (2,)
+
+
 def test_a_setting_that_nobody_knows_is_left_to_minigrid():
     env = make_minigrid("BabyAI-OpenDoor-v0", 1, seed=0, select_by="size")
     assert env.backend == "stock"

@@ -170,6 +170,20 @@ def test_threads_change_nothing():
     two.close()
 
 
+def test_a_batch_that_was_closed_goes_on_as_gymnasiums_does():
+    kinds = ({"threads": 1}, {"threads": 2}, {"backend": "stock"}, {"backend": "gymnasium"})
+    batches = [make_minigrid("MiniGrid-Empty-5x5-v0", 512, **kind) for kind in kinds]
+    for env in batches:
+        env.reset(seed=0)
+        rollout(env, 3)
+        env.close()
+    first, *others = [[rollout(env, 3), env.reset(seed=9)[0], rollout(env, 3)] for env in batches]
+    for other in others:
+        assert_same_observations(first[1], other[1])
+        for mine, its in zip(first[0] + first[2], other[0] + other[2], strict=True):
+            assert_same_step(mine, its)
+
+
 def test_gymnasium_makes_it():
     made = gym.make_vec(f"optioncoagent_envs:OptionCoagent/{DOORKEY}", 3)
     assert made.backend == "compiled" and made.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
