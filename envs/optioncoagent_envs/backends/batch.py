@@ -108,7 +108,7 @@ class MiniGridBatch(VectorEnv):
         raise NotImplementedError
 
     def set_state(self, state: Any) -> None:
-        """Goes back to a state that `get_state` gave."""
+        """Goes back to a state that `get_state` gave; ValueError for what is none, or of a batch that was made otherwise."""
         raise NotImplementedError
 
     def set_env(self, index: int, env: gym.Env) -> None:
@@ -116,7 +116,8 @@ class MiniGridBatch(VectorEnv):
         raise NotImplementedError
 
     def minigrid_env(self, index: int) -> MiniGridEnv:
-        """Environment `index` as one of MiniGrid's own, in its present state."""
+        """Environment `index` as one of MiniGrid's own, in its present state; the compiled batch's is a copy with all that steps ask
+        for, but without what its class only notes while it draws a level (`state.read_row`)."""
         raise NotImplementedError
 
     def render_one(self, index: int) -> Any:

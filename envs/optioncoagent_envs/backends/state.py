@@ -31,7 +31,12 @@ from optioncoagent_envs.minigrid.family import Family
 
 
 def read_row(model: MiniGridEnv, row: Row, shape: Shape, family: Family, missions: Mapping[int, str]) -> MiniGridEnv:
-    """A copy of `model` in the state of the row; it can be stepped, rendered, and reset to the row's next level."""
+    """A copy of `model` in the state of the row; it can be stepped, rendered, and reset to the row's next level.
+
+    It has what MiniGrid's steps ask for. What a class notes while it draws a level, for itself alone, is in no row: until a reset,
+    `goal_pos` (of LavaGap and MultiRoom), `target_color`, `surface`, `room_grid` (but for BabyAI's) and the like are missing, or as in
+    `model`, such as MultiRoom's `rooms`.
+    """
     width, height, stride, pad = shape
     agent = row.agent
     env: Any = copy(model)

@@ -66,9 +66,10 @@ def make_minigrid(
     kwargs: for `gym.make`, such as `render_mode="rgb_array"`, or the environment's own settings; a list, as files and command lines have
     it, is a tuple there, as MiniGrid's positions are.
 
-    Beyond Gymnasium's interface: `level_names`, `minigrid_env(i)` a MiniGrid object of environment i, `places()`, `get_state()` and
-    `set_state(state)` (what they hand over is each backend's own: arrays with a row for each environment, or a list of records),
-    `set_env(i, env)`, `backend`.
+    Beyond Gymnasium's interface all have `backend`. "compiled" and "stock" have `level_names`, `observations()`, `render_one(i)`,
+    `minigrid_env(i)` a MiniGrid object of environment i, `set_env(i, env)`, and `get_state()` and `set_state(state)`: a state is each
+    backend's own, arrays with a row for each environment or a list of records. "compiled" has `places()`. "gymnasium" has what
+    SyncVectorEnv has, such as `envs`.
 
     Raises `gymnasium.error.NameNotFound` for an id that is not registered.
     """

@@ -203,6 +203,16 @@ def test_gymnasium_backend_has_the_first_seed():
     assert_same_observations(env.reset()[0], stock_batch(DOORKEY, 2).reset(seed=3)[0])
 
 
+def test_what_each_backend_has_beyond_gymnasiums_interface():
+    """As `make_minigrid` says."""
+    both = {"level_names", "observations", "render_one", "minigrid_env", "set_env", "get_state", "set_state"}
+    has = {"compiled": both | {"backend", "places"}, "stock": both | {"backend"}, "gymnasium": {"backend"}}
+    for backend, names in has.items():
+        env = make_minigrid(DOORKEY, 1, seed=0, backend=backend)
+        assert {name for name in has["compiled"] if hasattr(env, name)} == names
+        assert all(name in make_minigrid.__doc__ for name in names)
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_rendering_is_minigrids(backend):
     ours, theirs = (make_minigrid(DOORKEY, 2, backend=b, render_mode="rgb_array") for b in (backend, "gymnasium"))
