@@ -36,7 +36,8 @@ def test_what_had_fallen_back_and_what_ended_there_is_counted(suite, capsys):
     suite.table(rows, ["Empty-8x8"], ("options", "flat"))
     printed = capsys.readouterr().out
     assert "| Empty-8x8 | 0.85 | 2k | 1 | 2/2 | 20.0% | 0.950 0.300 | 4k | 1 | 1/1 |  | 0.900 |" in printed
-    assert "options: below four fifths of what was reached for 20.0% of the steps afterwards, mean over tasks; 1 of 2 runs" in printed
+    assert "options: below four fifths of what was reached for 20.0% of the steps afterwards, mean over tasks; in the final" in printed
+    assert "evaluation 1 of 2 runs that learned are there, 1 below the return itself (Empty-8x8 1 of 2)" in printed
     assert "flat: below" not in printed and "| options / flat | 0.50 | 1.00 |" in printed
 
 
