@@ -206,9 +206,11 @@ def table_of_pairs(results: Results) -> None:
     for i, first in enumerate(agents[:-1]):
         cells = [""] * i
         for second in agents[i + 1 :]:
-            ours, theirs = ([frames_of(results, task, agent) for task in HARD] for agent in (first, second))
-            drawn = [statistics.sooner(ours, theirs, 100 * number, confidence=1 - 0.05 / n) for n in (1, number)]
-            stars = sum(not low <= 0.5 <= high for _, low, high in drawn)
+            both = [(frames_of(results, task, first), frames_of(results, task, second)) for task in HARD]
+            ours, theirs = zip(*[pair for pair in both if min(map(len, pair))], strict=True)
+            drawn = [statistics.sooner(ours, theirs, 400 * number, confidence=1 - 0.05 / n) for n in (1, number)]
+            several = rows.fewest_seeds([*ours, *theirs]) >= statistics.FEWEST
+            stars = sum(not low <= 0.5 <= high for _, low, high in drawn) if several else 0
             cells.append(f"{drawn[0][0]:.2f}{'*' * stars}")
         print(f"| {first} | {' | '.join(cells)} |")
     print()

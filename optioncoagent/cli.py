@@ -126,7 +126,8 @@ class Evaluate:
     module: tuple[str, ...] = ()
     """Modules to import first, which register the environment. One that only a saved run names is imported from the working directory."""
     network: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
-    """What describes the network, a function of yours, if the run is no OptionCritic's but a CoagentActorCritic's."""
+    """What describes the network, a function of yours, if the run is no OptionCritic's but a CoagentActorCritic's. MODULE is imported:
+    what it trains it does under `if __name__ == "__main__"`."""
     max_steps: int = EVALUATION_STEPS
     """An episode that has not ended by then is cut, and counted as such."""
 
@@ -136,9 +137,8 @@ class Evaluate:
         if not self.run_dir:
             raise ValueError("give a RUN_DIR")
         imports.import_named(self.module)
-        agents = {
-            path: load_agent(path, self.network) for path in self.run_dir
-        }  # what cannot be read is said before the first is evaluated
+        # what cannot be read is said before the first is evaluated
+        agents = {path: load_agent(path, self.network) for path in self.run_dir}
         for path, agent in agents.items():
             if len(agents) > 1:
                 print(path)
@@ -172,7 +172,7 @@ class Plot:
 class Watch:
     """Film episodes of a trained agent: pictures tinted by the running option, below them the options and when they end.
 
-    Of a network of your own, the outputs of all its coagents but the actions are shown.
+    Of a network of your own, the outputs of its other coagents but the actions are shown, too, if they are finitely many.
     """
 
     run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
@@ -192,7 +192,8 @@ class Watch:
     module: tuple[str, ...] = ()
     """Modules to import first, which register the environment. One that only a saved run names is imported from the working directory."""
     network: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
-    """What describes the network, a function of yours, if the run is no OptionCritic's but a CoagentActorCritic's."""
+    """What describes the network, a function of yours, if the run is no OptionCritic's but a CoagentActorCritic's. MODULE is imported:
+    what it trains it does under `if __name__ == "__main__"`."""
 
     def run(self) -> None:
         from optioncoagent.agents.loading import load_agent

@@ -59,7 +59,7 @@ def named(name: str) -> Any:
     allow_working_directory()
     found = import_module(module)
     if not hasattr(found, attribute):
-        raise ImportError(f"{name}: {module} ({found.__file__}) has no {attribute}")
+        raise ImportError(f"{name}: {module} ({getattr(found, '__file__', 'built in')}) has no {attribute}")
     return getattr(found, attribute)
 
 

@@ -20,7 +20,7 @@ import tyro
 
 from optioncoagent.imports import import_named
 from optioncoagent.outputs import check_file
-from optioncoagent.runs.folder import EVALUATION, differing, distinct, read_command, read_config, read_evaluation, settings_of
+from optioncoagent.runs.folder import EVALUATION, differing, distinct, is_recorded, read_command, read_config, read_evaluation, settings_of
 from optioncoagent.runs.rows import read_rows
 
 FILMS = {".gif": "image/gif", ".webp": "image/webp", ".mp4": "video/mp4"}
@@ -95,7 +95,7 @@ def _task(runs: Sequence[Summary], level: int) -> str:
     from optioncoagent.runs import curves
 
     learning = _picture(curves.plot(curves.read_curves(run.folder for run in runs)), "learning curves")
-    maps = "\n".join(_maps(run, runs, level) for run in first_of_each(runs))
+    maps = "\n".join(_maps(run, runs, level) for run in first_of_each(runs) if "network" not in run.settings)  # of OptionCritics
     films = "\n".join(_films(run) for run in runs)
     return f"{runs_table(runs)}\n{options_table(runs)}\n<h3>Learning</h3>\n{learning}\n{maps}\n{films}"
 
@@ -164,7 +164,7 @@ def options_table(runs: Sequence[Summary]) -> str:
 
 def _evaluation(run: Summary) -> list[str]:
     if run.evaluation is None:
-        return ["not finished", ""]
+        return ["none" if is_recorded(run.config) else "not finished", ""]
     from optioncoagent.runs.statistics import standard_error
 
     returns, lengths = run.evaluation

@@ -7,12 +7,14 @@ from html.parser import HTMLParser
 
 import gymnasium as gym
 import pytest
+from small import SMALL, appendix_d
 from toys import Toy
 
 import optioncoagent as oc
 from optioncoagent import report
 from optioncoagent.agents.files import seal
 from optioncoagent.cli import main
+from optioncoagent.runs import Recorder
 
 
 def run(folder, seed=0, returns=(0.0, 1.0), **settings):
@@ -53,6 +55,15 @@ def test_the_table_says_what_sets_runs_apart_and_what_they_came_to(tmp_path):
     # mean 1/2, sample deviation 1/√2, standard error 1/2
     assert first == [str(folders[0]), "0.99", "0", "1,280", "0.250", "0.500 ± 0.500 (2)", "15.0"]
     assert second == [str(folders[1]), "0.9", "1", "1,280", "0.250", "not finished", ""]
+
+
+def test_of_a_network_of_one_s_own_there_are_no_maps_and_no_evaluation_is_missing(tmp_path):
+    agent = oc.CoagentActorCritic("MiniGrid-Empty-5x5-v0", appendix_d, hidden_sizes=(8,), seed=0, **SMALL)
+    with Recorder(tmp_path / "own") as record:
+        agent.learn(128, callback=record)
+    page = report.report([tmp_path / "own"])
+    assert "maps" not in page.lower().replace("seed of the minigrid level of the maps", "") and "not finished" not in page
+    assert Cells(report.runs_table([report.summarise(tmp_path / "own")])).rows[1][-2:] == ["none", ""]
 
 
 def test_what_has_not_ended_yet_is_no_number(tmp_path):

@@ -7,7 +7,9 @@ load. A run folder holds such folders under checkpoints/. The folders of version
 
 from __future__ import annotations
 
+import json
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +26,16 @@ from optioncoagent.agents.files import AGENT, checkpoints
 from optioncoagent.agents.heads import RESIDUAL
 from optioncoagent.agents.progress import Arrays
 from optioncoagent.agents.settings import OLD_DEFAULTS, make_settings, on_this_machine
+from optioncoagent.network import CoagentNetwork
+from optioncoagent.network.aspects import BEHAVIOUR, aspects, differences
 
 WEIGHTS, OPTIMIZER, PROGRESS = "weights.safetensors", "optimizer.safetensors", "progress.safetensors"
 
 
 @dataclass(frozen=True)
 class Saved:
-    """The contents of agent.json. description: what a subclass needs to make its network again. arrays: of the other files, as read."""
+    """The contents of agent.json. description: what a subclass needs to make its network again. network: the `aspects` of one that is given
+    again. arrays: of the other files, as read."""
 
     settings: dict[str, Any]
     forms: dict[str, str]
@@ -39,6 +44,7 @@ class Saved:
     num_episodes: int
     recent: list[tuple[float, int]]
     description: dict[str, Any]
+    network: dict[str, Any] = field(default_factory=dict)
     arrays: dict[str, Arrays] = field(default_factory=dict)
 
     def settings_for(self, env: Any) -> dict[str, Any]:
@@ -92,6 +98,17 @@ def read(path: Path) -> Saved:
     if len(refused) == 1:
         raise refused[0]
     raise ValueError(f"{path} holds no intact checkpoint: {'; '.join(map(str, refused))}")
+
+
+def check_network(folder: Path, network: CoagentNetwork, before: Mapping[str, Any], warns: bool = False) -> None:
+    """Hold a network against the `aspects` of the one that an agent was saved with, if there are any: ValueError if its parameters would
+    mean something else; a warning, if asked for, where they only act otherwise (`aspects.BEHAVIOUR`)."""
+    found = differences(before, json.loads(json.dumps(aspects(network)))) if before else {}
+    if other := [text for aspect, texts in found.items() if aspect not in BEHAVIOUR for text in texts]:
+        raise ValueError(f"{folder} holds an agent with another network: {'; '.join(other)}; give it the one it was made with")
+    if warns and found:
+        otherwise = "; ".join(text for texts in found.values() for text in texts)
+        warnings.warn(f"the network is not quite that of {folder}: {otherwise}", stacklevel=4)
 
 
 def restore(folder: Path, saved: Saved, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 FORMAT = 2  # of sealed JSON; version 0.1.0 wrote plain JSON
 PARTIAL, PENDING = ".partial", ".pending"
 AGENT = "agent.json"  # in the folder of an agent
-CHECKPOINTS, PREFIX = "checkpoints", "step-"  # in the folder of a run, and of the agents in there
+CONFIG, CHECKPOINTS, PREFIX = "config.json", "checkpoints", "step-"  # in the folder of a run, and of the agents in there
 
 
 def write_file(path: Path, data: bytes) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, replace
+from functools import wraps
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol, Self
@@ -44,6 +45,7 @@ from optioncoagent.agents.sizes import Size, next_size
 from optioncoagent.agents.targets import Batch, make_batch
 from optioncoagent.agents.torch_state import derive_seed, torch_threads
 from optioncoagent.network import Coagent, CoagentNetwork
+from optioncoagent.network.aspects import aspects
 
 Row = dict[str, float]
 RewardStage = Callable[[Rollout], tuple[Rollout, Row]]  # does something to the rewards of a rollout before anything is learned from them
@@ -491,17 +493,24 @@ class CoagentActorCritic:
         else:
             stands = self._stopped_at or progress.of_stages(self._stages)
         counters = self.num_timesteps, self.num_episodes, list(self.recent)
-        saved = checkpoint.Saved(asdict(self.settings), self.forms, self.interface, *counters, self.description)
+        network = {} if self.description else aspects(self.network)
+        saved = checkpoint.Saved(asdict(self.settings), self.forms, self.interface, *counters, self.description, network)
         checkpoint.save(Path(path), saved, self.module, self.optimizer, stands, overwrite)
 
     @classmethod
     def load(
-        cls, path: str | Path, network: CoagentNetwork, env: Any = None, encoder: nn.Module | None = None, **settings: Any
+        cls,
+        path: str | Path,
+        network: CoagentNetwork | Callable[[Any], CoagentNetwork],
+        env: Any = None,
+        encoder: nn.Module | None = None,
+        **settings: Any,
     ) -> CoagentActorCritic:
         """The agent saved in a folder; settings given here, forms among them, replace its own.
 
-        The network (and an encoder of one's own) is code, so it is given again; loading never runs code from the folder. To train on,
-        `env` is needed if the agent was made from an environment object.
+        The network (and an encoder of one's own) is code, so it is given again; loading never runs code from the folder. ValueError if it
+        is another than the one the agent was made with, a warning if it only executes otherwise, or at another cost. To train on, `env`
+        is needed if the agent was made from an environment object.
 
         On MiniGrid's compiled backend `learn` goes on as if it had never stopped, bit for bit, in the same episodes. Other environments
         are reset with the agent's seed. Where `env` is given, or env_kwargs, num_envs, seed, int_counts or int_form differ, the random
@@ -509,13 +518,16 @@ class CoagentActorCritic:
         random states.
         """
         saved = checkpoint.read(Path(path))
+        interface = saved.interface if env is None else env
         given = {"forms": saved.forms, **saved.settings_for(env), **settings}
-        try:
-            agent = cls(saved.interface if env is None else env, network, encoder=encoder, **given)
-        except ValueError as error:
-            error.add_note(f"{path} holds an agent whose network has the coagents {', '.join(saved.forms)}")
-            raise
-        return agent.restore(Path(path), saved)
+
+        def checked(made: Any) -> Any:  # before forms are looked for of coagents that it may not have
+            if isinstance(made, CoagentNetwork):
+                checkpoint.check_network(Path(path), made, saved.network)
+            return made
+
+        same = wraps(network)(lambda num_actions: checked(network(num_actions))) if callable(network) else checked(network)
+        return cls(interface, same, encoder=encoder, **given).restore(Path(path), saved)
 
     def begin_with(self, path: str | Path) -> Self:
         """Take over what the agent saved in a folder has learned, on another task perhaps: weights, optimiser, the scale of rewards; steps
@@ -535,6 +547,7 @@ class CoagentActorCritic:
                 here, there = told_apart(ours, theirs)
                 name = saved.interface.env_id or "an environment object"
                 raise ValueError(f"{folder} was trained on {name} with {what}{there}; this environment has {what}{here}")
+        checkpoint.check_network(folder, self.network, saved.network, warns=True)
         checkpoint.restore(folder, saved, self.module, self.optimizer)
         self.num_timesteps, self.num_episodes = saved.num_timesteps, saved.num_episodes
         ours = {name: getattr(self.settings, name) for name in ("num_envs", "seed", "int_counts", "int_form")}

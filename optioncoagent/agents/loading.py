@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from optioncoagent import imports
-from optioncoagent.agents.files import CHECKPOINTS
+from optioncoagent.agents.files import CHECKPOINTS, CONFIG
 from optioncoagent.agents.learner import CoagentActorCritic
 from optioncoagent.agents.options import OptionCritic
 
@@ -23,6 +23,7 @@ def load_agent(folder: str | Path, network: str | None = None) -> CoagentActorCr
         agent = OptionCritic.load(folder)
     else:
         agent = CoagentActorCritic.load(folder, imports.named(network))
-    run = folder.parents[1] if folder.absolute().parent.name == CHECKPOINTS else folder
-    imports.import_own(agent.interface.env_id, run)
+    home, run = folder.absolute().parent, folder.absolute().parent.parent
+    of_a_run = home.name == CHECKPOINTS and (run / CONFIG).exists()
+    imports.import_own(agent.interface.env_id, run if of_a_run else folder)
     return agent

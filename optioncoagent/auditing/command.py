@@ -43,7 +43,8 @@ class Audit:
     module: tuple[str, ...] = ()
     """Modules to import first, which register the environment. One that only a saved run names is imported from the working directory."""
     network: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
-    """What describes the network, a function of yours, if the run is no OptionCritic's but a CoagentActorCritic's."""
+    """What describes the network, a function of yours, if the run is no OptionCritic's but a CoagentActorCritic's. MODULE is imported:
+    what it trains it does under `if __name__ == "__main__"`."""
     csv: Path | None = None
     """Write the rows to this file too."""
     out: Path | None = None

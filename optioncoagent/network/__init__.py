@@ -8,6 +8,8 @@ parameters      where parameters lie: owner, shape, slice; softmax
 description     CoagentNetwork: order, what each coagent reads, memory, K, parameters
 additive        policies that are sums of terms, and the tables that they add up to
 roles           which coagents are what options and terminations are in option-critic
+aspects         what sets a network apart from others, in words; functions by their digests
+digests         what a function says, as a few letters
 """
 
 from optioncoagent.network.coagent import Coagent, FloatArray, IntArray, LocalState

@@ -98,10 +98,16 @@ def check_wiring(coagents: tuple[Coagent, ...], action: tuple[str, ...]) -> None
             raise ValueError(f"coagent {name!r} is named twice: give each coagent a name of its own")
         if isinstance(coagent.num_outputs, bool) or not isinstance(coagent.num_outputs, int) or coagent.num_outputs < 1:
             raise ValueError(f"coagent {name!r}: num_outputs={coagent.num_outputs!r}, it needs an integer of at least 1")
+        for field in ("observes", "additive"):
+            if not isinstance(said := getattr(coagent, field), bool | np.bool_):
+                hint = "; outputs of other coagents are named in upstream and previous" if field == "observes" else ""
+                raise ValueError(f"coagent {name!r}: {field}={said!r} is neither True nor False{hint}")
         if isinstance(coagent.cost, str) or not np.isscalar(coagent.cost) or not np.isfinite(coagent.cost):
             raise ValueError(f"coagent {name!r}: cost={coagent.cost!r} is not a finite number")
         for field, allowed, what in (("upstream", names[:position], "earlier"), ("previous", names, "known")):
             read = getattr(coagent, field)
+            if read is None:
+                raise ValueError(f"coagent {name!r}: {field}=None; write () for nothing, or leave it out")
             if isinstance(read, str):
                 raise ValueError(f"coagent {name!r}: {field}={read!r} is a string; write ({read!r},)")
             if len(set(read)) < len(read):

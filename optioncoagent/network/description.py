@@ -50,6 +50,8 @@ class CoagentNetwork:
         if isinstance(coagents, Coagent):
             raise TypeError(f"coagents is one Coagent, {coagents.name!r}: write CoagentNetwork([…]), with brackets")
         self.coagents = tuple(coagents)
+        if others := [c for c in self.coagents if not isinstance(c, Coagent)]:
+            raise TypeError(f"{others[0]!r} is no Coagent: write Coagent(name, num_outputs, …)")
         self.action = (action,) if isinstance(action, str) else tuple(action)
         self.names = tuple(c.name for c in self.coagents)
         self.num_outputs = tuple(c.num_outputs for c in self.coagents)

@@ -213,6 +213,8 @@ def _advice(error: Exception, x: Any) -> str:
         return f". upstream has {list(x.upstream)}, the coagents before it, and previous has {list(x.previous)}{seen}"
     if isinstance(error, AttributeError):
         return ". The fields are start, state, upstream[an earlier coagent] and previous[any coagent], all arrays"
+    if isinstance(error, IndexError) and isinstance(x.state, np.ndarray) and "only integers, slices" in str(error):
+        return ". x.state is the number of an observation for the exact solver and the simulator, in the learner the observation itself"
     if isinstance(error, TypeError | ValueError | RuntimeError) and any(words in str(error) for words in _NOT_ELEMENTWISE):
         return ". All fields are arrays: work elementwise, and write ==, &, |, ~ for and, or, not, if"
     return ""

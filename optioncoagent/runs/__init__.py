@@ -3,7 +3,7 @@
     folder          the folder, its settings, the lock that keeps a second process out
     rows            metrics.csv and TensorBoard events, which can be cut back to where a checkpoint stood
     checkpoints     written on an interval and at the end, the last few and the best kept, the newest intact one found
-    recorder        a callback that keeps both, and describes what was trained (functions by their `digests`)
+    recorder        a callback that keeps both, and describes what was trained
     training        a run from its settings, and one that goes on; `interrupt` lets an update end before Ctrl-C does
     callbacks       for `agent.learn(callback=)`: evaluate, keep the best, stop, track
     curves, film    what is drawn of runs

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from optioncoagent.agents import files
+from optioncoagent.gallery import TERMINATE
 from optioncoagent.runs import checkpoints, folder, statistics
 from optioncoagent.runs.rows import read_rows
 
@@ -35,6 +36,8 @@ PANELS: tuple[tuple[str, Mapping[str, tuple[str, str]]], ...] = (
     ("usage entropy, nats", {r"option(_\d+)?/usage_entropy": LINES}),
     ("information, nats\n(dotted: divergence)", {r"action(_\d+)?/information": LINES, r"action(_\d+)?/divergence": DOTS}),
 )
+# columns of any network, by the names of those that an OptionCritic has of its own
+AS_OPTION_CRITIC = {r"(option(?:_\d+)?)/length": r"\1_length", rf"(termination(?:_\d+)?)/probability_{TERMINATE}": r"\1_probability"}
 LETTER = 0.06  # width in inches of a letter in a legend, about
 LINE = 0.14  # height in inches of a line there
 
@@ -64,6 +67,8 @@ def read_curves(folders: Iterable[str | Path]) -> list[Curve]:
         columns = read_rows(path, _ends(path))
         if not len(columns.get("timesteps", ())):
             raise ValueError(f"{path} has no rows yet")
+        for name, new in AS_OPTION_CRITIC.items():
+            columns |= {re.sub(name, new, old): x for old, x in columns.items() if re.fullmatch(name, old)}
         few = columns["episodes"] < EPISODES  # those that end first are short, and say little of the others
         columns["return_mean"] = np.where(few, np.nan, columns["return_mean"])
         curves.append(Curve(command["env_id"], folder.settings_of(command), columns))
@@ -114,13 +119,14 @@ def on_grid(runs: Sequence[Curve], name: str) -> tuple[np.ndarray, np.ndarray]:
 def usage(runs: Sequence[Curve], coagent: str) -> tuple[np.ndarray, np.ndarray]:
     """Steps (points,), and how often each output of a coagent was in force, (outputs, points), the mean over runs.
 
-    What is option 0 in one run is another in the next, so outputs are ranked in each run by how often they were used in all.
+    What is option 0 in one run is another in the next, so outputs are ranked in each run by how often they were used in all. As with
+    `band` there is none where a run that has numbers has none.
     """
     names = _columns(runs, rf"{re.escape(coagent)}/usage_\d+")
     per_output = np.stack([on_grid(runs, name)[1] for name in names])  # (outputs, runs, points)
+    per_output = per_output[:, ~np.isnan(per_output).all(axis=(0, 2))]
     order = np.argsort(-np.nanmean(per_output, axis=2), axis=0)
-    ranked = np.take_along_axis(per_output, order[:, :, None], axis=0)
-    return on_grid(runs, names[0])[0], np.nanmean(ranked, axis=1)
+    return on_grid(runs, names[0])[0], np.take_along_axis(per_output, order[:, :, None], axis=0).mean(axis=1)
 
 
 def plot(curves: Iterable[Curve]) -> Figure:

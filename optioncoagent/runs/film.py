@@ -6,6 +6,7 @@ Of a network without options, the outputs of all its coagents but the actions ar
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from optioncoagent.network import CoagentNetwork
 
-OPTION = "option"  # begins the names of options, top level first
 TINT = 0.3  # share of the option's colour in a picture
 HOLD = 8  # frames that the end of an episode stays
 MOST = 8  # coagents that are shown
@@ -32,7 +32,7 @@ WRITERS = {".gif": "pillow", ".mp4": "ffmpeg"}
 @dataclass(frozen=True)
 class Step:
     """One step, before the action is taken. image (height, width, 3); for each coagent that is shown, options top level first: its output;
-    whether it executed here, so that the option before had ended, False at the start of an episode; and the probability of the option's
+    whether it executed, of an option at a later step than the first, where the one before had ended; and the probability of the option's
     termination (NaN at the start, and of what has none), which at the upper levels only counts where the options below have ended."""
 
     image: np.ndarray
@@ -44,13 +44,15 @@ class Step:
 @dataclass
 class Episode:
     """The steps of an episode; its undiscounted return; did it end before it was cut? names: of the coagents that are shown. retained: may
-    an output of theirs be that of the step before, so that there is something to be seen of when they execute?"""
+    an output of theirs be that of the step before, so that there is something to be seen of when they execute? gated: does a termination
+    say so?"""
 
     steps: list[Step] = field(default_factory=list)
     episode_return: float = 0.0
     ended: bool = False
     names: tuple[str, ...] = ("option",)
     retained: tuple[bool, ...] = (True,)
+    gated: tuple[bool, ...] = (True,)
 
 
 def play(agent: Any, num_episodes: int = 3, seed: int = 0, deterministic: bool = False, max_steps: int = 300) -> Iterator[Episode]:
@@ -60,21 +62,21 @@ def play(agent: Any, num_episodes: int = 3, seed: int = 0, deterministic: bool =
     """
     env = _rendering(agent, seed)
     shown = shown_of(agent.network)
-    gates = [gate_of(name) for name in shown]
-    gated = any(gate in agent.network.names for gate in gates)  # only then there are probabilities to be asked for
+    gates = [gate_of(agent.network, name) for name in shown]
+    retained = tuple(agent.network.may_retain(name, start=False) for name in shown)
     observation, _ = env.reset(seed=seed)
     for number in range(num_episodes):
-        episode, state = Episode(names=shown, retained=tuple(agent.network.may_retain(name, start=False) for name in shown)), None
+        episode, state = Episode(names=shown, retained=retained, gated=tuple(map(bool, gates))), None
         before: dict[str, int] = {}
         while not episode.ended and len(episode.steps) < max_steps:
-            tables = agent.probabilities(observation, state) if gated and episode.steps else {}
+            tables = agent.probabilities(observation, state) if any(gates) and episode.steps else {}
             action, state = agent.predict(observation, state, np.array([not episode.steps]), deterministic)
             now, ran = ({name: x[0].tolist() for name, x in part.items()} for part in agent.acted)
             episode.steps.append(
                 Step(
                     env.render()[0],
                     tuple(now[name] for name in shown),
-                    tuple(bool(episode.steps) and ran[name] for name in shown),
+                    tuple(ran[name] and (bool(episode.steps) or not is_option(name)) for name in shown),
                     tuple(_probability(agent.network, name, tables, now, before) for name in gates),
                 )
             )
@@ -98,6 +100,8 @@ def film(episodes: Sequence[Episode], out: str | Path, fps: int = 8, progress_ba
         raise ValueError(f"out={out}: a film ends in {' or '.join(WRITERS)}")
     if not writers.is_available(name):
         raise ValueError(f"out={out}: this needs {name}, which is not installed; .gif needs nothing")
+    if not any(episode.steps for episode in episodes):
+        raise ValueError("episodes: there is no step to film")
     if out.suffix.lower() == ".gif" and fps > 50:
         raise ValueError(f"fps={fps}: a GIF shows at most 50 pictures in a second; an .mp4 shows more")
     writer = writers[name](fps=fps)
@@ -114,17 +118,25 @@ def film(episodes: Sequence[Episode], out: str | Path, fps: int = 8, progress_ba
         writer.finish()
 
 
+def is_option(name: str) -> bool:
+    """Has a coagent the name of an option? With several levels they are option_1, option_2, …, top level first."""
+    return re.fullmatch(r"option(_\d+)?", name) is not None
+
+
+def gate_of(network: CoagentNetwork, name: str) -> str | None:
+    """The name of an option's termination, of "option_2" termination_2: one of two outputs which say whether the option executes."""
+    gate = name.replace("option", "termination", 1)
+    if not is_option(name) or gate not in network.names or network[gate].num_outputs != 2 or name not in network.readers(gate):
+        return None
+    return gate
+
+
 def shown_of(network: CoagentNetwork) -> tuple[str, ...]:
     """The coagents that a film shows, in order: all with finitely many outputs but actions and the terminations of options. Of more than
     `MOST`, as in layers of small units, the options alone."""
-    gates = {gate_of(name) for name in network.names}
+    gates = {gate_of(network, name) for name in network.names}
     names = tuple(c.name for c in network.counted if c.name not in network.action and c.name not in gates)
-    return names if len(names) <= MOST else tuple(name for name in names if name.startswith(OPTION))[:MOST]
-
-
-def gate_of(name: str) -> str | None:
-    """The name of an option's termination: of "option_2" it is "termination_2"."""
-    return name.replace(OPTION, "termination", 1) if name.startswith(OPTION) else None
+    return names if len(names) <= MOST else tuple(filter(is_option, names))
 
 
 def draw(episode: Episode, number: int = 0) -> Iterator[Figure]:
@@ -133,24 +145,28 @@ def draw(episode: Episode, number: int = 0) -> Iterator[Figure]:
     from matplotlib.figure import Figure
 
     steps, names = episode.steps, episode.names
-    heights = [height for retained in episode.retained for height in ((1, 2) if retained else (1,))]
+    heights = [height for gated in episode.gated for height in ((1, 2) if gated else (1,))]
     figure = Figure(figsize=(4.8, 5.6 + 0.3 * sum(heights)))
     FigureCanvasAgg(figure)
     picture, *strips = figure.subplots(1 + len(heights), 1, height_ratios=[12, *heights], squeeze=False)[:, 0]
     figure.subplots_adjust(left=0.13 if episode.names == ("option",) else 0.2, right=0.97, top=0.93, bottom=0.07, hspace=0.35)
     image = picture.imshow(steps[0].image)
     picture.set(xticks=[], yticks=[])
-    left = iter(strips)
+    left, labels = iter(strips), {}
     for level, name in enumerate(names):
-        _option_strip(next(left), steps, level, name)
-        if episode.retained[level]:
+        _option_strip(axes := next(left), steps, level, name)
+        if episode.gated[level]:
             _termination_strip(next(left), steps, level, name)
+        elif episode.retained[level]:
+            _marks(axes, steps, level)
+        if not is_option(name):
+            labels[level] = axes  # says its output beside its name
     cursors = [axes.axvline(0, color="black", linewidth=1) for axes in strips]
     for axes in strips[:-1]:
         axes.tick_params(labelbottom=False)
     if strips:
         strips[-1].set_xlabel(_explanation(episode), fontsize=7, labelpad=1)
-    running = max((level for level, name in enumerate(names) if name.startswith(OPTION)), default=None)
+    running = max((level for level, name in enumerate(names) if is_option(name)), default=None)
     for t, step in enumerate(steps):
         if running is not None:
             color = np.array(_color(step.options[running]))
@@ -159,6 +175,8 @@ def draw(episode: Episode, number: int = 0) -> Iterator[Figure]:
                 spine.set(color=color, linewidth=5)
         else:
             image.set_data(step.image)
+        for level, axes in labels.items():
+            axes.yaxis.label.set_text(f"{names[level].replace('_', ' ')} {step.options[level]}")
         for cursor in cursors:
             cursor.set_xdata([t, t])
         picture.set_title(_caption(episode, number, t), fontsize=9)
@@ -180,32 +198,33 @@ def _option_strip(axes: Axes, steps: Sequence[Step], level: int, name: str) -> N
 
 
 def _termination_strip(axes: Axes, steps: Sequence[Step], level: int, name: str) -> None:
-    """The probability with which the running option was going to be terminated, if it has one; a mark where the coagent executed."""
-    t = np.arange(len(steps))
+    """The probability with which the running option was going to be terminated; a mark where it was."""
     probability = np.array([step.probability[level] for step in steps])
-    terminated = np.array([step.terminated[level] for step in steps])
     axes.stairs(np.nan_to_num(probability), np.arange(len(steps) + 1) - 0.5, fill=True, color="0.75")
-    axes.plot(t[terminated], np.full(terminated.sum(), 1.0), "v", color="black", markersize=4, clip_on=False)
-    gated = not np.isnan(probability).all()
-    axes.set(xlim=(-0.5, len(steps) - 0.5), ylim=(0, 1), yticks=[0, 1] if gated else [])
+    axes.set(xlim=(-0.5, len(steps) - 0.5), ylim=(0, 1), yticks=[0, 1])
     axes.tick_params(labelsize=7)
-    label = name.replace(OPTION, "ends", 1).replace("_", " ") if name.startswith(OPTION) else "drawn"
-    axes.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
+    axes.set_ylabel(name.replace("option", "ends", 1).replace("_", " "), rotation=0, ha="right", va="center", fontsize=8)
+    _marks(axes, steps, level)
+
+
+def _marks(axes: Axes, steps: Sequence[Step], level: int) -> None:
+    """One at the upper edge wherever the coagent executed."""
+    at = np.flatnonzero([step.terminated[level] for step in steps])
+    axes.plot(at, np.ones(at.size), "v", color="black", markersize=4, clip_on=False)
 
 
 def _explanation(episode: Episode) -> str:
-    bars = any(not np.isnan(probability) for step in episode.steps for probability in step.probability)
     marks = [name for name, retained in zip(episode.names, episode.retained, strict=True) if retained]
-    parts = ["bars: termination probability"] * bars
+    parts = ["bars: termination probability"] * any(episode.gated)
     if marks:
-        parts.append("marks: the option ended" if all(name.startswith(OPTION) for name in marks) else "marks: the coagent executed")
+        parts.append("marks: the option ended" if all(map(is_option, marks)) else "marks: the coagent executed")
     return f"step ({'; '.join(parts)})" if parts else "step"
 
 
 def _caption(episode: Episode, number: int, t: int) -> str:
     step = episode.steps[t]
     text = f"episode {number + 1}, step {t}"
-    if options := [level for level, name in enumerate(episode.names) if name.startswith(OPTION)]:
+    if options := [level for level, name in enumerate(episode.names) if is_option(name)]:
         text += f", option {'/'.join(str(step.options[level]) for level in options)}"
         if any(step.terminated[level] and episode.retained[level] for level in options):
             text += f" (option {'/'.join(str(episode.steps[t - 1].options[level]) for level in options)} ended)"

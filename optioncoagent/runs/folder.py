@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from optioncoagent.agents import files
+from optioncoagent.agents.files import CONFIG
 from optioncoagent.agents.settings import OLD_DEFAULTS, Settings
 from optioncoagent.runs.rows import METRICS
 
@@ -28,7 +29,6 @@ try:
 except ImportError:  # not on Windows, where two processes in one folder are not kept apart
     fcntl = None  # type: ignore[assignment]
 
-CONFIG = "config.json"
 EVALUATION = "evaluation.json"  # a training run writes it last
 NO_SETTING = ("env_id", "seed", "total_timesteps", "eval_episodes", "checkpoint_seconds", "track", "wandb_project_name", "device")
 PACKAGES = ("optioncoagent", "numpy", "scipy", "numba", "torch", "gymnasium", "minigrid")

@@ -15,9 +15,8 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from optioncoagent.agents import files
-from optioncoagent.network import Coagent, CoagentNetwork
+from optioncoagent.network.aspects import aspects
 from optioncoagent.runs import checkpoints
-from optioncoagent.runs.digests import digest
 from optioncoagent.runs.folder import CONFIG, is_recorded, locked, read_config, versions
 from optioncoagent.runs.rows import Ends, Rows
 
@@ -28,16 +27,17 @@ class Recorder:
         with Recorder("runs/mine") as record:
             agent.learn(200_000, callback=record)
 
-    The agent's class loads it from the folder; `plot` and `report` take it, and of an `OptionCritic` so do the other commands that look at
-    runs (`maps` where there is one level of options). ends: where the files of a run that goes on stood (see `Rows`); without it the folder
-    may hold no rows yet. lock: keep other trainings out of the folder (OSError if one is in it); False for one who holds `folder.locked`
-    already. To go on in the same folder:
+    The agent's class loads it from the folder; all commands that look at runs take it (those that load an agent with --network where the
+    network is one's own; `maps` of an `OptionCritic` with one level of options). ends: where the files of a run that goes on stood (see
+    `Rows`); without it the folder may hold no rows yet. lock: keep other trainings out of the folder (OSError if one is in it); False for
+    one who holds `folder.locked` already. To go on in the same folder:
 
         agent, record, _ = runs.checkpoints.newest(Path("runs/mine"), OptionCritic.load)
         with Recorder("runs/mine", ends=record.ends) as record: …
 
-    (`newest` is None where a run was killed before its first checkpoint: begin again with ends={}.) ValueError where a checkpoint is there
-    that was written later than what `ends` is of: its rows would be cut off.
+    (in place of OptionCritic.load, with a network of one's own, lambda path: CoagentActorCritic.load(path, network); `newest` is None where
+    a run was killed before its first checkpoint: begin again with ends={}). ValueError where a checkpoint is there that was written later
+    than what `ends` is of: its rows would be cut off.
 
     A block that ends with an exception, in which an update may be half done, writes no further checkpoint. Raises OSError that says what to
     do when the disk is full.
@@ -122,7 +122,7 @@ def _config(agent: Any) -> dict[str, Any]:
         command |= described | ({} if first == "select" else {"first": first})
         command |= {} if initial is None else {"initial": _plain(initial)}
     else:
-        command |= _of_a_network(agent.network) | {"forms": agent.forms}
+        command |= aspects(agent.network) | {"forms": agent.forms}
     if not isinstance(agent.module.encoder, Encoder):
         command["encoder"] = " ".join(str(agent.module.encoder).split())
     if agent.begun_with is not None:
@@ -131,22 +131,6 @@ def _config(agent: Any) -> dict[str, Any]:
         command["agent"] = type(agent).__qualname__
     settings = agent.settings if interface.env_id is None else agent.given
     return {"command": command | {"settings": asdict(settings)}, "recorded": True, "versions": versions(), "began": time.time()}
-
-
-def _of_a_network(network: CoagentNetwork) -> dict[str, Any]:
-    """What sets a network apart from others, {aspect: {coagent: what is not as usual}}."""
-    aspects: dict[str, dict[str, Any]] = {
-        "network": {c.name: c.num_outputs if c.gaussian is None else str(c.gaussian) for c in network.coagents},
-        "upstream": {c.name: list(c.upstream) for c in network.coagents if c.upstream},
-        "previous": {c.name: list(c.previous) for c in network.coagents if c.previous},
-        "observes": {c.name: False for c in network.coagents if not c.observes},
-        "executes": {c.name: _in_words(network, c) for c in network.coagents},
-        "costs": {c.name: float(c.cost) for c in network.coagents if c.cost},
-        "initial": {c.name: network.initial(c.name).tolist() for c in network.coagents if c.initial is not None},
-        "shares": {c.name: c.shares for c in network.coagents if c.shares},
-        "additive": {c.name: True for c in network.coagents if c.additive},
-    }
-    return {aspect: of for aspect, of in aspects.items() if of} | {"action": list(network.action)}
 
 
 def _plain(initial: Any) -> Any:
@@ -163,16 +147,6 @@ def _of_an_object(env: Any) -> str:
     inside = [layer for layer in layers(env) if not isinstance(layer, gym.Wrapper | VectorEnv)]
     one = inside[0] if inside else env
     return f"{one.spec.id if one.spec is not None else type(one).__name__}, an object"
-
-
-def _in_words(network: CoagentNetwork, coagent: Coagent) -> float | str:
-    """A probability as it is; an execution function by its name, and a digest of its table, or of its code where it looks at the state."""
-    function = coagent.executes
-    if not callable(function):
-        return float(function)
-    name = getattr(function, "__qualname__", type(function).__qualname__)
-    said = function if network.touched[coagent.name].state else network.execution_table(coagent.name, 1)
-    return f"{name}, {digest(said)}"
 
 
 def _explained(error: OSError, folder: Path) -> OSError:

@@ -94,9 +94,8 @@ def to_text(table: Sequence[Row]) -> str:
     widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
     if any(row["task"] == ALL_TASKS for row in table):
-        text.append(
-            f"{ALL_TASKS}: final returns as they are, which says something where tasks pay alike; - until as many of each have finished"
-        )
+        alike = "final returns as they are, which says something where tasks pay alike"
+        text.append(f"{ALL_TASKS}: {alike}; - unless as many seeds of each have finished")
     return "\n".join(text)
 
 

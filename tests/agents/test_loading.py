@@ -2,11 +2,14 @@
 
 import re
 import sys
+import warnings
+from dataclasses import replace
 
 import pytest
 from small import GRIDWORLD, SMALL, appendix_d
 
 import optioncoagent as oc
+from optioncoagent.agents import files
 from optioncoagent.agents.loading import load_agent
 from optioncoagent.cli import main
 from optioncoagent.runs import Recorder
@@ -76,10 +79,11 @@ def test_an_audit_of_it(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (None, "network of its own: .* commands take it as --network MODULE:FUNCTION"),
+        (None, "network of its own: .* evaluate, watch and audit take it as --network MODULE:NAME"),
         ("networks_of_mine", "'networks_of_mine' names nothing: write MODULE:NAME"),
-        ("networks_of_mine:wider", "agent with another network or encoder"),
-        ("networks_of_mine:other", "the coagents left, right, action"),
+        ("networks_of_mine:wider", "agent with another network: network of 'left' was 2 and is 3"),
+        ("networks_of_mine:other", "network of 'left' was 2 and is None"),
+        ("sys:absent", r"sys \(built in\) has no absent"),
         ("networks_of_mine:nothing", "returned a NoneType, and has to be a CoagentNetwork"),
         ("networks_of_mine:number", "it is a int, and has to be a CoagentNetwork"),
         ("networks_of_mine:absent", "networks_of_mine .*networks_of_mine.py.* has no absent"),
@@ -90,6 +94,70 @@ def test_what_is_not_its_network_is_said(folder, network, message):
     with pytest.raises((ValueError, TypeError, ImportError)) as raised:
         load_agent(folder, network)
     assert re.search(message, "; ".join([str(raised.value), *getattr(raised.value, "__notes__", [])]))
+
+
+def changed(name, **fields):
+    """The appendix's network, one coagent of it otherwise."""
+    network = appendix_d(7)
+    return oc.CoagentNetwork([replace(c, **fields) if c.name == name else c for c in network.coagents])
+
+
+def test_another_network_of_the_same_shapes_is_refused(folder):
+    """Its tables would be read with the two bits exchanged; so is one of which a coagent reads what came before."""
+    for network, message in (
+        (changed("action", upstream=("right", "left")), r"upstream of 'action' was \['left', 'right'\] and is \['right', 'left'\]"),
+        (changed("action", observes=True), "another network"),
+        (oc.CoagentNetwork([*appendix_d(7).coagents[:2], oc.Coagent("action", 7)]), "another network"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            oc.CoagentActorCritic.load(folder, network)
+        other = oc.CoagentActorCritic(EMPTY, network, hidden_sizes=(8,), **SMALL)
+        with pytest.raises(ValueError, match=message):
+            other.begin_with(folder)
+
+
+def test_a_network_that_only_acts_otherwise_is_warned_of(folder):
+    """Or costs something else; the same one by another function is not."""
+    for network, message in (
+        (changed("left", executes=0.25), "executes of 'left' was 0.5 and is 0.25"),
+        (changed("left", cost=0.5), "costs of 'left' was None and is 0.5"),
+        (changed("left", initial=1), r"initial of 'left' was None and is \[0.0, 1.0\]"),
+    ):
+        with pytest.warns(UserWarning, match=f"the network is not quite that of .*run.*: {message}"):
+            oc.CoagentActorCritic.load(folder, network)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        oc.CoagentActorCritic.load(folder, lambda n: appendix_d(n))
+
+
+def test_execution_functions_are_told_apart_by_what_they_say(tmp_path):
+    def network(function):
+        return lambda n: oc.CoagentNetwork([oc.Coagent("left", 2), oc.Coagent("action", n, upstream=("left",), executes=function)])
+
+    def never_twice(x):
+        return x.start | (x.upstream["left"] == 1)
+
+    oc.CoagentActorCritic(EMPTY, network(never_twice), hidden_sizes=(8,), **SMALL).save(tmp_path / "agent")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        oc.CoagentActorCritic.load(tmp_path / "agent", network(lambda x: (x.upstream["left"] == 1) | x.start))
+    with pytest.warns(UserWarning, match="executes of 'action'"):
+        oc.CoagentActorCritic.load(tmp_path / "agent", network(lambda x: x.start | (x.upstream["left"] == 0)))
+
+
+def test_an_agent_of_before_networks_were_kept_loads(folder):
+    (checkpoint,) = (folder / "checkpoints").iterdir()
+    content = files.unseal(checkpoint / "agent.json")
+    assert content.pop("network")["upstream"] == {"action": ["left", "right"]}
+    (checkpoint / "agent.json").write_bytes(files.seal(content))
+    assert oc.CoagentActorCritic.load(checkpoint, changed("left", executes=0.25)).num_timesteps == 128
+
+
+def test_a_checkpoint_from_within_its_folder(folder, monkeypatch):
+    (checkpoint,) = (folder / "checkpoints").iterdir()
+    for place, path in ((checkpoint.parent, checkpoint.name), (checkpoint, ".")):
+        monkeypatch.chdir(place)
+        assert load_agent(path, "networks_of_mine:appendix_d").num_timesteps == 128
 
 
 def test_a_module_in_the_folder_of_a_run_is_not_imported(tmp_path, monkeypatch):

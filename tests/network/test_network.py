@@ -173,11 +173,21 @@ def test_joint_actions_in_c_order():
     assert network.num_actions == 6 and network.joint_action({"a": 2, "action": 1}) == 5
 
 
+def test_what_state_is_depends_on_who_asks():
+    """The observation itself in the learner; in the exact solver its number, of which an error reminds."""
+    network = net(oc.Coagent("b", 2, executes=lambda x: x.state["direction"] == 0))
+    with pytest.raises(ValueError, match="coagent 'b': .*x.state is the number of an observation for the exact solver"):
+        network.execution_table("b", 5)
+
+
 WRONG = {
     "'a' is named twice": lambda: net(oc.Coagent("a", 2), oc.Coagent("a", 2)),
     "coagent 'b': upstream reads 'zz'.*no coagent has that name": lambda: net(oc.Coagent("b", 2, upstream=("zz",))),
     "coagent 'b': upstream reads 'action', which is not earlier: move it": lambda: net(oc.Coagent("b", 2, upstream=("action",))),
     "coagent 'b': previous reads 'zz'": lambda: net(oc.Coagent("b", 2, previous=("zz",))),
+    "coagent 'b': upstream=None; write \\(\\) for nothing": lambda: net(oc.Coagent("a", 2), oc.Coagent("b", 2, upstream=None)),
+    "coagent 'a': observes=\\('image',\\) is neither True nor False; outputs": lambda: net(oc.Coagent("a", 2, observes=("image",))),
+    "coagent 'a': additive='no' is neither True nor False": lambda: net(oc.Coagent("a", 2, additive="no")),
     "coagent 'b': upstream='a' is a string": lambda: net(oc.Coagent("a", 2), oc.Coagent("b", 2, upstream="a")),
     "action names 'move'": lambda: net(action="move"),
     "no action coagent": lambda: net(action=()),

@@ -10,8 +10,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from run_folders import RUN, started
 
+import optioncoagent as oc
 from optioncoagent.cli import main
-from optioncoagent.runs import curves
+from optioncoagent.runs import Recorder, curves
 from optioncoagent.runs.curves import POINTS, Curve, _level, band, group, on_grid, plot, read_curves, usage
 from optioncoagent.runs.folder import differing, settings_of
 
@@ -150,7 +151,31 @@ def test_usage_is_ranked_in_each_run():
     longer = curve([1, 1, 1])
     longer.columns.update({"option/usage_0": np.array([0.5, 0.4, 0.4]), "option/usage_1": np.array([0.5, 0.6, 0.6])})
     _, shares = usage([one, longer], "option")
-    np.testing.assert_allclose(shares[:, -1], [0.6, 0.4])  # of the one that is still there
+    assert np.isnan(shares[:, -1]).all()  # one of them has ended
+    silent = curve([1, 1, 1])
+    silent.columns.update({f"option/usage_{i}": np.full(3, NAN) for i in range(2)})  # which leaves the others their mean
+    np.testing.assert_allclose(usage([longer, silent], "option")[1][:, -1], [0.6, 0.4])
+
+
+def test_options_of_a_network_of_one_s_own_are_drawn_as_those_of_an_option_critic(tmp_path):
+    """Its rows have each coagent's columns alone."""
+
+    def describe(n):
+        return oc.CoagentNetwork([*oc.option_critic(2, n).coagents])
+
+    settings = dict(num_envs=4, num_steps=16, num_minibatches=2, update_epochs=2, hidden_sizes=(16,), device="cpu", seed=0)
+    for name, agent in (
+        ("own", oc.CoagentActorCritic(RUN.env_id, describe, **settings)),
+        ("option-critic", oc.OptionCritic(RUN.env_id, 2, **settings)),
+    ):
+        with Recorder(tmp_path / name) as record:
+            agent.learn(256, callback=record)
+    own, same = (plot(read_curves([tmp_path / name])) for name in ("own", "option-critic"))
+    labels = [[axes.get_ylabel() for axes in figure.axes] for figure in (own, same)]
+    assert labels[0] == labels[1] and {"option length", "termination probability"} <= {*labels[0]}
+    for mine, its in zip(own.axes, same.axes, strict=True):
+        for a, b in zip(mine.lines, its.lines, strict=True):
+            np.testing.assert_array_equal(a.get_ydata(), b.get_ydata())
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,8 @@ from toys import Toy
 import optioncoagent as oc
 from optioncoagent.cli import main
 from optioncoagent.examples import own_hierarchy
-from optioncoagent.gallery import double_actor_critic, random_length, stochastic_layers
-from optioncoagent.runs.film import HOLD, MOST, TINT, Episode, Step, draw, film, play, shown_of, tinted
+from optioncoagent.gallery import double_actor_critic, random_length, stochastic_layers, with_gate
+from optioncoagent.runs.film import HOLD, MOST, TINT, Episode, Step, draw, film, gate_of, is_option, play, shown_of, tinted
 
 EMPTY = "MiniGrid-Empty-5x5-v0"
 
@@ -173,6 +173,8 @@ def test_a_film_of_a_run(tmp_path, monkeypatch, capsys):
 
 
 def test_what_cannot_be_filmed_is_said(tmp_path):
+    with pytest.raises(ValueError, match="no step to film"):
+        film([], tmp_path / "film.gif")
     with pytest.raises(ValueError, match="ends in .gif or .mp4"):
         film([episode_of(0)], tmp_path / "film.png")
     with pytest.raises(ValueError, match="Gridworld-v0 .*renders? pictures"):
@@ -208,37 +210,56 @@ def own(network):
 
 
 def test_networks_without_terminations():
-    """A coagent's steps of execution are seen where it may retain its output; one that always executes has no such strip."""
+    """A coagent's steps of execution are marked where it may retain its output; one that always executes has no marks."""
 
     def describe(n):
-        return oc.CoagentNetwork(
-            [oc.Coagent("left", 2, executes=0.5), oc.Coagent("right", 3), oc.Coagent("action", n, upstream=("left", "right"))]
-        )
+        left = oc.Coagent("left", 2, executes=lambda x: x.start | (x.previous["right"] == 0))
+        return oc.CoagentNetwork([left, oc.Coagent("right", 3), oc.Coagent("action", n, upstream=("left", "right"))])
 
     (episode,) = play(own(describe), 1, max_steps=40)
-    assert episode.names == ("left", "right") and episode.retained == (True, False)
-    executed = np.array([step.terminated for step in episode.steps[1:]])
-    assert 0.2 < executed[:, 0].mean() < 0.8 and executed[:, 1].all()
-    left = [step.options[0] for step in episode.steps]
-    assert all(a == b or ran for a, b, ran in zip(left, left[1:], executed[:, 0], strict=False))
+    assert episode.names == ("left", "right") and episode.retained == (True, False) and episode.gated == (False, False)
+    assert episode.steps[0].terminated == (True, True)
+    for before, step in zip(episode.steps, episode.steps[1:], strict=False):
+        assert step.terminated == (before.options[1] == 0, True)
+        assert step.options[0] == before.options[0] or step.terminated[0]
     assert {step.options[1] for step in episode.steps} == {0, 1, 2} and np.isnan([step.probability for step in episode.steps]).all()
-    *_, last = draw(episode)
-    assert [axes.get_ylabel() for axes in last.axes] == ["", "left", "drawn", "right"]
-    assert last.axes[-1].get_xlabel() == "step (marks: the coagent executed)" and "option" not in last.axes[0].get_title()
+    for step, figure in zip(episode.steps, draw(episode), strict=True):
+        labels = [axes.get_ylabel() for axes in figure.axes]
+        assert labels == ["", f"left {step.options[0]}", f"right {step.options[1]}"]
+    marks = [[line.get_xdata().tolist() for line in axes.lines if line.get_marker() == "v"] for axes in figure.axes]
+    assert marks == [[], [[t for t, step in enumerate(episode.steps) if step.terminated[0]]], []]
+    assert figure.axes[-1].get_xlabel() == "step (marks: the coagent executed)" and "option" not in figure.axes[0].get_title()
 
 
 def test_options_with_a_manager_above_and_without_terminations():
     network = own_hierarchy.describe(7)
-    assert shown_of(network) == ("manager", "option")
-    assert shown_of(stochastic_layers((MOST + 1,), 7)) == ()
+    assert shown_of(network) == ("manager", "option") and gate_of(network, "option") == "termination"
     (episode,) = play(own(lambda n: random_length(4, n, mean_length=4)), 1, max_steps=40)
     assert episode.names == ("option",) and 0 < np.mean([step.terminated[0] for step in episode.steps]) < 0.6
     *_, last = draw(episode)
-    assert last.axes[-1].get_xlabel() == "step (marks: the option ended)"
+    assert len(last.axes) == 2 and last.axes[-1].get_xlabel() == "step (marks: the option ended)"
     (episode,) = play(own(lambda n: double_actor_critic(3, n)), 1, max_steps=10)
     assert episode.retained == (False,) and all(step.terminated[0] for step in episode.steps[1:])
     *_, last = draw(episode)
     assert len(last.axes) == 2 and last.axes[-1].get_xlabel() == "step" and "ended" not in last.axes[0].get_title()
+
+
+def test_what_is_an_option_and_its_termination():
+    """By names and by what reads what: a gate of an option is neither, nor is a termination that gates nothing, or has three outputs."""
+    gated = with_gate(random_length(3, 7, mean_length=3), "option")
+    assert shown_of(gated) == ("option_gate", "option") and not is_option("option_gate") and gate_of(gated, "option") is None
+    for termination, executes in ((2, 0.5), (3, lambda x: x.upstream["termination"] == 0)):
+        network = oc.CoagentNetwork(
+            [
+                oc.Coagent("termination", termination),
+                oc.Coagent("option", 2, executes=executes),
+                oc.Coagent("action", 7, upstream=("option",)),
+            ]
+        )
+        assert shown_of(network) == ("termination", "option") and gate_of(network, "option") is None
+    assert shown_of(stochastic_layers((MOST + 1,), 7)) == ()
+    many = oc.option_critic((2,) * (MOST + 1), 7)
+    assert shown_of(many) == tuple(f"option_{level}" for level in range(1, MOST + 2))
 
 
 def test_a_film_without_any_strip(tmp_path):

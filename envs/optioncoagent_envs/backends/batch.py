@@ -45,7 +45,7 @@ class MiniGridBatch(VectorEnv):
         image = gym.spaces.Box(0, 255, (*shape, 3), np.uint8)
         spaces = env.observation_space.spaces  # type: ignore[attr-defined]
         self.single_observation_space = gym.spaces.Dict({**spaces, "image": image})
-        self._of = f"{type(core).__qualname__} with width={core.width}, height={core.height}"  # what its states are of
+        self._of = f"{_named(type(core))} with width={core.width}, height={core.height}"  # what its states are of
         self._first_seed = seed
         self._started = False
         self._level_seeds = np.zeros(num_envs, object)  # seeds from the system's entropy have 128 bits
@@ -108,7 +108,7 @@ class MiniGridBatch(VectorEnv):
         raise NotImplementedError
 
     def set_state(self, state: Any) -> None:
-        """Goes back to a state that `get_state` gave; ValueError for what is none, or of a batch that was made otherwise."""
+        """Goes back to a state that `get_state` gave; ValueError for what is none, or of environments of another class or size."""
         raise NotImplementedError
 
     def set_env(self, index: int, env: gym.Env) -> None:
@@ -158,6 +158,10 @@ def seeds_of(seed: Any, num_envs: int) -> list[int | None]:
     if len(seeds) != num_envs:
         raise ValueError(f"{len(seeds)} seeds were given for {num_envs} environments")
     return seeds
+
+
+def _named(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def require_level(env: Any) -> None:

@@ -86,7 +86,7 @@ class CompiledMiniGrid(MiniGridBatch):
 
     @cached_property
     def _pool(self) -> ThreadPoolExecutor:
-        """Made when first needed, also by a copy and after `close`."""
+        """Made when first needed, by a copy too."""
         return ThreadPoolExecutor(self.threads - 1)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -133,7 +133,7 @@ class CompiledMiniGrid(MiniGridBatch):
     def _share(self, rows: np.ndarray, least: int, work: Callable[[np.ndarray], Any]) -> None:
         """Does work that holds no lock on all threads, but none gets less than `least` rows."""
         number = min(self.threads, len(rows) // least)
-        if number < 2:
+        if number < 2 or self.closed:
             work(rows)
             return
         parts = np.array_split(rows, number)
@@ -285,11 +285,13 @@ def silent_babyai() -> Iterator[None]:
     """BabyAI, which prints each level that it rejects, does not; one thread at a time."""
     with BABYAI_IS_SILENT:
         names = vars(roomgrid_level)
-        names["print"] = lambda *said: None
+        before = {name: names[name] for name in ("print",) if name in names}
+        names["print"] = lambda *said, **how: None
         try:
             yield
         finally:
             del names["print"]
+            names |= before
 
 
 def draws_like_minigrid(env: MiniGridEnv, family: Family, num_levels: int = 4) -> bool:

@@ -35,6 +35,7 @@ DOOR_WORDS = {
     for is_open in (False, True)
     for is_locked in (False, True)
 }
+PLAIN_WORDS: dict[tuple[type, str], int] = {}  # of the others, as they are met
 RECORDED = {"core", "elapsed", "level"}  # in every state, also those of before
 OWN = ("gen_obs", "window", "clock", "render_mode")  # of an environment in this batch, no part of its state
 
@@ -49,7 +50,12 @@ class Words(dict):
     def __missing__(self, obj: Any) -> int:
         if type(obj) is Door:
             return DOOR_WORDS[obj.color, obj.is_open, obj.is_locked]
-        word = word_of(obj)
+        if type(obj) not in CONSTANT:
+            return word_of(obj)
+        looks = type(obj), obj.color
+        word = PLAIN_WORDS.get(looks)
+        if word is None:
+            word = PLAIN_WORDS[looks] = word_of(obj)
         if type(obj) in self.constant:
             self[obj] = word
         return word
@@ -330,7 +336,8 @@ class StockMiniGrid(MiniGridBatch):
         return [{"core": mine, "elapsed": n, "level": level, "stream": stream, "of": self._of} for mine, n, level, stream in records]
 
     def set_state(self, state: list[dict[str, Any]]) -> None:
-        """Goes back to a state of a batch of the same size, made alike; ValueError if it is of another, or none at all."""
+        """Goes back to a state of a batch of the same size; ValueError if it is of another, of environments of another class or size, or
+        none at all. Settings are attributes, which come with the state."""
         if not (isinstance(state, list | tuple) and all(isinstance(one, dict) and RECORDED <= one.keys() for one in state)):
             raise ValueError(f"a state is records of {', '.join(sorted(RECORDED))}: give what get_state returned")
         if len(state) != self.num_envs:

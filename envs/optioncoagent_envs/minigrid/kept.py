@@ -47,7 +47,7 @@ class Door:
 
     def write(self, env: Any, row: Row, shape: Shape) -> None:
         door = getattr(env, self.attribute)
-        if door not in env.grid.grid:
+        if door is None or door not in env.grid.grid:
             raise ValueError(f"{env} has its {self.attribute} nowhere in the grid")
         y, x = divmod(env.grid.grid.index(door), shape[0])
         row.agent[self.column] = positions(shape)(x, y)

@@ -9,9 +9,11 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from minigrid.envs import DoorKeyEnv
+from minigrid.envs.babyai.core import roomgrid_level
 from minigrid_replay import assert_same_observations, assert_same_step, rollout, stock_batch
 
 from optioncoagent_envs import make_minigrid
+from optioncoagent_envs.backends.compiled import silent_babyai
 from optioncoagent_envs.backends.vector import backends, compiled_ids, minigrid_ids
 
 DOORKEY = "MiniGrid-DoorKey-6x6-v0"
@@ -129,6 +131,15 @@ def test_a_start_anywhere(env_id, backend):
     anywhere = {"agent_start_pos": None, "agent_start_dir": None}
     env, theirs = make_minigrid(env_id, 4, backend=backend, **anywhere), stock_batch(env_id, 4, **anywhere)
     assert_same_observations(env.reset(seed=3)[0], theirs.reset(seed=3)[0])
+
+
+def test_who_has_silenced_babyai_finds_it_so(monkeypatch):
+    said = []
+    monkeypatch.setattr(roomgrid_level, "print", said.append, raising=False)
+    with silent_babyai():
+        roomgrid_level.print("rejected")
+    roomgrid_level.print("more")
+    assert said == ["more"]
 
 
 def test_batches_made_in_threads_leave_the_output_to_whom_it_belongs(capsys):

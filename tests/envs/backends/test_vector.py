@@ -182,6 +182,7 @@ def test_a_batch_that_was_closed_goes_on_as_gymnasiums_does():
         assert_same_observations(first[1], other[1])
         for mine, its in zip(first[0] + first[2], other[0] + other[2], strict=True):
             assert_same_step(mine, its)
+    assert "_pool" not in vars(batches[1])  # no second close would end its threads
 
 
 def test_gymnasium_makes_it():

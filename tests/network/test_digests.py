@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from optioncoagent.runs.digests import digest
+from optioncoagent.network.digests import digest
 
 LIMIT, NOTHING = 0.1, object()
 

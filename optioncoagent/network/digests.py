@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
 from types import CodeType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
-
-from optioncoagent.agents import files
 
 LETTERS = 8
 DEEPEST = 50  # what lies deeper in lists and objects counts by its type alone
@@ -19,7 +18,7 @@ Plain = bool | int | float | complex | str | bytes | None
 def digest(x: Any) -> str:
     """Of a function, or of any object that is called: its code, defaults, what it closes over, the numbers among the globals that it names;
     objects count by their type and attributes, each once."""
-    return files.digest(repr(_said(x, {}, 0)).encode())[:LETTERS]
+    return hashlib.sha256(repr(_said(x, {}, 0)).encode()).hexdigest()[:LETTERS]
 
 
 def _said(x: Any, seen: dict[int, Any], depth: int) -> Any:
