@@ -29,6 +29,7 @@ try:
 except ImportError:  # not on Windows, where two processes in one folder are not kept apart
     fcntl = None  # type: ignore[assignment]
 
+NAME = "name"  # of a setting, as its author calls it
 EVALUATION = "evaluation.json"  # a training run writes it last
 NO_SETTING = ("env_id", "seed", "total_timesteps", "eval_episodes", "checkpoint_seconds", "track", "wandb_project_name", "device")
 PACKAGES = ("optioncoagent", "numpy", "scipy", "numba", "torch", "gymnasium", "minigrid")
@@ -135,9 +136,11 @@ def settings_of(command: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The names of the settings that are not the same in all runs."""
+    """The names of the settings that are not the same in all runs; of runs that were given names, these alone where they say as much."""
     names = dict.fromkeys(name for one in settings for name in one)
-    return [name for name in names if len({json.dumps(one.get(name)) for one in settings}) > 1]
+    differ = [name for name in names if len({json.dumps(one.get(name)) for one in settings}) > 1]
+    every = {json.dumps([one.get(name) for name in differ]) for one in settings}
+    return [NAME] if NAME in differ and len({one.get(NAME) for one in settings}) == len(every) else differ
 
 
 @contextmanager

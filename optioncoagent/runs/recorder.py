@@ -17,7 +17,7 @@ from gymnasium.vector import VectorEnv
 from optioncoagent.agents import files
 from optioncoagent.network.aspects import aspects
 from optioncoagent.runs import checkpoints
-from optioncoagent.runs.folder import CONFIG, is_recorded, locked, read_config, versions
+from optioncoagent.runs.folder import CONFIG, NAME, is_recorded, locked, read_config, versions
 from optioncoagent.runs.rows import Ends, Rows
 
 
@@ -30,7 +30,8 @@ class Recorder:
     The agent's class loads it from the folder; all commands that look at runs take it (those that load an agent with --network where the
     network is one's own; `maps` of an `OptionCritic` with one level of options). ends: where the files of a run that goes on stood (see
     `Rows`); without it the folder may hold no rows yet. lock: keep other trainings out of the folder (OSError if one is in it); False for
-    one who holds `folder.locked` already. To go on in the same folder:
+    one who holds `folder.locked` already. name: what `plot` and `report` call its setting, all seeds of it alike. To go on in the same
+    folder:
 
         agent, record, _ = runs.checkpoints.newest(Path("runs/mine"), OptionCritic.load)
         with Recorder("runs/mine", ends=record.ends) as record: …
@@ -43,8 +44,15 @@ class Recorder:
     do when the disk is full.
     """
 
-    def __init__(self, folder: str | Path, checkpoint_seconds: float = 60.0, ends: Ends | None = None, lock: bool = True):
-        self.folder = Path(folder)
+    def __init__(
+        self,
+        folder: str | Path,
+        checkpoint_seconds: float = 60.0,
+        ends: Ends | None = None,
+        lock: bool = True,
+        name: str | None = None,
+    ):
+        self.folder, self.name = Path(folder), name
         self.checkpoint_seconds = checkpoint_seconds
         with ExitStack() as held:
             if lock:
@@ -84,7 +92,7 @@ class Recorder:
                     return
             except ValueError:  # another program's
                 return
-        files.write_file(path, files.seal(_config(agent)))
+        files.write_file(path, files.seal(_config(agent, self.name)))
 
     def checkpoint(self) -> None:
         """Write a checkpoint now, unless the last one is of this step."""
@@ -106,7 +114,7 @@ class Recorder:
             self.held.close()
 
 
-def _config(agent: Any) -> dict[str, Any]:
+def _config(agent: Any, name: str | None) -> dict[str, Any]:
     """What config.json says of a training from Python: of an `OptionCritic` on an id what `train` says there, so that both are seeds of
     one setting."""
     from optioncoagent.agents import CoagentActorCritic, OptionCritic
@@ -125,6 +133,8 @@ def _config(agent: Any) -> dict[str, Any]:
         command |= aspects(agent.network) | {"forms": agent.forms}
     if not isinstance(agent.module.encoder, Encoder):
         command["encoder"] = " ".join(str(agent.module.encoder).split())
+    if name is not None:
+        command[NAME] = name
     if agent.begun_with is not None:
         command["load"] = agent.begun_with
     if type(agent) not in (CoagentActorCritic, OptionCritic):

@@ -111,6 +111,14 @@ def test_levels_are_in_their_order_whatever_the_columns():
     assert [_level(name) for name in columns] == [10, 2, 1, 0]
 
 
+def test_a_name_stands_for_settings_where_it_says_as_much():
+    """Two names of two settings; where one name has two settings they are told apart by all."""
+    runs = [curve([1], gamma=0.9, name="short"), curve([1], gamma=0.99, name="long"), curve([1], gamma=0.9, name="short")]
+    assert {label: len(found) for label, found in group(runs)["A-v0"].items()} == {'name="short"': 2, 'name="long"': 1}
+    assert [*group([*runs, curve([1], gamma=0.5, name="long")])["A-v0"]][1:] == ['gamma=0.99, name="long"', 'gamma=0.5, name="long"']
+    assert [*group([*runs, curve([1], gamma=0.5)])["A-v0"]][2] == "name=-"
+
+
 def test_a_step_size_that_falls_over_the_run_makes_its_length_a_setting(tmp_path):
     for seed, steps in enumerate((64, 128)):
         for falls in (False, True):
@@ -168,9 +176,10 @@ def test_options_of_a_network_of_one_s_own_are_drawn_as_those_of_an_option_criti
         ("own", oc.CoagentActorCritic(RUN.env_id, describe, **settings)),
         ("option-critic", oc.OptionCritic(RUN.env_id, 2, **settings)),
     ):
-        with Recorder(tmp_path / name) as record:
+        with Recorder(tmp_path / name, name=name) as record:
             agent.learn(256, callback=record)
     own, same = (plot(read_curves([tmp_path / name])) for name in ("own", "option-critic"))
+    assert [*group(read_curves([tmp_path / "own", tmp_path / "option-critic"]))[RUN.env_id]] == ['name="own"', 'name="option-critic"']
     labels = [[axes.get_ylabel() for axes in figure.axes] for figure in (own, same)]
     assert labels[0] == labels[1] and {"option length", "termination probability"} <= {*labels[0]}
     for mine, its in zip(own.axes, same.axes, strict=True):

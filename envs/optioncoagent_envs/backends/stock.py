@@ -316,7 +316,8 @@ class StockMiniGrid(MiniGridBatch):
                 final["final_obs"] = {"image": image, "direction": view.pose % 4, "mission": view.mission}
 
     def minigrid_env(self, index: int) -> MiniGridEnv:
-        """The environment itself, not a copy. Its objects may be changed now, so that they are asked each time what they look like."""
+        """The environment itself, not a copy. Its objects may be changed now, so that they are asked each time what they look like,
+        and a step takes up to twice as long."""
         for eyes in (self._eyes, self._others):
             if eyes:
                 eyes[index].constant = frozenset()
