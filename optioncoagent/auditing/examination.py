@@ -102,7 +102,8 @@ class Examination:
 
 
 def audit(agent: Any, mdp: MDP, rollouts: int = 32, seed: int = 0, max_steps: int | None = None) -> list[AuditRow]:
-    """The rows of `examine`."""
+    """Is the gradient that an agent follows the true one? An `AuditRow` for each coagent, gradient form, critic and thing that its settings
+    add: the rows of `examine`, which says what the arguments are."""
     return examine(agent, mdp, rollouts, seed, max_steps).rows
 
 
