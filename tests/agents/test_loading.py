@@ -9,7 +9,8 @@ import pytest
 from small import GRIDWORLD, SMALL, appendix_d
 
 import optioncoagent as oc
-from optioncoagent.agents import files
+from optioncoagent import imports
+from optioncoagent.agents import checkpoint, files
 from optioncoagent.agents.loading import load_agent
 from optioncoagent.cli import main
 from optioncoagent.runs import Recorder
@@ -24,7 +25,7 @@ def wider(n):
     bits = [oc.Coagent("left", 3, executes=0.5), oc.Coagent("right", 2, executes=0.5)]
     return oc.CoagentNetwork([*bits, oc.Coagent("action", n, observes=False, upstream=("left", "right"), executes=0.5)])
 other = lambda n: oc.CoagentNetwork([oc.Coagent("up", 2), oc.Coagent("action", n, upstream=("up",))])
-nothing = lambda n: None
+def nothing(n): return None
 number = 7
 """
 
@@ -84,7 +85,7 @@ def test_an_audit_of_it(tmp_path, monkeypatch, capsys):
         ("networks_of_mine:wider", "agent with another network: network of 'left' was 2 and is 3"),
         ("networks_of_mine:other", "network of 'left' was 2 and is None"),
         ("sys:absent", r"sys \(built in\) has no absent"),
-        ("networks_of_mine:nothing", "returned a NoneType, and has to be a CoagentNetwork"),
+        ("networks_of_mine:nothing", "nothing returned a NoneType, and has to be a CoagentNetwork"),
         ("networks_of_mine:number", "it is a int, and has to be a CoagentNetwork"),
         ("networks_of_mine:absent", "networks_of_mine .*networks_of_mine.py.* has no absent"),
         ("no_module_of_mine:describe", "No module named 'no_module_of_mine'"),
@@ -123,8 +124,9 @@ def test_a_network_that_only_acts_otherwise_is_warned_of(folder):
         (changed("left", cost=0.5), "costs of 'left' was None and is 0.5"),
         (changed("left", initial=1), r"initial of 'left' was None and is \[0.0, 1.0\]"),
     ):
-        with pytest.warns(UserWarning, match=f"the network is not quite that of .*run.*: {message}"):
+        with pytest.warns(UserWarning, match=f"the network is not quite that of .*run.*: {message}") as said:
             oc.CoagentActorCritic.load(folder, network)
+        assert len(said) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         oc.CoagentActorCritic.load(folder, lambda n: appendix_d(n))
@@ -143,6 +145,38 @@ def test_execution_functions_are_told_apart_by_what_they_say(tmp_path):
         oc.CoagentActorCritic.load(tmp_path / "agent", network(lambda x: (x.upstream["left"] == 1) | x.start))
     with pytest.warns(UserWarning, match="executes of 'action'"):
         oc.CoagentActorCritic.load(tmp_path / "agent", network(lambda x: x.start | (x.upstream["left"] == 0)))
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ({"previous": ("left", "right")}, {"previous": ("right", "left")}),
+        ({"shares": "left"}, {}),
+        ({"previous": ("left",)}, {"previous": ("right",)}),
+    ],
+)
+def test_what_shapes_do_not_tell_is_held_against_what_was_kept(tmp_path, before, now):
+    def network(**fields):
+        bits = oc.Coagent("left", 2), oc.Coagent("right", 2, **{name: x for name, x in fields.items() if name == "shares"})
+        reads = {name: x for name, x in fields.items() if name == "previous"}
+        return oc.CoagentNetwork([*bits, oc.Coagent("action", 7, upstream=("left", "right"), **reads)])
+
+    oc.CoagentActorCritic(EMPTY, network(**before), hidden_sizes=(), **SMALL).save(tmp_path / "agent")
+    with pytest.raises(ValueError, match=f"another network: {next(iter(before))} of "):
+        oc.CoagentActorCritic.load(tmp_path / "agent", network(**now))
+
+
+def test_option_critic_s_network_is_told_by_its_settings(tmp_path):
+    oc.OptionCritic(EMPTY, 2, hidden_sizes=(), **SMALL).save(tmp_path / "agent")
+    assert checkpoint.read(tmp_path / "agent").network == {}
+
+
+def test_a_module_of_the_working_directory_is_found(tmp_path, monkeypatch):
+    """Where it is not on the path, as it is not of a console script."""
+    (tmp_path / "only_here.py").write_text("x = 3")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [folder for folder in sys.path if folder not in ("", ".")])
+    assert imports.named("only_here:x") == 3
 
 
 def test_an_agent_of_before_networks_were_kept_loads(folder):
@@ -178,3 +212,12 @@ def test_a_module_in_the_folder_of_a_run_is_not_imported(tmp_path, monkeypatch):
     for path in (checkpoint, checkpoint.relative_to(tmp_path / "run"), tmp_path / "run"):
         load_agent(path)
         assert "module_in_a_run" not in sys.modules
+    (tmp_path / "run" / "module_in_a_run.py").rename(checkpoint.parent / "module_in_a_run.py")
+    monkeypatch.chdir(checkpoint.parent)
+    load_agent(checkpoint.name)
+    assert "module_in_a_run" not in sys.modules
+    agent.save(tmp_path / "checkpoints" / "mine")  # of no run
+    (tmp_path / "module_in_a_run.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    load_agent("checkpoints/mine")
+    assert "module_in_a_run" in sys.modules

@@ -13,9 +13,9 @@ def suite(monkeypatch):
     return benchmark("minigrid_suite")
 
 
-def row(agent, seed, final, frames, fallen, task="Empty-8x8"):
-    """A run that reached each level up to 0.90 at these frames, and nothing above; shares are of all levels."""
-    reached = [str(frames)] * 18
+def row(agent, seed, final, frames, fallen, task="Empty-8x8", levels=18):
+    """A run that reached each level, up to 0.90 unless there are fewer, at these frames, and nothing above; shares are of all levels."""
+    reached = [str(frames)] * levels
     return {
         "task": task, "agent": agent, "seed": seed, "final_return": final, "reached_frames": " ".join(reached),
         "reached_seconds": " ".join(["1.0"] * len(reached)), "fallen": " ".join([str(fallen)] * len(reached)) if fallen is not None else "",
@@ -39,6 +39,20 @@ def test_what_had_fallen_back_and_what_ended_there_is_counted(suite, capsys):
     assert "options: below four fifths of what was reached for 20.0% of the steps afterwards, mean over tasks; in the final" in printed
     assert "evaluation 1 of 2 runs that learned are there, 1 below the return itself (Empty-8x8 1 of 2)" in printed
     assert "flat: below" not in printed and "| options / flat | 0.50 | 1.00 |" in printed
+
+
+def test_runs_that_learned_and_end_below_are_counted(suite, capsys):
+    """The last one has not learned."""
+    rows = [row("options", seed, *of) for seed, of in enumerate([(0.95, 1000, 0.1), (0.3, 2000, 0.3), (0.75, 2000, 0.2)])]
+    suite.table([*rows, row("options", 3, 0.1, 2000, 0.0, levels=3)], ["Empty-8x8"], ("options",))
+    assert "evaluation 1 of 3 runs that learned are there, 2 below the return itself (Empty-8x8 2 of 3)" in capsys.readouterr().out
+
+
+def test_the_ratio_over_two_tasks_is_the_same_whichever_agent_is_divided(suite, capsys):
+    frames = {("Empty-8x8", "options"): 1000, ("Empty-8x8", "flat"): 2000, ("DoorKey-8x8", "options"): 2000, ("DoorKey-8x8", "flat"): 1000}
+    rows = [row(agent, 0, 0.9, x, 0.0, task=task) for (task, agent), x in frames.items()]
+    suite.table(rows, ["Empty-8x8", "DoorKey-8x8"], ("options", "flat"))
+    assert "| options / flat | 1.00 | 0.50 |" in capsys.readouterr().out
 
 
 def test_a_pair_has_intervals_where_each_task_has_four_seeds_of_both(suite, capsys):

@@ -9,6 +9,7 @@ import torch
 
 import optioncoagent as oc
 from optioncoagent.network import LocalState, Touched, execution, execution_probability
+from optioncoagent.network.aspects import aspects, differences
 
 
 def net(*coagents, action="action"):
@@ -178,6 +179,17 @@ def test_what_state_is_depends_on_who_asks():
     network = net(oc.Coagent("b", 2, executes=lambda x: x.state["direction"] == 0))
     with pytest.raises(ValueError, match="coagent 'b': .*x.state is the number of an observation for the exact solver"):
         network.execution_table("b", 5)
+
+
+def test_numpy_s_truth_values_are_some():
+    assert net(oc.Coagent("b", 2, observes=np.bool_(True), additive=np.bool_(False)))
+
+
+def test_networks_differ_in_the_order_of_their_actions():
+    first, second = (
+        aspects(oc.CoagentNetwork([oc.Coagent("a", 2), oc.Coagent("b", 2)], action=order)) for order in (tuple("ab"), tuple("ba"))
+    )
+    assert differences(first, second) == {"action": ["action was ['a', 'b'] and is ['b', 'a']"]}
 
 
 WRONG = {

@@ -178,6 +178,14 @@ def test_options_of_a_network_of_one_s_own_are_drawn_as_those_of_an_option_criti
     ):
         with Recorder(tmp_path / name, name=name) as record:
             agent.learn(256, callback=record)
+    levels = oc.CoagentActorCritic(RUN.env_id, lambda n: oc.CoagentNetwork([*oc.option_critic((2, 2), n).coagents]), **settings)
+    with Recorder(tmp_path / "levels") as record:
+        levels.learn(128, callback=record)
+    (found,) = read_curves([tmp_path / "levels"])
+    for level in (1, 2):
+        ends, lasts = f"termination_{level}", f"option_{level}"
+        np.testing.assert_array_equal(found.columns[f"{lasts}_length"], found.columns[f"{lasts}/length"])
+        np.testing.assert_array_equal(found.columns[f"{ends}_probability"], found.columns[f"{ends}/probability_{oc.TERMINATE}"])
     own, same = (plot(read_curves([tmp_path / name])) for name in ("own", "option-critic"))
     assert [*group(read_curves([tmp_path / "own", tmp_path / "option-critic"]))[RUN.env_id]] == ['name="own"', 'name="option-critic"']
     labels = [[axes.get_ylabel() for axes in figure.axes] for figure in (own, same)]

@@ -15,7 +15,7 @@ import optioncoagent as oc
 from optioncoagent.cli import main
 from optioncoagent.examples import own_hierarchy
 from optioncoagent.gallery import double_actor_critic, random_length, stochastic_layers, with_gate
-from optioncoagent.runs.film import HOLD, MOST, TINT, Episode, Step, draw, film, gate_of, is_option, play, shown_of, tinted
+from optioncoagent.runs.film import HOLD, MOST, TINT, Episode, Step, _color, draw, film, gate_of, is_option, play, shown_of, tinted
 
 EMPTY = "MiniGrid-Empty-5x5-v0"
 
@@ -231,7 +231,15 @@ def test_networks_without_terminations():
     assert figure.axes[-1].get_xlabel() == "step (marks: the coagent executed)" and "option" not in figure.axes[0].get_title()
 
 
+def test_the_picture_is_tinted_by_the_lowest_option():
+    step = Step(np.zeros((4, 4, 3), np.uint8), (0, 3), (False, False), (np.nan, np.nan))
+    (figure,) = draw(Episode([step], names=("option_1", "option_2"), retained=(True, True), gated=(True, True)))
+    np.testing.assert_array_equal(figure.axes[0].images[0].get_array(), tinted(step.image, _color(3)))
+
+
 def test_options_with_a_manager_above_and_without_terminations():
+    (episode,) = play(own(own_hierarchy.describe), 1, max_steps=5)
+    assert all(np.isnan(step.probability[0]) and 0 < step.probability[1] < 1 for step in episode.steps[1:])
     network = own_hierarchy.describe(7)
     assert shown_of(network) == ("manager", "option") and gate_of(network, "option") == "termination"
     (episode,) = play(own(lambda n: random_length(4, n, mean_length=4)), 1, max_steps=40)

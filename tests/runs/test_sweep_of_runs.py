@@ -209,6 +209,17 @@ def test_a_mean_over_tasks_waits_until_each_has_as_many_seeds():
     assert line.split() == ["all", "tasks", "b", "5", "(3", "missing)", "-"]
 
 
+def test_three_seeds_of_the_first_setting_give_no_interval_either():
+    trials = [
+        {"task": "x", "setting": name, "seed": seed, "finished": True, "final_return": 1.0, "frames_to_threshold": 1.0 + seed}
+        | {"seconds_to_threshold": 1.0}
+        for name, seeds in (("a", 3), ("b", 4))
+        for seed in range(seeds)
+    ]
+    rows = {row["setting"]: row for row in table.summarise(SimpleNamespace(tasks=("x",), settings={"a": {}, "b": {}}), trials)}
+    assert rows["b"]["sooner"] > 0 and math.isnan(rows["b"]["sooner_low"])
+
+
 def test_the_same_sweep_again_runs_only_what_is_missing(tmp_path):
     run(spec(seeds=2), tmp_path)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("metrics.csv")}

@@ -350,3 +350,20 @@ def test_a_door_that_an_environment_asks_for_and_lacks_is_named():
         core.door = door
         with pytest.raises(ValueError, match="has its door nowhere in the grid"):
             env.set_env(0, core)
+
+
+def test_a_compiled_state_seen_through_walls_is_another_batch_s():
+    clear, walls = (make_minigrid("MiniGrid-FourRooms-v0", 1, seed=0, backend="compiled", **k) for k in ({"see_through_walls": True}, {}))
+    clear.reset(), walls.reset()
+    with pytest.raises(ValueError, match="see_through_walls=True"):
+        walls.set_state(clear.get_state())
+
+
+def test_a_state_of_objects_is_not_cut_to_whole_numbers():
+    env = make_minigrid(DOORKEY, 1, seed=0, backend="compiled")
+    env.reset()
+    state = env.get_state()
+    state["agent"] = state["agent"].astype(object)
+    state["agent"][0, 0] = 1.5
+    with pytest.raises(ValueError, match="agent holds object, not whole numbers"):
+        env.set_state(state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from minigrid.core.constants import COLOR_TO_IDX
-from minigrid.core.world_object import Box, Door, Floor, Key, Lava
+from minigrid.core.world_object import Ball, Box, Door, Floor, Key, Lava
 
 from optioncoagent_envs.minigrid.engine.codes import EMPTY, NUM_CODES, WORDS, code_of, is_named, object_of, word_of
 
@@ -40,3 +40,11 @@ def test_what_no_code_says_is_named(monkeypatch):
             monkeypatch.setitem(COLOR_TO_IDX, "pink", 6)
         with pytest.raises(ValueError, match="a floor of the colour 'pink' has no compiled code"):
             code_of(pink)
+
+
+def test_what_a_key_in_a_box_holds_is_not_lost():
+    box = Box("red", Key("blue"))
+    assert code_of(box)
+    box.contains.contains = Ball("red")
+    with pytest.raises(ValueError, match="no compiled code"):
+        code_of(box)
