@@ -37,7 +37,8 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, 
         for name, pair in pairs.items():
             old, new = (x.rpartition(", ")[2] if aspect == "executes" and isinstance(x, str) else x for x in pair)
             if old != new:
-                found.setdefault(aspect, []).append(f"{aspect}{f' of {name!r}' if name else ''} was {pair[0]} and is {pair[1]}")
+                said = "num_outputs" if aspect == "network" else aspect
+                found.setdefault(aspect, []).append(f"{said}{f' of {name!r}' if name else ''} was {pair[0]} and is {pair[1]}")
     return found
 
 

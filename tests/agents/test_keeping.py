@@ -154,7 +154,7 @@ def test_folders_of_another_agent_or_damaged_are_named(tmp_path):
     with pytest.raises(ValueError, match="CoagentActorCritic.load"):
         oc.OptionCritic.load(tmp_path / "own")
     wider = oc.CoagentNetwork([oc.Coagent("bit", 2), oc.Coagent("action", 4, upstream=("bit",))])
-    with pytest.raises(ValueError, match="another network.*policy_bit"):
+    with pytest.raises(ValueError, match="another network: num_outputs of 'bit' was None and is 2"):
         oc.CoagentActorCritic.load(tmp_path / "own", wider)
     (tmp_path / "own" / "weights.safetensors").write_bytes(b"half")
     with pytest.raises(ValueError, match="^[^ ]*weights.safetensors is damaged"):  # and not agent.json

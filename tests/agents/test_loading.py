@@ -82,8 +82,8 @@ def test_an_audit_of_it(tmp_path, monkeypatch, capsys):
     [
         (None, "network of its own: .* evaluate, watch and audit take it as --network MODULE:NAME"),
         ("networks_of_mine", "'networks_of_mine' names nothing: write MODULE:NAME"),
-        ("networks_of_mine:wider", "agent with another network: network of 'left' was 2 and is 3"),
-        ("networks_of_mine:other", "network of 'left' was 2 and is None"),
+        ("networks_of_mine:wider", "agent with another network: num_outputs of 'left' was 2 and is 3"),
+        ("networks_of_mine:other", "num_outputs of 'left' was 2 and is None"),
         ("sys:absent", r"sys \(built in\) has no absent"),
         ("networks_of_mine:nothing", "nothing returned a NoneType, and has to be a CoagentNetwork"),
         ("networks_of_mine:number", "it is a int, and has to be a CoagentNetwork"),
