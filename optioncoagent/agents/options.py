@@ -84,8 +84,8 @@ class OptionCritic(CoagentActorCritic):
         saved = checkpoint.read(Path(path))
         if not saved.description:
             raise ValueError(
-                f"{path} holds an agent with a network of its own: load it with CoagentActorCritic.load(path, network); evaluate, watch "
-                "and audit take it as --network MODULE:NAME"
+                f"{path} holds an agent with a network of its own: load it with CoagentActorCritic.load(path, network); evaluate, watch, "
+                "maps and audit take it as --network MODULE:NAME"
             )
         unknown = set(saved.description) - {"num_options", "gradient_form", "deliberation_cost", "first", "initial"}
         if unknown:

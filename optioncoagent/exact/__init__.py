@@ -12,6 +12,7 @@
     comdp, synchronous    the CoMDP of one coagent; the reduction to a synchronous network
     option_values         option-critic's values and occupancies
     option_models         what whole options bring and where they lead; planning with them
+    output_occupancies    where each output of a coagent is in force, chosen and given up
     degeneracy            how far options are from being options
     forms, network_forms  the gradient forms of option-critic, and of any network, as records
     network_setting       what the latter are computed from: a coagent at the nodes of the chain
@@ -61,6 +62,7 @@ from optioncoagent.exact.gradients import expected_return, finite_difference, lo
 from optioncoagent.exact.network_forms import NETWORK_FORMS, NetworkForm
 from optioncoagent.exact.option_models import OptionModels, Plan, option_models, plan
 from optioncoagent.exact.option_values import OptionValues, option_values
+from optioncoagent.exact.output_occupancies import OutputOccupancies, output_occupancies
 from optioncoagent.exact.synchronous import SynchronousMDP, synchronous
 
 __all__ = [
@@ -72,6 +74,7 @@ __all__ = [
     "NetworkForm",
     "OptionModels",
     "OptionValues",
+    "OutputOccupancies",
     "Plan",
     "SynchronousMDP",
     "ascend",
@@ -86,6 +89,7 @@ __all__ = [
     "network_form_gradient",
     "option_models",
     "option_values",
+    "output_occupancies",
     "plan",
     "policy_gradient",
     "synchronous",

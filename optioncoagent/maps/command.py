@@ -14,7 +14,10 @@ from optioncoagent.outputs import PICTURES, check_file
 
 @dataclass(frozen=True)
 class Maps:
-    """Draw what the options of a trained agent do, over the floor plan of a level: MiniGrid, four rooms, gridworld."""
+    """Draw what the options of a trained agent do, over the floor plan of a level: MiniGrid, four rooms, gridworld.
+
+    Of a network of your own, what the outputs of its coagents do, but those of actions and of terminations.
+    """
 
     run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
     """Folder of a run."""
@@ -24,6 +27,9 @@ class Maps:
     """Seed of the MiniGrid level."""
     module: tuple[str, ...] = ()
     """Modules to import first, which register the environment. One that only a saved run names is imported from the working directory."""
+    network: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
+    """What describes the network, a function of yours, if the run is no OptionCritic's but a CoagentActorCritic's. MODULE is imported:
+    what it trains it does under `if __name__ == "__main__"`."""
 
     def run(self) -> None:
         import_named(self.module)
@@ -31,5 +37,5 @@ class Maps:
         from optioncoagent.maps import option_maps
 
         check_file("out", self.out, PICTURES)
-        option_maps(load_agent(self.run_dir), self.level).savefig(self.out, dpi=130)
+        option_maps(load_agent(self.run_dir, self.network), self.level).savefig(self.out, dpi=130)
         print(self.out)

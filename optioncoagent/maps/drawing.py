@@ -1,15 +1,20 @@
-"""The figure of option maps: a row for each option, a column for each quantity, the floor plan below all of them."""
+"""The figure of option maps: a row for each option, a column for each quantity, the floor plan below all of them.
+
+An option is an output of a coagent; of networks without options, the outputs of all coagents that are shown stand in their place.
+"""
 
 from __future__ import annotations
 
 import textwrap
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from optioncoagent.maps.occupancy import CellMaps, cell_maps
 from optioncoagent.maps.plans import STEPS, FloorPlan
+from optioncoagent.network.roles import MOST, shown_of
 
 SELDOM = 0.02  # of an option's mean over the floor's cells: what is rarer is not drawn
 NEVER = 5e-4  # of all time: an option that runs less is not drawn
@@ -30,70 +35,91 @@ COLUMNS = (
 
 
 def option_maps(agent: Any, level: int = 0) -> Any:
-    """A matplotlib Figure of what the options of an agent do in a level of its grid task (`OptionCritic`, one level of options).
+    """A matplotlib Figure of what the options of an agent do in a level of its grid task; of a network of one's own what the outputs of its
+    coagents do (`roles.shown_of`), each by itself, whatever the others give.
 
-    level: a MiniGrid seed. ValueError for a network with several levels of options, a task without a floor plan, or a MiniGrid level
-    with too many states to enumerate.
+    level: a MiniGrid seed. ValueError for a network without a coagent that could be shown, one that executes by what it observes, a task
+    without a floor plan, or a MiniGrid level with too many states to enumerate.
     """
     from optioncoagent.maps.plans import read_level
 
-    env_id, description = agent.interface.env_id, agent.description
+    env_id, network = agent.interface.env_id, agent.network.tabulated()
     if env_id is None:
         raise ValueError("this agent was made from an environment object: maps need the id of its task")
-    if not description:
-        raise ValueError("maps are drawn of an OptionCritic; this agent was made with a network of its own, as a CoagentActorCritic")
-    if set(agent.network.names) != {"termination", "option", "action"}:
+    names = shown_of(network)
+    if not names:
         raise ValueError(
-            f"maps are drawn of one level of options and one action; this agent's coagents are {', '.join(agent.network.names)}"
+            f"maps are drawn of coagents named option, and, of {MOST} at most, of all others but actions and terminations; this agent's "
+            f"coagents are {', '.join(network.names)}"
         )
     agent.check_tables()
     mdp, plan = read_level(env_id, agent.settings.gamma, level, agent.interface.env_kwargs)
-    convention = {name: description[name] for name in ("first", "deliberation_cost", "initial")}
-    maps = cell_maps(mdp, agent.params(mdp), plan, **convention)
+    if mdp.observations is not None and (reading := [name for name, touched in network.touched.items() if touched.state]):
+        raise ValueError(
+            f"coagent {reading[0]!r} executes by what it observes, and the exact solver knows observations by number: no maps of it"
+        )
+    params = agent.params(mdp)
+    maps = [cell_maps(mdp, network, params, plan, name) for name in names]
     named = f"{env_id}, level of seed {level}" if plan.facing is not None else env_id
     return draw(maps, plan, f"{named} after {agent.num_timesteps:,} steps of training (γ = {agent.settings.gamma:g})")
 
 
-def draw(maps: CellMaps, plan: FloorPlan, title: str) -> Any:
-    """The figure of `CellMaps` on a floor plan."""
+def draw(maps: Sequence[CellMaps], plan: FloorPlan, title: str) -> Any:
+    """The figure of the `CellMaps` of some coagents on a floor plan."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import PercentFormatter
 
-    share = maps.time.sum(axis=1)
-    running = np.flatnonzero(share.sum(axis=1) > NEVER)
-    shaded = [
-        np.where(_often(weights[running], plan), values[running], np.nan)
-        for weights, values in ((share, share), (maps.arrivals, maps.termination), (maps.chosen, maps.chosen))
-    ]
-    limits = [np.nanmax(shaded[0], initial=1e-9), 1.0, np.nanmax(shaded[2], initial=1e-9)]
+    drawn: list[_Row] = []
+    for part in maps:
+        share = part.time.sum(axis=1)
+        often = [_often(weights, plan) for weights in (share, part.arrivals, part.chosen)]
+        shaded = np.stack([np.where(*x, np.nan) for x in zip(often, (share, part.ends, part.chosen), strict=True)], axis=1)
+        drawn += [_Row(part, int(output), shaded[output]) for output in np.flatnonzero(share.sum(axis=1) > NEVER)]
+    limits = [1.0 if column == 1 else max(np.nanmax(row.shaded[column], initial=1e-9) for row in drawn) for column in range(3)]
     rows, columns = plan.walls.shape
     height = INCHES * rows / columns
-    figure = Figure(figsize=((INCHES + 0.15) * len(COLUMNS) + 1.3, running.size * (height + 0.05) + 1.4), layout="constrained")
-    grid = figure.add_gridspec(running.size + 1, len(COLUMNS), height_ratios=[height] * running.size + [0.13])
+    figure = Figure(figsize=((INCHES + 0.15) * len(COLUMNS) + 1.3, len(drawn) * (height + 0.05) + 1.4), layout="constrained")
+    grid = figure.add_gridspec(len(drawn) + 1, len(COLUMNS), height_ratios=[height] * len(drawn) + [0.13])
     for column, (heading, colours) in enumerate(COLUMNS):
         image = None
-        for row, option in enumerate(running):
-            axes = figure.add_subplot(grid[row, column])
+        for place, row in enumerate(drawn):
+            axes = figure.add_subplot(grid[place, column])
             floor(axes, plan)
             if column:
-                image = shade(axes, plan, shaded[column - 1][row], limits[column - 1], colours)
+                image = shade(axes, plan, row.shaded[column - 1], limits[column - 1], colours)
             else:
-                caption = f"option {option}\n{share[option].sum():.0%} of the time\n{maps.length[option]:.1f} steps long"
-                axes.set_ylabel(caption, fontsize=11, rotation=0, ha="right", va="center", labelpad=8)
-                arrows(axes, plan, maps.policy[option], maps.time[option])
-            if row == 0:
+                axes.set_ylabel(row.caption, fontsize=11, rotation=0, ha="right", va="center", labelpad=8)
+                arrows(axes, plan, row.maps.policy[row.output], row.maps.time[row.output])
+            if place == 0:
                 axes.set_title(heading, fontsize=11)
-        below = figure.add_subplot(grid[running.size, column])
+        below = figure.add_subplot(grid[len(drawn), column])
         if image is None:
             below.axis("off")
             below.legend(handles=_legend(plan), loc="upper center", ncols=3, fontsize=9, frameon=False, handletextpad=0.4, columnspacing=1)
         else:
             figure.colorbar(image, cax=below, orientation="horizontal", format=PercentFormatter(1.0))
     figure.suptitle(title, fontsize=12)
-    figure.supxlabel(
-        "\n".join(textwrap.wrap(_explanation(plan, sorted({*range(len(share))} - {*running.tolist()})), 190)), fontsize=9, x=0.01, ha="left"
-    )
+    there = [(row.maps.name, row.output) for row in drawn]
+    absent = [_named(part.name, u) for part in maps for u in range(len(part.length)) if (part.name, u) not in there]
+    figure.supxlabel("\n".join(textwrap.wrap(_explanation(plan, absent), 175)), fontsize=9, x=0.01, ha="left")
     return figure
+
+
+class _Row(NamedTuple):
+    """An output of a coagent, and where it is in force, ends and is chosen, (3, C); NaN where nothing is drawn."""
+
+    maps: CellMaps
+    output: int
+    shaded: NDArray[np.float64]
+
+    @property
+    def caption(self) -> str:
+        share, length = self.maps.time[self.output].sum(), self.maps.length[self.output]
+        return f"{_named(self.maps.name, self.output)}\n{share:.0%} of the time\n{length:.1f} steps long"
+
+
+def _named(coagent: str, output: int) -> str:
+    return f"{coagent.replace('_', ' ')}{': ' if coagent[-1].isdigit() else ' '}{output}"
 
 
 def floor(axes: Any, plan: FloorPlan) -> None:
@@ -218,7 +244,7 @@ def _often(weights: NDArray[np.float64], plan: FloorPlan) -> NDArray[np.bool_]:
     return weights > SELDOM * weights.sum(axis=-1, keepdims=True) / np.unique(plan.cell).size
 
 
-def _explanation(plan: FloorPlan, unused: list[int]) -> str:
+def _explanation(plan: FloorPlan, absent: list[str]) -> str:
     where = ""
     if plan.facing is not None:
         where = (
@@ -226,8 +252,8 @@ def _explanation(plan: FloorPlan, unused: list[int]) -> str:
             "pick up, drop, toggle, done. What it carries and which doors are open is averaged over, by time. "
         )
     numbers = "numbers are percent; " if plan.walls.shape[1] <= NUMBERED else ""
-    absent = f" (Almost) never running, and not drawn: {', '.join(f'option {option}' for option in unused)}." if unused else ""
+    unused = f" (Almost) never running, and not drawn: {', '.join(absent)}." if absent else ""
     return (
         f"{where}Paler is rarer. Exact occupancies of this level, discounted; {numbers}blank floor is (almost) never reached. "
-        f"A length runs from a choice of the option to the next choice of any.{absent}"
+        f"What ends is chosen anew, be it the same; a length runs from a choice of it to the next choice of any.{unused}"
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from optioncoagent.network.description import CoagentNetwork
 
 SURE = 0.95  # a probability above this is near 1, one below 1 - this near 0
+MOST = 8  # coagents that are shown
 
 
 def held(network: CoagentNetwork) -> list[str]:
@@ -25,3 +28,24 @@ def lasting(network: CoagentNetwork) -> list[str]:
 def gating(network: CoagentNetwork) -> list[str]:
     """Coagents at whose outputs an execution function looks: terminations."""
     return [name for name in network.names if any(name in (*x.upstream, *x.previous) for x in network.touched.values())]
+
+
+def is_option(name: str) -> bool:
+    """Has a coagent the name of an option? With several levels they are option_1, option_2, …, top level first."""
+    return re.fullmatch(r"option(_\d+)?", name) is not None
+
+
+def gate_of(network: CoagentNetwork, name: str) -> str | None:
+    """The name of an option's termination, of "option_2" termination_2: one of two outputs which say whether the option executes."""
+    gate = name.replace("option", "termination", 1)
+    if not is_option(name) or gate not in network.names or network[gate].num_outputs != 2 or name not in network.readers(gate):
+        return None
+    return gate
+
+
+def shown_of(network: CoagentNetwork) -> tuple[str, ...]:
+    """The coagents that films and maps show, in order: all with finitely many outputs but actions and the terminations of options. Of more
+    than `MOST`, as in layers of small units, the options alone."""
+    gates = {gate_of(network, name) for name in network.names}
+    names = tuple(c.name for c in network.counted if c.name not in network.action and c.name not in gates)
+    return names if len(names) <= MOST else tuple(filter(is_option, names))

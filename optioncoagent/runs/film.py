@@ -6,7 +6,6 @@ Of a network without options, the outputs of all its coagents but the actions ar
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from optioncoagent.gallery import TERMINATE
+from optioncoagent.network.roles import gate_of, is_option, shown_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 TINT = 0.3  # share of the option's colour in a picture
 HOLD = 8  # frames that the end of an episode stays
-MOST = 8  # coagents that are shown
 WRITERS = {".gif": "pillow", ".mp4": "ffmpeg"}
 
 
@@ -116,27 +115,6 @@ def film(episodes: Sequence[Episode], out: str | Path, fps: int = 8, progress_ba
                     writer.grab_frame()
                 bar.update()
         writer.finish()
-
-
-def is_option(name: str) -> bool:
-    """Has a coagent the name of an option? With several levels they are option_1, option_2, …, top level first."""
-    return re.fullmatch(r"option(_\d+)?", name) is not None
-
-
-def gate_of(network: CoagentNetwork, name: str) -> str | None:
-    """The name of an option's termination, of "option_2" termination_2: one of two outputs which say whether the option executes."""
-    gate = name.replace("option", "termination", 1)
-    if not is_option(name) or gate not in network.names or network[gate].num_outputs != 2 or name not in network.readers(gate):
-        return None
-    return gate
-
-
-def shown_of(network: CoagentNetwork) -> tuple[str, ...]:
-    """The coagents that a film shows, in order: all with finitely many outputs but actions and the terminations of options. Of more than
-    `MOST`, as in layers of small units, the options alone."""
-    gates = {gate_of(network, name) for name in network.names}
-    names = tuple(c.name for c in network.counted if c.name not in network.action and c.name not in gates)
-    return names if len(names) <= MOST else tuple(filter(is_option, names))
 
 
 def draw(episode: Episode, number: int = 0) -> Iterator[Figure]:

@@ -28,7 +28,7 @@ class Recorder:
             agent.learn(200_000, callback=record)
 
     The agent's class loads it from the folder; all commands that look at runs take it (those that load an agent with --network where the
-    network is one's own; `maps` of an `OptionCritic` with one level of options). ends: where the files of a run that goes on stood (see
+    network is one's own). ends: where the files of a run that goes on stood (see
     `Rows`); without it the folder may hold no rows yet. lock: keep other trainings out of the folder (OSError if one is in it); False for
     one who holds `folder.locked` already. name: what `plot` and `report` call its setting, all seeds of it alike. To go on in the same
     folder:

@@ -1,4 +1,4 @@
-"""Agents of run folders, with the code that they need beside them: evaluate, watch and audit with networks of one's own."""
+"""Agents of run folders, with the code that they need beside them: evaluate, watch, maps and audit with networks of one's own."""
 
 import re
 import sys
@@ -80,7 +80,7 @@ def test_an_audit_of_it(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("network", "message"),
     [
-        (None, "network of its own: .* evaluate, watch and audit take it as --network MODULE:NAME"),
+        (None, "network of its own: .* evaluate, watch, maps and audit take it as --network MODULE:NAME"),
         ("networks_of_mine", "'networks_of_mine' names nothing: write MODULE:NAME"),
         ("networks_of_mine:wider", "agent with another network: num_outputs of 'left' was 2 and is 3"),
         ("networks_of_mine:other", "num_outputs of 'left' was 2 and is None"),

@@ -11,8 +11,10 @@ from small import GRIDWORLD, SMALL
 import optioncoagent as oc
 from optioncoagent import maps
 from optioncoagent.cli import main
+from optioncoagent.examples import own_hierarchy
 from optioncoagent.experiments.gradients_command import Gradients, make_mdp
-from optioncoagent.maps import drawing, option_maps
+from optioncoagent.gallery import stochastic_layers
+from optioncoagent.maps import option_maps
 from optioncoagent.maps.drawing import arrows, draw
 from optioncoagent.maps.occupancy import CellMaps, cell_maps
 from optioncoagent.maps.plans import MINIGRID_ACTIONS, NOWHERE, FloorPlan, poses, read_level
@@ -125,21 +127,25 @@ def corridor():
     return mdp, plan, params
 
 
+def of_options(mdp, params, plan):
+    return cell_maps(mdp, oc.option_critic(2, 4), params, plan, "option")
+
+
 def test_occupancies_by_hand():
     """Option 0 is always chosen and never ends: the cells have weights 1, 1/2, 1/4, and one choice is made in 7/4 steps."""
     mdp, plan, params = corridor()
     params["option"][:, 1] = -np.inf
     params["termination"][:, :, oc.TERMINATE] = -np.inf
-    maps = cell_maps(mdp, params, plan)
+    maps = of_options(mdp, params, plan)
     assert maps.time[:, 0] == pytest.approx(np.array([[4, 2, 1], [0, 0, 0]]) / 7)
     assert maps.chosen[0] == pytest.approx([1, 0, 0]) and maps.chosen[1].sum() == 0
-    assert maps.termination[0, 1:] == pytest.approx([0, 0]) and np.isnan(maps.termination[0, 0]) and np.isnan(maps.termination[1]).all()
+    assert maps.ends[0, 1:] == pytest.approx([0, 0]) and np.isnan(maps.ends[0, 0]) and np.isnan(maps.ends[1]).all()
     assert maps.arrivals[0] == pytest.approx([0, 2 / 3, 1 / 3])
     assert maps.length[0] == pytest.approx(7 / 4)
     assert maps.policy[0, 0, :, 3] == pytest.approx([1, 1, 1]) and np.isnan(maps.policy[1]).all()
     # it ends at once: every step has a choice
     params["termination"][:, :] = np.where(np.arange(2) == oc.TERMINATE, 0, -np.inf)
-    maps = cell_maps(mdp, params, plan)
+    maps = of_options(mdp, params, plan)
     assert maps.chosen[0] == pytest.approx(np.array([4, 2, 1]) / 7) and maps.length[0] == pytest.approx(1)
 
 
@@ -150,9 +156,9 @@ def test_states_of_one_cell_are_weighted_by_time():
     params["termination"][0, 0] = [-np.inf, 0]
     params["termination"][2, 0] = [0, -np.inf]
     one = FloorPlan(plan.walls, {}, plan.starts, np.array([0, 0, 0, NOWHERE]), np.zeros(4, int), plan.actions)
-    maps = cell_maps(mdp, params, one)
+    maps = of_options(mdp, params, one)
     assert maps.time.shape == (2, 4, 3) and maps.time[0, 0].tolist() == [1, 0, 0]
-    assert maps.termination[0, 0] == pytest.approx((0.5 * 0.5 + 0.25 * 1) / 0.75)
+    assert maps.ends[0, 0] == pytest.approx((0.5 * 0.5 + 0.25 * 1) / 0.75)
     assert maps.chosen[0, 0] == 1
 
 
@@ -168,7 +174,7 @@ def test_what_is_drawn():
     policy[0, 0, 0, 3] = policy[0, 0, 1, 2] = policy[0, 0, 2, 0] = 1
     termination = np.array([[np.nan, 0.25, 0.5], [np.nan] * 3])
     arrivals, chosen = np.array([[0, 0.75, 0.25], [0, 0, 0]]), np.array([[1.0, 0, 0], [0, 0, 0]])
-    figure = draw(CellMaps(policy, time, termination, arrivals, chosen, np.array([2.5, np.nan])), plan, "corridor")
+    figure = draw([CellMaps("option", policy, time, termination, arrivals, chosen, np.array([2.5, np.nan]))], plan, "corridor")
     does, runs, ends, is_chosen = panels(figure)[:4]
     steps = [np.subtract(patch._posA_posB[1], patch._posA_posB[0]) for patch in does.patches if hasattr(patch, "_posA_posB")]
     assert np.sign(np.round(steps, 6)).tolist() == [[1, 0], [-1, 0], [0, -1]]
@@ -195,11 +201,61 @@ def test_colour_bars_of_large_plans_can_be_read():
     assert len(bars) == 3 and all(len({label.get_text() for label in labels}) == len(labels) > 2 for labels in bars)
 
 
-def test_hierarchies_and_environment_objects_are_refused():
-    with pytest.raises(ValueError, match="one level of options"):
-        option_maps(oc.OptionCritic("MiniGrid-Empty-5x5-v0", (2, 2), **SMALL))
+def captions(figure):
+    return [axes.get_ylabel().split("\n")[0] for axes in figure.axes if axes.get_ylabel()]
+
+
+def test_every_level_of_a_hierarchy_is_drawn():
+    """A row for each output of each level, each with shares of its own; the lower options end whenever the upper ones do."""
+    agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", (2, 3), **SMALL)
+    figure = option_maps(agent)
+    assert captions(figure) == ["option 1: 0", "option 1: 1", "option 2: 0", "option 2: 1", "option 2: 2"]
+    mdp, plan = read_level("MiniGrid-Empty-5x5-v0", 0.99)
+    upper, lower = (cell_maps(mdp, agent.network, agent.params(mdp), plan, name) for name in ("option_1", "option_2"))
+    assert upper.time.shape[0] == 2 and lower.time.shape[0] == 3 and upper.time.sum() == pytest.approx(1) == lower.time.sum()
+    assert upper.time.sum(axis=0) == pytest.approx(lower.time.sum(axis=0))
+    assert (upper.ends * upper.arrivals)[upper.arrivals > 0].sum() < (lower.ends * lower.arrivals)[lower.arrivals > 0].sum()
+
+
+def describe(num_actions):
+    return own_hierarchy.describe(num_actions)
+
+
+def test_networks_of_one_s_own_are_drawn(tmp_path, monkeypatch, capsys):
+    """The manager, which decides one time in eight, and the options under it; from the command line with the description."""
+    agent = oc.CoagentActorCritic("MiniGrid-Empty-5x5-v0", describe, **SMALL)
+    figure = option_maps(agent)
+    assert captions(figure) == ["manager 0", "manager 1", "option 0", "option 1", "option 2", "option 3"]
+    ends = [axes.texts for axes in panels(figure)[12:14]]  # third column, first two rows
+    assert {text.get_text() for texts in ends for text in texts} == {"12"}
+    agent.save(tmp_path / "agent")
+    words = ["maps", tmp_path / "agent", "--out", tmp_path / "m.png", "--network", "optioncoagent.examples.own_hierarchy:describe"]
+    monkeypatch.setattr(sys, "argv", ["optioncoagent", *map(str, words)])
+    main()
+    assert (tmp_path / "m.png").exists()
+    monkeypatch.setattr(sys, "argv", ["optioncoagent", *map(str, words[:-2])])
+    with pytest.raises(SystemExit):
+        main()
+    assert "--network MODULE:NAME" in capsys.readouterr().err
+
+
+def test_what_has_no_maps_is_refused():
     with pytest.raises(ValueError, match="environment object"):
         option_maps(oc.OptionCritic(gym.make("CartPole-v1")))
+    with pytest.raises(ValueError, match="this agent's coagents are unit_1_0, "):
+        option_maps(oc.CoagentActorCritic("MiniGrid-Empty-5x5-v0", lambda n: stochastic_layers((9,), n), **SMALL))
+    looking = [oc.Coagent("option", 2, executes=lambda x: x.state["direction"] == 0), oc.Coagent("action", 7, upstream=("option",))]
+    with pytest.raises(ValueError, match="coagent 'option' executes by what it observes"):
+        option_maps(oc.CoagentActorCritic("MiniGrid-Empty-5x5-v0", oc.CoagentNetwork(looking), **SMALL))
+
+
+def test_what_never_executes_is_drawn_without_a_choice():
+    network = oc.CoagentNetwork([oc.Coagent("option", 2, executes=0.0, initial=1), oc.Coagent("action", 4, upstream=("option",))])
+    mdp, plan, params = corridor()
+    maps = cell_maps(mdp, network, {"option": params["option"], "action": np.zeros((4, 2, 4))}, plan, "option")
+    assert maps.time[1].sum() == pytest.approx(1) and np.isinf(maps.length[1])
+    figure = draw([maps], plan, "never")
+    assert captions(figure) == ["option 1"] and not panels(figure)[3].texts
 
 
 def test_the_level_of_maps_is_the_one_asked_for(monkeypatch, tmp_path):
@@ -223,10 +279,10 @@ def test_a_bent_arrow_goes_to_the_side_that_the_agent_turns_to():
         assert np.sign(x1 - x0) == sign and y0 < 0 and y1 < 0  # above the cell's middle: rows grow downwards
 
 
-def test_maps_are_of_the_network_as_it_was_described(monkeypatch):
-    """Maps are of the network as it was described: by whom it starts, what choosing costs."""
-    seen = []
-    monkeypatch.setattr(drawing, "cell_maps", lambda mdp, params, plan, **given: seen.append(given))
-    monkeypatch.setattr(drawing, "draw", lambda *given: None)
-    drawing.option_maps(oc.OptionCritic(GRIDWORLD, 2, deliberation_cost=0.1, first="terminate", initial=1, **SMALL))
-    assert seen == [{"first": "terminate", "deliberation_cost": 0.1, "initial": 1}]
+def test_maps_are_of_the_network_as_it_was_described():
+    """By whom it starts: an option that is there before the first step, and need not end."""
+    agent = oc.OptionCritic(GRIDWORLD, 2, first="terminate", initial=1, **SMALL)
+    mdp, plan = read_level(GRIDWORLD, 0.99)
+    params = agent.params(mdp)
+    params["termination"][:, :, oc.TERMINATE] = -np.inf
+    assert cell_maps(mdp, agent.network, params, plan, "option").time[0].sum() == 0

@@ -14,8 +14,9 @@ from toys import Toy
 import optioncoagent as oc
 from optioncoagent.cli import main
 from optioncoagent.examples import own_hierarchy
-from optioncoagent.gallery import double_actor_critic, random_length, stochastic_layers, with_gate
-from optioncoagent.runs.film import HOLD, MOST, TINT, Episode, Step, _color, draw, film, gate_of, is_option, play, shown_of, tinted
+from optioncoagent.gallery import double_actor_critic, random_length, stochastic_layers
+from optioncoagent.network.roles import MOST, gate_of, shown_of
+from optioncoagent.runs.film import HOLD, TINT, Episode, Step, _color, draw, film, play, tinted
 
 EMPTY = "MiniGrid-Empty-5x5-v0"
 
@@ -250,24 +251,6 @@ def test_options_with_a_manager_above_and_without_terminations():
     assert episode.retained == (False,) and all(step.terminated[0] for step in episode.steps[1:])
     *_, last = draw(episode)
     assert len(last.axes) == 2 and last.axes[-1].get_xlabel() == "step" and "ended" not in last.axes[0].get_title()
-
-
-def test_what_is_an_option_and_its_termination():
-    """By names and by what reads what: a gate of an option is neither, nor is a termination that gates nothing, or has three outputs."""
-    gated = with_gate(random_length(3, 7, mean_length=3), "option")
-    assert shown_of(gated) == ("option_gate", "option") and not is_option("option_gate") and gate_of(gated, "option") is None
-    for termination, executes in ((2, 0.5), (3, lambda x: x.upstream["termination"] == 0)):
-        network = oc.CoagentNetwork(
-            [
-                oc.Coagent("termination", termination),
-                oc.Coagent("option", 2, executes=executes),
-                oc.Coagent("action", 7, upstream=("option",)),
-            ]
-        )
-        assert shown_of(network) == ("termination", "option") and gate_of(network, "option") is None
-    assert shown_of(stochastic_layers((MOST + 1,), 7)) == ()
-    many = oc.option_critic((2,) * (MOST + 1), 7)
-    assert shown_of(many) == tuple(f"option_{level}" for level in range(1, MOST + 2))
 
 
 def test_a_film_without_any_strip(tmp_path):
