@@ -97,6 +97,15 @@ def test_what_is_not_its_network_is_said(folder, network, message):
     assert re.search(message, "; ".join([str(raised.value), *getattr(raised.value, "__notes__", [])]))
 
 
+def test_a_network_for_an_agent_that_describes_its_own_is_refused(tmp_path):
+    """One of the same shapes would be taken, whatever it reads and when it executes."""
+    oc.OptionCritic(EMPTY, num_options=2, **SMALL).save(tmp_path / "agent")
+    with pytest.raises(
+        ValueError, match="agent holds an OptionCritic, which describes its own network: leave out network=no_module:at_all"
+    ):
+        load_agent(tmp_path / "agent", "no_module:at_all")
+
+
 def changed(name, **fields):
     """The appendix's network, one coagent of it otherwise."""
     network = appendix_d(7)
