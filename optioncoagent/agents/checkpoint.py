@@ -25,17 +25,18 @@ from optioncoagent.agents.exploration import DEFAULT
 from optioncoagent.agents.files import AGENT, checkpoints
 from optioncoagent.agents.heads import RESIDUAL
 from optioncoagent.agents.progress import Arrays
-from optioncoagent.agents.settings import OLD_DEFAULTS, make_settings, on_this_machine
+from optioncoagent.agents.settings import OLD_DEFAULTS, Settings, make_settings, on_this_machine
 from optioncoagent.network import CoagentNetwork
 from optioncoagent.network.aspects import BEHAVIOUR, aspects, differences
 
+UNDECIDED: dict[str, Any] = {"int_coef": None, "int_counts": "auto"}
 WEIGHTS, OPTIMIZER, PROGRESS = "weights.safetensors", "optimizer.safetensors", "progress.safetensors"
 
 
 @dataclass(frozen=True)
 class Saved:
     """The contents of agent.json. description: what a subclass needs to make its network again. network: the `aspects` of one that is given
-    again. arrays: of the other files, as read."""
+    again. decided: of which settings the environment decided, None in a folder that does not say. arrays: of the other files, as read."""
 
     settings: dict[str, Any]
     forms: dict[str, str]
@@ -45,15 +46,27 @@ class Saved:
     recent: list[tuple[float, int]]
     description: dict[str, Any]
     network: dict[str, Any] = field(default_factory=dict)
+    decided: list[str] | None = None
     arrays: dict[str, Arrays] = field(default_factory=dict)
 
     def settings_for(self, env: Any) -> dict[str, Any]:
-        """Its settings on this machine; where an environment is given, the default exploration bonus is that environment's."""
+        """Its settings on this machine; where an environment is given, that one decides on what the agent's own had decided on."""
         settings = on_this_machine(self.settings)
         if env is None:
             return settings
-        chosen = {} if settings["int_coef"] != DEFAULT else {"int_coef": None}
-        return settings | chosen | ({"int_counts": "auto"} if settings["int_counts"] == "place" else {})
+        usual = {"int_coef": DEFAULT, "int_counts": "place"}  # what it mostly decides, where the folder does not say
+        decided = [name for name in usual if settings[name] == usual[name]] if self.decided is None else self.decided
+        return settings | {name: UNDECIDED[name] for name in decided}
+
+    def left_to_the_environment(self, given: Settings) -> Settings:
+        """The settings that an agent loaded from here was given, but for those that are still what its environment had decided."""
+        kept = [name for name in self.decided or () if getattr(given, name) == self.settings[name]]
+        return replace(given, **{name: UNDECIDED[name] for name in kept})
+
+
+def decided(given: Settings) -> list[str]:
+    """Which settings the environment decides on."""
+    return [name for name, value in UNDECIDED.items() if getattr(given, name) == value]
 
 
 def save(folder: Path, saved: Saved, module: nn.Module, optimizer: torch.optim.Optimizer, progress: Arrays, overwrite: bool) -> None:

@@ -30,7 +30,7 @@ from optioncoagent.agents.diversity import Diversity
 from optioncoagent.agents.encoder import Encoder
 from optioncoagent.agents.environments import Interface, checked_env_kwargs, make_vector_env
 from optioncoagent.agents.evaluation import Evaluation, run_episodes
-from optioncoagent.agents.exploration import default_coef, make_bonus
+from optioncoagent.agents.exploration import CountBonus, default_coef, make_bonus
 from optioncoagent.agents.forms import choose_forms, sampled
 from optioncoagent.agents.gates import check_gates
 from optioncoagent.agents.minibatches import by_environment, by_step
@@ -123,7 +123,7 @@ class CoagentActorCritic:
         self.sampler = Sampler(network, derive_seed(seed, "train"), device)
         self.predict_sampler = Sampler(network, derive_seed(seed, "predict"), device)
         self.shuffle = torch.Generator().manual_seed(derive_seed(seed, "minibatches"))
-        self.exploration = make_bonus(self.settings, self.spec, self._env, self.num_envs)
+        self.exploration = self._new_bonus()
         self.scale = ReturnScale(self.num_envs, self.settings.gamma) if self.settings.normalize_rewards else None
         diversity = Diversity(self.module, self.spec, self.settings.diversity_coef) if self.settings.diversity_coef else None
         stages: dict[str, RewardStage | None] = {"exploration": self.exploration, "diversity": diversity, "scale": self.scale}
@@ -151,11 +151,13 @@ class CoagentActorCritic:
             )
         memo[id(self)] = copy = type(self).__new__(type(self))
         vars(copy).update({name: deepcopy(value, memo) for name, value in vars(self).items()})
+        copy.goal = None  # it is in no `learn`
         return copy
 
     def __copy__(self) -> Self:
         copy = type(self).__new__(type(self))
         vars(copy).update(vars(self))
+        copy.goal = None
         return copy
 
     def __reduce__(self) -> Any:
@@ -164,7 +166,8 @@ class CoagentActorCritic:
     @property
     def env(self) -> VectorEnv:
         """The vector environment; a loaded agent makes its own when it is first needed, from its id. A reset of it ends the episodes that
-        training was in: what is learned next begins new ones."""
+        training was in: what is learned next begins new ones. (The first `learn` of a loaded agent goes on with those that were saved,
+        whatever was done with it before.)"""
         if self._env is None:
             self.interface.check_makeable()
             settings = self.settings
@@ -494,7 +497,8 @@ class CoagentActorCritic:
             stands = self._stopped_at or progress.of_stages(self._stages)
         counters = self.num_timesteps, self.num_episodes, list(self.recent)
         network = {} if self.description else aspects(self.network)
-        saved = checkpoint.Saved(asdict(self.settings), self.forms, self.interface, *counters, self.description, network)
+        settings, decided = asdict(self.settings), checkpoint.decided(self.given)
+        saved = checkpoint.Saved(settings, self.forms, self.interface, *counters, self.description, network, decided)
         checkpoint.save(Path(path), saved, self.module, self.optimizer, stands, overwrite)
 
     @classmethod
@@ -527,7 +531,9 @@ class CoagentActorCritic:
             return made
 
         same = wraps(network)(lambda num_actions: checked(network(num_actions))) if callable(network) else checked(network)
-        return cls(interface, same, encoder=encoder, **given).restore(Path(path), saved)
+        agent = cls(interface, same, encoder=encoder, **given).restore(Path(path), saved)
+        agent.given = saved.left_to_the_environment(agent.given)
+        return agent
 
     def begin_with(self, path: str | Path) -> Self:
         """Take over what the agent saved in a folder has learned, on another task perhaps: weights, optimiser, the scale of rewards; steps
@@ -536,6 +542,9 @@ class CoagentActorCritic:
         self.num_timesteps, self.num_episodes, self.schedule = 0, 0, Schedule()
         self.recent.clear()
         self.running, self._stopped_at = None, {}
+        self.exploration = bonus = self._new_bonus()  # nothing is counted yet, whatever the agent has been through
+        if bonus is not None:
+            self.rewards["exploration"] = bonus
         self.begun_with = str(Path(path).resolve())
         return self
 
@@ -576,6 +585,9 @@ class CoagentActorCritic:
         """What else remembers from update to update."""
         stages: dict[str, Stage | None] = {"exploration": self.exploration, "scale": self.scale, "schedule": self.schedule}
         return {name: stage for name, stage in stages.items() if stage is not None}
+
+    def _new_bonus(self) -> CountBonus | None:
+        return make_bonus(self.settings, self.spec, self._env, self.num_envs)
 
     def _check_gates(self, first: dict[str, Tensor]) -> None:
         """Of execution functions that look at observations, on the first ones and on one of zeros."""

@@ -199,7 +199,8 @@ def first_values(leaf: Leaf, x: Tensor) -> Tensor | int:
 
 def fault_of(name: str, x: Tensor, infinite: bool = False) -> tuple[tuple[int, ...], str] | None:
     """Where numbers are not finite or too large to learn from, as (index, words), or None; infinite: is an infinite one right?"""
-    bad = x.isnan() if infinite else ~(x.abs() <= LARGEST_NUMBER)
+    # in double precision: half ends below that number, and the least of int64 has no absolute value
+    bad = x.isnan() if infinite else ~(x.double().abs() <= LARGEST_NUMBER)
     if not bool(bad.any()):
         return None
     index = tuple(bad.nonzero()[0].tolist())
@@ -364,7 +365,7 @@ def _tensor(leaf: Leaf, part: Any) -> Tensor:
             raise ValueError(f"observation{at(leaf.path)} of environment {i[0]} is {np.asarray(part)[i[0]]}, which its space does not have")
         return torch.from_numpy(array)
     # torch has no such types, or does not compute with them
-    as_known = {"u": np.int64, "f": np.float64}.get(array.dtype.kind)
+    as_known = {"u": np.float64 if array.dtype.itemsize == 8 else np.int64, "f": np.float64}.get(array.dtype.kind)
     known = array.dtype.itemsize <= (1 if array.dtype.kind == "u" else 8)
     return torch.from_numpy(array.copy() if known or as_known is None else array.astype(as_known))
 

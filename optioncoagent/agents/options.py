@@ -92,7 +92,9 @@ class OptionCritic(CoagentActorCritic):
             raise ValueError(f"{path}/{checkpoint.AGENT} describes an agent of another version: unknown {', '.join(sorted(unknown))}")
         given = {**saved.description, **saved.settings_for(env), **settings}
         agent = cls(saved.interface if env is None else env, encoder=encoder, **given)
-        return agent.restore(Path(path), saved)
+        agent.restore(Path(path), saved)
+        agent.given = saved.left_to_the_environment(agent.given)
+        return agent
 
 
 def option_metrics(row: Row) -> Row:

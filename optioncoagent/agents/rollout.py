@@ -9,14 +9,16 @@ Axes are time-major: (num_steps, num_envs). Outputs are held for each environmen
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import product
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import concatenate, create_empty_array
 from torch import Tensor
 
@@ -170,8 +172,9 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
     final_index: list[tuple[int, int]] = []
     final_observations: list[Tensors] = []
     running.finished, running.seconds = [], 0.0
-    # a SyncVectorEnv that the user made: its environments may give the same array at every step
-    may_share_arrays = same_step and isinstance(env, SyncVectorEnv) and not all(isinstance(one, One) for one in env.envs)
+    # a SyncVectorEnv that the user made, wrapped perhaps: its environments may give the same array at every step
+    batch: Any = env.unwrapped
+    may_share_arrays = same_step and isinstance(batch, SyncVectorEnv) and not all(isinstance(one, One) for one in batch.envs)
     if running.broken or changed(running.left, values_of(env)):
         _restart(running, spec)
     before = values_of(env)
@@ -189,7 +192,8 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         # the environment steps
         action = actions.taken(network, outputs)
         running.broken = True  # until all of this step is noted
-        given, seen = list(env._env_obs) if may_share_arrays else [], running.observation  # type: ignore[attr-defined]
+        given = list(batch._env_obs) if may_share_arrays else []
+        seen = deepcopy(given)
         began = perf_counter()
         observation, reward, terminated, truncated, info = step(env, action, spec)
         running.seconds += perf_counter() - began
@@ -205,7 +209,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
                 previous=previous,
                 outputs=outputs,
                 executed=executed,
-                reward=torch.from_numpy(reward),
+                reward=torch.from_numpy(reward if same_step else np.where(running.valid.cpu().numpy(), reward, 0.0)),
                 terminated=torch.from_numpy(terminated),
                 truncated=torch.from_numpy(truncated),
             )
@@ -222,7 +226,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
             final_index += [(t, int(i)) for i in cut]
             final_observations.append(spec.tensors(last_observations(spec, info, cut), device))
             if given:
-                _check_that_it_is_kept(spec, info["final_obs"], env._env_obs, given, seen, cut)  # type: ignore[attr-defined]
+                _check_that_it_is_kept(batch._env_obs, given, seen, cut)
         ended_now = torch.from_numpy(ended).to(device)
         running.start = ended_now if same_step else ~running.valid
         running.valid = torch.ones_like(ended_now) if same_step else ~ended_now
@@ -299,16 +303,15 @@ def last_observations(spec: ObservationSpec, info: dict[str, Any], index: Sequen
     return spec.stack([final[i] for i in index]) if one_each else spec.take(final, index)
 
 
-def _check_that_it_is_kept(spec: ObservationSpec, final: Any, now: Any, given: Any, seen: Tensors, index: Sequence[int]) -> None:
+def _check_that_it_is_kept(now: Any, given: Any, seen: Any, index: Sequence[int]) -> None:
     """ValueError where an environment of somebody's own batch wrote its first observation into the array of the last one.
 
-    final, now: the observations of each that ended, and that began. They may share an array that nobody changes; so it is only where what
-    was `given` before the step is no longer what was `seen` of it then.
+    now: the observations of each with which an episode began. It may share an array with what was `given` before the step, if nobody
+    changes that; so it is only where what was given is no longer what was `seen` of it then.
     """
     for i in index:
-        if any(np.shares_memory(x, y) for x in _arrays(final[i]) for y in _arrays(now[i])):
-            is_now = spec.tensors(spec.stack([given[i]]))
-            if not all(torch.equal(is_now[path][0], seen[path][i].cpu()) for path in seen):
+        if any(np.shares_memory(x, y) for x in _arrays(given[i]) for y in _arrays(now[i])):
+            if not all(np.array_equal(x, y) for x, y in zip(_arrays(given[i]), _arrays(seen[i]), strict=True)):
                 raise ValueError(
                     f"environment {i} gives the same array at every step, so that the reset has written over the observation on which its "
                     "episode ended, whose value is part of the return: let it give copies, or make the vector environment with "
@@ -343,12 +346,15 @@ def _restart(running: Running, spec: ObservationSpec) -> None:
 
 
 def watch(running: Running) -> None:
-    """Note it if somebody else resets or steps the vector environment, or puts it somewhere else: the next rollout then starts new
-    episodes, with no value from the old ones. (While a rollout steps it, `broken` is set anyway.) By partial functions, not closures, so
-    that of a deep copy of both it is noted in the copy."""
-    for name in ("reset", "step", "set_env", "set_state"):
-        if callable(call := getattr(running.env, name, None)):
-            setattr(running.env, name, partial(_noted, running, call))
+    """Note it if somebody else resets or steps the vector environment, or what it wraps, or puts it somewhere else: the next rollout then
+    starts new episodes, with no value from the old ones. (While a rollout steps it, `broken` is set anyway.) By partial functions, not
+    closures, so that of a deep copy of both it is noted in the copy."""
+    layers = [running.env]
+    while isinstance(layers[-1], VectorWrapper):
+        layers.append(layers[-1].env)
+    for layer, name in product(layers, ("reset", "step", "set_env", "set_state")):
+        if callable(call := getattr(layer, name, None)):
+            setattr(layer, name, partial(_noted, running, call))
 
 
 def _noted(running: Running, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -94,7 +94,8 @@ def gate(network: CoagentNetwork, k: int, x: LocalState, dtype: torch.dtype) -> 
         return float(coagent.executes)
     if touched.state:  # what it makes of the observations has the precision of the observations
         upstream = {name: x.upstream[name].clone() for name in touched.upstream}  # it may change what it is given
-        x = LocalState(x.start.clone(), x.state, upstream, {name: x.previous[name].clone() for name in touched.previous})
+        state = x.state.clone() if isinstance(x.state, Tensor) else {path: part.clone() for path, part in x.state.items()}
+        x = LocalState(x.start.clone(), state, upstream, {name: x.previous[name].clone() for name in touched.previous})
         beta = torch.as_tensor(execution_probability(coagent, x), device=x.start.device).to(dtype)
         return check_probability(coagent.name, beta)
     fields = [x.start] * touched.start + [x.upstream[name] for name in touched.upstream] + [x.previous[name] for name in touched.previous]

@@ -116,6 +116,26 @@ def test_of_somebody_s_own_batch_it_is_refused(copies):
             agent.update()
 
 
+class _HandsOnCopies(gym.vector.VectorWrapper):
+    def step(self, actions):
+        *given, infos = self.env.step(actions)
+        infos["final_obs"] = np.array([None if x is None else x.copy() for x in infos["final_obs"]], dtype=object)
+        return *given, infos
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_of_a_batch_that_is_wrapped_it_is_refused_too(copies):
+    """A wrapper of the whole batch may hand on copies of the last observations, which are of the next episode all the same."""
+    batch = gym.vector.SyncVectorEnv([lambda: _Walk(copies)] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    for wrapped in (gym.wrappers.vector.RecordEpisodeStatistics(batch), _HandsOnCopies(batch)):
+        agent = oc.OptionCritic(wrapped, num_options=1, num_steps=16)
+        if copies:
+            agent.update()
+        else:
+            with pytest.raises(ValueError, match="environment [01] gives the same array at every step.*let it give copies"):
+                agent.update()
+
+
 class _Table(gym.Env):
     """Walks along five cells from the first, is cut after three steps. It shows rows of a table, or beside a new array a constant one."""
 
@@ -294,6 +314,39 @@ def test_a_batch_that_somebody_else_steps_begins_new_episodes():
     env.step(np.zeros(2, int))
     agent.learn(30)
     assert list(agent.recent) == [(10.0, 10)] * 4
+
+
+def test_what_is_below_a_wrapper_is_watched_too():
+    batch = gym.vector.SyncVectorEnv([_Ten] * 2, autoreset_mode=AutoresetMode.SAME_STEP)
+    agent = oc.OptionCritic(gym.wrappers.vector.RecordEpisodeStatistics(batch), num_options=2, num_steps=15).learn(30)
+    batch.reset()
+    agent.learn(30)
+    assert list(agent.recent) == [(10.0, 10)] * 4
+
+
+class _NaNInResets(gym.vector.VectorEnv):
+    """Episodes of three steps that pay 1 each; the step in which the batch resets is of none, and pays NaN."""
+
+    metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+
+    def __init__(self):
+        self.num_envs, self.t = 2, 0
+        self.single_observation_space, self.single_action_space = gym.spaces.Box(0, 9, (1,)), gym.spaces.Discrete(2)
+        self.observation_space, self.action_space = gym.spaces.Box(0, 9, (2, 1)), gym.spaces.MultiDiscrete([2, 2])
+
+    def reset(self, *, seed=None, options=None):
+        self.t = 0
+        return np.zeros((2, 1), np.float32), {}
+
+    def step(self, actions):
+        self.t = (self.t + 1) % 4
+        pays = np.full(2, 1.0 if self.t else np.nan)
+        return np.full((2, 1), self.t, np.float32), pays, np.full(2, self.t == 3), np.zeros(2, bool), {}
+
+
+def test_what_a_reset_step_pays_is_of_no_episode():
+    agent = oc.OptionCritic(_NaNInResets(), num_options=2, num_steps=16, hidden_sizes=(4,)).learn(32)
+    assert set(agent.recent) == {(3.0, 3)} and all(bool(x.isfinite().all()) for x in agent.module.parameters())
 
 
 class _Told(_Ten):

@@ -50,10 +50,11 @@ def test_what_looks_at_each_row_alone_is_taken(executes):
 
 def test_what_is_given_may_be_changed():
     def later(x):
-        run, previous = x.start, x.previous["a"]
-        run |= (x.state[:, 0] > 0) & (x.upstream["a"] == 0)
+        run, previous, state = x.start, x.previous["a"], x.state
+        run |= (state[:, 0] > 0) & (x.upstream["a"] == 0)
         previous += 1
-        return run & (previous == 1)
+        state *= 0
+        return run & (previous == 1) & (x.state[:, 0] >= -9)
 
     network = oc.CoagentNetwork([oc.Coagent("a", 2), oc.Coagent("action", 2, executes=later)])
     state, start = torch.tensor([[1.0], [-1.0], [2.0], [-2.0]]), torch.tensor([False, False, False, True])
@@ -61,6 +62,7 @@ def test_what_is_given_may_be_changed():
     beta = gate_on_axes(network, 1, ("a",), start, state, previous, torch.float64)
     np.testing.assert_array_equal(beta, [[1, 0, 0, 1], [0, 0, 0, 1]])
     assert start.tolist() == [False, False, False, True] and previous["a"].tolist() == [0, 0, 1, 0]
+    assert state.tolist() == [[1.0], [-1.0], [2.0], [-2.0]]
 
 
 def test_what_was_drawn_in_this_step_may_be_changed():

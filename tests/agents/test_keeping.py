@@ -3,13 +3,14 @@
 import importlib
 import json
 import sys
+from copy import copy, deepcopy
 from pathlib import Path
 
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from small import SMALL, appendix_d, same, without_times
+from small import GRIDWORLD, SMALL, appendix_d, same, without_times
 
 import optioncoagent as oc
 from optioncoagent.agents import checkpoint, files, progress
@@ -97,6 +98,18 @@ def test_settings_that_come_to_those_that_were_saved_are_no_others(given, tmp_pa
     assert same(*(without_times(x.learn(64).update()) for x in (agent, loaded)))
 
 
+def test_a_weight_of_the_bonus_that_was_chosen_goes_along(tmp_path):
+    """MiniGrid's default is 0.005, too: chosen it stays on another environment; by default it, and what is counted, are that one's."""
+    for name, given in (("chosen", dict(int_coef=0.005, int_counts="place")), ("default", {})):
+        oc.OptionCritic("MiniGrid-Empty-5x5-v0", **given, **SMALL).save(tmp_path / name / "once")
+        oc.OptionCritic.load(tmp_path / name / "once").save(tmp_path / name / "twice")
+        for folder in ("once", "twice"):
+            settings = checkpoint.read(tmp_path / name / folder).settings_for("another")
+            assert (settings["int_coef"], settings["int_counts"]) == ((0.005, "place") if given else (None, "auto"))
+    oc.OptionCritic(GRIDWORLD, int_coef=0.005, **SMALL).save(tmp_path / "grid")
+    assert oc.OptionCritic.load(tmp_path / "grid", env=GRIDWORLD).settings.int_coef == 0.005
+
+
 def test_only_learn_anneals_the_step_size():
     agent = oc.OptionCritic("CartPole-v1", anneal_lr=True, **SMALL).learn(0)
     agent.update()
@@ -104,6 +117,16 @@ def test_only_learn_anneals_the_step_size():
     before = [x.clone() for x in agent.learn(64).module.parameters()]
     agent.update()
     assert not all(torch.equal(x, y) for x, y in zip(before, agent.module.parameters(), strict=True))
+
+
+def test_a_copy_made_within_learning_is_in_none(tmp_path):
+    """It has the full step size, where the agent's own is falling to zero; a shallow copy, too."""
+    agent, copies = oc.OptionCritic("CartPole-v1", anneal_lr=True, **SMALL), []
+    agent.learn(128, callback=lambda agent, row: copies.extend([deepcopy(agent), copy(agent)]) if not copies else None)
+    for made in copies:
+        made.learn(32)
+        made.update()
+        assert made.goal is None and made.optimizer.param_groups[0]["lr"] == agent.settings.learning_rate
 
 
 def test_learning_within_learning_leaves_the_outer_goal():

@@ -100,10 +100,8 @@ def test_what_is_not_its_network_is_said(folder, network, message):
 def test_a_network_for_an_agent_that_describes_its_own_is_refused(tmp_path):
     """One of the same shapes would be taken, whatever it reads and when it executes."""
     oc.OptionCritic(EMPTY, num_options=2, **SMALL).save(tmp_path / "agent")
-    with pytest.raises(
-        ValueError, match="agent holds an OptionCritic, which describes its own network: leave out network=no_module:at_all"
-    ):
-        load_agent(tmp_path / "agent", "no_module:at_all")
+    with pytest.raises(ValueError, match="agent holds an OptionCritic, which describes its own network: leave out network=no_module:at"):
+        load_agent(tmp_path / "agent", "no_module:at")
 
 
 def changed(name, **fields):

@@ -188,6 +188,24 @@ def test_words_are_seen_before_a_comma_and_in_their_order():
     assert (said("put the red ball next to the blue box") != said("put the blue ball next to the red box")).any()
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (np.array([np.inf], np.float16), "not finite"),
+        (np.array([-np.inf], np.float16), "not finite"),
+        (np.array([np.iinfo(np.int64).min]), "of the order of 1e18"),
+        (np.array([2**64 - 1], np.uint64), "of the order of 1e19"),
+    ],
+)
+def test_numbers_of_any_type_are_looked_at(given, message):
+    """1e9 is infinite in half precision, |x| of the least int64 is itself, and torch has no uint64."""
+    low, high = (-np.inf, np.inf) if given.dtype.kind == "f" else (np.iinfo(given.dtype).min, np.iinfo(given.dtype).max)
+    shown = gym.spaces.Box(low, high, (1,), given.dtype)
+    spec = ObservationSpec.from_space(shown)
+    found = spec.fault(spec.tensors(np.stack([np.zeros_like(given), given])))
+    assert found is not None and found[0] == (1,) and message in found[1]
+
+
 @pytest.mark.parametrize("given", ["x", {"a": 1}, object(), None])
 def test_what_is_no_number_is_named(given):
     discrete, box = (oc.OptionCritic(name, num_options=2) for name in ("FrozenLake-v1", "CartPole-v1"))

@@ -108,6 +108,16 @@ def test_an_agent_that_has_trained_begins_new_episodes(first):
     assert not agent.recent and agent.running is None and not agent._stopped_at
 
 
+def test_what_was_counted_is_of_the_task_before(first):
+    """However the agent came about: loaded, trained before, or new."""
+    loaded, trained = oc.OptionCritic.load(first), oc.OptionCritic.load(first).learn(64)
+    fresh = oc.OptionCritic("MiniGrid-Empty-5x5-v0", num_options=2, hidden_sizes=(8,), num_envs=2, num_steps=64, seed=5)
+    for agent in (loaded, trained, fresh):
+        agent.begin_with(first)
+        assert agent.exploration.steps == 0 and not agent.exploration.counts.any()
+        assert agent.rewards["exploration"] is agent.exploration
+
+
 def test_a_run_from_before_has_loaded_nothing():
     content = {name: x for name, x in vars(RUN).items() if name not in ("load", "settings")} | {"settings": vars(RUN.settings)}
     assert training.Run.from_json(content).load is None
