@@ -36,14 +36,17 @@ def ascend(
         largest = max(float(np.abs(part).max(initial=0.0)) for part in g.values())
         if largest == 0:
             break
-        alpha = min(2 * alpha, LARGEST_MOVE / largest)
-        slope = sum(float((part**2).sum()) for part in g.values())
+        # in units of the gradient's largest entry, so that neither α nor |∇J|² can overflow: move = α largest, slope = |∇J|² / largest
+        direction = {name: part / largest for name, part in g.items()}
+        move = min(2 * alpha * largest, LARGEST_MOVE)
+        slope = largest * sum(float((part**2).sum()) for part in direction.values())
         for _ in range(MAX_HALVINGS):
-            moved = {name: logits + alpha * g[name] for name, logits in theta.items()}
+            moved = {name: logits + move * direction[name] for name, logits in theta.items()}
             risen = expected_return(mdp, network, moved, objective)
-            if risen >= J + SUFFICIENT * alpha * slope:
+            if risen >= J + SUFFICIENT * move * slope:
                 break
-            alpha /= 2
+            move /= 2
+        alpha = move / largest
         if not risen > J:
             break
         theta, J = moved, risen

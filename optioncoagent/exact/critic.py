@@ -28,11 +28,13 @@ def critic_values(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) 
     mdp, tables = mdp.unrolled, network.tabulated()
     policies = tables.policies(params, mdp.num_observations)
     sizes = tuple(network[name].num_outputs for name in network.memory)
-    v = np.zeros(mdp.num_states * prod(sizes))
     if is_large(mdp, tables):
-        v.reshape(mdp.num_states, -1)[~mdp.terminal] = LargeChain(mdp, tables, params, everything=True).value.reshape(-1, prod(sizes))
+        of_live = LargeChain(mdp, tables, params, everything=True).value.reshape(-1, prod(sizes))
+        v = np.zeros((mdp.num_states, prod(sizes)))
+        v[~mdp.terminal] = of_live
     else:
         made = chain(mdp, tables, params, everything=True)
+        v = np.zeros(mdp.num_states * prod(sizes))
         v[made.structure.keys] = made.value
     # W_m(s, M, a) = r(s, a) + γ Σ_s' P(s'|s,a) v(s', M)
     ahead = (mdp.transition_matrix @ v.reshape(mdp.num_states, -1)).reshape(mdp.num_states, mdp.num_actions, -1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class OptionModels:
 
     reward: FloatArray
     transition: FloatArray
+    mdp: MDP | None = field(default=None, repr=False, compare=False)  # of which they are, where that is known
 
 
 @dataclass(frozen=True)
@@ -78,18 +79,21 @@ def option_models(mdp: MDP, *params: Mapping[str, Any]) -> OptionModels:
         if mdp.gamma == 1 and not sure.all():
             state = np.flatnonzero(~sure)[0]
             raise ValueError(f"γ = 1, and option {option} begun at state {state} may never end: give γ < 1, or terminations above 0")
-    return OptionModels(np.where(mdp.terminal[:, None], 0.0, reward), transition)
+    return OptionModels(np.where(mdp.terminal[:, None], 0.0, reward), transition, mdp)
 
 
 def plan(mdp: MDP, models: OptionModels) -> Plan:
     """Value iteration over options as actions, until no value changes (by SETTLED), and then (γ < 1) the values of the best choices
     themselves, by linear solves: `Plan`.
 
-    Raises ValueError if it does not settle, as values that grow without end do not (γ = 1), and for models of another MDP.
+    Raises ValueError if it does not settle, as values that grow without end do not (γ = 1), and for models of another MDP (it may start
+    elsewhere).
     """
     mdp = mdp.unrolled
     if len(models.reward) != mdp.num_states:
         raise ValueError(f"the models are of {len(models.reward)} states, and the MDP has {mdp.num_states}")
+    if models.mdp is not None and (differing := _differences(models.mdp, mdp)):
+        raise ValueError(f"the models are of another MDP, with other {', '.join(differing)}: make models of this one with option_models")
     value, returns = np.zeros(mdp.num_states), [0.0]
     for _ in range(MAX_SWEEPS):
         # Q(s, ω) = R_ω(s) + Σ_s' M_ω(s'|s) V(s')        V(s) = max_ω Q(s, ω)
@@ -103,6 +107,21 @@ def plan(mdp: MDP, models: OptionModels) -> Plan:
             raise ValueError(f"value iteration over options has not settled in {MAX_SWEEPS:,} sweeps")
     value, q = _settled(models, q) if mdp.gamma < 1 else (value, q)
     return Plan(value, q, np.array(returns))
+
+
+def _differences(one: MDP, other: MDP) -> list[str]:
+    """What of two MDPs with as many states differs, but for where they start."""
+    if one is other:
+        return []
+    same_actions = one.num_actions == other.num_actions
+    same = {
+        "numbers of actions": same_actions,
+        "discounts": one.gamma == other.gamma,
+        "terminal states": np.array_equal(one.terminal, other.terminal),
+        "transitions": not same_actions or (one.transition_matrix != other.transition_matrix).nnz == 0,
+        "rewards": not same_actions or np.array_equal(one.expected_reward, other.expected_reward),
+    }
+    return [what for what, alike in same.items() if not alike]
 
 
 def _settled(models: OptionModels, q: FloatArray) -> tuple[FloatArray, FloatArray]:

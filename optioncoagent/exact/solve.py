@@ -88,7 +88,7 @@ class System:
         residual = self._residual(solution, permuted, transposed)
         # |v|_max <= growth |r|_max, and of the transpose, whose answers are visits, <= growth |r|_1
         given = np.abs(permuted).sum() if transposed else np.abs(permuted).max()
-        if not residual <= TOLERANCE or np.abs(solution).max() > MAX_GROWTH * given:
+        if not residual <= TOLERANCE or np.abs(solution).max() / MAX_GROWTH > given:
             raise ValueError(
                 f"the chain's linear system ({self.pattern.size} nodes, {self.method}) has no accurate solution "
                 f"(residual {residual:.1e}): {self.fault}"
@@ -115,10 +115,11 @@ class System:
             return dgetrs(lu, pivots, right, trans=0 if transposed else 1)[0]
         if self.pattern.order is None and self.pattern.size > ITERATE_ABOVE and self.method != "sparse LU":
             self.method = "iterative"
-            matrix = self.matrix.T if transposed else self.matrix
-            solution, unfinished = sla.bicgstab(matrix, right, rtol=1e-13, atol=0.0, maxiter=MAX_ITERATIONS)
-            if not unfinished:
-                return solution
+            matrix, largest = self.matrix.T if transposed else self.matrix, np.abs(right).max()
+            unit = right / largest if largest else right  # its squares neither overflow nor vanish
+            solution, unfinished = sla.bicgstab(matrix, unit, rtol=1e-13, atol=0.0, maxiter=MAX_ITERATIONS)
+            if not unfinished and self._residual(solution, unit, transposed) <= TOLERANCE:
+                return solution * largest
         self.method = "sparse LU" if self.pattern.order is None else "back-substitution"
         return self._sparse_factors.solve(right, trans="T" if transposed else "N")
 

@@ -30,7 +30,9 @@ def double_actor_critic(num_options: int, num_actions: int | Gaussian, initial: 
 
 
 def double_params(params: Mapping[str, Any]) -> dict[str, FloatArray]:
-    """The parameters of `double_actor_critic` that do what flat option-critic's do: ln π', -inf where it is 0."""
+    """The parameters of `double_actor_critic` that do what flat option-critic's do: ln π', -inf where it is 0. ValueError for others."""
+    if missing := {"termination", "option", "action"}.difference(params):
+        raise ValueError(f"params has no {', '.join(sorted(missing))}, which flat option-critic's have")
     termination, option = softmax(np.asarray(params["termination"])), softmax(np.asarray(params["option"]))
     # π'(ω'|s,ω) = (1 - b_ω(s)) 1{ω'=ω} + b_ω(s) π_Ω(ω'|s)
     policy = termination[..., CONTINUE, None] * np.eye(option.shape[-1]) + termination[..., TERMINATE, None] * option[:, None]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import gymnasium as gym
@@ -66,13 +69,35 @@ def _check_tables(table: Any, num_states: int, base: Any, name: str) -> None:
             raise ValueError(f"{name}: P[{s}] has {len(actions)} actions, and the environment {num_actions}: give each state all of them")
         for a in range(num_actions):
             try:
-                fault = next((x for x in actions[a] if len(x) != 4 or not (x[3] or 0 <= x[1] < num_states)), None)
+                entries = actions[a]
             except (KeyError, IndexError):
                 raise ValueError(f"{name}: P[{s}] has no action {a}") from None
-            if fault is not None:
-                raise ValueError(
-                    f"{name}: P[{s}][{a}] has {fault}: give (probability, next state, reward, terminated), of {num_states} states"
-                )
+            for entry in entries:
+                if fault := _fault(entry, num_states):
+                    needed = f"give (probability, next state, reward, terminated), of {num_states} states"
+                    raise ValueError(f"{name}: P[{s}][{a}] has {entry}, {fault}: {needed}")
+
+
+def _fault(entry: Any, num_states: int) -> str | None:
+    """What is wrong with an entry of the tables, or None; where it ends the episode its next state says nothing."""
+    if not isinstance(entry, Sequence | np.ndarray) or len(entry) != 4:
+        return "which are not four things"
+    probability, successor, reward, terminated = entry
+    if not _is_number(probability) or not probability >= 0:
+        return f"whose probability is {probability!r}"
+    if probability == 0:  # it never happens
+        return None
+    if not _is_number(reward):
+        return f"whose reward is {reward!r}"
+    if isinstance(terminated, str) or terminated not in (0, 1):
+        return f"whose fourth part is {terminated!r}"
+    if not terminated and not (_is_number(successor) and successor in range(num_states)):
+        return f"whose next state is {successor!r}"
+    return None
+
+
+def _is_number(x: Any) -> bool:
+    return isinstance(x, Real) and math.isfinite(x)
 
 
 def _make(env_id: str) -> gym.Env[Any, Any]:
@@ -87,6 +112,8 @@ def _from_tables(table: Any, d0: Any) -> dict[str, Any]:
     for s in range(num_states):
         for a in range(num_actions):
             for probability, successor, reward, terminated in table[s][a]:
+                if probability == 0:
+                    continue
                 rows.append(s * num_actions + a)
                 columns.append(num_states if terminated else successor)
                 probabilities.append(probability)

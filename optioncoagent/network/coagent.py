@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ def check_wiring(coagents: tuple[Coagent, ...], action: tuple[str, ...]) -> None
             if not isinstance(said := getattr(coagent, field), bool | np.bool_):
                 hint = "; outputs of other coagents are named in upstream and previous" if field == "observes" else ""
                 raise ValueError(f"coagent {name!r}: {field}={said!r} is neither True nor False{hint}")
-        if isinstance(coagent.cost, str) or not np.isscalar(coagent.cost) or not np.isfinite(coagent.cost):
+        if not isinstance(coagent.cost, Real) or not np.isfinite(coagent.cost):
             raise ValueError(f"coagent {name!r}: cost={coagent.cost!r} is not a finite number")
         for field, allowed, what in (("upstream", names[:position], "earlier"), ("previous", names, "known")):
             read = getattr(coagent, field)
@@ -110,6 +111,8 @@ def check_wiring(coagents: tuple[Coagent, ...], action: tuple[str, ...]) -> None
                 raise ValueError(f"coagent {name!r}: {field}=None; write () for nothing, or leave it out")
             if isinstance(read, str):
                 raise ValueError(f"coagent {name!r}: {field}={read!r} is a string; write ({read!r},)")
+            if not isinstance(read, Sequence) or not all(isinstance(other, str) for other in read):
+                raise ValueError(f"coagent {name!r}: {field}={read!r} is no tuple of names")
             if len(set(read)) < len(read):
                 raise ValueError(f"coagent {name!r}: {field}={read!r} names a coagent twice")
             for other in read:

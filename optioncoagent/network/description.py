@@ -23,6 +23,8 @@ from optioncoagent.network.gaussian import check_untouched
 from optioncoagent.network.parameters import ParameterLayout, softmax
 from optioncoagent.network.plan import CoagentPlan, plan
 
+MAX_NUMBERS = 1 << 30  # of a table of logits: eight gigabytes
+
 
 class CoagentNetwork:
     """Coagents in their order of execution, and which outputs are the action.
@@ -52,6 +54,8 @@ class CoagentNetwork:
         self.coagents = tuple(coagents)
         if others := [c for c in self.coagents if not isinstance(c, Coagent)]:
             raise TypeError(f"{others[0]!r} is no Coagent: write Coagent(name, num_outputs, …)")
+        if not isinstance(action, Iterable):
+            raise TypeError(f"action={action!r}: give the name of the action coagent, or several names")
         self.action = (action,) if isinstance(action, str) else tuple(action)
         self.names = tuple(c.name for c in self.coagents)
         self.num_outputs = tuple(c.num_outputs for c in self.coagents)
@@ -168,8 +172,11 @@ class CoagentNetwork:
 
     def init_params(self, num_observations: int, seed: int = 0, scale: float = 1.0) -> dict[str, FloatArray]:
         """Random logits, {owner: array of its shape}, drawn normal(0, scale)."""
-        rng = np.random.default_rng(seed)
-        return {block.owner: scale * rng.standard_normal(block.shape) for block in self.parameters(num_observations).blocks}
+        rng, layout = np.random.default_rng(seed), self.parameters(num_observations)
+        for owner, shape, _ in layout.blocks:
+            if prod(shape) > MAX_NUMBERS:
+                raise ValueError(f"coagent {owner!r}: its logits would be {prod(shape):,} numbers, {shape}: let it read fewer outputs")
+        return {block.owner: scale * rng.standard_normal(block.shape) for block in layout.blocks}
 
     def policies(self, params: Mapping[str, Any], num_observations: int) -> dict[str, FloatArray]:
         """Softmax policies of every coagent, {name: array of its `parameter_shape`}. Raises ValueError as `ParameterLayout.check` does."""

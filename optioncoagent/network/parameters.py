@@ -49,7 +49,9 @@ class ParameterLayout:
         """
         unknown = set(params) - {block.owner for block in self.blocks}
         if unknown:
-            raise ValueError(f"params has {sorted(unknown)}, which the network does not: it needs {[block.owner for block in self.blocks]}")
+            raise ValueError(
+                f"params has {sorted(unknown, key=repr)}, which the network does not: it needs {[block.owner for block in self.blocks]}"
+            )
         checked = {}
         for name, shape, _ in self.blocks:
             if name not in params:

@@ -42,6 +42,20 @@ def test_it_stops_where_no_step_rises_and_keeps_what_is_forbidden():
     assert moved[0, 1] == -np.inf and moved[1, 1] > 2
 
 
+@pytest.mark.parametrize("scale", [1e-310, 1e160, 1e300])
+def test_rewards_may_have_any_size(scale):
+    """Of which |∇J|² overflows, or 1 / ∇J does."""
+    network = oc.CoagentNetwork([oc.Coagent("action", 2)])
+    moved = oc.ascend(oc.MDP(np.ones((1, 2, 1)), [[0, scale]], [1], 0.9), network, {"action": np.zeros((1, 2))}, 50)["action"][0]
+    assert moved[1] - moved[0] > 20
+
+
+def test_a_gradient_that_has_all_but_vanished_is_followed():
+    network = oc.CoagentNetwork([oc.Coagent("action", 2)])
+    mdp = oc.MDP(np.ones((1, 2, 1)), [[0, 1]], [1], 0.9)
+    assert oc.ascend(mdp, network, {"action": np.array([[0.0, -745]])}, 3)["action"] == pytest.approx(np.array([[-3, -742]]))
+
+
 def test_along_the_gain_and_under_a_horizon():
     rng = np.random.default_rng(0)
     P, R = rng.dirichlet(np.ones(3), (3, 2)), rng.normal(size=(3, 2))

@@ -176,6 +176,18 @@ def test_a_large_chain_that_mixes_fast_is_iterated():
     assert made.system.method == "iterative" and made.system.residual < 1e-12
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e-170, 1e170, 1e300])
+def test_a_large_chain_is_solved_whatever_its_rewards_are(scale):
+    """The iterations' sums of squares vanish or overflow where the rewards themselves do not: J is linear in them."""
+    rng = np.random.default_rng(0)
+    S = solve.ITERATE_ABOVE + 500
+    rows, columns = np.repeat(np.arange(2 * S), 4), rng.integers(S, size=8 * S)
+    P = sp.csr_array((np.full(8 * S, 0.25), (rows, columns)), shape=(2 * S, S))
+    R, params = rng.normal(size=(S, 2)), FLAT.init_params(S)
+    usual, scaled = (expected_return(MDP(P, c * R, np.full(S, 1 / S), 0.95), FLAT, params) for c in (1, scale))
+    assert scaled / scale == pytest.approx(usual, rel=1e-9)
+
+
 def test_structure_is_cached_by_identity_and_parameters_are_not():
     mdp, network = trap(0.9), CoagentNetwork([Coagent("action", 2)])
     params = network.init_params(3)

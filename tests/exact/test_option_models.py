@@ -144,5 +144,14 @@ def test_what_has_no_model_is_named():
         option_models(for_ever)
     with pytest.raises(ValueError, match="models are of 2 states, and the MDP has"):
         plan(mdp, option_models(for_ever, params | {"termination": np.full((2, NUM_OPTIONS, 2), 1.0)}))
+    for other, what in (
+        (oc.MDP(mdp.P, mdp.R, mdp.d0, 0.5, mdp.terminal), "discounts"),
+        (oc.MDP(mdp.P, 2 * mdp.R, mdp.d0, 1.0, mdp.terminal), "rewards"),
+        (oc.MDP(mdp.P[:, ::-1], mdp.R, mdp.d0, 1.0, mdp.terminal), "transitions, rewards"),
+    ):
+        with pytest.raises(ValueError, match=f"models are of another MDP, with other {what}: make models"):
+            plan(mdp, option_models(other, options(rng, other)))
+    elsewhere = oc.MDP(mdp.P, mdp.R, mdp.d0[::-1] if not mdp.terminal[0] else mdp.d0, 1.0, mdp.terminal)
+    assert np.array_equal(*(plan(one, option_models(mdp, options(np.random.default_rng(1), mdp))).value for one in (mdp, elsewhere)))
     with pytest.raises(ValueError, match="not settled"):
         plan(for_ever, option_models(for_ever, params))

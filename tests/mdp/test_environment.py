@@ -167,7 +167,18 @@ class Table(gym.Env):
         ({0: {1: BOTH[0], 2: BOTH[1]}, 1: BOTH}, r"P\[0\] has no action 0"),
         ({0: BOTH | {0: [(1.0, 2, 0.0, False)]}, 1: BOTH}, r"P\[0\]\[0\] has \(1.0, 2, 0.0, False\).* of 2 states"),
         ({0: BOTH | {1: [(1.0, -1, 0.0, False)]}, 1: BOTH}, r"P\[0\]\[1\] has \(1.0, -1, 0.0, False\)"),
-        ({0: BOTH, 1: BOTH | {0: [(1.0, 1, 0.0)]}}, r"P\[1\]\[0\] has \(1.0, 1, 0.0\): give \(probability, next state"),
+        ({0: BOTH | {0: [(1.0, 0.6, 0.0, False)]}, 1: BOTH}, r"P\[0\]\[0\] .* whose next state is 0.6"),
+        ({0: BOTH | {0: [(1.0, None, 0.0, False)]}, 1: BOTH}, r"P\[0\]\[0\] .* whose next state is None"),
+        ({0: BOTH | {0: [(-0.5, 0, 2.0, False), (1.5, 0, 7.0, False)]}, 1: BOTH}, r"P\[0\]\[0\] .* whose probability is -0.5"),
+        ({0: BOTH | {0: [(np.nan, 0, 2.0, False)]}, 1: BOTH}, r"P\[0\]\[0\] .* whose probability is nan"),
+        ({0: BOTH | {0: [(1.0, 1, 0.0, "False")]}, 1: BOTH}, r"P\[0\]\[0\] .* whose fourth part is 'False'"),
+        ({0: BOTH | {0: [(1.0, 1, None, False)]}, 1: BOTH}, r"P\[0\]\[0\] .* whose reward is None"),
+        ({0: BOTH | {0: [(1.0, 1, np.inf, False)]}, 1: BOTH}, r"P\[0\]\[0\] .* whose reward is inf"),
+        ({0: BOTH | {0: [1.0]}, 1: BOTH}, r"P\[0\]\[0\] has 1.0, which are not four things"),
+        (
+            {0: BOTH, 1: BOTH | {0: [(1.0, 1, 0.0)]}},
+            r"P\[1\]\[0\] has \(1.0, 1, 0.0\), .* not four .*: give \(probability, next state",
+        ),
     ],
 )
 def test_tables_with_something_missing_are_named(P, message):
@@ -175,6 +186,8 @@ def test_tables_with_something_missing_are_named(P, message):
         oc.MDP.from_env(Table(P), 0.9)
     assert oc.MDP.from_env(Table({0: BOTH, 1: BOTH}), 1.0).expected_reward[0].tolist() == [0.0, 5.0]
     assert oc.MDP.from_env(Table({0: BOTH | {0: [(1.0, 9, 0.0, True)]}, 1: BOTH}), 1.0).num_states == 3  # whatever state the table names
+    never = [(0.0, None, np.inf, False), *BOTH[1]]
+    assert oc.MDP.from_env(Table({0: BOTH | {1: never}, 1: BOTH}), 1.0).expected_reward[0].tolist() == [0.0, 5.0]
     assert oc.MDP.from_env(Table([[BOTH[0], BOTH[1]]] * 2), 1.0).expected_reward[0].tolist() == [0.0, 5.0]
 
 

@@ -8,6 +8,8 @@ import pytest
 import torch
 
 import optioncoagent as oc
+from optioncoagent import gallery
+from optioncoagent.exact import critic_values
 from optioncoagent.network import LocalState, Touched, execution, execution_probability
 from optioncoagent.network.aspects import aspects, differences
 
@@ -215,6 +217,9 @@ WRONG = {
     "coagent 'b': an execution probability is 2.0, outside": lambda: net(oc.Coagent("b", 2, executes=lambda x: 2.0 * x.start)),
     "coagent 'b': an execution probability is nan": lambda: net(oc.Coagent("b", 2, executes=float("nan"))),
     "coagent 'b': executes='often' is neither": lambda: net(oc.Coagent("b", 2, executes="often")),
+    "coagent 'b': cost=1j is not a finite number": lambda: net(oc.Coagent("b", 2, cost=1j)),
+    "coagent 'b': upstream=5 is no tuple of names": lambda: net(oc.Coagent("b", 2, upstream=5)),
+    "coagent 'b': upstream=\\(\\['a'\\],\\) is no tuple of names": lambda: net(oc.Coagent("a", 2), oc.Coagent("b", 2, upstream=(["a"],))),
     "coagent 'b': cost=nan": lambda: net(oc.Coagent("b", 2, cost=float("nan"))),
     "coagent 'b.c': a name is": lambda: net(oc.Coagent("b.c", 2)),
     "coagent 'b': its execution function failed .*write ==": lambda: net(oc.Coagent("b", 2, executes=lambda x: not x.start)),
@@ -361,3 +366,25 @@ def test_a_table_over_states_is_of_the_number_that_was_asked_for():
         np.testing.assert_array_equal(table, [[s % 2 == 0 for s in range(n)], [1.0] * n])
         with pytest.raises(ValueError, match="read-only"):
             table[0, 0] = 0.5
+
+
+def test_a_table_that_no_machine_holds_is_refused():
+    """Before memory is asked for: 2^40 configurations, whatever the machine has; and of values of what is remembered, likewise."""
+    bits = [oc.Coagent(f"b{i}", 2) for i in range(40)]
+    wide = oc.CoagentNetwork([*bits, oc.Coagent("action", 2, upstream=[b.name for b in bits])])
+    with pytest.raises(ValueError, match="coagent 'action': its logits would be 4,398,046,511,104 numbers"):
+        wide.init_params(2)
+    kept = [oc.Coagent(f"b{i}", 2, executes=0.5) for i in range(40)]
+    remembers = oc.CoagentNetwork([*kept, *(oc.Coagent(f"r{i}", 2, upstream=(f"b{i}",)) for i in range(40)), oc.Coagent("action", 2)])
+    mdp = oc.MDP(np.full((2, 2, 2), 0.5), np.ones((2, 2)), [1, 0], 0.9)
+    with pytest.raises(ValueError, match="more than the 268,435,456 of the exact solver"):
+        critic_values(mdp, remembers, remembers.init_params(2))
+
+
+def test_names_of_actions_are_names():
+    with pytest.raises(TypeError, match="action=3: give the name of the action coagent"):
+        oc.CoagentNetwork([oc.Coagent("action", 2)], action=3)
+    with pytest.raises(ValueError, match=r"params has \['x', 3\], which the network does not"):
+        oc.CoagentNetwork([oc.Coagent("action", 2)]).policies({"action": np.zeros((1, 2)), "x": 1, 3: 2}, 1)
+    with pytest.raises(ValueError, match="params has no option, termination, which flat option-critic's have"):
+        gallery.double_params({"action": np.zeros((1, 2, 2))})
