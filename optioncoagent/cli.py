@@ -19,7 +19,7 @@ from optioncoagent.auditing.command import Audit
 from optioncoagent.experiments.gradients_command import Gradients
 from optioncoagent.experiments.reproduce import Reproduce
 from optioncoagent.maps.command import Maps
-from optioncoagent.outputs import PICTURES, check_file
+from optioncoagent.outputs import PICTURES, check_file, whole
 from optioncoagent.report import Report
 from optioncoagent.runs import training
 from optioncoagent.runs.folder import check_new
@@ -47,7 +47,8 @@ class Train:
     total_timesteps: int = 200_000
     """Environment steps to train for (whole rollouts, at least this many)."""
     env_kwargs: Annotated[tuple[str, ...], tyro.conf.arg(metavar="KEY=VALUE …")] = ()
-    """What the environment is made with, for example view=full size=7; kept with the agent. Values are JSON, or else text."""
+    """What the environment is made with, for example view=full size=7; kept with the agent. Values are JSON, or Python's True, False and
+    None, or else text."""
     num_options: tuple[int, ...] = (4,)
     """Number of options; several numbers make a hierarchy, top level first."""
     gradient_form: GradientForm = "q_beta"
@@ -164,7 +165,9 @@ class Plot:
         if not self.run_dir:
             raise ValueError("give a RUN_DIR")
         check_file("out", self.out, PICTURES)
-        curves.plot(curves.read_curves(self.run_dir)).savefig(self.out)
+        figure = curves.plot(curves.read_curves(self.run_dir))
+        with whole(self.out) as file:
+            figure.savefig(file)
         print(self.out)
 
 

@@ -13,22 +13,26 @@ from optioncoagent.agents.settings import ALIASES
 def env_kwargs(words: Iterable[str]) -> dict[str, Any]:
     """KEY=VALUE words (view=full size=7 goals=[1,2]), or one JSON object, as keyword arguments.
 
-    A value is read as JSON where it is JSON (7, 0.5, true, null, "text", [1, 2]) and is text otherwise. Raises ValueError for a word that
-    is neither.
+    A value is read as JSON where it is JSON (7, 0.5, true, null, "text", [1, 2]), True, False and None as Python has them, and is text
+    otherwise. Raises ValueError for a word that is neither, and for a key that is given twice.
     """
     given: dict[str, Any] = {}
     for word in words:
-        if word.startswith("{"):
-            given |= _object(word)
-            continue
-        key, equals, value = word.partition("=")
-        if not equals or not key.isidentifier():
-            raise ValueError(f"--env-kwargs {word}: give KEY=VALUE, as in view=full size=7, or a JSON object")
-        try:
-            given[key] = json.loads(value)
-        except ValueError:
-            given[key] = value
+        new = _object(word) if word.startswith("{") else _pair(word)
+        if twice := [key for key in new if key in given]:
+            raise ValueError(f"--env-kwargs {word}: {twice[0]} is given twice")
+        given |= new
     return given
+
+
+def _pair(word: str) -> dict[str, Any]:
+    key, equals, value = word.partition("=")
+    if not equals or not key.isidentifier():
+        raise ValueError(f"--env-kwargs {word}: give KEY=VALUE, as in view=full size=7, or a JSON object")
+    try:
+        return {key: json.loads(value)}
+    except ValueError:
+        return {key: {"True": True, "False": False, "None": None}.get(value, value)}
 
 
 def _object(word: str) -> dict[str, Any]:

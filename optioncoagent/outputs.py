@@ -1,8 +1,10 @@
-"""Files that a command is to write, looked at before it works for them."""
+"""Files that a command is to write: looked at before it works for them, and written whole or not at all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 PICTURES = (".png", ".pdf", ".svg")
@@ -20,3 +22,23 @@ def check_file(name: str, path: Path | None, endings: Iterable[str] = ()) -> Non
     endings = tuple(endings)
     if endings and path.suffix.lower() not in endings:
         raise ValueError(f"{name}={path}: choose a file name that ends with one of {endings}")
+
+
+@contextmanager
+def whole(path: str | Path) -> Iterator[Path]:
+    """Another name, with the same ending, to write to in the block; what is there then takes the place of `path`, which stays as it was
+    where the block fails. An OSError of the block that names no file gets this one."""
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():  # a device, such as /dev/stdout
+        yield target
+        return
+    partial = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
+    try:
+        yield partial
+        os.replace(partial, target)
+    except OSError as error:
+        if error.filename in (None, str(partial)):
+            error.filename = str(path)
+        raise
+    finally:
+        partial.unlink(missing_ok=True)

@@ -19,9 +19,9 @@ import numpy as np
 import tyro
 
 from optioncoagent.imports import import_named
-from optioncoagent.outputs import check_file
+from optioncoagent.outputs import check_file, whole
 from optioncoagent.runs.folder import EVALUATION, differing, distinct, is_recorded, read_command, read_config, read_evaluation, settings_of
-from optioncoagent.runs.rows import read_rows
+from optioncoagent.runs.rows import read_training
 
 FILMS = {".gif": "image/gif", ".webp": "image/webp", ".mp4": "video/mp4"}
 STYLE = """
@@ -55,7 +55,9 @@ class Report:
         if self.level < 0:
             raise ValueError(f"level={self.level}: the seed of a level is at least 0")
         check_file("out", self.out)
-        self.out.write_text(report(self.run_dir, self.level), encoding="utf-8")
+        text = report(self.run_dir, self.level)
+        with whole(self.out) as file:
+            file.write_text(text, encoding="utf-8")
         print(self.out)
 
 
@@ -103,10 +105,7 @@ def _task(runs: Sequence[Summary], level: int) -> str:
 def summarise(folder: Path) -> Summary:
     """Read a run folder. Raises FileNotFoundError or ValueError naming the file."""
     config, command = read_config(folder), read_command(folder)
-    columns = read_rows(folder)
-    if not len(columns.get("timesteps", ())):
-        raise ValueError(f"{folder} has no rows yet")
-    last = {name: float(values[-1]) for name, values in columns.items()}
+    last = {name: float(values[-1]) for name, values in read_training(folder).items()}
     evaluation = read_evaluation(folder) if (folder / EVALUATION).exists() else None
     seed = command.get("settings", {}).get("seed")
     return Summary(folder, config, command["env_id"], seed, settings_of(command), last, evaluation)
@@ -187,7 +186,7 @@ def _maps(run: Summary, runs: Sequence[Summary], level: int) -> str:
 def _films(run: Summary) -> str:
     parts = []
     for path in sorted(run.folder.iterdir()):
-        if (kind := path.suffix.lower()) in FILMS:
+        if (kind := path.suffix.lower()) in FILMS and path.stat().st_size:
             source = _data_uri(path.read_bytes(), FILMS[kind])
             shown = f'<video controls src="{source}"></video>' if kind == ".mp4" else f'<img src="{source}" alt="film of episodes">'
             parts.append(f"<h3>Film {escape(str(path))}</h3>\n{shown}")

@@ -35,7 +35,11 @@ def test_settings_of_the_environment():
     assert env_kwargs(["view=full", "size=7", "slip=0.5", "wide=true", "goal=[1, 2]", 'name="7"', "text=a=b", "none=null"]) == {
         "view": "full", "size": 7, "slip": 0.5, "wide": True, "goal": [1, 2], "name": "7", "text": "a=b", "none": None,
     }  # fmt: skip
-    assert env_kwargs(['{"view": "full", "size": 7}', "size=8"]) == {"view": "full", "size": 8}
+    assert env_kwargs(["a=True", "b=False", "c=None", 'd="False"', "e=falsch"]) == dict(a=True, b=False, c=None, d="False", e="falsch")
+    assert env_kwargs(['{"view": "full", "size": 7}', "slip=8"]) == {"view": "full", "size": 7, "slip": 8}
+    for words in (["size=6", "size=7"], ['{"size": 7}', "size=7"]):
+        with pytest.raises(ValueError, match="size=7: size is given twice"):
+            env_kwargs(words)
     for word in ("view", "=3", "a-b=3", "{view}"):
         with pytest.raises(ValueError, match=f"--env-kwargs {word}"):
             env_kwargs([word])

@@ -163,7 +163,7 @@ def test_folders_that_are_no_runs_are_named(tmp_path):
         (tmp_path / "config.json").write_text(text)
         with pytest.raises(ValueError, match=r"config\.json is damaged"):
             report.summarise(tmp_path)
-    (run(tmp_path / "run") / "metrics.csv").write_text("timesteps,return_mean\n")
+    (run(tmp_path / "run") / "metrics.csv").write_text("timesteps,episodes,return_mean\n")
     with pytest.raises(ValueError, match="no rows yet"):
         report.summarise(tmp_path / "run")
     folder = run(tmp_path / "evaluated")
@@ -188,6 +188,7 @@ def test_the_page_needs_nothing_else(tmp_path, monkeypatch, capsys):
     for env_id, folder in zip(("OptionCoagent/Gridworld-v0", "CartPole-v1"), folders, strict=True):
         command_line("train", env_id, "--run-dir", folder, *small)
     (folders[0] / "film.gif").write_bytes(b"GIF89a")
+    (folders[1] / "film.gif").write_bytes(b"")
     command_line("report", *folders, "--out", tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "page.html" in capsys.readouterr().out

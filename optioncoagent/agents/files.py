@@ -66,8 +66,9 @@ def find(folder: Path, name: str) -> Path:
 
 
 def checkpoints(run_folder: Path) -> list[Path]:
-    """The checkpoints of a run folder, the newest first."""
-    return sorted((run_folder / CHECKPOINTS).glob(f"{PREFIX}*"), reverse=True)
+    """The checkpoints of a run folder, the newest first; a copy of another name is none."""
+    found = (run_folder / CHECKPOINTS).glob(f"{PREFIX}*")
+    return sorted((path for path in found if path.name[len(PREFIX) :].isdecimal() and path.is_dir()), reverse=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import tyro
 
 from optioncoagent.imports import full_id, plain_id
-from optioncoagent.outputs import PICTURES, check_file
+from optioncoagent.outputs import PICTURES, check_file, whole
 
 if TYPE_CHECKING:
     from optioncoagent.auditing.examination import Examination
@@ -88,14 +88,15 @@ def _run(command: Audit) -> None:
     if command.csv is not None:
         import csv
 
-        with command.csv.open("w", newline="", encoding="utf-8") as file:
+        with whole(command.csv) as path, path.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
     if command.out is not None:
         from optioncoagent.auditing.picture import draw
 
-        draw(rows).savefig(command.out)
+        with whole(command.out) as path:
+            draw(rows).savefig(path)
         print(command.out)
 
 

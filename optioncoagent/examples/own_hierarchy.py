@@ -178,7 +178,8 @@ class OwnHierarchy:
 
         steps = play(agent)
         title = f"{self.env_id} after {agent.num_timesteps:,} steps of training: an episode of {len(steps)} steps"
-        draw(agent.network, steps, title).savefig(self.out, dpi=110)
+        with outputs.whole(self.out) as file:
+            draw(agent.network, steps, title).savefig(file, dpi=110)
         print(self.out)
 
 

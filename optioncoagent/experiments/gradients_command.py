@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from optioncoagent.outputs import PICTURES, check_file
+from optioncoagent.outputs import PICTURES, check_file, whole
 
 if TYPE_CHECKING:
     from optioncoagent.exact import Comparison
@@ -117,12 +117,14 @@ def main(command: Gradients) -> None:
     if command.out is None:
         print(text, end="")
     else:
-        command.out.write_text(text, encoding="utf-8")
+        with whole(command.out) as file:
+            file.write_text(text, encoding="utf-8")
         print(f"wrote {command.out}")
     if command.plot is not None:
         from optioncoagent.experiments.gradients_picture import picture
 
-        picture(heading, along).savefig(command.plot)
+        with whole(command.plot) as file:
+            picture(heading, along).savefig(file)
         print(f"wrote {command.plot}", file=sys.stderr)
 
 

@@ -21,6 +21,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from optioncoagent.outputs import whole
 from optioncoagent.runs.folder import in_turn, read_json, versions, write_json
 from optioncoagent.runs.table import write_csv
 from optioncoagent.runs.trial import Job
@@ -120,7 +121,8 @@ def draw(experiment: ModuleType, folder: Path) -> tuple[Path, str]:
     assumptions = content.get("assumptions", experiment.ASSUMPTIONS)
     figure.supxlabel("\n".join(textwrap.wrap(assumptions, width)), fontsize=7, x=0.01, ha="left")
     path = folder / "figure.png"
-    figure.savefig(path, dpi=110)
+    with whole(path) as file:
+        figure.savefig(file, dpi=110)
     return path, assumptions
 
 

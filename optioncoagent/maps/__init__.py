@@ -14,6 +14,7 @@ from optioncoagent import lazy
 
 _MODULES = {"drawing": ("option_maps",)}
 __all__ = ["option_maps"]
+MAX_STATES = 50_000  # of a MiniGrid level, where no other number is asked for
 
 
 def __getattr__(name: str) -> Any:

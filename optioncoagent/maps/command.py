@@ -9,7 +9,8 @@ from typing import Annotated
 import tyro
 
 from optioncoagent.imports import import_named
-from optioncoagent.outputs import PICTURES, check_file
+from optioncoagent.maps import MAX_STATES
+from optioncoagent.outputs import PICTURES, check_file, whole
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Maps:
     """Picture to write: FILE.png, .pdf, .svg."""
     level: int = 0
     """Seed of the MiniGrid level."""
+    max_states: int = MAX_STATES
+    """A MiniGrid level with more states is refused; a thousand of them take a second or two to find."""
     module: tuple[str, ...] = ()
     """Modules to import first, which register the environment. One that only a saved run names is imported from the working directory."""
     network: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
@@ -37,5 +40,7 @@ class Maps:
         from optioncoagent.maps import option_maps
 
         check_file("out", self.out, PICTURES)
-        option_maps(load_agent(self.run_dir, self.network), self.level).savefig(self.out, dpi=130)
+        figure = option_maps(load_agent(self.run_dir, self.network), self.level, self.max_states)
+        with whole(self.out) as file:
+            figure.savefig(file, dpi=130)
         print(self.out)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from optioncoagent.maps import MAX_STATES
 from optioncoagent.maps.occupancy import CellMaps, cell_maps
 from optioncoagent.maps.plans import STEPS, FloorPlan
 from optioncoagent.network.roles import MOST, shown_of
@@ -34,12 +35,12 @@ COLUMNS = (
 )
 
 
-def option_maps(agent: Any, level: int = 0) -> Any:
+def option_maps(agent: Any, level: int = 0, max_states: int = MAX_STATES) -> Any:
     """A matplotlib Figure of what the options of an agent do in a level of its grid task; of a network of one's own what the outputs of its
     coagents do (`roles.shown_of`), each by itself, whatever the others give.
 
     level: a MiniGrid seed. ValueError for a network without a coagent that could be shown, one that executes by what it observes, a task
-    without a floor plan, or a MiniGrid level with too many states to enumerate.
+    without a floor plan, or a MiniGrid level with more than `max_states` states.
     """
     from optioncoagent.maps.plans import read_level
 
@@ -53,7 +54,7 @@ def option_maps(agent: Any, level: int = 0) -> Any:
             f"coagents are {', '.join(network.names)}"
         )
     agent.check_tables()
-    mdp, plan = read_level(env_id, agent.settings.gamma, level, agent.interface.env_kwargs)
+    mdp, plan = read_level(env_id, agent.settings.gamma, level, agent.interface.env_kwargs, max_states)
     if mdp.observations is not None and (reading := [name for name, touched in network.touched.items() if touched.state]):
         raise ValueError(
             f"coagent {reading[0]!r} executes by what it observes, and the exact solver knows observations by number: no maps of it"

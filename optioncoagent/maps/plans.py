@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from optioncoagent.imports import is_minigrid_id, plain_id
+from optioncoagent.maps import MAX_STATES
 from optioncoagent.mdp import MDP
 from optioncoagent.mdp.toy_text import refuse_wrappers
 
@@ -42,7 +43,9 @@ class FloorPlan:
         return self.walls.size
 
 
-def read_level(env_id: str, gamma: float, seed: int = 0, env_kwargs: Mapping[str, Any] | None = None) -> tuple[MDP, FloorPlan]:
+def read_level(
+    env_id: str, gamma: float, seed: int = 0, env_kwargs: Mapping[str, Any] | None = None, max_states: int = MAX_STATES
+) -> tuple[MDP, FloorPlan]:
     """The level that `reset(seed=seed)` makes of a MiniGrid task, or a grid task with tables (four rooms, gridworld; seed says nothing
     there); env_kwargs: what the environment is made with.
 
@@ -61,7 +64,7 @@ def read_level(env_id: str, gamma: float, seed: int = 0, env_kwargs: Mapping[str
     if env_kwargs:
         raise ValueError(f"{env_id} was made with {dict(env_kwargs)}: maps are drawn of MiniGrid levels as they are")
     env.reset(seed=seed)
-    return _minigrid_level(env, env.spec.id, gamma, seed)
+    return _minigrid_level(env, env.spec.id, gamma, seed, max_states)
 
 
 def _make(env_id: str, env_kwargs: Mapping[str, Any]) -> Any:
@@ -90,7 +93,7 @@ def _table_level(env: Any, gamma: float) -> tuple[MDP, FloorPlan]:
     return MDP.from_env(env, gamma), plan
 
 
-def _minigrid_level(env: Any, env_id: str, gamma: float, seed: int) -> tuple[MDP, FloorPlan]:
+def _minigrid_level(env: Any, env_id: str, gamma: float, seed: int, max_states: int) -> tuple[MDP, FloorPlan]:
     grid = env.grid
     walls = np.zeros((grid.height, grid.width), dtype=bool)
     marks = {}
@@ -100,7 +103,7 @@ def _minigrid_level(env: Any, env_id: str, gamma: float, seed: int) -> tuple[MDP
         elif thing is not None and thing.type != "floor":
             marks[index] = (thing.type, thing.color)
     start = int(env.agent_pos[1]), int(env.agent_pos[0])
-    mdp = MDP.from_minigrid(env_id, gamma, seed=seed, progress_bar=True)
+    mdp = MDP.from_minigrid(env_id, gamma, seed=seed, max_states=max_states, progress_bar=True)
     cell, facing = poses(mdp, start, int(env.agent_dir), grid.width)
     return mdp, FloorPlan(walls, marks, cell[:1], cell, facing, MINIGRID_ACTIONS)
 

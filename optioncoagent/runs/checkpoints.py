@@ -139,7 +139,7 @@ def _rank(path: Path) -> Any:
 
 def _tidy(run_folder: Path) -> None:
     """Remove what a process that was killed left half written or half removed, and checkpoints that are no longer kept."""
-    for left in (run_folder / CHECKPOINTS).glob(".*"):
+    for left in (run_folder / CHECKPOINTS).glob(f".{PREFIX}*"):
         shutil.rmtree(left, ignore_errors=True)
     paths = checkpoints(run_folder)
     for path in set(paths[LAST:]) - ({best(run_folder)} if paths[LAST:] else set()):

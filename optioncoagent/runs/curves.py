@@ -19,7 +19,7 @@ import numpy as np
 from optioncoagent.agents import files
 from optioncoagent.gallery import TERMINATE
 from optioncoagent.runs import checkpoints, folder, statistics
-from optioncoagent.runs.rows import read_rows
+from optioncoagent.runs.rows import read_training
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,9 +64,7 @@ def read_curves(folders: Iterable[str | Path]) -> list[Curve]:
         same = seen.setdefault(json.dumps([command["env_id"], seed, folder.settings_of(command)], sort_keys=True), path)
         if same != path and seed is not None:
             warnings.warn(f"{same} and {path} are of one task, setting and seed ({seed}): it counts twice", stacklevel=2)
-        columns = read_rows(path, _ends(path))
-        if not len(columns.get("timesteps", ())):
-            raise ValueError(f"{path} has no rows yet")
+        columns = read_training(path, _ends(path))
         for name, new in AS_OPTION_CRITIC.items():
             columns |= {re.sub(name, new, old): x for old, x in columns.items() if re.fullmatch(name, old)}
         few = columns["episodes"] < EPISODES  # those that end first are short, and say little of the others
@@ -141,7 +139,7 @@ def plot(curves: Iterable[Curve]) -> Figure:
     shown = [(title, lines) for title, lines in PANELS if any(_columns(everything, pattern) for pattern in lines)]
     usages = {task: _usages(settings) for task, settings in groups.items()}
     labels = list(dict.fromkeys(label for settings in groups.values() for label in settings))
-    colors = {label: f"C{i}" for i, label in enumerate(labels)}
+    colors = dict(zip(labels, _colors(len(labels)), strict=True))
     num_rows, width = len(shown) + max(map(len, usages.values())), 1.5 + 4.5 * len(groups)
     legend = Legend.of(groups, width)
     figure = Figure(figsize=(width, 0.5 + 1.8 * num_rows + legend.height), layout="constrained", dpi=120)
@@ -213,6 +211,13 @@ def _curves(axes: Axes, settings: Mapping[str, Sequence[Curve]], pattern: str, c
             for run in values if len(runs) > 1 else ():
                 axes.plot(steps, np.where(np.isnan(low), run, np.nan), styles[level < len(names) - 1], color=colors[label], linewidth=0.5)
     axes.grid(alpha=0.25)
+
+
+def _colors(number: int) -> list[Any]:
+    """So many that can be told apart: Matplotlib's own ten, or along a colour map."""
+    from matplotlib import colormaps
+
+    return [f"C{i}" for i in range(number)] if number <= 10 else list(colormaps["turbo"](np.linspace(0.03, 0.97, number)))
 
 
 def _alone(values: np.ndarray) -> np.ndarray:

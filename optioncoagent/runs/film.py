@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from optioncoagent.gallery import TERMINATE
 from optioncoagent.network.roles import gate_of, is_option, shown_of
+from optioncoagent.outputs import whole
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,11 +106,12 @@ def film(episodes: Sequence[Episode], out: str | Path, fps: int = 8, progress_ba
         raise ValueError(f"fps={fps}: a GIF shows at most 50 pictures in a second; an .mp4 shows more")
     writer = writers[name](fps=fps)
     drawn: Figure | None = None
-    with tqdm(total=sum(len(episode.steps) for episode in episodes), unit="frame", disable=not progress_bar) as bar:
+    num_frames = sum(len(episode.steps) for episode in episodes)
+    with whole(out) as file, tqdm(total=num_frames, unit="frame", disable=not progress_bar) as bar:
         for number, episode in enumerate(episodes):
             for t, figure in enumerate(draw(episode, number)):
                 if drawn is None:
-                    writer.setup(figure, str(out), dpi=100)
+                    writer.setup(figure, str(file), dpi=100)
                 writer.fig = drawn = figure
                 for _ in range(HOLD if t == len(episode.steps) - 1 else 1):
                     writer.grab_frame()
@@ -214,7 +216,7 @@ def _caption(episode: Episode, number: int, t: int) -> str:
 def _color(option: int) -> tuple[float, float, float]:
     from matplotlib import colormaps
 
-    return colormaps["tab10"](option % 10)[:3]
+    return (colormaps["tab10"](option) if option < 10 else colormaps["tab20b"]((option - 10) % 20))[:3]
 
 
 def _probability(

@@ -118,6 +118,8 @@ def read_command(folder: Path) -> dict[str, Any]:
     command = read_config(folder).get("command")
     if not isinstance(command, dict) or "env_id" not in command:
         raise ValueError(f"{folder / CONFIG} is damaged, or of another version: it names no environment")
+    if not isinstance(command.get("settings", {}), dict):
+        raise ValueError(f"{folder / CONFIG} is damaged: its settings are no JSON object")
     return command
 
 
@@ -178,13 +180,14 @@ def versions() -> dict[str, str]:
 def read_evaluation(folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Returns and lengths of the episodes of the final evaluation, (episodes,). ValueError naming the file if it is damaged."""
     path = folder / EVALUATION
-    content = read_json(path)
     try:
+        content = read_json(path)
         returns, lengths = (np.asarray(content[name], dtype=np.float64) for name in ("returns", "lengths"))
+        if returns.ndim != 1 or returns.shape != lengths.shape or not returns.size:
+            raise ValueError("it needs the return and the length of each of some episodes")
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error!r})") from error
-    if returns.ndim != 1 or returns.shape != lengths.shape or not returns.size:
-        raise ValueError(f"{path} is damaged: it needs the return and the length of each of some episodes")
+        said = str(error) if str(path) in str(error) else f"{path} is damaged ({error!r})"
+        raise ValueError(f"{said}; delete it, and what trained there, run again, evaluates anew") from error
     return returns, lengths
 
 

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 
+NEEDED = ("timesteps", "episodes", "return_mean")  # columns of every training
 METRICS, EVENTS, OURS = "metrics.csv", "events.out.tfevents.", ".optioncoagent"  # of the names of events, which others have too
 Ends = Mapping[str, Any]  # {file: [bytes, SHA-256 of them]}
 
@@ -85,6 +86,16 @@ def read_rows(folder: str | Path, ends: Ends | None = None) -> dict[str, np.ndar
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error})") from error
     return {name: values[:, j] for j, name in enumerate(columns)}
+
+
+def read_training(folder: str | Path, ends: Ends | None = None) -> dict[str, np.ndarray]:
+    """The same of a training that has begun: ValueError where there are no rows yet, or one of the columns NEEDED is missing."""
+    columns = read_rows(folder, ends)
+    if columns and (missing := [name for name in NEEDED if name not in columns]):
+        raise ValueError(f"{Path(folder) / METRICS} is damaged, or another program's: it has no column {missing[0]}")
+    if not len(columns.get("timesteps", ())):
+        raise ValueError(f"{folder} has no rows yet")
+    return columns
 
 
 class Rows:

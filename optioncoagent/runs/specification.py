@@ -93,7 +93,7 @@ def read_specification(path: Path, train: type) -> Specification:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not a file: a sweep takes one in TOML, see the docstring of optioncoagent.runs.specification")
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         return check(content, train)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error

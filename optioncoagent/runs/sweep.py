@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from optioncoagent.agents.settings import OLD_DEFAULTS
 from optioncoagent.runs import table
-from optioncoagent.runs.folder import EVALUATION, locked, read_json, write_json
+from optioncoagent.runs.folder import EVALUATION, locked, read_evaluation, read_json, write_json
 from optioncoagent.runs.rows import METRICS
 from optioncoagent.runs.specification import Specification
 from optioncoagent.runs.trial import COMMAND, train_job
@@ -40,12 +40,18 @@ def run_sweep(
 
     workers, backend, address: see `start_workers`; by default as many workers as cores. A trial that fails is tried again, from its
     checkpoint, up to `retries` times. Ctrl-C (KeyboardInterrupt) ends all trials, which keep what they have.
-    Raises FileExistsError if the folder holds trials of other settings, or of other defaults, OSError if another sweep runs in it.
+    Raises FileExistsError if the folder holds trials of other settings, or of other defaults, OSError if another sweep runs in it,
+    ValueError naming a file in it that is damaged.
     """
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder, "runs a sweep there"):
-        missing = [trial for trial in specification.trials if not (folder / trial.name / EVALUATION).exists()]
+        missing = []
+        for trial in specification.trials:
+            if (folder / trial.name / EVALUATION).exists():
+                read_evaluation(folder / trial.name)  # what is damaged is said before hours of work
+            else:
+                missing.append(trial)
         _describe(specification, folder, {trial.setting for trial in missing})
         jobs = {trial.name: train_job(folder / trial.name, trial.arguments, Path.cwd(), command) for trial in missing}
         if not jobs:
@@ -68,6 +74,9 @@ def _describe(specification: Specification, folder: Path, to_run: Collection[str
     """Write sweep.json, or check that it describes the same settings, and of those to run the same defaults; new ones are added."""
     path = folder / "sweep.json"
     content = read_json(path) if path.exists() else {"settings": {}}
+    for part in (content.get("settings"), content.get("defaults", {})):
+        if not isinstance(part, dict) or not all(isinstance(of_one, dict) for of_one in part.values()):
+            raise ValueError(f"{path} is damaged: it has no settings and defaults of each, as sweeps write them")
     now, defaults = json.loads(json.dumps([specification.settings, specification.defaults], default=str))
     defaults_then = content.setdefault("defaults", {})  # {setting: defaults}; folders of earlier versions have none
     for name in [name for name in content["settings"] if not any(path.is_dir() for path in folder.glob(f"*/{name}/*"))]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import numpy as np
 from optioncoagent.agents import files
 from optioncoagent.runs import statistics
 from optioncoagent.runs.folder import EVALUATION, read_evaluation
-from optioncoagent.runs.rows import read_rows
+from optioncoagent.runs.rows import read_training
 from optioncoagent.runs.specification import Specification
 from optioncoagent.runs.statistics import FEWEST
 
@@ -26,13 +27,18 @@ SOONER = ("sooner", "sooner_low", "sooner_high")
 def trial_rows(specification: Specification, folder: Path) -> list[Row]:
     """One row for each trial: task, setting, seed, finished, final_return (mean of the final evaluation), timesteps, seconds, and, for
     tasks with a threshold, frames_to_threshold and seconds_to_threshold (infinite if it was not reached). A trial that has not finished
-    has no numbers."""
+    has no numbers, nor has one whose rows are damaged, which is warned of."""
     rows = []
     for trial in specification.trials:
         run_folder = folder / trial.name
         row: Row = {"task": trial.task, "setting": trial.setting, "seed": trial.seed, "finished": (run_folder / EVALUATION).exists()}
         if row["finished"]:
-            run = read_rows(run_folder)
+            try:
+                run = read_training(run_folder)
+            except (ValueError, OSError) as error:
+                warnings.warn(f"{error}; {trial.name} counts as not finished", stacklevel=2)
+                rows.append(row | {"finished": False})
+                continue
             row["final_return"] = float(read_evaluation(run_folder)[0].mean())
             row["timesteps"] = float(run["timesteps"][-1])
             row["seconds"] = statistics.seconds(run)

@@ -110,6 +110,7 @@ def resume(path: str | Path, profile: bool = False) -> bool:
         for reason in refused:
             print(f"refused: {reason}")
         if record.timesteps >= run.total_timesteps and (path / folder.EVALUATION).exists():
+            folder.read_evaluation(path)
             print(f"{path} has finished, after {record.timesteps:,} steps")
             return True
         print(f"{path} goes on from step {record.timesteps:,}")

@@ -260,11 +260,13 @@ def test_what_never_executes_is_drawn_without_a_choice():
 
 def test_the_level_of_maps_is_the_one_asked_for(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr(maps, "option_maps", lambda agent, level=0: seen.append(level) or Figure(), raising=False)
+    monkeypatch.setattr(maps, "option_maps", lambda agent, *given: seen.append(given) or Figure(), raising=False)
     oc.OptionCritic(GRIDWORLD, num_options=2, **SMALL).save(tmp_path / "a")
     monkeypatch.setattr(sys, "argv", ["optioncoagent", *map(str, ["maps", tmp_path / "a", "--level", 4, "--out", tmp_path / "m.png"])])
     main()
-    assert seen == [4]
+    assert seen == [(4, 50_000)]
+    with pytest.raises(ValueError, match="more than max_states=20 states"):
+        read_level("MiniGrid-Empty-5x5-v0", 0.99, max_states=20)
 
 
 def test_a_bent_arrow_goes_to_the_side_that_the_agent_turns_to():

@@ -52,6 +52,20 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     assert kept(tmp_path) == [2, 1] and len(list((tmp_path / "checkpoints").iterdir())) == 2
 
 
+def test_copies_of_the_user_s_are_left_alone(tmp_path):
+    """Under names of their own they are no checkpoints: not counted, not read, not removed; nor are hidden folders of others."""
+    for step in (1, 2, 3):
+        write(tmp_path, step, 0.0)
+    mine = {"step-000000000001-backup", "step-000000000003 (copy)", ".mine"}
+    for name in mine:
+        (tmp_path / "checkpoints" / name).mkdir()
+    (tmp_path / "checkpoints" / "step-000000000001.tar.gz").write_bytes(b"x")
+    for step in (4, 5):
+        write(tmp_path, step, 0.0)
+    assert kept(tmp_path) == [5, 4, 3]
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} >= mine | {"step-000000000001.tar.gz"}
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     return started(tmp_path_factory.mktemp("a") / "run")

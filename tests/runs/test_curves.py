@@ -282,12 +282,28 @@ def test_runs_that_cannot_be_drawn_are_named(folders, tmp_path):
             read_curves(folders)
     finally:
         (folders[0] / "metrics.csv").write_bytes(data)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "config.json").write_bytes((folders[0] / "config.json").read_bytes())
+    (other / "metrics.csv").write_bytes(data.replace(b"return_mean", b"ret", 1))
+    with pytest.raises(ValueError, match="metrics.csv is damaged, or another program's: it has no column return_mean"):
+        read_curves([other])
+    (other / "config.json").write_text('{"command": {"env_id": "A-v0", "settings": [1]}}')
+    with pytest.raises(ValueError, match="config.json is damaged: its settings are no JSON object"):
+        read_curves([other])
+
+
+def test_every_setting_has_a_colour_of_its_own():
+    for number in (1, 10, 11, 40):
+        found = {to_hex(color) for color in curves._colors(number)}
+        assert len(found) == number
+    assert curves._colors(10) == [f"C{i}" for i in range(10)]
 
 
 def test_a_mean_over_few_episodes_is_not_drawn(tmp_path, monkeypatch):
     """A mean over fewer than ten episodes is not drawn."""
     folder = started(tmp_path / "run", env_id="CartPole-v1", total_timesteps=448)
     columns = {"timesteps": [1.0, 2.0, 3.0], "episodes": [9.0, 10.0, 11.0], "return_mean": [1.0, 2.0, 3.0]}
-    monkeypatch.setattr(curves, "read_rows", lambda *_: {name: np.array(column) for name, column in columns.items()})
+    monkeypatch.setattr(curves, "read_training", lambda *_: {name: np.array(column) for name, column in columns.items()})
     (curve,) = read_curves([folder])
     np.testing.assert_array_equal(curve.columns["return_mean"], [np.nan, 2, 3])

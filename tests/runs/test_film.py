@@ -1,6 +1,7 @@
 """Films of agents with options."""
 
 import sys
+from dataclasses import replace
 
 import gymnasium as gym
 import numpy as np
@@ -251,6 +252,18 @@ def test_options_with_a_manager_above_and_without_terminations():
     assert episode.retained == (False,) and all(step.terminated[0] for step in episode.steps[1:])
     *_, last = draw(episode)
     assert len(last.axes) == 2 and last.axes[-1].get_xlabel() == "step" and "ended" not in last.axes[0].get_title()
+
+
+def test_a_film_that_fails_leaves_the_one_before(tmp_path):
+    (tmp_path / "film.gif").write_bytes(b"the one before")
+    step = Step(np.zeros((4, 4, 3), np.uint8), (0,), (False,), (np.nan,))
+    with pytest.raises(IndexError):
+        film([Episode([step, replace(step, options=())])], tmp_path / "film.gif")
+    assert (tmp_path / "film.gif").read_bytes() == b"the one before" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_sixteen_options_have_sixteen_colours():
+    assert len({_color(option) for option in range(30)}) == 30
 
 
 def test_a_film_without_any_strip(tmp_path):

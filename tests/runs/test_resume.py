@@ -140,6 +140,12 @@ def test_an_evaluation_that_was_stopped_is_not_the_end(monkeypatch, tmp_path, ca
     assert f"train --resume {folder}" in capsys.readouterr().out and not (folder / "evaluation.json").exists()
     monkeypatch.undo()
     assert training.resume(folder) and (folder / "evaluation.json").exists()
+    evaluated = (folder / "evaluation.json").read_bytes()
+    (folder / "evaluation.json").write_text('{"returns": [], "lengths": []}')
+    with pytest.raises(ValueError, match="evaluation.json is damaged .*; delete it, and what trained there, run again, evaluates anew"):
+        training.resume(folder)
+    (folder / "evaluation.json").unlink()
+    assert training.resume(folder) and (folder / "evaluation.json").read_bytes() == evaluated
 
 
 def test_a_run_on_an_environment_of_a_module_goes_on_where_the_module_is_named(monkeypatch, tmp_path, capsys):

@@ -149,11 +149,31 @@ def test_damaged_files_of_a_sweep_are_named(tmp_path):
     evaluation = tmp_path / chosen.trials[0].name / "evaluation.json"
     for content in ("{", "{}"):
         evaluation.write_text(content)
-        with pytest.raises(ValueError, match=r"evaluation\.json is damaged"):
-            sweep.gather(chosen, tmp_path)
-    (tmp_path / "sweep.json").write_text("")
-    with pytest.raises(ValueError, match=r"sweep\.json is damaged"):
-        run(chosen, tmp_path)
+        for command in (sweep.gather, run):
+            with pytest.raises(ValueError, match=r"evaluation\.json is damaged.*; delete it, and what trained there, run again"):
+                command(chosen, tmp_path)
+    evaluation.unlink()
+    assert run(chosen, tmp_path) == {} and evaluation.exists()
+    for content in ("", "{}", '{"settings": []}', '{"settings": {"a": 1}}', '{"settings": {}, "defaults": {"a": 1}}'):
+        (tmp_path / "sweep.json").write_text(content)
+        with pytest.raises(ValueError, match=r"sweep\.json is damaged"):
+            run(chosen, tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "timesteps,episodes,return_mean\n", "steps,episodes,return_mean\n1,2,3\n"])
+def test_a_trial_whose_rows_are_damaged_counts_as_not_finished(content, tmp_path):
+    """And the table has the others."""
+    chosen = spec(seeds=2)
+    run(chosen, tmp_path)
+    (tmp_path / chosen.trials[0].name / "metrics.csv").write_text(content)
+    with pytest.warns(UserWarning, match=r"(has no rows yet|no column timesteps); .* counts as not finished") as said:
+        sweep.gather(chosen, tmp_path)
+    assert len(said) == 1 and [row["unfinished"] for row in rows(tmp_path / "results.csv")] == ["1", "0"]
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "sweep.toml").write_bytes(b"\xef\xbb\xbf" + f'tasks = ["{TASK}"]\nseeds = 2\n'.encode())
+    assert specification.read_specification(tmp_path / "sweep.toml", Train).tasks == (TASK,)
 
 
 def test_a_threshold_that_some_do_not_reach_is_shown_so(tmp_path):

@@ -1,0 +1,38 @@
+"""Files that commands write: looked at before, and whole or not at all."""
+
+import errno
+import os
+
+import pytest
+
+from optioncoagent.outputs import whole
+
+
+def test_what_is_there_stays_where_writing_fails(tmp_path):
+    path = tmp_path / "picture.png"
+    path.write_bytes(b"the one before")
+    with pytest.raises(OSError, match="No space left on device") as raised, whole(path) as file:
+        file.write_bytes(b"half of")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert raised.value.filename == str(path) and path.read_bytes() == b"the one before" and len(list(tmp_path.iterdir())) == 1
+    with pytest.raises(KeyboardInterrupt), whole(tmp_path / "new.png") as file:
+        file.write_bytes(b"half of")
+        raise KeyboardInterrupt
+    assert [x.name for x in tmp_path.iterdir()] == ["picture.png"]
+
+
+def test_what_was_written_takes_its_place(tmp_path):
+    """Through a link, too, which stays one; its name has the same ending, by which writers know what to write."""
+    path, link = tmp_path / "a.csv", tmp_path / "link.csv"
+    path.write_text("old")
+    link.symlink_to(path)
+    with whole(link) as file:
+        assert file.suffix == ".csv" and file != path
+        file.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new" and link.is_symlink() and len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_device_is_written_to_itself():
+    with whole(os.devnull) as file:
+        assert str(file) == os.devnull
