@@ -64,7 +64,7 @@ class Train:
     checkpoint_seconds: float = 60.0
     """Seconds between two checkpoints (0: after every update); the last three and the best are kept."""
     track: bool = False
-    """Log to Weights & Biases too (pip install wandb)."""
+    """Log to Weights & Biases too (pip install "optioncoagent[track]")."""
     wandb_project_name: str = "optioncoagent"
     """Its project there."""
     module: tuple[str, ...] = ()
@@ -200,7 +200,7 @@ class Watch:
 
     def run(self) -> None:
         from optioncoagent.agents.loading import load_agent
-        from optioncoagent.runs.film import film, play
+        from optioncoagent.runs.film import check_film, film, play
 
         for name in ("num_episodes", "max_steps", "fps"):
             if getattr(self, name) < 1:
@@ -208,6 +208,7 @@ class Watch:
         if self.seed < 0:
             raise ValueError(f"seed={self.seed}: it must be at least 0")
         out = self.out or self.run_dir / "film.gif"
+        check_film(out, self.fps)
         imports.import_named(self.module)
         agent = load_agent(self.run_dir, self.network)
         check_file("out", out)

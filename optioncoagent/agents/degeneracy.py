@@ -12,7 +12,7 @@ from optioncoagent.agents.modules import CoagentModule
 from optioncoagent.agents.observations import ObservationSpec
 from optioncoagent.agents.rollout import Outputs, Rollout
 from optioncoagent.agents.sweep import OnAxes, gate_on_axes
-from optioncoagent.agents.targets import policies_on_axes
+from optioncoagent.agents.targets import mapped, policies_on_axes
 from optioncoagent.network import CoagentNetwork
 
 STEPS = 256  # of a rollout, about, from which information is estimated
@@ -56,11 +56,10 @@ def turns(network: CoagentNetwork, policies: Mapping[str, OnAxes], start: Tensor
 def turns_of(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, times: Tensor) -> Iterator[Turn]:
     """The turns of the policies that acted at these times of a rollout, n = times · environments, time-major."""
 
-    def part(x: Any) -> Any:
-        return {name: part(inner) for name, inner in x.items()} if isinstance(x, dict) else x[times].flatten(0, 1)
-
-    state, start, previous = spec.state(part(rollout.observation)), part(rollout.start), part(rollout.previous)
-    hidden = None if rollout.hidden is None else part(rollout.hidden)
+    observation, start, previous, hidden = (
+        mapped(x, lambda y: y[times].flatten(0, 1)) for x in (rollout.observation, rollout.start, rollout.previous, rollout.hidden)
+    )
+    state = spec.state(observation)
     features, _ = module.features(state, start, hidden)
     policies = policies_on_axes(module, module.readout(features), previous)
     return turns(module.network, policies, start, state, previous)

@@ -189,15 +189,21 @@ def default_coef(spec: ObservationSpec, space: gym.Space) -> float:
 def uncountable(spec: ObservationSpec, space: gym.Space) -> str | None:
     """Why observations of this space cannot be counted, or None if they can."""
     for leaf in spec.leaves:
-        if np.issubdtype(part_of(space, leaf.path).dtype, np.floating):  # whatever it is taken for
+        dtype = part_of(space, leaf.path).dtype
+        if np.issubdtype(dtype, np.floating):  # whatever it is taken for
             return _refusal(leaf.path)
+        if dtype == np.uint64:  # of which floating-point numbers are made
+            return f"observation{at(leaf.path)} is of uint64, of which single values get lost: {_INSTEAD}"
     return None
+
+
+_INSTEAD = "give int_coef=0, or a wrapper that rounds to integers"
 
 
 def _refusal(path: str) -> str:
     return (
         f"observation{at(path)} is of floating-point numbers, which hardly recur: the exploration bonus counts MiniGrid images, bytes, "
-        "integers and Discrete observations; give int_coef=0, or a wrapper that rounds to integers"
+        f"integers and Discrete observations; {_INSTEAD}"
     )
 
 

@@ -210,9 +210,8 @@ class CoagentActorCritic:
         goal = self.num_timesteps + total_timesteps
         with self._aim(goal), Bar(total_timesteps, progress_bar) as bar:
             while self.num_timesteps < goal:
-                row = self.update()
-                ended = row["steps_since_ending"] < row["num_steps"]  # did an episode end in this rollout?
-                shown = {"return" if ended else "return (none ended)": row["return_mean"], **self.summary(row)}
+                before, row = self.num_episodes, self.update()
+                shown = {"return" if self.num_episodes > before else "return (none ended)": row["return_mean"], **self.summary(row)}
                 bar(min(int(row["timesteps"]), goal) - goal + total_timesteps, shown)
                 if log is not None:
                     log(row)
@@ -360,7 +359,9 @@ class CoagentActorCritic:
 
         state: what the call before returned, the running outputs of the coagents in `network.memory` (n, memory), or None at the
         start; of a recurrent agent a pair, these and the hidden state (n, units). episode_start: (n,) bool, where an episode begins.
-        deterministic: argmax of every policy; whether a coagent executes is still sampled.
+        deterministic: argmax of every policy; whether a coagent executes is still sampled. Raises ValueError for observations of another
+        shape than the environment's, or of which nothing can be made, for a state that is none of these, and for as many entries of
+        episode_start as there are no observations.
         """
         batched, tensors = self._seen(observation)
         n = len(next(iter(tensors.values())))

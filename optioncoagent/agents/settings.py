@@ -89,7 +89,8 @@ class Settings:
     int_returns: Literal["episodic", "non-episodic"] = "episodic"
     """Where the return of the bonus ends: with the episode (episodic), or nowhere, the next episode's being part of it (non-episodic).
     Where a task asks for what mostly ends an episode, as MiniGrid-PutNear does, the bonus that an end takes away is in the way of
-    learning it. Non-episodic, any end is paid what the bonus of an episode is worth: a reason to end once an episode has nothing new."""
+    learning it. Non-episodic, any termination is paid what the bonus of an episode is worth, which is a reason to end once an episode has
+    nothing new; a time limit is paid nothing."""
     diversity_coef: float = 0.0
     """Weight of a reward for actions that tell which option chose them, whatever network it is (see `optioncoagent.agents.diversity`);
     0 for none."""

@@ -61,9 +61,9 @@ class Batch:
     def at(self, steps: Tensor) -> Batch:
         """These of its steps, (b,) int; with recurrence whole sequences, as `minibatches.by_environment` cuts them."""
         if self.hidden is None:
-            return _map(self, lambda x: x.index_select(0, steps))
+            return mapped(self, lambda x: x.index_select(0, steps))
         begun = self.hidden.index_select(0, steps[steps < len(self.hidden)])  # the first n rows are the first steps
-        return replace(_map(replace(self, hidden=None), lambda x: x.index_select(0, steps)), hidden=begun)
+        return replace(mapped(replace(self, hidden=None), lambda x: x.index_select(0, steps)), hidden=begun)
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def make_batch(module: CoagentModule, spec: ObservationSpec, rollout: Rollout, s
     Steps that are not valid are among them: nothing is to be learned from them.
     """
     network, heads = module.network, module.heads()
-    flat = replace(rollout, **{name: _map(getattr(rollout, name), lambda x: x.flatten(0, 1)) for name in STEPS})
+    flat = replace(rollout, **{name: mapped(getattr(rollout, name), lambda x: x.flatten(0, 1)) for name in STEPS})
     hidden = None if rollout.hidden is None else rollout.hidden[0]
     inputs = module.inputs(spec.state(flat.observation))
     features, _ = module.encode(inputs, flat.start, hidden)
@@ -133,12 +133,12 @@ def learned_rows(module: CoagentModule, flat: Rollout) -> Tensor:
 
 def following_values(module: CoagentModule, spec: ObservationSpec, heads: Linear, rollout: Rollout, arrival: Tensor) -> Tensor:
     """Value of S_{t+1} at every step: W_0 upon arrival; at a truncation of the final observation, after a termination 0."""
-    outputs, hidden = (_map(x, lambda x: x[-1]) for x in (rollout.outputs, rollout.hidden))
+    outputs, hidden = (mapped(x, lambda x: x[-1]) for x in (rollout.outputs, rollout.hidden))
     last = arrival_value(module, spec, heads, rollout.last, outputs, hidden, rollout.scale)
     following = torch.cat([arrival[1:], last[None]])
     if rollout.final_observation is not None:
         t, i = rollout.final_index.T
-        outputs, hidden = _map(rollout.outputs, lambda x: x[t, i]), _map(rollout.hidden, lambda x: x[t + 1, i])
+        outputs, hidden = mapped(rollout.outputs, lambda x: x[t, i]), mapped(rollout.hidden, lambda x: x[t + 1, i])
         following[t, i] = arrival_value(module, spec, heads, rollout.final_observation, outputs, hidden, rollout.scale)
     return torch.where(rollout.terminated, 0.0, following)
 
@@ -236,10 +236,10 @@ def policies_on_axes(module: CoagentModule, readout: Tensor, previous: Outputs) 
     return {name: policy_on_axes(module.network, name, table, previous) for name, table in given.items()}
 
 
-def _map(x: Any, f: Any) -> Any:
+def mapped(x: Any, f: Any) -> Any:
     """Apply f to every tensor of a dict or record."""
     if x is None or isinstance(x, Tensor):
         return x if x is None else f(x)
     if isinstance(x, dict):
-        return {key: _map(part, f) for key, part in x.items()}
-    return type(x)(**{key: _map(part, f) for key, part in vars(x).items()})
+        return {key: mapped(part, f) for key, part in x.items()}
+    return type(x)(**{key: mapped(part, f) for key, part in vars(x).items()})

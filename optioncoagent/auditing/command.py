@@ -143,11 +143,12 @@ def _returns(agent: Any, mdp: MDP, command: Audit, found: Examination) -> Return
     from optioncoagent.exact.forms import undiscounted_mdp
     from optioncoagent.network import CoagentNetwork
 
-    env = one_level(agent.interface.env_id, command.level, agent.num_envs) if names_minigrid(agent.interface.env_id) else None
+    num_envs = min(agent.num_envs, command.num_episodes)
+    env = one_level(agent.interface.env_id, command.level, num_envs) if names_minigrid(agent.interface.env_id) else None
     episodes = agent.evaluate(command.num_episodes, seed=command.seed, env=env)
     discounted = discounted_successes(episodes.returns, episodes.lengths, mdp.gamma)
     told, what = replace(episodes, returns=discounted), f"success pays {mdp.gamma:g}^t"
-    exact, note, network = found.expected_return, "", agent.network
+    exact, note, network = found.expected_return, "", agent.network.tabulated()
     if any(c.cost for c in network.coagents):  # episodes are of rewards alone
         network = CoagentNetwork([replace(c, cost=0.0) for c in network.coagents], network.action)
         exact = expected_return(mdp, network, agent.params(mdp))
@@ -218,7 +219,7 @@ LEGEND = (
     "",
     "*: the form that the agent learns with. with: which of the agent's settings are added to the base estimate, which is exact if the",
     "critic is (nothing: every step weighed by γ^t, advantages as they are, no entropy bonus, no clipping). The last rows have all of its",
-    "settings but the exploration bonus and the reward for diversity.",
+    "settings but the exploration bonus and the reward for diversity; what is frozen is shown as if it learned.",
     "cosine and norm ratio: of the estimate's mean to the exact gradient. noise: of one rollout, over the estimate's mean.",
     "lost: the mean is below its own standard error; where noise is near the square root of the number of rollouts the others say little.",
 )

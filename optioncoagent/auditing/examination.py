@@ -189,11 +189,13 @@ class _Variant:
         batch = twin.batch(rollout, self.learning, self.forms)
         if not self.clipped:
             return twin.gradient(batch, self.learning)
-        # the first minibatch, its gradient cut to max_grad_norm with the critic's in it
-        size = -(-len(batch) // twin.learner.size.num_minibatches)
+        # the first minibatch, its gradient cut to max_grad_norm with the critic's in it, and without what is frozen
+        size = -(-len(batch) // twin.num_minibatches)
         part = batch.at(twin.order(len(batch))[:size])
         tables = twin.gradient(part, self.learning)
-        norm = np.sqrt(sum(float((x / size).ravel() @ (x / size).ravel()) for x in self.pulled(agent, twin.mdp, tables).values()))
+        frozen = {name for name, x in agent.module.named_parameters() if any(x is other for other in agent.frozen)}
+        learned = [x / size for name, x in self.pulled(agent, twin.mdp, tables).items() if name not in frozen]
+        norm = np.sqrt(sum(float(x.ravel() @ x.ravel()) for x in learned))
         scale = min(1.0, self.learning.max_grad_norm / (norm + 1e-6)) * len(batch) / size
         return {name: scale * table for name, table in tables.items()}
 

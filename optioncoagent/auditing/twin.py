@@ -37,7 +37,7 @@ class Twin:
     """
 
     SETTINGS = (
-        "num_envs", "gamma", "gae_lambda", "clip_coef", "ent_coef", "ent_coefs", "vf_coef", "max_grad_norm",
+        "gamma", "gae_lambda", "clip_coef", "ent_coef", "ent_coefs", "vf_coef", "max_grad_norm",
         "normalize_advantages", "discount_weighting", "sampled_returns",
     )  # fmt: skip
 
@@ -59,6 +59,7 @@ class Twin:
         )
         logits, q = logit_tables(agent, mdp)
         self.scale: float = agent.reward_scale
+        self.num_minibatches = size.num_minibatches
         self.own_critic = self.scale * _of_states(mdp, q)
         # columns of the table: an observing coagent's logits, then the next one's, …, last Q(s, K)
         self.columns: dict[str, slice] = {}

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from optioncoagent.exact.chain import chain
 from optioncoagent.mdp import MDP
-from optioncoagent.network import Coagent, CoagentNetwork, FloatArray, IntArray
+from optioncoagent.network import Coagent, CoagentNetwork, FloatArray
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ def output_occupancies(mdp: MDP, network: CoagentNetwork, params: Mapping[str, A
     structure, occupancy, layout = made.structure, made.occupancy, made.structure.layout
     nodes, num_outputs, later = structure.tick.nodes, network[coagent].num_outputs, ~made.structure.tick.nodes.start
 
-    def of_states(numbers: FloatArray, states: IntArray = structure.states) -> FloatArray:
+    def of_states(numbers: FloatArray) -> FloatArray:
         """(N, …), added up to (S, …)."""
         total = np.zeros((mdp.num_states, *numbers.shape[1:]))
-        np.add.at(total, states, numbers)
+        np.add.at(total, structure.states, numbers)
         return total
 
     def of_arrivals(numbers: FloatArray) -> FloatArray:

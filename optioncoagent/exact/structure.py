@@ -62,7 +62,9 @@ class Structure:
         first_states, self.first_law, first = layout.first_nodes(network)
         self.num_first = first_states.size
         self.sizes = {name: network[name].num_outputs for name in layout.carried}
-        self.first_codes = self._codes(first_states, first.previous, layout.carried)
+        # of what the first step can see, those that may be several: the others tell nothing apart, and are too many for a number at times
+        self.seen_first = tuple(name for name in layout.carried if np.count_nonzero(network.initial(name)) > 1)
+        self.first_codes = self._codes(first_states, first.previous, self.seen_first)
         if everything:
             self.keys = (np.flatnonzero(layout.live)[:, None] * layout.M + np.arange(layout.M)).reshape(-1)
         else:
@@ -83,7 +85,7 @@ class Structure:
 
     def numbers(self, start: NDArray[np.bool_], states: IntArray, previous: Mapping[str, IntArray]) -> IntArray:
         """Numbers of the nodes at which steps begin, all (n,): is it the first, the state, outputs of the step before."""
-        first = np.searchsorted(self.first_codes, self._codes(states, previous, self.layout.carried))
+        first = np.searchsorted(self.first_codes, self._codes(states, previous, self.seen_first))
         later = np.searchsorted(self.keys, self._codes(states, previous, self.layout.memory))
         return np.where(start, first, self.num_first + later)
 

@@ -146,8 +146,9 @@ class MDP:
         view: "state", observations tell states apart, or "egocentric", states with the same 7x7 image, direction and mission share one. In
         neither does an observation show the time. `observations[o]` is what is seen (image, direction, mission); the last one belongs to
         the end, where nothing is.
-        Raises ValueError, naming the environment, if it is not a MiniGrid one, draws random numbers in a step, or has more than
-        `max_states` states; gymnasium's own error for an unknown id.
+        Raises ValueError, naming the environment, if it is not a MiniGrid one, is wrapped in what changes rewards or observations, draws
+        random numbers in a step, pays what is no success, or has more than `max_states` states, and for another view or horizon;
+        gymnasium's own error for an unknown id.
         """
         from optioncoagent.mdp.minigrid import VIEWS, enumerate_level
 

@@ -175,7 +175,7 @@ def import_wandb() -> Any:
     try:
         return importlib.import_module("wandb")
     except ImportError as error:
-        raise ImportError("tracking needs Weights & Biases: pip install wandb") from error
+        raise ImportError('tracking needs Weights & Biases: pip install "optioncoagent[track]"') from error
 
 
 def _cut(path: Path, step: int) -> None:

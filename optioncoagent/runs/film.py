@@ -90,21 +90,13 @@ def play(agent: Any, num_episodes: int = 3, seed: int = 0, deterministic: bool =
 
 
 def film(episodes: Sequence[Episode], out: str | Path, fps: int = 8, progress_bar: bool = False) -> None:
-    """Write episodes as a GIF, or an MP4 where ffmpeg is installed. Raises ValueError for another ending, or without it, and for more
-    pictures in a second than a GIF shows, which counts their time in hundredths of one."""
+    """Write episodes as a GIF, or an MP4 where ffmpeg is installed. Raises ValueError as `check_film` does, and where there is no step."""
     from matplotlib.animation import writers
 
-    out = Path(out)
-    name = WRITERS.get(out.suffix.lower())
-    if name is None:
-        raise ValueError(f"out={out}: a film ends in {' or '.join(WRITERS)}")
-    if not writers.is_available(name):
-        raise ValueError(f"out={out}: this needs {name}, which is not installed; .gif needs nothing")
+    check_film(out, fps)
     if not any(episode.steps for episode in episodes):
         raise ValueError("episodes: there is no step to film")
-    if out.suffix.lower() == ".gif" and fps > 50:
-        raise ValueError(f"fps={fps}: a GIF shows at most 50 pictures in a second; an .mp4 shows more")
-    writer = writers[name](fps=fps)
+    writer = writers[WRITERS[Path(out).suffix.lower()]](fps=fps)
     drawn: Figure | None = None
     num_frames = sum(len(episode.steps) for episode in episodes)
     with whole(out) as file, tqdm(total=num_frames, unit="frame", disable=not progress_bar) as bar:
@@ -117,6 +109,21 @@ def film(episodes: Sequence[Episode], out: str | Path, fps: int = 8, progress_ba
                     writer.grab_frame()
                 bar.update()
         writer.finish()
+
+
+def check_film(out: str | Path, fps: int) -> None:
+    """Raise ValueError for another ending than a film's, for an MP4 without ffmpeg, and for more pictures in a second than a GIF shows,
+    which counts their time in hundredths of one."""
+    from matplotlib.animation import writers
+
+    ending = Path(out).suffix.lower()
+    name = WRITERS.get(ending)
+    if name is None:
+        raise ValueError(f"out={out}: a film ends in {' or '.join(WRITERS)}")
+    if not writers.is_available(name):
+        raise ValueError(f"out={out}: this needs {name}, which is not installed; .gif needs nothing")
+    if ending == ".gif" and fps > 50:
+        raise ValueError(f"fps={fps}: a GIF shows at most 50 pictures in a second; an .mp4 shows more")
 
 
 def draw(episode: Episode, number: int = 0) -> Iterator[Figure]:
@@ -206,8 +213,10 @@ def _caption(episode: Episode, number: int, t: int) -> str:
     text = f"episode {number + 1}, step {t}"
     if options := [level for level, name in enumerate(episode.names) if is_option(name)]:
         text += f", option {'/'.join(str(step.options[level]) for level in options)}"
-        if any(step.terminated[level] and episode.retained[level] for level in options):
-            text += f" (option {'/'.join(str(episode.steps[t - 1].options[level]) for level in options)} ended)"
+        ended = [step.terminated[level] and episode.retained[level] for level in options]
+        if any(ended):  # of several levels, - for one that goes on
+            before = [str(episode.steps[t - 1].options[level]) if over else "-" for level, over in zip(options, ended, strict=True)]
+            text += f" (option {'/'.join(before)} ended)"
     if t == len(episode.steps) - 1:
         text += f"\nreturn {episode.episode_return:.2f}" + ("" if episode.ended else ", cut here")
     return text

@@ -22,11 +22,11 @@ EPISODES = 100  # a mean return over fewer does not count as having reached a th
 FEWEST = 4  # seeds of which a bootstrap interval is drawn; of three it would hold the truth three times in four, of two half of the time
 
 
-def standard_error(values: Any, axis: int = 0) -> Any:
-    """Of the mean of independent values; NaN of one."""
+def standard_error(values: Any) -> Any:
+    """Of the mean of independent values, along the first axis; NaN of one."""
     values = np.asarray(values)
-    n = values.shape[axis]
-    return (values.std(axis=axis, ddof=1) if n > 1 else np.full_like(values.mean(axis=axis), np.nan)) / np.sqrt(n)
+    n = len(values)
+    return (values.std(axis=0, ddof=1) if n > 1 else np.full_like(values.mean(axis=0), np.nan)) / np.sqrt(n)
 
 
 def pooled(count: FloatArray, mean: FloatArray, squares: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -62,15 +62,15 @@ def interval(strata: Sequence[Any], confidence: float = 0.95, estimate: Any = iq
     """
     samples = [np.asarray(sample, dtype=np.float64) for sample in strata]
 
-    def pooled(*parts: FloatArray, axis: int) -> Any:
+    def estimated(*parts: FloatArray, axis: int) -> Any:
         return estimate(np.concatenate(parts, axis=axis), axis=axis)
 
-    centre = pooled(*samples, axis=0)
+    centre = estimated(*samples, axis=0)
     if fewest_seeds(samples) < FEWEST:
         return Interval(centre, np.full_like(centre, np.nan)[()], np.full_like(centre, np.nan)[()])
     found = stats.bootstrap(
         samples,
-        pooled,
+        estimated,
         n_resamples=RESAMPLES,
         confidence_level=confidence,
         method="percentile",

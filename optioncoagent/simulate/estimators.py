@@ -234,11 +234,8 @@ def _form_runner(
     mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], form: tuple[str, Any], limit: int, must_end: bool
 ) -> Callable[..., None]:
     """The same, with what a form adds at each step."""
-    wiring, moves = wire(network, mdp.num_observations), dynamics(mdp)
-    policies = policy_table(network, params, mdp.num_observations)
-    if must_end:
-        walk_table(mdp, network, policies, wiring, moves, must_end=True)
-    table, added = form_table(mdp, network, policies, wiring, *form)
+    wiring, policies = wire(network, mdp.num_observations), policy_table(network, params, mdp.num_observations)
+    table, added = form_table(mdp, network, policies, wiring, *form, must_end)
     first, parameter = added.indptr.astype(np.int64), added.indices.astype(np.int64)
 
     def problem(returns: FloatArray, sums: FloatArray) -> tuple[Any, ...]:

@@ -21,7 +21,7 @@ import scipy.sparse as sp
 from optioncoagent.mdp import MDP
 from optioncoagent.mdp.reach import ranges
 from optioncoagent.network import CoagentNetwork, FloatArray, IntArray
-from optioncoagent.simulate.tables import Steps, WalkTable, alias_rows, enumerate_steps
+from optioncoagent.simulate.tables import Steps, WalkTable, alias_rows, check_ends, enumerate_steps
 from optioncoagent.simulate.wiring import Wiring, dynamics
 
 FORMS = {
@@ -38,12 +38,12 @@ FORMS = {
 
 
 def form_table(
-    mdp: MDP, network: CoagentNetwork, policies: FloatArray, wiring: Wiring, form: str, critic: Any
+    mdp: MDP, network: CoagentNetwork, policies: FloatArray, wiring: Wiring, form: str, critic: Any, must_end: bool = False
 ) -> tuple[WalkTable, sp.csr_array]:
     """A table to walk through, and what its visits add, (visits, num_parameters); the last visit is that of an entry never drawn.
 
-    critic: Q(s, K), (S, *sizes of K). Raises ValueError for a network whose table would be too large, and for a multi-update of a network
-    whose action is not one coagent, the last, that always executes.
+    critic: Q(s, K), (S, *sizes of K). must_end: raise the ValueError of `check_ends`. Raises ValueError, too, for a network whose table
+    would be too large, and for a multi-update of a network whose action is not one coagent, the last, that always executes.
     """
     last = network.names[-1]
     if form.startswith("multi_update") and (network.action != (last,) or network.may_retain(last)):
@@ -51,6 +51,8 @@ def form_table(
     steps = enumerate_steps(mdp, network, policies, wiring, dynamics(mdp))
     table = None
     if steps is not None:
+        if must_end:
+            check_ends(steps.transitions.node, steps.transitions.successor, steps.nodes.first_node, steps.nodes.state)
         visit, weights = _weights(mdp, network, policies, wiring, steps, form, _critic(mdp, network, critic, form))
         table = alias_rows(steps.nodes, steps.transitions.with_visits(visit), weights.shape[0])
     if table is None:

@@ -1,5 +1,6 @@
 """Environments as the learner takes them: ids, objects, vector environments, what is not finite."""
 
+from contextlib import contextmanager
 from copy import copy
 
 import gymnasium as gym
@@ -11,6 +12,7 @@ from minigrid.envs import EmptyEnv
 from small import SMALL
 
 import optioncoagent as oc
+from optioncoagent.agents import learner
 from optioncoagent.agents.environments import layers
 
 
@@ -347,6 +349,19 @@ class _NaNInResets(gym.vector.VectorEnv):
 def test_what_a_reset_step_pays_is_of_no_episode():
     agent = oc.OptionCritic(_NaNInResets(), num_options=2, num_steps=16, hidden_sizes=(4,)).learn(32)
     assert set(agent.recent) == {(3.0, 3)} and all(bool(x.isfinite().all()) for x in agent.module.parameters())
+
+
+def test_the_bar_tells_whether_an_episode_has_ended_in_a_rollout(monkeypatch):
+    """Three steps at a time of four, of which the last only resets: one rollout in four has no end."""
+    shown = []
+
+    @contextmanager
+    def bar(*_):
+        yield lambda steps, words: shown.append(next(iter(words)))
+
+    monkeypatch.setattr(learner, "Bar", bar)
+    oc.OptionCritic(_NaNInResets(), num_options=2, num_steps=3, hidden_sizes=(4,)).learn(27)
+    assert shown[:4] == ["return", "return (none ended)", "return", "return"]
 
 
 class _Told(_Ten):

@@ -223,6 +223,12 @@ def test_counts_are_kept(tmp_path):
             agent.exploration.from_arrays({**arrays, name: np.array(value)})
 
 
+def test_the_largest_integers_cannot_be_counted():
+    """Of uint64 floating-point numbers are made, of which the last digits get lost: said before anything is trained."""
+    with pytest.raises(ValueError, match="observation.* is of uint64, of which single values get lost: give int_coef=0"):
+        oc.OptionCritic(Parts(np.uint64), int_coef=0.1)
+
+
 def test_the_default_is_a_bonus_on_minigrid_alone():
     coefs = {
         env_id: oc.OptionCritic(env_id, num_envs=2).settings.int_coef for env_id in ("MiniGrid-Empty-5x5-v0", "CartPole-v1", GRIDWORLD)

@@ -4,6 +4,7 @@ import csv
 import re
 import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import gymnasium as gym
@@ -15,7 +16,7 @@ import optioncoagent as oc
 from optioncoagent import auditing
 from optioncoagent.agents.evaluation import Episode, Evaluation
 from optioncoagent.auditing import command
-from optioncoagent.auditing.command import Audit, _enumerate, discounted_successes
+from optioncoagent.auditing.command import Audit, _enumerate, _returns, discounted_successes
 from optioncoagent.cli import main
 
 SMALL = dict(num_envs=4, num_steps=32, hidden_sizes=(16,), num_options=2, seed=0)
@@ -47,6 +48,15 @@ def test_a_toy_text_environment(monkeypatch, tmp_path, capsys):
     run(monkeypatch, tmp_path / "run", "--num-episodes", 3, "--rollouts", 16)
     printed = capsys.readouterr().out
     assert "3 episodes: return" in printed and "critic, own: error" in printed
+
+
+def test_costs_of_an_additive_network_are_no_part_of_its_return():
+    network = oc.CoagentNetwork([oc.Coagent("a", 2, cost=0.5), oc.Coagent("action", 4, upstream=("a",), additive=True)])
+    agent = oc.CoagentActorCritic(GRIDWORLD, network, gamma=0.9, num_envs=4, num_steps=32, hidden_sizes=(16,))
+    mdp = oc.MDP.from_env(GRIDWORLD, 0.9)
+    free = oc.CoagentNetwork([replace(c, cost=0.0, additive=False) for c in network.coagents])
+    found = _returns(agent, mdp, Audit(Path(), num_episodes=2), SimpleNamespace(expected_return=0.0))
+    assert found.exact == oc.expected_return(mdp, free, agent.params(mdp)) < 0
 
 
 def test_all_checkpoints_of_a_run_as_table_and_picture(monkeypatch, tmp_path, capsys):

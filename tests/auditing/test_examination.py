@@ -315,6 +315,24 @@ def test_a_critic_that_is_exact_in_scaled_units_has_no_error():
     )
 
 
+def test_a_minibatch_is_of_the_agent_s_size():
+    """Of an agent whose minibatch is the whole rollout the row of all together is the base's, to rounding, where nothing is added."""
+    mdp = random_mdp()
+    rows = oc.audit(agent_on(mdp, appendix_d, **NOTHING_ADDED, num_minibatches=1, max_grad_norm=1e9), mdp, rollouts=16)
+    for row in rows_of(rows, deviation="all together, clipped"):
+        (base,) = rows_of(rows, coagent=row.coagent, form=row.form, critic=OWN, deviation="")
+        assert (row.cosine, row.norm_ratio) == pytest.approx((base.cosine, base.norm_ratio), rel=1e-9)
+
+
+def test_what_is_frozen_is_no_part_of_the_norm_that_is_cut():
+    mdp, ratios = random_mdp(), []
+    for frozen in ((), ("right", "action", "critic")):
+        agent = agent_on(mdp, appendix_d, **NOTHING_ADDED, max_grad_norm=1e-3, frozen=frozen)
+        (row,) = rows_of(oc.audit(agent, mdp, rollouts=16), coagent="left", deviation="all together, clipped")
+        ratios.append(row.norm_ratio)
+    assert ratios[1] > 1.5 * ratios[0]
+
+
 def test_all_together_is_of_one_minibatch_as_the_base_is():
     """Where nothing is added and nothing clipped, the row of all together is an estimate of the base's gradient from one minibatch."""
     mdp, agent = scaled_agent()

@@ -188,6 +188,18 @@ def test_a_large_chain_is_solved_whatever_its_rewards_are(scale):
     assert scaled / scale == pytest.approx(usual, rel=1e-9)
 
 
+def test_what_is_given_at_the_first_step_does_not_number_its_nodes():
+    """64 bits that start at 0 are one joint value, of which the number would be beyond 64 bits."""
+    bits = [Coagent(f"b{i}", 2, initial=0, executes=lambda x: ~x.start) for i in range(64)]
+    readers = [Coagent(f"r{i}", 1, upstream=(f"b{i}",)) for i in range(64)]
+    order = [c for pair in zip(bits, readers, strict=True) for c in pair]
+    network = CoagentNetwork([*order, Coagent("action", 2)])
+    mdp = MDP(np.full((4, 2, 4), 0.25), np.ones((4, 2)), np.full(4, 0.25), 0.9)
+    made = chain.chain(mdp, network, network.init_params(4)).structure
+    previous = {name: np.zeros(4, dtype=int) for name in made.layout.carried}
+    assert len(previous) == 64 and made.numbers(np.ones(4, dtype=bool), np.arange(4), previous).tolist() == [0, 1, 2, 3]
+
+
 def test_structure_is_cached_by_identity_and_parameters_are_not():
     mdp, network = trap(0.9), CoagentNetwork([Coagent("action", 2)])
     params = network.init_params(3)

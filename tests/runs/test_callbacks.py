@@ -496,7 +496,7 @@ def test_where_tracking_cannot_begin_it_is_said_what_to_do(wandb, monkeypatch, t
 
 def test_track_without_wandb_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(ImportError, match="pip install wandb"):
+    with pytest.raises(ImportError, match=r"pip install .optioncoagent\[track\]"):
         started(tmp_path / "run", track=True)
     assert not (tmp_path / "run").exists()
 

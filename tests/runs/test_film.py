@@ -233,6 +233,22 @@ def test_networks_without_terminations():
     assert figure.axes[-1].get_xlabel() == "step (marks: the coagent executed)" and "option" not in figure.axes[0].get_title()
 
 
+def test_a_caption_names_the_levels_that_ended():
+    steps = [Step(np.zeros((4, 4, 3), np.uint8), (1, 3), (False, False), (np.nan, np.nan))]
+    steps += [replace(steps[0], options=(1, 2), terminated=(False, True)), replace(steps[0], options=(0, 0), terminated=(True, True))]
+    episode = Episode(steps, names=("option_1", "option_2"), retained=(True, True), gated=(True, True))
+    titles = [figure.axes[0].get_title().split("\n")[0] for figure in draw(episode)]
+    assert [title.partition(", option ")[2] for title in titles] == ["1/3", "1/2 (option -/3 ended)", "0/0 (option 1/2 ended)"]
+
+
+def test_what_no_film_can_be_is_said_before_anything_is_loaded(tmp_path, monkeypatch, capsys):
+    for words, message in ((["--out", "film.avi"], "a film ends in"), (["--fps", "60"], "a GIF shows at most 50")):
+        monkeypatch.setattr(sys, "argv", ["optioncoagent", "watch", str(tmp_path / "no run"), *words])
+        with pytest.raises(SystemExit):
+            main()
+        assert message in capsys.readouterr().err
+
+
 def test_the_picture_is_tinted_by_the_lowest_option():
     step = Step(np.zeros((4, 4, 3), np.uint8), (0, 3), (False, False), (np.nan, np.nan))
     (figure,) = draw(Episode([step], names=("option_1", "option_2"), retained=(True, True), gated=(True, True)))

@@ -33,6 +33,7 @@ from optioncoagent_envs.minigrid.family import Family
 
 ROWS_PER_THREAD, LEVELS_PER_THREAD = 256, 32  # with fewer, waking a thread takes longer than its work
 BABYAI_IS_SILENT = Lock()
+COMPARED = 4  # levels of MiniGrid's, with those that the compiled generator draws
 
 
 class State(dict):
@@ -294,19 +295,19 @@ def silent_babyai() -> Iterator[None]:
             names |= before
 
 
-def draws_like_minigrid(env: MiniGridEnv, family: Family, num_levels: int = 4) -> bool:
+def draws_like_minigrid(env: MiniGridEnv, family: Family) -> bool:
     """Whether the installed minigrid draws the levels that the compiled generator draws: a few are compared.
 
     MiniGrid goes first: settings of which it cannot make levels are not for the compiled generator, which checks nothing.
     """
-    stock = [copy(env) for _ in range(num_levels)]  # so that `env` keeps its own generator
+    stock = [copy(env) for _ in range(COMPARED)]  # so that `env` keeps its own generator
     try:
         with silent_babyai():
             for seed, core in enumerate(stock):
                 core.reset(seed=seed)
     except Exception:  # whatever the reason why MiniGrid has no such level
         return False
-    batch = CompiledMiniGrid(env, family, num_levels)
+    batch = CompiledMiniGrid(env, family, COMPARED)
     batch.reset(seed=0)
     ours = batch.get_state()
     try:

@@ -21,7 +21,6 @@ from minigrid.core.world_object import Ball, Box, Door, Floor, Goal, Key, Lava, 
 from optioncoagent_envs.compiling import njit
 
 NUM_COLORS = 6
-UNSEEN = 0
 EMPTY = 1
 FLOOR = 2
 GOAL = 8
@@ -118,5 +117,5 @@ _SIMPLE = (
     (BALL, Ball),
 )
 
-WORDS = np.zeros(256, np.uint32)  # UNSEEN, and what is no code, is the zero word
+WORDS = np.zeros(256, np.uint32)  # what is unseen (0), and what is no code, is the zero word
 WORDS[EMPTY:NUM_CODES] = [word_of(object_of(code)) for code in range(EMPTY, NUM_CODES)]
