@@ -31,7 +31,7 @@ BEFORE: dict[str, Any] = SIXTEEN | dict(observation_kinds={"image": "grid"}, int
 
 def read(path: Path, kind: type) -> dict[Any, Result]:
     """{run: its numbers}; kind: the record whose fields, words or integers, say which run it is. Raises ValueError for a line that is not
-    whole, as where the disk was full, or has other columns."""
+    whole, as where the disk was full, has other columns, or is of a run that has one already."""
     if not path.exists():
         return {}
     names, text = {field.name: field.type for field in fields(kind)}, path.read_text()
@@ -39,12 +39,13 @@ def read(path: Path, kind: type) -> dict[Any, Result]:
     for number, row in enumerate(rows, 2):
         if None in row or None in row.values() or (number == len(rows) + 1 and not text.endswith("\n")):
             raise ValueError(f"{path}, line {number} is not whole, or has other columns than the first: remove it, and run again")
-    return {
-        kind(**{name: int(row[name]) if of in ("int", int) else row[name] for name, of in names.items()}): {
-            name: float(value or "nan") for name, value in row.items() if name not in names
-        }
-        for row in rows
-    }
+    found: dict[Any, Result] = {}
+    for number, row in enumerate(rows, 2):
+        run = kind(**{name: int(row[name]) if of in ("int", int) else row[name] for name, of in names.items()})
+        if run in found:
+            raise ValueError(f"{path}, line {number} is of a run that has a row already ({run}): remove one of the two")
+        found[run] = {name: float(value or "nan") for name, value in row.items() if name not in names}
+    return found
 
 
 def write(path: Path, run: Any, result: Result) -> None:

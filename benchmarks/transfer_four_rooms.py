@@ -4,8 +4,9 @@
 
 OC's experiment (dynamics "code"; the goal moves after 1,000 of 2,000 episodes) with policies that are not saturated when
 the goal moves: softmax at temperature 1, no weight γ^t. All that is learned, the policy over options included, is learned by local
-gradients from a tabular critic. Step sizes of policies and critic: those of a grid of 5 x 2 (--tune, 40 runs each, seed 1) with the
-fewest steps in the last 100 episodes, for each agent by itself. 350 runs of other seeds. After the move the agents go on; start anew; or
+gradients from a tabular critic. Step sizes are those with the fewest steps in the first 100 episodes after the move, for each agent by
+itself, of fifty (--tune, 40 runs each, seed 1): of policies, critic and policy over options 5 x 2 x 5; of the flat agent, which has no
+third one, 25 x 2. 350 runs of other seeds. After the move the agents go on; start anew; or
 keep their options (policies and terminations) as they are and learn the policy over them, with a new critic. A run has recovered at the
 first of 20 episodes in a row that take together at most twice the fewest steps, counted in steps since the move. Rows go to
 transfer_four_rooms.csv.
@@ -31,14 +32,22 @@ EPISODES, RUNS, SEEDS = 1000, 35, 10
 WINDOW, FACTOR = 20, 2.0
 SOFT = Learner(policy_over_options="learned", temperature=1.0, discounted=False)
 OPTIONS = (1, 2, 4, 8, 16)
-GRID = [(policy, critic) for policy in (0.3, 0.6, 1.0, 2.0, 3.5) for critic in (0.5, 1.0)]
+Sizes = tuple[float, float, float]  # of policies, critic, policy over options
+CRITIC = (0.5, 1.0)
+FLAT = [(float(policy), critic, 0.0) for policy in np.geomspace(0.1, 10, 25).round(2) for critic in CRITIC]
+GRID = [(policy, critic, over) for policy in (0.3, 0.6, 1.0, 2.0, 3.5) for critic in CRITIC for over in (1.0, 4.0, 16.0, 64.0, 256.0)]
 # what --tune printed
-TUNED = {1: (1.0, 1.0), 2: (0.6, 0.5), 4: (1.0, 1.0), 8: (2.0, 1.0), 16: (2.0, 1.0)}
+TUNED: dict[int, Sizes] = {1: (1.0, 1.0, 0.0), 2: (0.6, 0.5, 1.0), 4: (1.0, 1.0, 1.0), 8: (2.0, 1.0, 1.0), 16: (2.0, 1.0, 1.0)}
 KINDS = ("goes on", "anew", "options kept")
 
 
-def learner(num_options: int, sizes: tuple[float, float]) -> Learner:
-    return replace(SOFT, num_options=num_options, policy_step_size=sizes[0], critic_step_size=sizes[1])
+def grid(num_options: int) -> list[Sizes]:
+    return FLAT if num_options == 1 else GRID
+
+
+def learner(num_options: int, sizes: Sizes) -> Learner:
+    policy, critic, over = sizes
+    return replace(SOFT, num_options=num_options, policy_step_size=policy, critic_step_size=critic, option_step_size=over)
 
 
 def schedules(mdps: Any, runs: int, seed: int) -> np.ndarray:
@@ -56,7 +65,7 @@ def steps_after(mdps: Any, kind: str, agent: Learner, runs: int, seed: int, thre
     kept, then = None, agent
     if kind == "options kept":
         kept = first.preferences | {"option": np.zeros_like(first.preferences["option"])}
-        then = replace(agent, policy_step_size=0.0, termination_step_size=0.0, option_step_size=agent.policy_step_size)
+        then = replace(agent, policy_step_size=0.0, termination_step_size=0.0)
     second = train_option_critic(mdps, schedule[:, EPISODES:], then, seed + 1_000_000, threads=threads, preferences=kept)
     return first.steps, second.steps
 
@@ -73,10 +82,11 @@ def tune(threads: int) -> None:
     mdps = four_rooms("code")
     for options in OPTIONS:
         found = {}
-        for sizes in GRID:
+        for sizes in grid(options):
             _, after = steps_after(mdps, "goes on", learner(options, sizes), 40, 1, threads)
-            found[sizes] = after[:, -100:].mean()
-        print(options, min(found, key=lambda sizes: found[sizes]), " ".join(f"{sizes}: {x:.1f}" for sizes, x in found.items()), flush=True)
+            found[sizes] = after[:, :100].mean()
+        best = sorted(found, key=lambda sizes: found[sizes])
+        print(options, best[0], "; ".join(f"{sizes}: {found[sizes]:.1f}" for sizes in best[:8]), flush=True)
 
 
 def fill(threads: int) -> None:

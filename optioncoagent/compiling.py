@@ -4,8 +4,8 @@ Numba refuses to compile for its cache where no folder can be written (a read-on
 folder goes away or the disk fills up later: here every process then compiles anew, which is said once. Numba lets two
 processes that compile at once give one file to two signatures (each file is written whole, but under a name that was chosen
 before): here what is read back is held against the signature that was asked for. Numba keeps a function until its own file
-changes, though the functions that it calls are compiled into it: here until any file of the package does that its own file imports, or
-that a function is from which it was given as a global.
+changes, though the functions that it calls are compiled into it: here also until a change in any file of the package that its own file
+imports, by itself or through others, or in the file of a compiled function that it was given as a global.
 
 `optioncoagent_envs` knows nothing of `optioncoagent`, which does without it where it can: they have this file each, alike word for word.
 """

@@ -27,6 +27,19 @@ def test_predict_carries_options_and_restarts_them():
     assert np.array_equal(agent.predict(observation, deterministic=True)[1][:, 0], best)
 
 
+def test_whether_a_coagent_executes_is_drawn_where_outputs_are_the_likeliest():
+    """Of ten thousand options that execute half of the time half change, all of them to the likeliest."""
+    option = oc.Coagent("option", 2, executes=lambda x: 0.5 + 0.5 * x.start)
+    agent = oc.CoagentActorCritic("CartPole-v1", oc.CoagentNetwork([option, oc.Coagent("action", 2, upstream=("option",))]), **SMALL)
+    with torch.no_grad():
+        agent.module.policies["policy_option"].bias.copy_(torch.tensor([0.0, 1.0]))
+    observation, n = np.zeros((10_000, 4), np.float32), 10_000
+    _, state = agent.predict(observation, np.zeros((n, 1), int), np.zeros(n, bool), deterministic=True)
+    assert abs(state.mean() - 0.5) < 4 * np.sqrt(0.25 / n)
+    again = agent.predict(observation, np.ones((n, 1), int), np.zeros(n, bool), deterministic=True)[1]
+    assert (again == 1).all()
+
+
 def test_a_wrong_state_or_observation_is_named():
     agent = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL)
     observation = np.zeros((3, 4), np.float32)

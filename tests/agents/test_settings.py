@@ -1,5 +1,6 @@
 """Settings: each one is read, and a wrong one is named."""
 
+import math
 import subprocess
 import sys
 import threading
@@ -222,3 +223,25 @@ def test_options_are_numbers_or_an_array_of_them(tmp_path):
     assert agent.network.names == oc.option_critic((2, 3), 2).names and agent.forms["termination_2"] == "expected"
     agent.save(tmp_path / "agent")
     assert [*oc.OptionCritic.load(tmp_path / "agent").network.names] == [*agent.network.names]
+
+
+def test_the_gradient_is_scaled_down_to_its_largest_norm():
+    """By plain gradient descent of step size 1: of what learns, and not of what is frozen; one that is not finite changes nothing."""
+    for frozen, most in ((), 1e9), ((), 0.01), (("critic",), 0.01):
+        agent = oc.OptionCritic("CartPole-v1", num_options=2, max_grad_norm=most, frozen=frozen, dtype="float64", **SMALL)
+        agent.optimizer = torch.optim.SGD(agent.module.parameters(), lr=1.0)
+        learning = [x for x in agent.module.parameters() if not any(x is other for other in agent.frozen)]
+        weights = [torch.randn_like(x, generator=torch.Generator().manual_seed(i)) for i, x in enumerate(agent.module.parameters())]
+        loss = lambda: torch.stack([(w * x).sum() for w, x in zip(weights, agent.module.parameters(), strict=True)])  # noqa: B023, E731
+        gradient = dict(zip(learning, torch.autograd.grad(loss().sum(), learning), strict=True))
+        norm = math.sqrt(sum(float(g.square().sum()) for g in gradient.values()))
+        before = {x: x.detach().clone() for x in agent.module.parameters()}
+        agent._step(loss())
+        for x, old in before.items():
+            # Δθ = −g min(1, m / |g|)
+            change = -gradient[x] * min(1.0, most / norm) if x in gradient else torch.zeros_like(x)
+            torch.testing.assert_close(x.detach() - old, change, rtol=1e-3, atol=1e-12)
+        before = [x.detach().clone() for x in agent.module.parameters()]
+        with pytest.raises(ValueError, match="the gradient is no longer finite"):
+            agent._step(loss() * float("nan"))
+        assert all(torch.equal(x, old) for x, old in zip(agent.module.parameters(), before, strict=True))

@@ -194,7 +194,8 @@ def test_a_longer_life_has_its_own_step_sizes_and_the_same_first_and_last_tasks(
 
 
 def test_every_row_is_of_a_run_the_script_knows_and_every_choice_of_its_grid(deep):
-    for run in deep.rows.read(deep.ROWS, deep.Run):
+    assert (found := deep.rows.read(deep.ROWS, deep.Run))
+    for run in found:
         assert run.agent in deep.GRIDS[run.policies] and run.places in deep.PLACES and run.tasks in (deep.TASKS, 100)
     for policies, grids in deep.GRIDS.items():
         assert deep.TUNED[policies].keys() == grids.keys() and min(map(len, grids.values())) == 8

@@ -71,6 +71,15 @@ def test_a_line_that_is_not_whole_is_no_run(tmp_path):
             rows.read(path, Named)
 
 
+def test_two_rows_of_one_run_are_named(tmp_path):
+    """As where rows of two machines were put together: which of the two counts is not for the reader to choose."""
+    path = tmp_path / "rows.csv"
+    for frames in (1.0, 2.0):
+        rows.write(path, Named("a", 0), {"frames": frames})
+    with pytest.raises(ValueError, match="line 3 is of a run that has a row already"):
+        rows.read(path, Named)
+
+
 def test_a_file_that_a_kill_has_left_empty_gets_its_header(tmp_path):
     path = tmp_path / "rows.csv"
     path.touch()

@@ -143,4 +143,5 @@ def test_the_terminations_that_learn_to_be_foretold_are(critic, monkeypatch):
 
 
 def test_every_row_is_of_a_run_the_script_knows(critic):
-    assert all(run.terminations in critic.TERMINATIONS for run in critic.rows.read(critic.ROWS, critic.Run))
+    found = critic.rows.read(critic.ROWS, critic.Run)
+    assert found and all(run.terminations in critic.TERMINATIONS for run in found)

@@ -85,7 +85,8 @@ def test_the_suites_agents_are_these_and_its_frames_are_those_until_the_target()
 
 def test_every_row_that_there_is_is_one_the_script_knows():
     pay, rows = benchmark("where_options_pay"), benchmark("rows")
-    for run in rows.read(pay.ROWS, pay.Run):
+    assert (found := rows.read(pay.ROWS, pay.Run))
+    for run in found:
         assert run.task in pay.TASKS and run.agent in pay.AGENTS
     assert {*pay.USUAL} < {*pay.AGENTS}
 

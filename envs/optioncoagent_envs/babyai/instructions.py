@@ -99,6 +99,8 @@ def write_instruction(env: Any, agent: np.ndarray, marks: np.ndarray, position: 
     agent[STRICT] = agent[ORDER] != ALL and instruction.strict
     for k, clause, parent, name in clauses_of(instruction):
         mine = clause_columns(agent, k)
+        if type(clause) not in KINDS:
+            raise ValueError(f"{env} has an instruction of a class that is not compiled, {type(clause).__name__}")
         mine[KIND] = KINDS[type(clause)]
         mine[CLAUSE_STRICT] = getattr(clause, "strict", False)
         mine[IS_DONE] = parent is not None and getattr(parent, name) == "success"

@@ -89,15 +89,16 @@ class MiniGridBatch(VectorEnv):
     def level_names(self) -> list[tuple[int, int]]:
         """(seed, k) for each environment: its level is the one after `reset(seed=seed)` and k further resets.
 
-        The seed is -1 where there is none: of a level that `set_env` brought, or before which a step has drawn from the same stream (as in
-        Dynamic-Obstacles), and those after it, until a reset with a seed.
+        The seed is -1 where there is none: before the first reset; of a level that `set_env` brought, or before which a step has drawn
+        from the same stream (as in Dynamic-Obstacles), and those after it, until a reset with a seed.
         """
-        return list(zip(self._level_seeds.tolist(), self._level_counts.tolist(), strict=True))
+        seeds = self._level_seeds.tolist() if self._started else [UNKNOWN] * self.num_envs
+        return list(zip(seeds, self._level_counts.tolist(), strict=True))
 
     @property
     def np_random_seed(self) -> tuple[int, ...]:  # type: ignore[override]
         """The seed that each environment's levels are drawn from, -1 where there is none, as in `level_names`."""
-        return tuple(int(seed) for seed in self._level_seeds)
+        return tuple(int(seed) for seed, _ in self.level_names)
 
     def observations(self) -> Observations:
         """What all environments show now; of use after `set_state` and `set_env`."""

@@ -24,16 +24,16 @@ from minigrid.minigrid_env import MiniGridEnv
 
 from optioncoagent_envs.backends.batch import UNKNOWN, MiniGridBatch, Observations, episode_ends, require_level
 from optioncoagent_envs.backends.state import read_row, write_row
-from optioncoagent_envs.minigrid.engine.codes import GREY_WALL, WORDS
+from optioncoagent_envs.minigrid.engine.codes import GREY_WALL, NUM_CODES, WORDS
 from optioncoagent_envs.minigrid.engine.observe import observe, view_offsets
 from optioncoagent_envs.minigrid.engine.random import stream_of
-from optioncoagent_envs.minigrid.engine.rows import AGENT_COLUMNS, CARRIED, LIMIT, MISSION, POSITION, STEPS, Row
+from optioncoagent_envs.minigrid.engine.rows import AGENT_COLUMNS, CARRIED, DIRECTION, LIMIT, MISSION, POSITION, STEPS, Row
 from optioncoagent_envs.minigrid.engine.step import step_of
 from optioncoagent_envs.minigrid.family import Family
 
 ROWS_PER_THREAD, LEVELS_PER_THREAD = 256, 32  # with fewer, waking a thread takes longer than its work
 BABYAI_IS_SILENT = Lock()
-COMPARED = 4  # levels of MiniGrid's, with those that the compiled generator draws
+COMPARED, COMPARED_STEPS = 4, 12  # levels of MiniGrid's with those that the compiled generator draws, and steps in each
 
 
 class State(dict):
@@ -231,10 +231,25 @@ class CompiledMiniGrid(MiniGridBatch):
                 raise ValueError(f"{name} holds {theirs[name].dtype}, not whole numbers")
         if self._family.spoken is None and not self._missions.keys() >= set(theirs["agent"][:, MISSION].tolist()):
             raise ValueError("the state has a mission that came with set_env into another batch: set that environment here first")
+        self._check_values(theirs)
         for name, array in mine.items():
             array[:] = theirs[name]
         self._started = True
         self._name_missions(self._rows)
+
+    def _check_values(self, state: dict[str, np.ndarray]) -> None:
+        """ValueError for what compiled code, which checks no index, would go astray with."""
+        width, height, stride, pad = self._shape
+        grid, agent = state["grid"], state["agent"]
+        y, x = np.divmod(agent[:, POSITION], stride)
+        for what, right in (
+            ("an agent outside of the grid", (x >= pad) & (x < pad + width) & (y >= pad) & (y < pad + height)),
+            ("an agent that faces no direction", (agent[:, DIRECTION] >= 0) & (agent[:, DIRECTION] < 4)),
+            ("an agent that carries no code", (agent[:, CARRIED] >= 1) & (agent[:, CARRIED] < NUM_CODES)),
+            ("a cell that is no code", ((grid >= 1) & (grid < NUM_CODES)).all(axis=1)),
+        ):
+            if not right.all():
+                raise ValueError(f"the state has {what} in row {np.flatnonzero(~right)[0]}: give what get_state returned")
 
     def minigrid_env(self, index: int) -> MiniGridEnv:
         self._require_reset()
@@ -247,7 +262,8 @@ class CompiledMiniGrid(MiniGridBatch):
         if type(core) is not type(self._model) or (core.width, core.height) != self._shape[:2]:
             raise ValueError(f"{core} is not made like {self._model}")
         if core.see_through_walls != self._model.see_through_walls:
-            raise ValueError(f"{core} has see_through_walls={core.see_through_walls}, and this batch has not: make both alike")
+            theirs, ours = core.see_through_walls, self._model.see_through_walls
+            raise ValueError(f"{core} has see_through_walls={theirs}, and this batch has {ours}: make both alike")
         if unlike := made_unlike(core, self._model, self._family):
             raise ValueError(f"{core} draws its levels with {unlike} as this batch: make both alike, or take the stock backend")
         require_level(core)
@@ -295,8 +311,9 @@ def silent_babyai() -> Iterator[None]:
             names |= before
 
 
-def draws_like_minigrid(env: MiniGridEnv, family: Family) -> bool:
-    """Whether the installed minigrid draws the levels that the compiled generator draws: a few are compared.
+def plays_like_minigrid(env: MiniGridEnv, family: Family) -> bool:
+    """Whether the installed minigrid draws the levels that the compiled generator draws, pays what it pays, and plays like it: a few
+    levels and steps are compared.
 
     MiniGrid goes first: settings of which it cannot make levels are not for the compiled generator, which checks nothing.
     """
@@ -308,12 +325,40 @@ def draws_like_minigrid(env: MiniGridEnv, family: Family) -> bool:
     except Exception:  # whatever the reason why MiniGrid has no such level
         return False
     batch = CompiledMiniGrid(env, family, COMPARED)
-    batch.reset(seed=0)
-    ours = batch.get_state()
     try:
+        batch.reset(seed=0)
+        ours = batch.get_state()
         for seed, core in enumerate(stock):
             batch.set_env(seed, core)
-    except ValueError:  # an object that has no code
+        theirs = batch.get_state()
+        alike = all(np.array_equal(ours[name], theirs[name]) for name in ("grid", "agent", "marks", "rng"))
+        return alike and all(map(_pays_as_known, stock)) and _steps_alike(batch, stock)
+    except Exception:  # an object or an instruction that is not compiled, a name that a later MiniGrid has not
         return False
-    theirs = batch.get_state()
-    return all(np.array_equal(ours[name], theirs[name]) for name in ("grid", "agent", "marks", "rng"))
+
+
+def _pays_as_known(core: MiniGridEnv) -> bool:
+    """Is success worth 1 − 0.9 t / T at step t, of an environment that has made no step yet?"""
+    core.step_count = 1
+    try:
+        return core._reward() == 1 - 0.9 * (1 / core.max_steps)
+    finally:
+        core.step_count = 0
+
+
+def _steps_alike(batch: CompiledMiniGrid, stock: list[MiniGridEnv]) -> bool:
+    """Do the batch and MiniGrid's environments, in the same levels, see and pay the same along some random steps, until each ends?"""
+    rng, playing = np.random.default_rng(0), set(range(len(stock)))
+    for _ in range(COMPARED_STEPS):
+        actions = rng.integers(len(stock[0].actions), size=len(stock))
+        seen, *outcome, infos = batch.step(actions)
+        for i in sorted(playing):
+            theirs, *its_outcome, _ = stock[i].step(int(actions[i]))
+            if [x[i] for x in outcome] != its_outcome:
+                return False
+            ended = its_outcome[1] or its_outcome[2]
+            mine = infos["final_obs"][i] if ended else {name: part[i] for name, part in seen.items()}
+            if not all(np.array_equal(mine[name], theirs[name]) for name in theirs):
+                return False
+            playing -= {i} if ended else set()
+    return True

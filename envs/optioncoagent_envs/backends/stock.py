@@ -8,6 +8,7 @@ did, seed for seed.
 
 from __future__ import annotations
 
+import pickle
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
@@ -205,7 +206,7 @@ class StockMiniGrid(MiniGridBatch):
         self._others = [] if usual else [Eye(core, self._lens) for core in self.cores]
         self._streams: list[Any] = [None for _ in envs]  # where the generators stood when their levels had been drawn
         # Gymnasium's order check costs time and could not fail below this class's own
-        self._steppers = envs if isinstance(envs[0], TimeLimit) else self.cores
+        self._steppers = envs if limits_of(envs[0]) else self.cores
         self._views: list[dict] = [{} for _ in envs]
 
     def reset(self, *, seed=None, options=None):
@@ -226,7 +227,8 @@ class StockMiniGrid(MiniGridBatch):
         self._forget(index)
         core = self.cores[index]
         self._level_counts[index] += 1
-        if self._streams[index] not in (None, core.np_random.bit_generator.state):
+        stood = self._streams[index]  # of some generators an array is part of it
+        if stood is not None and pickle.dumps(stood) != pickle.dumps(core.np_random.bit_generator.state):
             self._level_seeds[index] = UNKNOWN
         if kwargs.get("seed") is not None:
             self._level_seeds[index], self._level_counts[index] = kwargs["seed"], 0
@@ -255,7 +257,7 @@ class StockMiniGrid(MiniGridBatch):
 
     def _name(self, error: Exception, call: str, index: int) -> None:
         """Note which environment of somebody's own raised it, and where it was."""
-        seed, count = self.level_names[index]
+        seed, count = self._level_seeds[index], self._level_counts[index]
         level = "a level that has no name (`level_names`)" if seed == UNKNOWN else f"the level after seed {seed} and {count} more resets"
         error.add_note(f"raised by {call} of environment {index}, in {level}")
 
@@ -331,7 +333,7 @@ class StockMiniGrid(MiniGridBatch):
     def get_state(self) -> list[dict[str, Any]]:
         """One record for each environment: a copy of its attributes, the steps its time limit counted, its level, and what it is of."""
         self._require_reset()
-        elapsed = [getattr(env, "_elapsed_steps", None) for env in self.envs]
+        elapsed = [tuple(limit._elapsed_steps for limit in limits_of(env)) for env in self.envs]
         attributes = [_copied(vars(core), core, core) for core in self.cores]
         records = zip(attributes, elapsed, self.level_names, self._streams, strict=True)
         return [{"core": mine, "elapsed": n, "level": level, "stream": stream, "of": self._of} for mine, n, level, stream in records]
@@ -350,19 +352,23 @@ class StockMiniGrid(MiniGridBatch):
             self._take(index, mine["core"], core)
             self._level_seeds[index], self._level_counts[index] = mine["level"]
             self._streams[index] = mine.get("stream")
-            if isinstance(env, TimeLimit):
-                env._elapsed_steps = mine["elapsed"]
+            counts: Any = mine["elapsed"] if isinstance(mine["elapsed"], tuple) else (mine["elapsed"],)  # a number, in states of before
+            for limit, count in zip(limits_of(env), counts, strict=False):
+                limit._elapsed_steps = count
 
     def set_env(self, index: int, env: gym.Env) -> None:
         core = env.unwrapped
         if type(core) is not type(self.cores[index]):
             raise ValueError(f"{core} is not of the class of {self.cores[index]}")
+        if (core.width, core.height) != (self.cores[index].width, self.cores[index].height):
+            raise ValueError(f"{core} is not of the size of {self.cores[index]}: make both alike")
         require_level(core)
         self._take(index, vars(core), core)
         self._level_seeds[index], self._level_counts[index] = UNKNOWN, 0
-        limit: Any = self.envs[index]
-        if isinstance(limit, TimeLimit):
-            limit._elapsed_steps = vars(env).get("_elapsed_steps", self.cores[index].step_count)
+        mine, theirs = limits_of(self.envs[index]), limits_of(env)
+        for k, limit in enumerate(mine):
+            count: Any = theirs[k]._elapsed_steps if len(theirs) == len(mine) else self.cores[index].step_count
+            limit._elapsed_steps = count
 
     def _take(self, index: int, attributes: dict[str, Any], owner: gym.Env) -> None:
         core = self.cores[index]
@@ -375,6 +381,16 @@ class StockMiniGrid(MiniGridBatch):
     def close_extras(self, **kwargs: Any) -> None:
         for env in self.envs:
             env.close()
+
+
+def limits_of(env: gym.Env) -> list[TimeLimit]:
+    """Gymnasium's time limits around an environment, the outermost first."""
+    found = []
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, TimeLimit):
+            found.append(env)
+        env = env.env
+    return found
 
 
 def _copied(attributes: dict[str, Any], owner: gym.Env, heir: gym.Env) -> dict[str, Any]:

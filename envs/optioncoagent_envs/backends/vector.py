@@ -5,8 +5,9 @@
     "compiled"   every registered id of MiniGrid and BabyAI but those below, made by ids or by settings of one's own
                  (`compiled_ids` lists them): levels, rules and observations are compiled (`compiled`)
     "stock"      the three BabyAI-PutNext...Carrying ids, whose first observation shows a level that is not yet theirs,
-                 ids made with settings that `family_of` does not cover, and any other subclass of `MiniGridEnv`, such as
-                 your own: MiniGrid's levels and rules, compiled observations (`stock`). So would the six
+                 ids made with settings that `family_of` does not cover, with a time limit of Gymnasium's or to be shown to
+                 a human, and any other subclass of `MiniGridEnv`, such as your own: MiniGrid's levels and rules, compiled
+                 observations (`stock`). So would the six
                  MiniGrid-WFC ids be, which minigrid itself makes only with the packages of its extra "wfc" and with
                  images that the wheel of 3.2.0 does not hold
     "gymnasium"  an environment that makes observations of its own (other wrappers, another space, another `gen_obs`):
@@ -33,11 +34,12 @@ from minigrid.wrappers import FullyObsWrapper, ViewSizeWrapper
 
 from optioncoagent_envs.babyai.families import babyai_family
 from optioncoagent_envs.backends.batch import MiniGridBatch, seeds_of
-from optioncoagent_envs.backends.compiled import CompiledMiniGrid, draws_like_minigrid
+from optioncoagent_envs.backends.compiled import CompiledMiniGrid, plays_like_minigrid
 from optioncoagent_envs.backends.stock import StockMiniGrid
 from optioncoagent_envs.minigrid.engine.observe import LARGEST
 from optioncoagent_envs.minigrid.family import Family
 from optioncoagent_envs.minigrid.tasks import FAMILIES
+from optioncoagent_envs.minigrid.tasks.things import COLORS_ARE_KNOWN
 
 BACKENDS = ("auto", "compiled", "stock", "gymnasium")
 VIEWS = ("partial", "full")
@@ -125,7 +127,7 @@ def backends(env: gym.Env, compared: bool = True) -> list[str]:
     ):
         return ["gymnasium"]
     family = family_of(core)
-    if limited or core.render_mode == "human" or family is None or not compared or not draws_like_minigrid(core, family):
+    if limited or core.render_mode == "human" or family is None or not compared or not plays_like_minigrid(core, family):
         return ["stock", "gymnasium"]
     return ["compiled", "stock", "gymnasium"]
 
@@ -133,6 +135,8 @@ def backends(env: gym.Env, compared: bool = True) -> list[str]:
 def family_of(env: MiniGridEnv) -> Family | None:
     """The family of an environment as it was made; None if the compiled batch does not cover it."""
     family = babyai_family(env) if isinstance(env, RoomGridLevel) else FAMILIES.get(type(env))
+    if not COLORS_ARE_KNOWN:  # a later MiniGrid's
+        return None
     return None if family is None or family.drawn_by(env) is None else family
 
 
@@ -143,8 +147,10 @@ def compiled_ids() -> tuple[str, ...]:
 
 
 def minigrid_ids() -> list[str]:
-    """Every id that MiniGrid registers, BabyAI's among them; among them six of `WFC` that need more than is installed."""
-    return [name for name, spec in gym.registry.items() if str(spec.entry_point).startswith("minigrid.envs")]
+    """Every id that MiniGrid registers, BabyAI's among them; among them six of `WFC` that need more than is installed. Not what somebody
+    else has registered of MiniGrid's classes, under a name of their own."""
+    theirs = [name for name, spec in gym.registry.items() if str(spec.entry_point).startswith("minigrid.envs")]
+    return [name for name in theirs if name.startswith(("MiniGrid-", "BabyAI-"))]
 
 
 def _can_be_compiled(env_id: str) -> bool:

@@ -49,7 +49,8 @@ class Family:
             if settings is None or columns < 0:
                 return None
             return np.array([*settings, columns, env.max_steps], np.int64)[:-1].tolist()  # the limit only has to fit
-        except (KeyError, TypeError, ValueError, OverflowError):  # a colour that MiniGrid does not know either, a number that is none
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+            # a name that a later MiniGrid has not, a colour that this one does not know either, a number that is none
             return None
 
     def say(self, agent: np.ndarray, missions: Mapping[int, str]) -> list[str]:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import gymnasium as gym
 import numpy as np
 import pytest
-from minigrid.envs import DoorKeyEnv
+from minigrid.core.grid import Grid
+from minigrid.envs import DoorKeyEnv, EmptyEnv
 from minigrid.envs.babyai.core import roomgrid_level
+from minigrid.envs.obstructedmaze import ObstructedMaze_Full
+from minigrid.minigrid_env import MiniGridEnv
 from minigrid_replay import assert_same_observations, assert_same_step, rollout, stock_batch
 
 from optioncoagent_envs import make_minigrid
+from optioncoagent_envs.babyai import instructions
+from optioncoagent_envs.backends import vector
 from optioncoagent_envs.backends.compiled import silent_babyai
-from optioncoagent_envs.backends.vector import backends, compiled_ids, minigrid_ids
+from optioncoagent_envs.backends.vector import backends, compiled_ids, family_of, minigrid_ids
 
 DOORKEY = "MiniGrid-DoorKey-6x6-v0"
 BACKENDS = ("compiled", "stock")
@@ -25,8 +31,14 @@ def test_covered_ids():
 
 
 def test_arguments():
-    for wrong in ({"backend": "fast"}, {"view": "whole"}, {"view_size": 4}, {"view": "full", "view_size": 5}, {"threads": 0}):
-        with pytest.raises(ValueError):
+    for wrong, named in (
+        ({"backend": "fast"}, "backend is one of .*, not 'fast'"),
+        ({"view": "whole"}, "view is one of .*, not 'whole'"),
+        ({"view_size": 4}, "view_size is odd .*, not 4"),
+        ({"view": "full", "view_size": 5}, "view_size=5 is of the partial view"),
+        ({"threads": 0}, "threads are positive, not 2 and 0"),
+    ):
+        with pytest.raises(ValueError, match=named):
             make_minigrid(DOORKEY, 2, **wrong)
     for name, value in (("num_envs", 2.0), ("num_envs", "2"), ("threads", 1.5), ("view_size", 5.0)):
         with pytest.raises(ValueError, match=f"{name}={value!r}: it must be a whole number"):
@@ -60,6 +72,67 @@ def test_another_generator_is_noticed(monkeypatch):
 
     monkeypatch.setattr(DoorKeyEnv, "_gen_grid", moved)
     assert make_minigrid(DOORKEY, 2).backend == "stock"
+
+
+@pytest.mark.parametrize("env_id", [DOORKEY, "BabyAI-GoToLocal-v0"])
+def test_other_rewards_rules_and_names_are_noticed(env_id, monkeypatch):
+    """Of a later MiniGrid, or a patched one: what it pays, what an action does, what is seen, what cannot be made any more."""
+    cls, usual = type(gym.make(env_id).unwrapped), MiniGridEnv.step
+
+    def turned(self, action):
+        return usual(self, {0: 1, 1: 0}.get(int(action), action))
+
+    assert make_minigrid(env_id, 2).backend == "compiled"
+    for owner, name, value in (
+        (MiniGridEnv, "_reward", lambda self: 1.0),
+        (MiniGridEnv, "step", turned),
+        (Grid, "process_vis", lambda self, agent_pos: np.ones((self.width, self.height), bool)),
+        (cls, "_gen_grid", lambda self, width, height: 1 / 0),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, value)
+            env = gym.make(env_id, disable_env_checker=True)
+            assert backends(env)[0] != "compiled", name
+    assert make_minigrid(env_id, 2).backend == "compiled"
+
+
+def test_a_reward_of_an_environment_s_own_is_its_own():
+    """Of one environment, not of its class."""
+    env = EmptyEnv()
+    assert backends(env)[0] == "compiled"
+    env._reward = lambda: 7.0
+    assert backends(env)[0] == "stock"
+
+
+def test_an_attribute_or_instruction_of_another_name_is_left_to_minigrid(monkeypatch):
+    fetch = gym.make("MiniGrid-Fetch-5x5-N2-v0", disable_env_checker=True)
+    del fetch.unwrapped.numObjs
+    assert backends(fetch)[0] == "stock" or family_of(fetch.unwrapped) is None
+    monkeypatch.setattr(instructions, "KINDS", {})
+    assert backends(gym.make("BabyAI-GoToLocal-v0", disable_env_checker=True))[0] == "stock"
+    monkeypatch.undo()
+    monkeypatch.setattr(vector, "COLORS_ARE_KNOWN", False)
+    assert make_minigrid(DOORKEY, 2).backend == "stock"
+
+
+def test_names_that_others_registered_of_minigrid_s_classes_are_theirs():
+    """In a namespace, or by themselves: importing the package leaves them alone, and they are batched all the same."""
+    code = """
+import gymnasium as gym, minigrid
+for name in ("my/LavaGap9-v0", "MyLavaGap9-v0"):
+    gym.register(name, entry_point="minigrid.envs:LavaGapEnv", kwargs={"size": 9}, max_episode_steps=7)
+from optioncoagent_envs import compiled_ids, make_minigrid
+assert not [name for name in compiled_ids() if "LavaGap9" in name]
+assert not [name for name in gym.registry if name.startswith("OptionCoagent/My")]
+print(make_minigrid("my/LavaGap9-v0", 2).backend)
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "stock\n"
+
+
+@pytest.mark.parametrize("num_quarters", [-1, 0, 5])
+def test_other_numbers_of_quarters_are_left_to_minigrid(num_quarters):
+    env = ObstructedMaze_Full(num_quarters=num_quarters)
+    assert family_of(env) is None and family_of(ObstructedMaze_Full(num_quarters=4)) is not None
 
 
 def test_human_rendering_is_left_to_minigrid():

@@ -7,6 +7,7 @@ from functools import partial
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.wrappers import TimeLimit
 from minigrid.core.grid import Grid
 from minigrid.core.mission import MissionSpace
 from minigrid.core.world_object import Box, Floor, Goal, Key, WorldObj
@@ -130,6 +131,39 @@ def test_a_time_limit_is_kept(register):
     env.reset()
     assert env.backend == "stock"
     assert [bool(step[3].all()) for step in rollout(env, 5)] == [False] * 4 + [True]
+
+
+@pytest.mark.parametrize("outer", [None, 9])
+def test_a_time_limit_below_another_wrapper_is_kept(register, outer):
+    """Gymnasium puts its order check around what an entry point returns. All counts come back with a state, and with an environment."""
+    name = register("Mine-v0", entry_point=lambda: TimeLimit(EmptyEnv(size=5), 5), max_episode_steps=outer)
+    env, source = make_minigrid(name, 2, seed=0), gym.make(name)
+    env.reset()
+    rollout(env, 2)
+    state = env.get_state()
+    assert [bool(step[3].all()) for step in rollout(env, 3)] == [False, False, True]
+    env.set_state(state)
+    assert [bool(step[3].all()) for step in rollout(env, 3)] == [False, False, True]
+    source.reset(seed=0)
+    for _ in range(4):
+        source.step(0)
+    env.set_env(0, source)
+    assert rollout(env, 1)[0][3].tolist() == [True, False]
+
+
+def test_any_generator_of_one_s_own(register):
+    """Of which the state holds an array, where that of NumPy's usual one does not."""
+
+    class Twisted(EmptyEnv):
+        def reset(self, *, seed=None, options=None):
+            seen = super().reset(seed=seed, options=options)
+            self.np_random = np.random.Generator(np.random.MT19937(seed))
+            return seen
+
+    env = make_minigrid(register("Mine-v0", entry_point=Twisted), 2, seed=0)
+    for _ in range(3):
+        env.reset()
+    assert [count for _, count in env.level_names] == [2, 2] or [seed for seed, _ in env.level_names] == [-1, -1]
 
 
 def test_the_steps_of_a_time_limit_come_back_with_a_state():

@@ -12,6 +12,7 @@ from minigrid.core.world_object import Box, Door, Key
 from minigrid_replay import assert_same_observations, assert_same_step, rollout
 
 from optioncoagent_envs import make_minigrid
+from optioncoagent_envs.minigrid.engine.rows import CARRIED, DIRECTION, POSITION
 
 DOORKEY = "MiniGrid-DoorKey-6x6-v0"
 BACKENDS = ("compiled", "stock")
@@ -58,8 +59,39 @@ def test_an_environment_can_be_set(backend):
     assert seen["mission"][1] == "wait" and seen["direction"][1] == expected["direction"]
     copied = env.minigrid_env(1)
     assert copied.grid == stock.unwrapped.grid and copied.carrying.contains.color == "blue"
-    with pytest.raises(ValueError):
-        env.set_env(0, gym.make(DOORKEY))
+    other = gym.make(DOORKEY)
+    other.reset(seed=0)
+    with pytest.raises(ValueError, match="DoorKey.* is not (of the class of|made like)"):
+        env.set_env(0, other)
+    empty = make_minigrid("MiniGrid-Empty-8x8-v0", 2, backend=backend, view="full")
+    empty.reset(seed=0)
+    smaller = gym.make("MiniGrid-Empty-5x5-v0")
+    smaller.reset(seed=0)
+    with pytest.raises(ValueError, match="is not (of the size of|made like)"):
+        empty.set_env(0, smaller)
+    assert empty.observations()["image"].shape == (2, 8, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("array", "column", "value", "message"),
+    [
+        ("agent", POSITION, 10**7, "an agent outside of the grid in row 1"),
+        ("agent", POSITION, -1, "an agent outside of the grid in row 1"),
+        ("agent", DIRECTION, 4, "an agent that faces no direction in row 1"),
+        ("agent", CARRIED, 0, "an agent that carries no code in row 1"),
+        ("grid", 3, 300, "a cell that is no code in row 1"),
+    ],
+)
+def test_a_compiled_state_that_no_batch_gave_is_refused(array, column, value, message):
+    """Compiled code checks no index; and the whole batch stays as it was."""
+    env = make_minigrid(DOORKEY, 2, seed=0)
+    env.reset()
+    before = env.get_state()
+    state = {name: part.astype(np.int64) if name == array else part.copy() for name, part in before.items()}
+    state[array][1, column] = value
+    with pytest.raises(ValueError, match=message):
+        env.set_state(state)
+    assert all(np.array_equal(part, before[name]) for name, part in env.get_state().items())
 
 
 def test_compiled_states_can_be_put_together():
@@ -160,7 +192,7 @@ def test_an_environment_with_other_walls_is_not_made_alike():
         env = make_minigrid("MiniGrid-FourRooms-v0", 1, seed=0, backend=backend)
         env.reset()
         if backend == "compiled":
-            with pytest.raises(ValueError, match="has see_through_walls=True, and this batch has not: make both alike"):
+            with pytest.raises(ValueError, match="has see_through_walls=True, and this batch has False: make both alike"):
                 env.set_env(0, clear)
             assert env.level_names == [(0, 0)]
         else:

@@ -36,7 +36,7 @@ def test_seeds(backend):
     unseeded = make_minigrid(DOORKEY, 4, backend=backend)
     unseeded.reset()
     assert len(set(unseeded.level_names)) == 4
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="seed"):
         first.reset(seed=[1, 2])
 
 
@@ -133,19 +133,20 @@ def test_reset_mask(backend):
         rollout(env, 5)
     both = [env.reset(seed=50, options={"reset_mask": mask})[0] for env in (ours, theirs)]
     assert_same_observations(*both)
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="reset_mask must be a boolean array"):
         ours.reset(options={"reset_mask": np.zeros(3, bool)})
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_misuse(backend):
     env = make_minigrid(DOORKEY, 2, backend=backend)
+    assert env.np_random_seed == (-1, -1) and env.level_names == [(-1, 0), (-1, 0)]
     for call in (lambda: env.step(np.zeros(2, int)), env.observations, env.get_state):
         with pytest.raises(gym.error.ResetNeeded):
             call()
     env.reset(seed=0)
     for actions in ([0, 7], [-1, 0], [0], [0, 0, 0], [0.5, 1]):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="whole numbers are needed as actions|actions are from 0 to 6"):
             env.step(np.array(actions))
     assert [env.minigrid_env(i).step_count for i in range(2)] == [0, 0]  # what is refused moves nobody
 

@@ -20,10 +20,10 @@ def test_codes_stand_for_objects(code):
 
 def test_what_has_no_code():
     for thing in (Box("red", Box("red")), type("Own", (Key,), {})("red")):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="code"):
             code_of(thing)
     for code in (0, NUM_CODES, 255):
-        with pytest.raises(ValueError):
+        with pytest.raises(ValueError, match="code"):
             object_of(code)
 
 

@@ -1,7 +1,7 @@
 """One byte for a cell of a compiled grid, one word for what a cell looks like.
 
 A *code* (uint8) is all that MiniGrid's rules ask about a cell: what it is, its colour, whether a door is open, closed
-or locked, which key a box holds, whether this object is the one to be picked up (rule PICKUP). Codes are ordered so that
+or locked, which key a box holds, whether this object is the one to be picked up (`rules.pick_up_named`). Codes are ordered so that
 every question of the rules is one comparison:
 
     1 .. 20   the agent may enter (empty, floor, goal, lava, open door)
@@ -96,7 +96,7 @@ def object_of(code: int) -> WorldObj | None:
 
 @njit(cache=True, nogil=True)
 def is_named(code):
-    """Whether the code marks the object that is to be picked up (rule PICKUP)."""
+    """Whether the code marks the object that is to be picked up (`rules.pick_up_named`)."""
     return code >= BOX + BOX_NAMED if code >= BOX else code >= KEY and (code - KEY) // NAMED % 2 == 1
 
 

@@ -75,7 +75,9 @@ def two_rooms(env: Any) -> list[int]:
     return [env.room_size, 1, 2, 0, 0, 0, env.key_in_box, env.blocked, 0]
 
 
-def maze(env: Any) -> list[int]:
+def maze(env: Any) -> list[int] | None:
+    if not 1 <= env.num_quarters <= len(SIDE_ROOMS):  # of others MiniGrid makes as many as there are
+        return None
     keys_last = isinstance(env, ObstructedMaze_Full_V1)
     return [env.room_size, 3, 3, *env.agent_room, env.num_quarters, env.key_in_box, env.blocked, keys_last]
 

@@ -18,7 +18,7 @@ from optioncoagent_envs.minigrid.engine.rows import CARRIED, OTHER
 
 THINGS = np.array([base + color for base in (KEY, BALL, BOX) for color in range(NUM_COLORS)])  # their codes
 COLORS_BY_INDEX = [IDX_TO_COLOR[index] for index in range(NUM_COLORS)]
-assert sorted(COLORS_BY_INDEX) == COLOR_NAMES and len(COLOR_TO_IDX) == NUM_COLORS
+COLORS_ARE_KNOWN = sorted(COLORS_BY_INDEX) == COLOR_NAMES and len(COLOR_TO_IDX) == NUM_COLORS
 THINGS_SAID = [f"{color} {kind}" for kind in ("key", "ball", "box") for color in COLORS_BY_INDEX]
 
 
