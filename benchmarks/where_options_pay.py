@@ -3,9 +3,10 @@
     python benchmarks/where_options_pay.py [--tasks DoorKey-8x8 …] [--agents flat …] [--seeds 10] [--workers 1] [--table]
 
 Agents on MiniGrid, all with the default setting and as many frames, each until the mean return of the last 100
-episodes reaches the task's target, infinite if the limit comes first. The tasks are the hard half of minigrid_suite.py, with the frames of
-their stages as limits and the returns at which they count as learned there as targets (UnlockPickup's is 0.8 here, and 0.85 there by now);
-of the flat agent and of four options its rows are read, as those are the same runs. Options: 2, 4, 8 or 16, and two levels of two. Flat
+episodes reaches the task's target, infinite if the limit comes first. The tasks are ten harder ones of minigrid_suite.py: its middle and
+hard ones without FourRooms, GoToDoor-5x5 and MemoryS7, which were not run, and RedBlueDoors-6x6; with the frames of their stages as limits
+and the returns at which they count as learned there as targets (UnlockPickup's is 0.8 here, and 0.85 there by now). Of the flat agent and of
+four options its rows are read, as those are the same runs. Options: 2, 4, 8 or 16, and two levels of two. Flat
 controls, each with something that options have, and no options:
 
     sticky          the last action is repeated with probability 1/4, whatever happens: persistence that nobody learns
@@ -18,7 +19,7 @@ and, if they are asked for,
 and options without what is learned of their ends: chosen anew at every step (the heads of four options, without persistence), or with
 probability 1/4; and four options with the encoder of the flat agent that is wide. "RedBlueDoors-6x6 no bonus" is without the exploration
 bonus, which is the default on MiniGrid. Four further tasks have rows that were made with defaults before (`rows.BEFORE`; "no limit":
-`rows.UNLIMITED`); they are marked so, and still run with these. None of these five are averaged with the hard half.
+`rows.UNLIMITED`); they are marked so, and still run with these. None of these five are averaged with the ten.
 
 Rows go to where_options_pay.csv beside this file; runs whose row is there are not run again. Printed are, for each task and agent, the
 frames of each seed, their median with its bootstrap interval, the mean return when the run stopped, the mean length of an option (of an
@@ -185,7 +186,7 @@ def _thousands(frames: Iterable[float]) -> list[str]:
 
 
 def table_of_seeds(results: Results) -> None:
-    """The hard half, a line for each task, a column for each agent: every seed's thousand frames."""
+    """The ten harder tasks, a line for each, a column for each agent: every seed's thousand frames."""
     agents = [agent for agent in AGENTS if any(pairs(results, HARD, agent))]
     print(f"| task (return) | {' | '.join(agents)} |\n|{'---|' * (len(agents) + 1)}")
     for task in HARD:
@@ -198,7 +199,7 @@ def table_of_seeds(results: Results) -> None:
 
 
 def table_of_pairs(results: Results) -> None:
-    """Every two agents on the hard half: probability that the row's is sooner than the column's, *: its interval of 95 % leaves out a half,
+    """Every two agents on the ten: probability that the row's is sooner than the column's, *: its interval of 95 % leaves out a half,
     **: so does one of 100 % less 5 % over the number of pairs (Bonferroni)."""
     agents = [agent for agent in AGENTS if any(pairs(results, HARD, agent))]
     print(f"| sooner than | {' | '.join(agents[1:])} |\n|{'---|' * len(agents)}")
@@ -246,7 +247,7 @@ def table(results: Results) -> None:
 
 
 def picture(results: Results) -> Any:
-    """A matplotlib Figure: a panel for each task, a line for each agent; then the tasks of the hard half together, if more than three."""
+    """A matplotlib Figure: a panel for each task, a line for each agent; then the ten harder tasks together, if more than three."""
     from matplotlib.figure import Figure
 
     tasks, agents = shown(results)
@@ -289,7 +290,7 @@ def _draw_task(axes: Any, results: Results, task: str, agents: list[str]) -> Non
 
 
 def _draw_all(axes: Any, results: Results, agents: list[str]) -> None:
-    """The probability of being sooner than the flat agent, over the tasks of the hard half, with its interval for tasks like these."""
+    """The probability of being sooner than the flat agent, over the ten harder tasks, with its interval for tasks like these."""
     for y, agent in enumerate(agents):
         ours, flat = pairs(results, HARD, agent)
         if ours and agent != "flat":
@@ -298,7 +299,7 @@ def _draw_all(axes: Any, results: Results, agents: list[str]) -> None:
             if len(ours) > 3 and rows.fewest_seeds([*ours, *flat]) > 3:
                 axes.plot([low, high], [y, y], color=_colour(agent), linewidth=1.5)
     axes.axvline(0.5, color="0.8", linewidth=1)
-    axes.set_title("sooner than flat,\ntasks like the hard half", fontsize=8)
+    axes.set_title("sooner than flat,\ntasks like these ten", fontsize=8)
     axes.set_xlim(0, 1)
 
 
