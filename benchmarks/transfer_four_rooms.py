@@ -5,8 +5,8 @@
 OC's experiment (dynamics "code"; the goal moves after 1,000 of 2,000 episodes) with policies that are not saturated when
 the goal moves: softmax at temperature 1, no weight γ^t. All that is learned, the policy over options included, is learned by local
 gradients from a tabular critic. Step sizes are those with the fewest steps in the first 100 episodes after the move, for each agent by
-itself, of fifty (--tune, 40 runs each, seed 1): of policies, critic and policy over options 5 x 2 x 5; of the flat agent, which has no
-third one, 25 x 2. 350 runs of other seeds. After the move the agents go on; start anew; or
+itself, of sixty (--tune, 40 runs each, seed 1): of policies, critic and policy over options 6 x 2 x 5; of the flat agent, which has no
+third one, 30 x 2. 350 runs of other seeds. After the move the agents go on; start anew; or
 keep their options (policies and terminations) as they are and learn the policy over them, with a new critic. A run has recovered at the
 first of 20 episodes in a row that take together at most twice the fewest steps, counted in steps since the move. Rows go to
 transfer_four_rooms.csv.
@@ -34,8 +34,8 @@ SOFT = Learner(policy_over_options="learned", temperature=1.0, discounted=False)
 OPTIONS = (1, 2, 4, 8, 16)
 Sizes = tuple[float, float, float]  # of policies, critic, policy over options
 CRITIC = (0.5, 1.0)
-FLAT = [(float(policy), critic, 0.0) for policy in np.geomspace(0.1, 10, 25).round(2) for critic in CRITIC]
-GRID = [(policy, critic, over) for policy in (0.3, 0.6, 1.0, 2.0, 3.5) for critic in CRITIC for over in (1.0, 4.0, 16.0, 64.0, 256.0)]
+FLAT = [(float(policy), critic, 0.0) for policy in np.geomspace(0.1, 10, 30).round(2) for critic in CRITIC]
+GRID = [(policy, critic, over) for policy in (0.3, 0.6, 1.0, 2.0, 3.5, 6.0) for critic in CRITIC for over in (1.0, 4.0, 16.0, 64.0, 256.0)]
 # what --tune printed
 TUNED: dict[int, Sizes] = {1: (1.0, 1.0, 0.0), 2: (0.6, 0.5, 1.0), 4: (1.0, 1.0, 1.0), 8: (2.0, 1.0, 1.0), 16: (2.0, 1.0, 1.0)}
 KINDS = ("goes on", "anew", "options kept")

@@ -5,8 +5,8 @@
 Agents on MiniGrid, all with the default setting and as many frames, each until the mean return of the last 100
 episodes reaches the task's target, infinite if the limit comes first. The tasks are ten harder ones of minigrid_suite.py: its middle and
 hard ones without FourRooms, GoToDoor-5x5 and MemoryS7, which were not run, and RedBlueDoors-6x6; with the frames of their stages as limits
-and the returns at which they count as learned there as targets (UnlockPickup's is 0.8 here, and 0.85 there by now). Of the flat agent and of
-four options its rows are read, as those are the same runs. Options: 2, 4, 8 or 16, and two levels of two. Flat
+and the returns at which they count as learned there as targets (UnlockPickup's is 0.8 here, and 0.85 there by now). Of the flat agent and
+of four options its rows are read, as those are the same runs. Options: 2, 4, 8 or 16, and two levels of two. Flat
 controls, each with something that options have, and no options:
 
     sticky          the last action is repeated with probability 1/4, whatever happens: persistence that nobody learns
