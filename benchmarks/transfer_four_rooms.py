@@ -1,4 +1,5 @@
-"""Claim: in four rooms options do not help an agent to recover from a change, where the flat agent is tuned as much as they are.
+"""Claim: in four rooms options that go on learning do not help an agent to recover from a change, where the flat agent is tuned as much as
+they are; eight that are kept as they are are a better start, and no more.
 
     python benchmarks/transfer_four_rooms.py [--tune] [--plot] [--threads 2] [--table]
 
@@ -6,7 +7,7 @@ OC's experiment (dynamics "code"; the goal moves after 1,000 of 2,000 episodes) 
 the goal moves: softmax at temperature 1, no weight γ^t. All that is learned, the policy over options included, is learned by local
 gradients from a tabular critic. Step sizes are those with the fewest steps in the first 100 episodes after the move, for each agent by
 itself, of sixty (--tune, 40 runs each, seed 1): of policies, critic and policy over options 6 x 2 x 5; of the flat agent, which has no
-third one, 30 x 2. 350 runs of other seeds. After the move the agents go on; start anew; or
+third one, 30 x 2; of options that are kept, whose choice alone learns, of five for that choice. 350 runs of other seeds. After the move the agents go on; start anew; or
 keep their options (policies and terminations) as they are and learn the policy over them, with a new critic. A run has recovered at the
 first of 20 episodes in a row that take together at most twice the fewest steps, counted in steps since the move. Rows go to
 transfer_four_rooms.csv.
@@ -33,11 +34,12 @@ WINDOW, FACTOR = 20, 2.0
 SOFT = Learner(policy_over_options="learned", temperature=1.0, discounted=False)
 OPTIONS = (1, 2, 4, 8, 16)
 Sizes = tuple[float, float, float]  # of policies, critic, policy over options
-CRITIC = (0.5, 1.0)
+CRITIC, OVER = (0.5, 1.0), (1.0, 4.0, 16.0, 64.0, 256.0)
 FLAT = [(float(policy), critic, 0.0) for policy in np.geomspace(0.1, 10, 30).round(2) for critic in CRITIC]
-GRID = [(policy, critic, over) for policy in (0.3, 0.6, 1.0, 2.0, 3.5, 6.0) for critic in CRITIC for over in (1.0, 4.0, 16.0, 64.0, 256.0)]
+GRID = [(policy, critic, over) for policy in (0.3, 0.6, 1.0, 2.0, 3.5, 6.0) for critic in CRITIC for over in OVER]
 # what --tune printed
-TUNED: dict[int, Sizes] = {1: (1.0, 1.0, 0.0), 2: (0.6, 0.5, 1.0), 4: (1.0, 1.0, 1.0), 8: (2.0, 1.0, 1.0), 16: (2.0, 1.0, 1.0)}
+TUNED: dict[int, Sizes] = {1: (0.79, 1.0, 0.0), 2: (2.0, 1.0, 16.0), 4: (3.5, 1.0, 4.0), 8: (3.5, 1.0, 16.0), 16: (3.5, 1.0, 1.0)}
+KEPT = {2: 4.0, 4: 16.0, 8: 64.0, 16: 16.0}  # of the policy over options that are kept
 KINDS = ("goes on", "anew", "options kept")
 
 
@@ -55,8 +57,10 @@ def schedules(mdps: Any, runs: int, seed: int) -> np.ndarray:
     return np.concatenate([np.zeros((runs, EPISODES), dtype=np.int64), np.repeat(moved, EPISODES, axis=1)], axis=1)
 
 
-def steps_after(mdps: Any, kind: str, agent: Learner, runs: int, seed: int, threads: int) -> tuple[np.ndarray, np.ndarray]:
-    """Steps of each episode before and after the move, (runs, episodes) each."""
+def steps_after(
+    mdps: Any, kind: str, agent: Learner, runs: int, seed: int, threads: int, kept_over: float | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Steps of each episode before and after the move, (runs, episodes) each; kept_over: step size of the choice among kept options."""
     schedule = schedules(mdps, runs, seed)
     if kind == "goes on":
         steps = train_option_critic(mdps, schedule, agent, seed, threads=threads).steps
@@ -65,7 +69,8 @@ def steps_after(mdps: Any, kind: str, agent: Learner, runs: int, seed: int, thre
     kept, then = None, agent
     if kind == "options kept":
         kept = first.preferences | {"option": np.zeros_like(first.preferences["option"])}
-        then = replace(agent, policy_step_size=0.0, termination_step_size=0.0)
+        over = KEPT[agent.num_options] if kept_over is None else kept_over
+        then = replace(agent, policy_step_size=0.0, termination_step_size=0.0, option_step_size=over)
     second = train_option_critic(mdps, schedule[:, EPISODES:], then, seed + 1_000_000, threads=threads, preferences=kept)
     return first.steps, second.steps
 
@@ -87,6 +92,10 @@ def tune(threads: int) -> None:
             found[sizes] = after[:, :100].mean()
         best = sorted(found, key=lambda sizes: found[sizes])
         print(options, best[0], "; ".join(f"{sizes}: {found[sizes]:.1f}" for sizes in best[:8]), flush=True)
+    for options in OPTIONS[1:]:
+        agent = learner(options, TUNED[options])
+        kept = {over: steps_after(mdps, "options kept", agent, 40, 1, threads, over)[1][:, :100].mean() for over in OVER}
+        print(options, "kept", min(kept, key=lambda over: kept[over]), {over: round(float(x), 1) for over, x in kept.items()}, flush=True)
 
 
 def fill(threads: int) -> None:
@@ -128,7 +137,7 @@ def write(row: list[Any]) -> None:
 
 def table() -> None:
     """Means over the ten seeds of 35 runs each, and their 95 % interval by Student's t."""
-    rows = read()
+    rows = sorted(read(), key=lambda row: (row["options"], KINDS.index(row["kind"]), row["seed"]))
     print("| options | after the move | steps before it | first 100 episodes | last 100 | steps to recover (medians) | never |")
     print("|---|---|---|---|---|---|---|")
     for options, kind in dict.fromkeys((row["options"], row["kind"]) for row in rows):
