@@ -5,12 +5,13 @@ they are; eight that are kept as they are are a better start, and no more.
 
 OC's experiment (dynamics "code"; the goal moves after 1,000 of 2,000 episodes) with policies that are not saturated when
 the goal moves: softmax at temperature 1, no weight γ^t. All that is learned, the policy over options included, is learned by local
-gradients from a tabular critic. Step sizes are those with the fewest steps in the first 100 episodes after the move, for each agent by
-itself, of sixty (--tune, 40 runs each, seed 1): of policies, critic and policy over options 6 x 2 x 5; of the flat agent, which has no
-third one, 30 x 2; of options that are kept, whose choice alone learns, of five for that choice. 350 runs of other seeds. After the move the agents go on; start anew; or
-keep their options (policies and terminations) as they are and learn the policy over them, with a new critic. A run has recovered at the
-first of 20 episodes in a row that take together at most twice the fewest steps, counted in steps since the move. Rows go to
-transfer_four_rooms.csv.
+gradients from a tabular critic. After the move the agents go on; start anew; or keep their options (policies and terminations) as they are
+and learn the policy over them, with a new critic. A run has recovered at the first of 20 episodes in a row that take together at most twice
+the fewest steps, counted in steps since the move. 350 runs; rows go to transfer_four_rooms.csv.
+
+Step sizes are those with the fewest steps in the first 100 episodes after the move, for each agent by itself, of sixty (--tune, 40 runs
+each, seed 1): of policies, critic and policy over options 6 x 2 x 5; of the flat agent, which has no third one, 30 x 2; and, of options that
+are kept, of five for the policy over them.
 """
 
 from __future__ import annotations
