@@ -10,8 +10,8 @@ and learn the policy over them, with a new critic. A run has recovered at the fi
 the fewest steps, counted in steps since the move. 350 runs; rows go to transfer_four_rooms.csv.
 
 Step sizes are those with the fewest steps in the first 100 episodes after the move, for each agent by itself, of sixty (--tune, 40 runs
-each, seed 1): of policies, critic and policy over options 6 x 2 x 5; of the flat agent, which has no third one, 30 x 2; and, of options that
-are kept, of five for the policy over them.
+each, seed 1): of policies, critic and policy over options 6 x 2 x 5; of the flat agent, which has no third one, 30 x 2; and, of options
+that are kept, of five for the policy over them.
 """
 
 from __future__ import annotations
