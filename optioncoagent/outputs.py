@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,14 +28,19 @@ def check_file(name: str, path: Path | None, endings: Iterable[str] = ()) -> Non
 @contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
     """Another name, with the same ending, to write to in the block; what is there then takes the place of `path`, which stays as it was
-    where the block fails. An OSError of the block that names no file gets this one."""
-    target = Path(os.path.realpath(path))
-    if target.exists() and not target.is_file():  # a device, such as /dev/stdout
-        yield target
+    where the block fails. An OSError of the block that names no file gets this one.
+
+    What is no file on a disk (a pipe, /dev/stdout), or lies in a folder in which nothing new can be written, is written to itself."""
+    path, target = Path(path), Path(os.path.realpath(path))
+    is_stream = str(path.absolute()).startswith(("/dev/", "/proc/")) or (path.exists() and not path.is_file())
+    if is_stream or not os.access(target.parent, os.W_OK):
+        yield path
         return
     partial = target.with_name(f".{target.stem}.{os.getpid()}.partial{target.suffix}")
     try:
         yield partial
+        if target.exists():
+            shutil.copymode(target, partial)
         os.replace(partial, target)
     except OSError as error:
         if error.filename in (None, str(partial)):

@@ -33,6 +33,24 @@ def test_what_was_written_takes_its_place(tmp_path):
     assert path.read_text() == "new" and link.is_symlink() and len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_device_is_written_to_itself():
+def test_what_is_no_file_on_a_disk_is_written_to_itself(tmp_path):
+    """A device, a pipe by its descriptor, and a stream that the shell has sent to a file, of which what is there stays."""
     with whole(os.devnull) as file:
         assert str(file) == os.devnull
+    reading, writing = os.pipe()
+    with whole(f"/dev/fd/{writing}") as file:
+        file.write_text("through")
+    os.close(writing)
+    assert os.read(reading, 100) == b"through"
+    os.close(reading)
+    with (tmp_path / "log").open("w") as log, whole(f"/dev/fd/{log.fileno()}") as file:
+        assert str(file) == f"/dev/fd/{log.fileno()}"
+
+
+def test_the_rights_of_a_file_stay(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("old")
+    path.chmod(0o600)
+    with whole(path) as file:
+        file.write_text("new")
+    assert path.read_text() == "new" and path.stat().st_mode & 0o777 == 0o600

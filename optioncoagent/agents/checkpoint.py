@@ -58,10 +58,10 @@ class Saved:
         decided = [name for name in usual if settings[name] == usual[name]] if self.decided is None else self.decided
         return settings | {name: UNDECIDED[name] for name in decided}
 
-    def left_to_the_environment(self, given: Settings) -> Settings:
-        """The settings that an agent loaded from here was given, but for those that are still what its environment had decided."""
-        kept = [name for name in self.decided or () if getattr(given, name) == self.settings[name]]
-        return replace(given, **{name: UNDECIDED[name] for name in kept})
+    def left_to_the_environment(self, given: Settings, chosen: Mapping[str, Any]) -> Settings:
+        """The settings that an agent loaded from here was given, but for those that its environment had decided, and that were not `chosen`
+        when it was loaded."""
+        return replace(given, **{name: UNDECIDED[name] for name in self.decided or () if name not in chosen})
 
 
 def decided(given: Settings) -> list[str]:

@@ -533,7 +533,7 @@ class CoagentActorCritic:
 
         same = wraps(network)(lambda num_actions: checked(network(num_actions))) if callable(network) else checked(network)
         agent = cls(interface, same, encoder=encoder, **given).restore(Path(path), saved)
-        agent.given = saved.left_to_the_environment(agent.given)
+        agent.given = saved.left_to_the_environment(agent.given, settings)
         return agent
 
     def begin_with(self, path: str | Path) -> Self:

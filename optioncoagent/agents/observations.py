@@ -199,8 +199,9 @@ def first_values(leaf: Leaf, x: Tensor) -> Tensor | int:
 
 def fault_of(name: str, x: Tensor, infinite: bool = False) -> tuple[tuple[int, ...], str] | None:
     """Where numbers are not finite or too large to learn from, as (index, words), or None; infinite: is an infinite one right?"""
-    # in double precision: half ends below that number, and the least of int64 has no absolute value
-    bad = x.isnan() if infinite else ~(x.double().abs() <= LARGEST_NUMBER)
+    # half precision ends below that number, and the least of int64 has no absolute value
+    exact = x if x.dtype in (torch.float32, torch.float64) else x.double()
+    bad = x.isnan() if infinite else ~(exact.abs() <= LARGEST_NUMBER)
     if not bool(bad.any()):
         return None
     index = tuple(bad.nonzero()[0].tolist())

@@ -93,7 +93,7 @@ class OptionCritic(CoagentActorCritic):
         given = {**saved.description, **saved.settings_for(env), **settings}
         agent = cls(saved.interface if env is None else env, encoder=encoder, **given)
         agent.restore(Path(path), saved)
-        agent.given = saved.left_to_the_environment(agent.given)
+        agent.given = saved.left_to_the_environment(agent.given, settings)
         return agent
 
 

@@ -9,7 +9,6 @@ Axes are time-major: (num_steps, num_envs). Outputs are held for each environmen
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -193,10 +192,13 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         action = actions.taken(network, outputs)
         running.broken = True  # until all of this step is noted
         given = list(batch._env_obs) if may_share_arrays else []
-        seen = deepcopy(given)
+        seen = [[x.copy() for x in _arrays(one)] for one in given]
         began = perf_counter()
         observation, reward, terminated, truncated, info = step(env, action, spec)
         running.seconds += perf_counter() - began
+        shown, paid = spec.tensors(observation, device), reward  # a reset step's reward is of no episode
+        if not same_step:
+            paid = np.where(running.valid.cpu().numpy(), reward, 0.0)
         now = values_of(env)
         running.moving |= changed(before, now)
         before = now
@@ -209,7 +211,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
                 previous=previous,
                 outputs=outputs,
                 executed=executed,
-                reward=torch.from_numpy(reward if same_step else np.where(running.valid.cpu().numpy(), reward, 0.0)),
+                reward=torch.from_numpy(paid),
                 terminated=torch.from_numpy(terminated),
                 truncated=torch.from_numpy(truncated),
             )
@@ -217,7 +219,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
 
         # endings: where SAME_STEP has already reset, the last observation of a truncated episode is in info
         ended = terminated | truncated
-        running.episode_return += np.where(running.valid.cpu().numpy(), reward, 0.0)  # a reset step's reward is of no episode
+        running.episode_return += paid
         for i in np.flatnonzero(ended):
             running.finished.append((float(running.episode_return[i]), int(running.age[i]) + 1))
             running.episode_return[i] = 0.0
@@ -225,14 +227,14 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         if len(cut):
             final_index += [(t, int(i)) for i in cut]
             final_observations.append(spec.tensors(last_observations(spec, info, cut), device))
-            if given:
-                _check_that_it_is_kept(batch._env_obs, given, seen, cut)
+            if given and isinstance(info.get("final_obs"), np.ndarray | list):  # a wrapper may have made something else of it
+                _check_that_it_is_kept(info["final_obs"], batch._env_obs, given, seen, cut)
         ended_now = torch.from_numpy(ended).to(device)
         running.start = ended_now if same_step else ~running.valid
         running.valid = torch.ones_like(ended_now) if same_step else ~ended_now
         running.age = torch.where(running.start, 0, running.age + 1)
         running.outputs, running.hidden = {name: outputs[name] for name in sampler.laws}, after
-        running.observation = spec.tensors(observation, device)
+        running.observation = shown
         if running.places:
             places.append(np.array(running.places()))
         running.broken = False
@@ -303,15 +305,15 @@ def last_observations(spec: ObservationSpec, info: dict[str, Any], index: Sequen
     return spec.stack([final[i] for i in index]) if one_each else spec.take(final, index)
 
 
-def _check_that_it_is_kept(now: Any, given: Any, seen: Any, index: Sequence[int]) -> None:
+def _check_that_it_is_kept(final: Any, now: Any, given: Any, seen: Any, index: Sequence[int]) -> None:
     """ValueError where an environment of somebody's own batch wrote its first observation into the array of the last one.
 
-    now: the observations of each with which an episode began. It may share an array with what was `given` before the step, if nobody
-    changes that; so it is only where what was given is no longer what was `seen` of it then.
+    final, now: the observations of each that ended, and that began. They may share an array that nobody changes; so it is only where what
+    was `given` before the step is no longer what was `seen` of it then. (A wrapper that hands on copies of the last ones hides it.)
     """
     for i in index:
-        if any(np.shares_memory(x, y) for x in _arrays(given[i]) for y in _arrays(now[i])):
-            if not all(np.array_equal(x, y) for x, y in zip(_arrays(given[i]), _arrays(seen[i]), strict=True)):
+        if any(np.shares_memory(x, y) for x in _arrays(final[i]) for y in _arrays(now[i])):
+            if not all(np.array_equal(x, y) for x, y in zip(_arrays(given[i]), seen[i], strict=True)):
                 raise ValueError(
                     f"environment {i} gives the same array at every step, so that the reset has written over the observation on which its "
                     "episode ended, whose value is part of the return: let it give copies, or make the vector environment with "

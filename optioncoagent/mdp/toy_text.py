@@ -91,7 +91,7 @@ def _fault(entry: Any, num_states: int) -> str | None:
         return f"whose reward is {reward!r}"
     if isinstance(terminated, str) or terminated not in (0, 1):
         return f"whose fourth part is {terminated!r}"
-    if not terminated and not (_is_number(successor) and successor in range(num_states)):
+    if not terminated and not (_is_number(successor) and 0 <= successor < num_states and successor == int(successor)):
         return f"whose next state is {successor!r}"
     return None
 

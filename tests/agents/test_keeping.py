@@ -106,6 +106,8 @@ def test_a_weight_of_the_bonus_that_was_chosen_goes_along(tmp_path):
         for folder in ("once", "twice"):
             settings = checkpoint.read(tmp_path / name / folder).settings_for("another")
             assert (settings["int_coef"], settings["int_counts"]) == ((0.005, "place") if given else (None, "auto"))
+    oc.OptionCritic.load(tmp_path / "default" / "once", int_coef=0.005).save(tmp_path / "later")  # chosen when it was loaded
+    assert checkpoint.read(tmp_path / "later").settings_for("another")["int_coef"] == 0.005
     oc.OptionCritic(GRIDWORLD, int_coef=0.005, **SMALL).save(tmp_path / "grid")
     assert oc.OptionCritic.load(tmp_path / "grid", env=GRIDWORLD).settings.int_coef == 0.005
 

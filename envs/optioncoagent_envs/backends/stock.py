@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.wrappers import TimeLimit
+from gymnasium.wrappers import OrderEnforcing, TimeLimit
 from minigrid.core.constants import COLOR_NAMES, COLOR_TO_IDX, OBJECT_TO_IDX
 from minigrid.core.grid import Grid
 from minigrid.core.world_object import Ball, Box, Door, Floor, Goal, Key, Lava, Wall
@@ -347,14 +347,16 @@ class StockMiniGrid(MiniGridBatch):
             raise ValueError(f"the state is of {len(state)} environments, and this batch has {self.num_envs}")
         if others := {one.get("of", self._of) for one in state} - {self._of}:
             raise ValueError(f"the state is of {' and '.join(sorted(others))}, and this batch is of {self._of}")
+        counts = [_counts(one["elapsed"]) for one in state]
+        for count, env in zip(counts, self.envs, strict=True):
+            if len(count) != len(limits_of(env)):
+                raise ValueError(f"the state is of environments with {len(count)} time limits, and this batch has {len(limits_of(env))}")
         self._started = True
         for index, (env, core, mine) in enumerate(zip(self.envs, self.cores, state, strict=True)):
             self._take(index, mine["core"], core)
             self._level_seeds[index], self._level_counts[index] = mine["level"]
             self._streams[index] = mine.get("stream")
-            counts: Any = mine["elapsed"] if isinstance(mine["elapsed"], tuple) else (mine["elapsed"],)  # a number, in states of before
-            for limit, count in zip(limits_of(env), counts, strict=False):
-                limit._elapsed_steps = count
+            _go_on(env, counts[index])
 
     def set_env(self, index: int, env: gym.Env) -> None:
         core = env.unwrapped
@@ -366,9 +368,8 @@ class StockMiniGrid(MiniGridBatch):
         self._take(index, vars(core), core)
         self._level_seeds[index], self._level_counts[index] = UNKNOWN, 0
         mine, theirs = limits_of(self.envs[index]), limits_of(env)
-        for k, limit in enumerate(mine):
-            count: Any = theirs[k]._elapsed_steps if len(theirs) == len(mine) else self.cores[index].step_count
-            limit._elapsed_steps = count
+        steps = self.cores[index].step_count
+        _go_on(self.envs[index], tuple(limit._elapsed_steps for limit in theirs) if len(theirs) == len(mine) else (steps,) * len(mine))
 
     def _take(self, index: int, attributes: dict[str, Any], owner: gym.Env) -> None:
         core = self.cores[index]
@@ -391,6 +392,21 @@ def limits_of(env: gym.Env) -> list[TimeLimit]:
             found.append(env)
         env = env.env
     return found
+
+
+def _counts(elapsed: Any) -> tuple[Any, ...]:
+    """The steps of each time limit in a record; of one limit or none, as records had them before."""
+    return elapsed if isinstance(elapsed, tuple) else () if elapsed is None else (elapsed,)
+
+
+def _go_on(env: gym.Env, counts: Sequence[Any]) -> None:
+    """Let Gymnasium's wrappers around an environment go on in the middle of an episode, time limits at these steps."""
+    for limit, count in zip(limits_of(env), counts, strict=True):
+        limit._elapsed_steps = count
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, OrderEnforcing):
+            env._has_reset = True
+        env = env.env
 
 
 def _copied(attributes: dict[str, Any], owner: gym.Env, heir: gym.Env) -> dict[str, Any]:
