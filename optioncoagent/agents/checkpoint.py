@@ -50,12 +50,13 @@ class Saved:
     arrays: dict[str, Arrays] = field(default_factory=dict)
 
     def settings_for(self, env: Any) -> dict[str, Any]:
-        """Its settings on this machine; where an environment is given, that one decides on what the agent's own had decided on."""
+        """Its settings on this machine; where an environment is given, that one decides on what the agent's own had decided on, and whether
+        there are places to count."""
         settings = on_this_machine(self.settings)
         if env is None:
             return settings
-        usual = {"int_coef": DEFAULT, "int_counts": "place"}  # what it mostly decides, where the folder does not say
-        decided = [name for name in usual if settings[name] == usual[name]] if self.decided is None else self.decided
+        usual = ["int_coef"] * (settings["int_coef"] == DEFAULT)  # what it mostly decides, where the folder does not say
+        decided = [*(usual if self.decided is None else self.decided), *["int_counts"] * (settings["int_counts"] == "place")]
         return settings | {name: UNDECIDED[name] for name in decided}
 
     def left_to_the_environment(self, given: Settings, chosen: Mapping[str, Any]) -> Settings:

@@ -100,12 +100,12 @@ def test_settings_that_come_to_those_that_were_saved_are_no_others(given, tmp_pa
 
 def test_a_weight_of_the_bonus_that_was_chosen_goes_along(tmp_path):
     """MiniGrid's default is 0.005, too: chosen it stays on another environment; by default it, and what is counted, are that one's."""
-    for name, given in (("chosen", dict(int_coef=0.005, int_counts="place")), ("default", {})):
+    for name, given in (("chosen", dict(int_coef=0.005)), ("default", {})):
         oc.OptionCritic("MiniGrid-Empty-5x5-v0", **given, **SMALL).save(tmp_path / name / "once")
         oc.OptionCritic.load(tmp_path / name / "once").save(tmp_path / name / "twice")
         for folder in ("once", "twice"):
             settings = checkpoint.read(tmp_path / name / folder).settings_for("another")
-            assert (settings["int_coef"], settings["int_counts"]) == ((0.005, "place") if given else (None, "auto"))
+            assert (settings["int_coef"], settings["int_counts"]) == (0.005 if given else None, "auto")
     oc.OptionCritic.load(tmp_path / "default" / "once", int_coef=0.005).save(tmp_path / "later")  # chosen when it was loaded
     assert checkpoint.read(tmp_path / "later").settings_for("another")["int_coef"] == 0.005
     oc.OptionCritic(GRIDWORLD, int_coef=0.005, **SMALL).save(tmp_path / "grid")
