@@ -360,8 +360,8 @@ class CoagentActorCritic:
         state: what the call before returned, the running outputs of the coagents in `network.memory` (n, memory), or None at the
         start; of a recurrent agent a pair, these and the hidden state (n, units). episode_start: (n,) bool, where an episode begins.
         deterministic: argmax of every policy; whether a coagent executes is still sampled. Raises ValueError for observations of another
-        shape than the environment's, or of which nothing can be made, for a state that is none of these, and for as many entries of
-        episode_start as there are no observations.
+        shape than the environment's, or of which nothing can be made, for a state that is none of these, and where episode_start
+        has not one entry for each observation.
         """
         batched, tensors = self._seen(observation)
         n = len(next(iter(tensors.values())))
