@@ -97,8 +97,9 @@ class Train:
         for run, path in zip(runs, paths, strict=True):
             run.check()
             if len(runs) > 1:
-                make_vector_env(run.env_id, 1, run.settings.seed, run.env_kwargs).close()  # what cannot be made is said before the first
-                if run.load is not None:  # nor what cannot be loaded
+                # what cannot be made, or loaded, is said before the first run starts
+                make_vector_env(run.env_id, 1, run.settings.seed, run.env_kwargs).close()
+                if run.load is not None:
                     training.make_agent(run).env.close()
             if path is not None:
                 check_new(path)
@@ -143,7 +144,9 @@ class Evaluate:
         for path, agent in agents.items():
             if len(agents) > 1:
                 print(path)
-            print(training.evaluate(agent, self.num_episodes, self.seed, self.deterministic, self.max_steps))
+            print(result := training.evaluate(agent, self.num_episodes, self.seed, self.deterministic, self.max_steps))
+            if len(result.returns) < self.num_episodes:  # Ctrl-C
+                break
 
 
 @dataclass(frozen=True)

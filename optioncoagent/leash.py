@@ -1,8 +1,8 @@
 """The command line on a leash: `python -m optioncoagent.leash train …` is `optioncoagent train …`, but ends, like at SIGTERM, when its
 standard input is closed.
 
-Whoever holds the other end of that pipe ends the run by closing it, and cannot leave it behind: when the holder dies, whatever of,
-the pipe closes too.
+Whoever holds the other end of that pipe ends the run by closing it. If the holder dies, for whatever reason, the pipe closes too, so that
+no run is left behind.
 """
 
 from __future__ import annotations

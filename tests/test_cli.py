@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -210,6 +211,9 @@ def test_an_interrupted_evaluation_reports_what_has_finished(monkeypatch, tmp_pa
     stopped, result = capsys.readouterr().out.strip().splitlines()
     finished = int(result.split(" episodes: return")[0])
     assert 0 < finished < 100 and stopped.startswith(f"stopped after {finished} of 1000 episodes")
+    interrupted_after(200)
+    run(monkeypatch, "evaluate", tmp_path, tmp_path, "--num-episodes", 1000)  # the second is not begun
+    assert len(re.findall(r"episodes: return", capsys.readouterr().out)) == 1
     interrupted_after(3)
     with pytest.raises(SystemExit, match="130"):
         run(monkeypatch, "evaluate", tmp_path)

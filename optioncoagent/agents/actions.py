@@ -30,7 +30,7 @@ class Actions:
 
     @classmethod
     def of(cls, space: gym.Space[Any]) -> Actions:
-        """Raises ValueError for a space that is not supported."""
+        """The actions of a Gymnasium space. Raises ValueError for one that is not supported."""
         if isinstance(space, gym.spaces.Discrete):
             return cls(int(space.n), int(space.start), dtype=space.dtype.name)
         if isinstance(space, gym.spaces.MultiDiscrete) and len(space.shape) == 1:

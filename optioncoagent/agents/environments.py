@@ -145,8 +145,8 @@ class Interface:
     def of(
         cls, env: VectorEnv, env_id: str | None, env_kwargs: Mapping[str, Any] | None = None, kinds: Mapping[str, str] | None = None
     ) -> Interface:
-        """kinds: see `ObservationSpec.from_space`. Raises ValueError naming what is not supported of the spaces, and env_kwargs that are no
-        plain values, which could not be saved with the agent.
+        """What an agent knows of this vector environment. kinds: see `ObservationSpec.from_space`. Raises ValueError naming what is not
+        supported of the spaces, and env_kwargs that are no plain values, which could not be saved with the agent.
         """
         minigrid, rendered = _is_minigrid(env), _is_rendered(env)
         spec = ObservationSpec.from_space(env.single_observation_space, minigrid, rendered, kinds)
@@ -155,11 +155,20 @@ class Interface:
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Interface:
         actions = {f.name: content[f.name] for f in fields(Actions) if f.name in content}
-        others = {name: _read(x) if name == "env_kwargs" else x for name, x in content.items() if name not in actions and name != "spec"}
+        others = {
+            name: _tuples_from_json(x) if name == "env_kwargs" else x
+            for name, x in content.items()
+            if name not in actions and name != "spec"
+        }
         return cls(**others, spec=ObservationSpec.from_json(content["spec"]), actions=Actions.from_json(actions))
 
     def to_json(self) -> dict[str, Any]:
-        return {"env_id": self.env_id, "spec": self.spec.to_json(), **self.actions.to_json(), "env_kwargs": _written(self.env_kwargs)}
+        return {
+            "env_id": self.env_id,
+            "spec": self.spec.to_json(),
+            **self.actions.to_json(),
+            "env_kwargs": _tuples_to_json(self.env_kwargs),
+        }
 
     def check_makeable(self) -> None:
         """Raise ValueError if there is no id, or naming the module that the caller has to import before an environment is made from it.
@@ -184,27 +193,29 @@ def checked_env_kwargs(env_kwargs: Mapping[str, Any]) -> dict[str, Any]:
     env_kwargs = dict(env_kwargs)
     instead = "make the environment with these yourself and give it as an object"
     try:
-        kept = json.loads(json.dumps(_written(env_kwargs)))
+        kept = json.loads(json.dumps(_tuples_to_json(env_kwargs)))
     except (TypeError, ValueError) as error:
         raise ValueError(f"env_kwargs={env_kwargs}: {error}; {instead}") from error
-    if _read(kept) != env_kwargs:
-        raise ValueError(f"env_kwargs={env_kwargs} would be {_read(kept)} in a file; {instead}")
+    if _tuples_from_json(kept) != env_kwargs:
+        raise ValueError(f"env_kwargs={env_kwargs} would be {_tuples_from_json(kept)} in a file; {instead}")
     return env_kwargs
 
 
-def _written(value: Any) -> Any:
-    """What JSON can hold."""
+def _tuples_to_json(value: Any) -> Any:
+    """What JSON can hold, in which tuples are marked."""
     if isinstance(value, dict):
-        return {key: _written(part) for key, part in value.items()}
-    parts = [_written(part) for part in value] if isinstance(value, list | tuple) else value
+        return {key: _tuples_to_json(part) for key, part in value.items()}
+    parts = [_tuples_to_json(part) for part in value] if isinstance(value, list | tuple) else value
     return {TUPLE: parts} if isinstance(value, tuple) else parts
 
 
-def _read(value: Any) -> Any:
-    """What `_written` was given."""
+def _tuples_from_json(value: Any) -> Any:
+    """What `_tuples_to_json` was given."""
     if isinstance(value, dict):
-        return tuple(_read(value[TUPLE])) if [*value] == [TUPLE] else {key: _read(part) for key, part in value.items()}
-    return [_read(part) for part in value] if isinstance(value, list) else value
+        return (
+            tuple(_tuples_from_json(value[TUPLE])) if [*value] == [TUPLE] else {key: _tuples_from_json(part) for key, part in value.items()}
+        )
+    return [_tuples_from_json(part) for part in value] if isinstance(value, list) else value
 
 
 def layers(env: Any) -> Iterator[Any]:

@@ -137,8 +137,8 @@ STATISTICS = {"obs_rms", "return_rms"}  # of Gymnasium's NormalizeObservation an
 
 
 def _go_on_normalising(made: VectorEnv, trained: VectorEnv | None) -> None:
-    """Wrappers that divide by a running scale do so in new environments as they do in those of the training, whose statistics they take and
-    leave as they are; warned is of those that cannot be had, of processes or a training that was loaded."""
+    """Wrappers of new environments that divide by a running scale take over the statistics of the training's, and do not change them.
+    Warns where those cannot be had: its environments run in other processes, or the agent was loaded."""
     ours, theirs = ([x for x in layers(env) if STATISTICS & {*vars(x)}] if env is not None else [] for env in (made, trained))
     if len(theirs) < len(ours):
         warnings.warn(

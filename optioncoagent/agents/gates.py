@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import torch
 from torch import Tensor
 
+from optioncoagent.agents.observations import ObservationSpec, Tensors
 from optioncoagent.network import Coagent, CoagentNetwork, LocalState, execution_probability
 
 ROUNDING = 1e-4  # sums over the parts of an observation may be rounded otherwise where there are more observations
 
 
-def check_gates(network: CoagentNetwork, state_of: Callable[[slice], Any], n: int, device: torch.device) -> None:
-    """Raise ValueError naming the coagent whose execution function says something else of an observation by itself than of it among n.
+def check_gates(network: CoagentNetwork, spec: ObservationSpec, first: Tensors) -> None:
+    """Raise ValueError naming the coagent whose execution function says something else of an observation by itself than of it among others.
 
-    state_of: some of the observations, as execution functions see them. Of those that look at outputs alone `network.execution` knows.
+    They are asked about the first observations, and one of zeros. Of those that look at outputs alone `network.execution` knows.
     """
+    device = next(iter(first.values())).device
+    blank = spec.blank(str(device))
+    seen = {path: torch.cat([x, blank[path].to(x)]) for path, x in first.items()}
+    n = len(next(iter(seen.values())))
 
     def asked(coagent: Coagent, rows: slice) -> Tensor:
         zeros = torch.zeros(n, dtype=torch.long, device=device)[rows]
         outputs = dict.fromkeys(network.names, zeros)
         earlier = network.names[: network.names.index(coagent.name)]
-        x = LocalState(zeros == 0, state_of(rows), {name: zeros for name in earlier}, outputs)
+        x = LocalState(
+            zeros == 0, spec.state({path: part[rows] for path, part in seen.items()}), {name: zeros for name in earlier}, outputs
+        )
         beta = torch.as_tensor(execution_probability(coagent, x), device=device, dtype=torch.float64)
         if beta.numel() != 1 and beta.shape != zeros.shape:
             raise ValueError(
                 f"coagent {coagent.name!r}: its execution function gave shape {tuple(beta.shape)} for {len(zeros)} observations: it must "
                 "give a probability or a bool for each, or one for all"
             )
-        return beta.expand(len(zeros)) if beta.ndim == 0 else beta.reshape(-1).expand(len(zeros))
+        return beta.reshape(-1).expand(len(zeros))
 
     for coagent in network.coagents:
         if network.touched[coagent.name].state:

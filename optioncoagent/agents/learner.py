@@ -10,14 +10,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import asdict, replace
-from functools import wraps
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -43,22 +42,12 @@ from optioncoagent.agents.schedule import Schedule
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings
 from optioncoagent.agents.sizes import Size, next_size
 from optioncoagent.agents.targets import Batch, make_batch
-from optioncoagent.agents.torch_state import derive_seed, torch_threads
+from optioncoagent.agents.torch_state import derive_seed, seeded, torch_threads
 from optioncoagent.network import Coagent, CoagentNetwork
 from optioncoagent.network.aspects import aspects
 
 Row = dict[str, float]
 RewardStage = Callable[[Rollout], tuple[Rollout, Row]]  # does something to the rewards of a rollout before anything is learned from them
-
-
-class Stage(Protocol):
-    """Something that the learner keeps a state of."""
-
-    def to_arrays(self) -> progress.Arrays:
-        """What it remembers, for a checkpoint."""
-
-    def from_arrays(self, arrays: progress.Arrays) -> None:
-        """Take it back."""
 
 
 class CoagentActorCritic:
@@ -196,8 +185,8 @@ class CoagentActorCritic:
         """Train for at least `total_timesteps` more steps, in whole rollouts; returns self. Called again it goes on.
 
         callback: called with the agent and the metrics of every update; False stops. log: called with those metrics. An interrupt (Ctrl-C)
-        leaves the agent as it was after the last whole minibatch. Raises ValueError for a total_timesteps that is no whole number,
-        TypeError for a callback or log that is no function.
+        leaves the parameters as they were after the last whole minibatch; the steps of its rollout count. Raises ValueError for a
+        total_timesteps that is no whole number, TypeError for a callback or log that is no function.
         """
         for name, given in (("callback", callback), ("log", log)):
             if given is not None and not callable(given):
@@ -274,11 +263,8 @@ class CoagentActorCritic:
         informations = degeneracy.informations(self.module, self.spec, rollout)  # of the policies that acted
 
         # epochs
-        self._train()
-        try:
+        with self._training():
             parts, divergence = self._epochs(rollout, batch, size)
-        finally:
-            self.module.eval()
 
         row |= {"minibatches": float(len(parts)), "kl": divergence}
         row |= dict(zip(self.loss_names, torch.stack(parts).mean(dim=0).tolist(), strict=True))
@@ -327,8 +313,8 @@ class CoagentActorCritic:
     def losses(self, batch: Batch, read: Tensor | None = None) -> Tensor:
         """What is minimised, in parts, in the order of `loss_names`: one for each coagent (objective and entropy bonus), one for the
         critic. read: what `_read` says of the batch, if it is there already."""
-        coefs = losses.Coefs(self.settings.clip_coef, self.settings.vf_coef)
-        return losses.of_network(self.network, self.module.part, self._read(batch) if read is None else read, batch, coefs)
+        read = self._read(batch) if read is None else read
+        return losses.of_network(self.network, self.module.part, read, batch, self.settings.clip_coef, self.settings.vf_coef)
 
     def _read(self, batch: Batch) -> Tensor:
         """What the module says of the steps of a batch: the rows of its readout that they are about, (R, B)."""
@@ -343,6 +329,17 @@ class CoagentActorCritic:
             read = self._read(batch)
         self._train()
         return read
+
+    @contextmanager
+    def _training(self) -> Iterator[None]:
+        """In training mode, with random numbers of the agent's own for an encoder that has dropout."""
+        own = not isinstance(self.module.encoder, Encoder)
+        with seeded(self.settings.seed, f"epochs/{self.num_timesteps}") if own else nullcontext():
+            self._train()
+            try:
+                yield
+            finally:
+                self.module.eval()
 
     def _train(self) -> None:
         """Into training mode, but for an encoder that is frozen, whose batch norm does not learn either."""
@@ -384,11 +381,7 @@ class CoagentActorCritic:
             )
         self.acted = outputs, executed
         action = self.interface.actions.taken(self.network, outputs)
-        memory = (
-            np.stack([outputs[name].cpu().numpy() for name in self.network.memory], axis=-1)
-            if self.network.memory
-            else np.zeros((n, 0), int)
-        )
+        memory = np.array([outputs[name].cpu().numpy() for name in self.network.memory], dtype=np.int64).reshape(-1, n).T
         action, memory = (action, memory) if batched else (action[0], memory[0])
         if hidden is None:
             return action, memory
@@ -426,8 +419,8 @@ class CoagentActorCritic:
             raise ValueError(f"in observation {fault[0][0]} of the batch: {fault[1]}")
         return batched, tensors
 
-    def probabilities(self, observation: Any, state: Any = None) -> dict[str, np.ndarray]:
-        """Every coagent's policy for these observations: {name: array}.
+    def probabilities(self, observation: Any, state: Any = None, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+        """The policies of these coagents, of every one by default, for these observations: {name: array}.
 
         Shapes as `network.init_params` has them, with the batch of observations (if it is one) as first axis of the coagents that
         observe. A Gaussian has (…, 2, size) in place of probabilities: mean and standard deviation of each number, in the units of the
@@ -435,9 +428,11 @@ class CoagentActorCritic:
         before, on which a recurrent agent's policies depend; ValueError where it is missing, and naming a coagent that reads numbers of a
         Gaussian: its policy is no table.
         """
-        return self._tables(observation, state, distributions.table)
+        return self._tables(observation, state, distributions.table, names)
 
-    def _tables(self, observation: Any, state: Any, of: Callable[[Coagent, Tensor], Tensor]) -> dict[str, np.ndarray]:
+    def _tables(
+        self, observation: Any, state: Any, of: Callable[[Coagent, Tensor], Tensor], names: Iterable[str] | None = None
+    ) -> dict[str, np.ndarray]:
         """`probabilities`, or what else there is `of` a coagent's parameters in `distributions`."""
         if state is None:
             self.check_tables()
@@ -446,7 +441,7 @@ class CoagentActorCritic:
             start = torch.zeros(len(next(iter(tensors.values()))), dtype=torch.bool, device=self.settings.device)
             hidden = carried.checked(state, len(start), self.module)[1] if self.settings.recurrent_size else None
             readout = self.module.readout(self.module.features(self.spec.state(tensors), start, hidden)[0])
-            found = tables.of_readout(self.module, readout, of)
+            found = tables.of_readout(self.module, readout, of, names)
         return found if batched else {name: table[0] if self.network[name].observes else table for name, table in found.items()}
 
     def check_tables(self) -> None:
@@ -526,13 +521,9 @@ class CoagentActorCritic:
         interface = saved.interface if env is None else env
         given = {"forms": saved.forms, **saved.settings_for(env), **settings}
 
-        def checked(made: Any) -> Any:  # before forms are looked for of coagents that it may not have
-            if isinstance(made, CoagentNetwork):
-                checkpoint.check_network(Path(path), made, saved.network)
-            return made
-
-        same = wraps(network)(lambda num_actions: checked(network(num_actions))) if callable(network) else checked(network)
-        agent = cls(interface, same, encoder=encoder, **given).restore(Path(path), saved)
+        made = saved.interface.actions.network(network)
+        checkpoint.check_network(Path(path), made, saved.network)  # before forms are looked for of coagents that it may not have
+        agent = cls(interface, made, encoder=encoder, **given).restore(Path(path), saved)
         agent.given = saved.left_to_the_environment(agent.given, settings)
         return agent
 
@@ -582,25 +573,18 @@ class CoagentActorCritic:
         return 1.0 if self.scale is None else self.scale.value
 
     @property
-    def _stages(self) -> dict[str, Stage]:
-        """What else remembers from update to update."""
-        stages: dict[str, Stage | None] = {"exploration": self.exploration, "scale": self.scale, "schedule": self.schedule}
+    def _stages(self) -> dict[str, Any]:
+        """What else remembers from update to update, and says so `to_arrays`."""
+        stages = {"exploration": self.exploration, "scale": self.scale, "schedule": self.schedule}
         return {name: stage for name, stage in stages.items() if stage is not None}
 
     def _new_bonus(self) -> CountBonus | None:
         return make_bonus(self.settings, self.spec, self._env, self.num_envs)
 
-    def _check_gates(self, first: dict[str, Tensor]) -> None:
-        """Of execution functions that look at observations, on the first ones and on one of zeros."""
-        blank = self.spec.blank(self.settings.device)
-        seen = {path: torch.cat([x, blank[path].to(x)]) for path, x in first.items()}
-        n = len(next(iter(seen.values())))
-        check_gates(self.network, lambda rows: self.spec.state({path: x[rows] for path, x in seen.items()}), n, self.module.part.device)
-
     def _start(self) -> Running:
         n, device = self.env.num_envs, self.settings.device
         observation = reset(self.env, self.spec, self.settings.seed)
-        self._check_gates(self.spec.tensors(observation, device))
+        check_gates(self.network, self.spec, self.spec.tensors(observation, device))
         start = torch.ones(n, dtype=torch.bool, device=device)
         age = torch.zeros(n, dtype=torch.long, device=device)
         outputs = {name: torch.zeros(n, dtype=torch.long, device=device) for name in self.sampler.laws}  # nobody reads them: all start
@@ -610,5 +594,6 @@ class CoagentActorCritic:
             running.places = places_of(self.env)
         if self._stopped_at:
             progress.from_arrays(self._stopped_at, self._generators, running, self.spec)
+            self._stopped_at = {}
         watch(running)
         return running

@@ -6,7 +6,7 @@ gradient at one step. The objective Σ_u min(ρ_u a_u, clip(ρ_u) a_u) has that 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,13 +15,6 @@ from optioncoagent.agents.distributions import gaussian_entropy, log_density, lo
 from optioncoagent.network import CoagentNetwork
 
 MAX_LOG_RATIO = 20.0  # far beyond any clip_coef; infinity times an advantage of 0 would be NaN
-
-
-class Coefs(NamedTuple):
-    """clip: of the probability ratios; vf: weight of the critic's loss."""
-
-    clip: float
-    vf: float
 
 
 def expected(old: Tensor, values: Tensor) -> Tensor:
@@ -51,14 +44,14 @@ def posterior(log_posterior: Tensor, advantage: Tensor) -> Tensor:
     return log_posterior.softmax(dim=0) * advantage
 
 
-def gaussian(given: Tensor, drawn: Tensor, learned: Tensor, coefs: Coefs) -> Tensor:
+def gaussian(given: Tensor, drawn: Tensor, learned: Tensor, clip_coef: float) -> Tensor:
     """The loss of a coagent with a Gaussian, a mean over steps: that of `Losses` for what was drawn, with the density in place of π.
 
     given (2 size, n): means and logarithms of scales. drawn (size, n). learned (3, n): ln π_old of what was drawn, a and c.
     """
     log_old, advantage, weight = learned
     ratio = (log_density(given, drawn) - log_old).clamp(max=MAX_LOG_RATIO).exp()
-    objective = torch.minimum(ratio * advantage, ratio.clamp(1 - coefs.clip, 1 + coefs.clip) * advantage)
+    objective = torch.minimum(ratio * advantage, ratio.clamp(1 - clip_coef, 1 + clip_coef) * advantage)
     return -(objective + weight * gaussian_entropy(given)).mean()
 
 
@@ -69,36 +62,44 @@ class Losses(torch.autograd.Function):
 
     read (U + 1, n): the logit z of every output, the coagents' side by side, and Q. part (U + 1,): which of the parts each row belongs to.
     learned (3, U, n): ln π_old, the advantage a, the weight c of the entropy; target, valid (n,): see `targets.Batch`. num_outputs: of each
-    coagent. The gradient is written out, which
-    takes a third of the operations that recording it would. See "Proximal Policy Optimization Algorithms" by Schulman et al., equation 7.
+    coagent. The gradient is written out, which takes a third of the operations that recording it would. See "Proximal Policy Optimization
+    Algorithms" by Schulman et al., equation 7.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, read: Tensor, part: Tensor, learned: Tensor, target: Tensor, valid: Tensor, num_outputs: tuple[int, ...], coefs: Coefs
+        ctx: Any,
+        read: Tensor,
+        part: Tensor,
+        learned: Tensor,
+        target: Tensor,
+        valid: Tensor,
+        num_outputs: tuple[int, ...],
+        clip_coef: float,
+        vf_coef: float,
     ) -> Tensor:
         n, of_coagent, (log_old, advantage, weight) = len(target), part[:-1], learned.unbind()
         log_new = log_policies(read[:-1], num_outputs)
         policy, ratio = log_new.exp(), (log_new - log_old).clamp(max=MAX_LOG_RATIO).exp()
-        gain, clipped = ratio * advantage, ratio.clamp(1 - coefs.clip, 1 + coefs.clip) * advantage
+        gain, clipped = ratio * advantage, ratio.clamp(1 - clip_coef, 1 + clip_coef) * advantage
         bonus = policy * log_new * weight
         # g_u = ∂/∂ ln π_u = ρ_u a_u 1{not clipped} − c π_u ln π_u, but for a multiple of π_u
         g = gain.masked_fill(gain > clipped, 0.0) - bonus
         # ∂/∂z_u = g_u − π_u Σ_v g_v
         sums = g.new_zeros(len(num_outputs), n).index_add_(0, of_coagent, g)
         error = (read[-1] - target) * valid
-        ctx.part, ctx.gradient = part, torch.cat([policy * sums.index_select(0, of_coagent) - g, 2 * coefs.vf * error[None]])
+        ctx.part, ctx.gradient = part, torch.cat([policy * sums.index_select(0, of_coagent) - g, 2 * vf_coef * error[None]])
         objective = (torch.minimum(gain, clipped) - bonus).sum(dim=-1)
-        rows = torch.cat([-objective, coefs.vf * error.dot(error)[None]])
+        rows = torch.cat([-objective, vf_coef * error.dot(error)[None]])
         return rows.new_zeros(len(num_outputs) + 1).index_add_(0, part, rows, alpha=1 / n)
 
     @staticmethod
     def backward(ctx: Any, *upstream: Any) -> Any:
         scale = upstream[0].index_select(0, ctx.part) / ctx.gradient.shape[-1]
-        return scale[:, None] * ctx.gradient, None, None, None, None, None, None
+        return scale[:, None] * ctx.gradient, None, None, None, None, None, None, None
 
 
-def of_network(network: CoagentNetwork, part: Tensor, read: Tensor, batch: Any, coefs: Coefs) -> Tensor:
+def of_network(network: CoagentNetwork, part: Tensor, read: Tensor, batch: Any, clip_coef: float, vf_coef: float) -> Tensor:
     """The losses of all coagents in the order of `network.by_kind`, and of the critic, (coagents + 1,).
 
     part: see `Losses`. read (R, n): the rows of the readout that `batch`, a `targets.Batch`, is about.
@@ -106,11 +107,11 @@ def of_network(network: CoagentNetwork, part: Tensor, read: Tensor, batch: Any, 
     counted, learned = len(part) - 1, batch.learned.permute(1, 2, 0).contiguous()
     sizes = tuple(c.num_outputs for c in network.counted)
     if not network.gaussians:  # without slices, for which autograd would fill gradients as large as what they are of
-        of_counted: Tensor = Losses.apply(read, part, learned, batch.target, batch.valid, sizes, coefs)
+        of_counted: Tensor = Losses.apply(read, part, learned, batch.target, batch.valid, sizes, clip_coef, vf_coef)
         return of_counted
-    parts: Tensor = Losses.apply(read[: counted + 1], part, learned[:, :counted], batch.target, batch.valid, sizes, coefs)
+    parts: Tensor = Losses.apply(read[: counted + 1], part, learned[:, :counted], batch.target, batch.valid, sizes, clip_coef, vf_coef)
     pairs = zip(of_gaussians(network, read, batch.drawn.T), learned[:, counted:].unbind(dim=1), strict=True)
-    return torch.cat([parts[:-1], torch.stack([gaussian(*pair, row, coefs) for pair, row in pairs]), parts[-1:]])
+    return torch.cat([parts[:-1], torch.stack([gaussian(*pair, row, clip_coef) for pair, row in pairs]), parts[-1:]])
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ carried).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,11 +22,11 @@ Places = Callable[[], np.ndarray]
 def places_of(env: VectorEnv) -> Places | None:
     """What tells the places of these environments, or None if nothing does."""
     for layer in layers(env):
-        if callable(getattr(layer, "places", None)):
-            return layer.places
+        if isinstance(layer, VectorEnv) and callable(getattr(layer, "places", None)):
+            return layer.places  # type: ignore[attr-defined]
     singles = [single.unwrapped for single in getattr(env.unwrapped, "envs", ())]
     if singles and all(hasattr(single, "agent_pos") and hasattr(single, "carrying") for single in singles):
-        return lambda: _minigrid_places(singles)
+        return partial(_minigrid_places, singles)  # no closure: of a deep copy it is of the copy's environments
     return None
 
 

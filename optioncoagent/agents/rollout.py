@@ -70,10 +70,10 @@ class Rollout:
 class Running:
     """Everything about the environments that goes on from one rollout to the next.
 
-    broken: was a rollout left, by an interrupt or an error, where the environments may be a step ahead of what is noted here? The next one
-    then starts new episodes. moving: which attributes a step changes, of an environment that was given as an object; left: what they were
-    when the last rollout ended: if they are others when the next one begins, somebody else has moved it. places: what tells where the
-    environments are, if somebody wants to know.
+    broken: may the environments be somewhere else than is noted here, because an interrupt or an error has left a rollout in mid-step, or
+    because somebody else has reset or stepped them (`watch`)? The next rollout then starts new episodes. moving: which attributes a step
+    changes, of an environment that was given as an object; left: what they were when the last rollout ended: if they are others when the
+    next one begins, somebody else has moved it. places: what tells where the environments are, if somebody wants to know.
     """
 
     env: VectorEnv
@@ -238,7 +238,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         if running.places:
             places.append(np.array(running.places()))
         running.broken = False
-    running.left = {key: value for key, value in values_of(env).items() if key in running.moving}
+    running.left = {key: value for key, value in before.items() if key in running.moving}
     stacked = {key: _stack([step[key] for step in steps], device) for key in steps[0]}
     final = {path: torch.cat([part[path] for part in final_observations]) for path in final_observations[0]} if final_observations else None
     index = torch.tensor(final_index, dtype=torch.long, device=device).reshape(-1, 2)

@@ -29,8 +29,8 @@ class ReturnScale:
             self.returns = np.where(start[t], 0.0, self.gamma * self.returns) + np.where(valid[t], reward[t], 0.0)
             self.square += float(self.returns[valid[t]] @ self.returns[valid[t]])
         self.count += int(valid.sum())
-        scale = rollout.scale * self.value
-        return replace(rollout, reward=rollout.reward / self.value, scale=scale), {"reward_scale": scale}
+        scale = self.value
+        return replace(rollout, reward=rollout.reward / scale, scale=scale), {"reward_scale": scale}
 
     @property
     def value(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -19,10 +19,14 @@ from optioncoagent.network import Coagent, CoagentNetwork
 Tables = dict[str, np.ndarray]  # {coagent: (n, …) if it observes, else (…)}
 
 
-def of_readout(module: CoagentModule, readout: Tensor, of: Callable[[Coagent, Tensor], Tensor]) -> Tables:
-    """What there is `of` every coagent's parameters, a function of `distributions`, for the n observations of a readout."""
-    tables, tabulated = {}, module.network.tabulated()
-    for c in module.network.coagents:
+def of_readout(
+    module: CoagentModule, readout: Tensor, of: Callable[[Coagent, Tensor], Tensor], names: Iterable[str] | None = None
+) -> Tables:
+    """What there is `of` the parameters of these coagents (all by default), a function of `distributions`, for the n observations of a
+    readout."""
+    tables, network = {}, module.network
+    for c in (network[name] for name in (network.names if names is None else names)):
+        tabulated = network.tabulated() if c.additive else network
         shape = distributions.table_shape(c, tabulated.configuration_shape(c.name))
         given = module.terms.tabulated(c.name, module.logits(c.name, readout))
         table = of(c, given).reshape(-1, *shape).cpu().numpy()

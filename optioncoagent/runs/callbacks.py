@@ -187,7 +187,7 @@ def _cut(path: Path, step: int) -> None:
 
 
 def _is_from(line: str, step: int) -> bool:
-    """Is it of this step or a later one? What is no row of ours is not."""
+    """Is this line of step `step` or later? False for one that is no row of ours."""
     try:
         return float(line.partition(",")[0]) >= step
     except ValueError:

@@ -139,8 +139,9 @@ def _rank(path: Path) -> Any:
 
 def _tidy(run_folder: Path) -> None:
     """Remove what a process that was killed left half written or half removed, and checkpoints that are no longer kept."""
-    for left in (run_folder / CHECKPOINTS).glob(f".{PREFIX}*"):
-        shutil.rmtree(left, ignore_errors=True)
+    for pattern in (f".{PREFIX}*", f"..{PREFIX}*{files.PARTIAL}"):  # the second of `files.write_folder`
+        for left in (run_folder / CHECKPOINTS).glob(pattern):
+            shutil.rmtree(left, ignore_errors=True)
     paths = checkpoints(run_folder)
     for path in set(paths[LAST:]) - ({best(run_folder)} if paths[LAST:] else set()):
         doomed = path.with_name(f".{path.name}.old")  # first out of sight, since a folder is not removed in one step

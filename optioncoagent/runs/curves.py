@@ -87,8 +87,8 @@ def group(curves: Iterable[Curve]) -> Groups:
 def band(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean over runs and the ends of its 95 % bootstrap interval, each (points,), of values (runs, points).
 
-    There is none where a run that has numbers has no finite one: a mean of those that go on, as runs that stop when they have learned do
-    not, would say nothing of them all. No interval either of fewer than four runs (`statistics.interval`).
+    There is no mean where a run that has numbers has none: runs that stop once they have learned would drop out of it, and the mean of the
+    others would say nothing of all of them. Of fewer than four runs there is no interval (`statistics.interval`).
     """
     values = values[~np.isnan(values).all(axis=1)]
     points = np.isfinite(values).all(axis=0)

@@ -36,8 +36,8 @@ class Step:
     termination (NaN at the start, and of what has none), which at the upper levels only counts where the options below have ended."""
 
     image: np.ndarray
-    options: tuple[int, ...]
-    terminated: tuple[bool, ...]
+    outputs: tuple[int, ...]
+    executed: tuple[bool, ...]
     probability: tuple[float, ...]
 
 
@@ -63,13 +63,14 @@ def play(agent: Any, num_episodes: int = 3, seed: int = 0, deterministic: bool =
     env = _rendering(agent, seed)
     shown = shown_of(agent.network)
     gates = [gate_of(agent.network, name) for name in shown]
+    drawn = [gate for gate in gates if gate is not None]
     retained = tuple(agent.network.may_retain(name, start=False) for name in shown)
     observation, _ = env.reset(seed=seed)
     for number in range(num_episodes):
         episode, state = Episode(names=shown, retained=retained, gated=tuple(map(bool, gates))), None
         before: dict[str, int] = {}
         while not episode.ended and len(episode.steps) < max_steps:
-            tables = agent.probabilities(observation, state) if any(gates) and episode.steps else {}
+            tables = agent.probabilities(observation, state, drawn) if drawn and episode.steps else {}
             action, state = agent.predict(observation, state, np.array([not episode.steps]), deterministic)
             now, ran = ({name: x[0].tolist() for name, x in part.items()} for part in agent.acted)
             episode.steps.append(
@@ -156,14 +157,14 @@ def draw(episode: Episode, number: int = 0) -> Iterator[Figure]:
     running = max((level for level, name in enumerate(names) if is_option(name)), default=None)
     for t, step in enumerate(steps):
         if running is not None:
-            color = np.array(_color(step.options[running]))
+            color = np.array(_color(step.outputs[running]))
             image.set_data(tinted(step.image, color))
             for spine in picture.spines.values():
                 spine.set(color=color, linewidth=5)
         else:
             image.set_data(step.image)
         for level, axes in labels.items():
-            axes.yaxis.label.set_text(f"{names[level].replace('_', ' ')} {step.options[level]}")
+            axes.yaxis.label.set_text(f"{names[level].replace('_', ' ')} {step.outputs[level]}")
         for cursor in cursors:
             cursor.set_xdata([t, t])
         picture.set_title(_caption(episode, number, t), fontsize=9)
@@ -177,7 +178,7 @@ def tinted(image: np.ndarray, color: Any) -> np.ndarray:
 
 def _option_strip(axes: Axes, steps: Sequence[Step], level: int, name: str) -> None:
     """A block of the output's colour for each step."""
-    row = np.array([[_color(step.options[level]) for step in steps]])
+    row = np.array([[_color(step.outputs[level]) for step in steps]])
     axes.imshow(row, aspect="auto", extent=(-0.5, len(steps) - 0.5, 0, 1), interpolation="nearest")
     axes.set(yticks=[], xlim=(-0.5, len(steps) - 0.5))
     axes.tick_params(labelsize=7)
@@ -196,7 +197,7 @@ def _termination_strip(axes: Axes, steps: Sequence[Step], level: int, name: str)
 
 def _marks(axes: Axes, steps: Sequence[Step], level: int) -> None:
     """One at the upper edge wherever the coagent executed."""
-    at = np.flatnonzero([step.terminated[level] for step in steps])
+    at = np.flatnonzero([step.executed[level] for step in steps])
     axes.plot(at, np.ones(at.size), "v", color="black", markersize=4, clip_on=False)
 
 
@@ -212,10 +213,10 @@ def _caption(episode: Episode, number: int, t: int) -> str:
     step = episode.steps[t]
     text = f"episode {number + 1}, step {t}"
     if options := [level for level, name in enumerate(episode.names) if is_option(name)]:
-        text += f", option {'/'.join(str(step.options[level]) for level in options)}"
-        ended = [step.terminated[level] and episode.retained[level] for level in options]
+        text += f", option {'/'.join(str(step.outputs[level]) for level in options)}"
+        ended = [step.executed[level] and episode.retained[level] for level in options]
         if any(ended):  # of several levels, - for one that goes on
-            before = [str(episode.steps[t - 1].options[level]) if over else "-" for level, over in zip(options, ended, strict=True)]
+            before = [str(episode.steps[t - 1].outputs[level]) if over else "-" for level, over in zip(options, ended, strict=True)]
             text += f" (option {'/'.join(before)} ended)"
     if t == len(episode.steps) - 1:
         text += f"\nreturn {episode.episode_return:.2f}" + ("" if episode.ended else ", cut here")

@@ -20,6 +20,8 @@ from optioncoagent.runs import checkpoints
 from optioncoagent.runs.folder import CONFIG, NAME, is_recorded, locked, read_config, versions
 from optioncoagent.runs.rows import Ends, Rows
 
+FULL = (errno.ENOSPC, errno.EDQUOT)  # of OSErrors
+
 
 class Recorder:
     """Rows to metrics.csv and TensorBoard after every update, a checkpoint every so many seconds and at the end of the block.
@@ -81,7 +83,9 @@ class Recorder:
                 self.checkpoint()
         except OSError as error:
             self.unwritten = None
-            raise _explained(error, self.folder) from error
+            if error.errno in FULL:
+                raise _disk_is_full(error, self.folder) from error
+            raise
 
     def _describe(self, agent: Any) -> None:
         """Write config.json, in place of that of a training from Python that came to nothing here; any other stays."""
@@ -108,7 +112,9 @@ class Recorder:
             if kind is None:
                 self.checkpoint()
         except OSError as error:
-            raise _explained(error, self.folder) from error
+            if error.errno in FULL:
+                raise _disk_is_full(error, self.folder) from error
+            raise
         finally:
             self.rows.close()
             self.held.close()
@@ -159,8 +165,6 @@ def _of_an_object(env: Any) -> str:
     return f"{one.spec.id if one.spec is not None else type(one).__name__}, an object"
 
 
-def _explained(error: OSError, folder: Path) -> OSError:
-    """What to do about a disk that takes no more; other errors as they are."""
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return error
+def _disk_is_full(error: OSError, folder: Path) -> OSError:
+    """What to do about a disk that takes no more."""
     return OSError(f"the disk is full ({error}); what was written to {folder} before is whole: free some space, then resume from there")

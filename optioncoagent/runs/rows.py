@@ -11,7 +11,7 @@ import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -50,8 +50,6 @@ class GrowingFile:
             raise
         self.hash.update(data)
         self.size += len(data)
-
-    def flush(self) -> None: ...
 
     def close(self) -> None:
         self.file.close()
@@ -147,12 +145,6 @@ class Rows:
     def close(self) -> None:
         self.metrics.close()
         self.events.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _event(self, **fields: Any) -> None:
         from tensorboard.compat.proto.event_pb2 import Event

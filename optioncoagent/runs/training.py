@@ -96,11 +96,13 @@ def resume(path: str | Path, profile: bool = False) -> bool:
     On MiniGrid's compiled backend the run ends with the same weights and rows as if it had never stopped. False if Ctrl-C stopped it.
     Raises OSError if another process trains there, ValueError naming the file for a folder that is damaged beyond that.
     """
+    from optioncoagent.agents import OptionCritic
+
     path = Path(path)
     run = read_run(path)
     imports.import_own(run.env_id, path)
     with folder.locked(path):
-        found = checkpoints.newest(path, _loaded)
+        found = checkpoints.newest(path, OptionCritic.load)
         if found is None:
             if (path / files.AGENT).exists():
                 raise ValueError(f"{path} was made by version 0.1.0: load its agent in Python, and call learn")
@@ -173,12 +175,6 @@ def _new_agent(run: Run) -> OptionCritic:
     return agent
 
 
-def _loaded(path: Path) -> OptionCritic:
-    from optioncoagent.agents import OptionCritic
-
-    return OptionCritic.load(path)
-
-
 @contextmanager
 def _tracked(run: Run, path: Path) -> Iterator[Callback]:
     """Log to Weights & Biases if the run is tracked, as one run there, however often it goes on."""
@@ -193,15 +189,8 @@ def _tracked(run: Run, path: Path) -> Iterator[Callback]:
 
 
 def _train(run: Run, agent: OptionCritic, path: Path, ends: Ends | None, profile: bool) -> bool:
-    backend = getattr(agent.env, "backend", type(agent.env).__name__)
-    print(f"training {agent.network} on {run.env_id}\n{agent.num_envs} environments ({backend}); run folder {path}", flush=True)
-    print(agent.spec, flush=True)
-    if agent.settings.int_coef:
-        chosen = agent.settings
-        of = f"{chosen.int_counts}s, {chosen.count_form}"
-        print(f"exploration bonus for {of}: int_coef={chosen.int_coef:g}, {chosen.int_returns} returns", flush=True)
-    if 0 < agent.num_timesteps < run.total_timesteps and backend != "compiled":
-        print(f"the state of {run.env_id} cannot be kept: its episodes start anew")
+    """Train what is left, and evaluate; False if Ctrl-C stopped it."""
+    _announce(run, agent, path)
     seconds = dict.fromkeys(("environment", "acting", "learning"), 0.0)
     try:
         with (
@@ -233,12 +222,29 @@ def _train(run: Run, agent: OptionCritic, path: Path, ends: Ends | None, profile
         if profile:
             total = sum(seconds.values()) or 1.0
             print("time: " + ", ".join(f"{part} {s:.1f} s ({s / total:.0%})" for part, s in seconds.items()))
-    if agent.num_timesteps < run.total_timesteps:
+    if asked() or agent.num_timesteps < run.total_timesteps:
         print(
             f"\nstopped after {agent.num_timesteps:,} steps; the agent is kept in {path}\nsee it with: optioncoagent evaluate {path}\n"
             f"go on with: optioncoagent train --resume {path}"
         )
         return False
+    return _evaluated(run, agent, path)
+
+
+def _announce(run: Run, agent: OptionCritic, path: Path) -> None:
+    backend = getattr(agent.env, "backend", type(agent.env).__name__)
+    print(f"training {agent.network} on {run.env_id}\n{agent.num_envs} environments ({backend}); run folder {path}", flush=True)
+    print(agent.spec, flush=True)
+    if agent.settings.int_coef:
+        chosen = agent.settings
+        of = f"{chosen.int_counts}s, {chosen.count_form}"
+        print(f"exploration bonus for {of}: int_coef={chosen.int_coef:g}, {chosen.int_returns} returns", flush=True)
+    if 0 < agent.num_timesteps < run.total_timesteps and backend != "compiled":
+        print(f"the state of {run.env_id} cannot be kept: its episodes start anew")
+
+
+def _evaluated(run: Run, agent: OptionCritic, path: Path) -> bool:
+    """The final evaluation, into the run's folder if all of it could be run."""
     result = evaluate(agent, run.eval_episodes)
     whole = len(result.returns) == run.eval_episodes
     if whole:

@@ -10,7 +10,7 @@ from toys import Toy, batch_of, train
 import optioncoagent as oc
 from optioncoagent.agents.actions import Actions
 from optioncoagent.agents.distributions import gaussian_entropy, log_density, sample, scale_of
-from optioncoagent.agents.losses import Coefs, gaussian
+from optioncoagent.agents.losses import gaussian
 from optioncoagent.agents.rollout import collect
 from optioncoagent.agents.targets import make_batch
 from optioncoagent.gallery import random_length, stochastic_layers
@@ -62,17 +62,17 @@ def test_the_loss_is_the_clipped_objective_with_an_entropy_bonus():
         min(r * a, min(max(r, 0.8), 1.2) * a) + 0.3 * h
         for r, a, h in zip(ratio.tolist(), advantage.tolist(), gaussian_entropy(given).tolist(), strict=True)
     ]
-    loss = gaussian(given, drawn, torch.stack([old, advantage, 0.3 * executed]), Coefs(0.2, 0.5))
+    loss = gaussian(given, drawn, torch.stack([old, advantage, 0.3 * executed]), 0.2)
     assert loss.item() == pytest.approx(-np.mean(steps))
 
     leaf = given.clone().requires_grad_()
     learned = torch.stack([log_density(given, drawn), advantage, 0 * executed])
-    (made,) = torch.autograd.grad(gaussian(leaf, drawn, learned, Coefs(0.2, 0.5)), leaf)
+    (made,) = torch.autograd.grad(gaussian(leaf, drawn, learned, 0.2), leaf)
     mean, scale = given[:3], given[3:].exp()
     by_hand = torch.cat([(drawn - mean) / scale**2, ((drawn - mean) / scale) ** 2 - 1]) * advantage / 400
     torch.testing.assert_close(made, -by_hand)
     impossible = torch.stack([torch.full_like(old, -1e4), 0 * advantage, 0 * executed])  # a ratio that overflows, of no advantage
-    assert gaussian(given, drawn, impossible, Coefs(0.2, 0.5)) == 0
+    assert gaussian(given, drawn, impossible, 0.2) == 0
 
 
 @pytest.mark.parametrize("name", BOXES)

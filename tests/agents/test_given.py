@@ -177,6 +177,15 @@ def test_a_copy_of_an_agent_has_its_own_environment():
     assert copy.learn(16).num_timesteps == 32 and agent.env.level_names == levels
 
 
+def test_a_copy_counts_the_places_of_its_own_environment():
+    agent = oc.OptionCritic(gym.make("MiniGrid-Empty-5x5-v0"), num_steps=8, hidden_sizes=(4,), int_coef=0.01, seed=0).learn(8)
+    copy = deepcopy(agent)
+    assert [*copy.running.places()[0][:2]] == [*agent.env.envs[0].unwrapped.agent_pos] == [*copy.env.envs[0].unwrapped.agent_pos]
+    for x in (1, 2, 3):
+        copy.env.envs[0].unwrapped.agent_pos = (x, 3)
+        assert copy.running.places()[0][0] == x and [*agent.running.places()[0][:2]] == [*agent.env.envs[0].unwrapped.agent_pos]
+
+
 def test_an_agent_is_not_pickled_and_its_callbacks_are_functions():
     agent = oc.OptionCritic("MiniGrid-Empty-5x5-v0", num_envs=2, num_steps=8, hidden_sizes=(4,))
     with pytest.raises(TypeError, match=r"cannot be pickled: save it, agent.save\(path\)"):

@@ -14,7 +14,7 @@ from small import GRIDWORLD, SMALL, appendix_d, same, without_times
 
 import optioncoagent as oc
 from optioncoagent.agents import checkpoint, files, progress
-from optioncoagent.agents.environments import _read, _written
+from optioncoagent.agents.environments import _tuples_from_json, _tuples_to_json
 
 
 def test_save_and_load(tmp_path):
@@ -230,7 +230,7 @@ def test_positions_that_an_environment_was_made_with_are_kept(tmp_path):
     listed = oc.OptionCritic("MiniGrid-Empty-5x5-v0", env_kwargs={"agent_start_pos": [2, 2]}, **SMALL).learn(64)
     assert (listed.evaluate(2).returns == agent.evaluate(2).returns).all()
     nested = {"a": [(1, 2), {"b": (3, [4])}], "c": ()}
-    assert _read(json.loads(json.dumps(_written(nested)))) == nested
+    assert _tuples_from_json(json.loads(json.dumps(_tuples_to_json(nested)))) == nested
 
 
 def test_what_describes_the_network_may_be_given_anew(tmp_path):

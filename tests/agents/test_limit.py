@@ -149,6 +149,22 @@ def test_what_an_encoder_does_in_training_alone_is_no_change_of_the_policies(lay
     assert row["minibatches"] == size.num_minibatches * size.update_epochs > 1 and 0 <= row["kl"] < 1e-9
 
 
+def test_the_dropout_of_an_encoder_is_of_the_seed():
+    """Whatever else has drawn from torch's global generator, which stays as it was."""
+    ends = []
+    for elsewhere in (1, 2):
+        torch.manual_seed(0)
+        encoder = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.Dropout(0.5), torch.nn.Tanh())
+        agent = oc.OptionCritic("CartPole-v1", num_options=2, encoder=encoder, seed=0, **SMALL)
+        torch.manual_seed(elsewhere)
+        before = torch.get_rng_state()
+        agent.update()
+        agent.update()
+        assert torch.equal(torch.get_rng_state(), before)
+        ends.append(weights(agent))
+    assert torch.equal(*ends)
+
+
 def test_a_step_that_is_taken_back_takes_the_running_mean_back_too():
     norm = torch.nn.BatchNorm1d(16)
     encoder = torch.nn.Sequential(torch.nn.Linear(4, 16), norm, torch.nn.Tanh())

@@ -10,7 +10,7 @@ from scripted import ScriptedVectorEnv
 from small import SMALL
 
 import optioncoagent as oc
-from optioncoagent.agents.losses import Coefs, Losses, difference, expected, score
+from optioncoagent.agents.losses import Losses, difference, expected, score
 from optioncoagent.agents.minibatches import by_environment, by_step
 from optioncoagent.agents.rollout import collect
 from optioncoagent.agents.targets import make_batch
@@ -18,7 +18,7 @@ from optioncoagent.agents.targets import make_batch
 NUM_OUTPUTS, N = (2, 1, 3), 40
 
 
-def recorded(read, learned, target, valid, coefs):
+def recorded(read, learned, target, valid, clip_coef, vf_coef):
     """The same losses, operation by operation."""
     log_old, advantage, weight = learned
     parts, first = [], 0
@@ -26,17 +26,17 @@ def recorded(read, learned, target, valid, coefs):
         here = slice(first, first := first + outputs)
         log_new = read[here].log_softmax(dim=0)
         ratio = (log_new - log_old[here]).exp()
-        clipped = ratio.clamp(1 - coefs.clip, 1 + coefs.clip)
+        clipped = ratio.clamp(1 - clip_coef, 1 + clip_coef)
         objective = torch.minimum(ratio * advantage[here], clipped * advantage[here])
         entropy = -(weight[here] * log_new.exp() * log_new)
         parts.append(-(objective + entropy).sum(dim=0).mean())
-    return torch.stack([*parts, coefs.vf * (valid * (read[-1] - target).square()).mean()])
+    return torch.stack([*parts, vf_coef * (valid * (read[-1] - target).square()).mean()])
 
 
 @pytest.mark.parametrize("ent", [(0.0, 0.0, 0.0), (0.3, 0.5, 0.0)])
 def test_the_gradient_of_the_losses_is_the_recorded_one(ent):
     rng = torch.Generator().manual_seed(0)
-    total, coefs = sum(NUM_OUTPUTS), Coefs(clip=0.2, vf=0.7)
+    total, coefs = sum(NUM_OUTPUTS), (0.2, 0.7)
     read = torch.randn(total + 1, N, dtype=torch.float64, generator=rng).requires_grad_()
     near = read.detach()[:-1] + 0.3 * torch.randn(total, N, dtype=torch.float64, generator=rng)  # ratios on both sides of both limits
     log_old = torch.cat([part.log_softmax(dim=0) for part in near.split(NUM_OUTPUTS)])
@@ -51,7 +51,7 @@ def test_the_gradient_of_the_losses_is_the_recorded_one(ent):
 
     weights = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)  # a gradient of its own for each part
     gradients, values = [], []
-    for parts in (recorded(read, learned, target, valid, coefs), Losses.apply(read, part, learned, target, valid, NUM_OUTPUTS, coefs)):
+    for parts in (recorded(read, learned, target, valid, *coefs), Losses.apply(read, part, learned, target, valid, NUM_OUTPUTS, *coefs)):
         read.grad = None
         (weights * parts).sum().backward()
         gradients.append(read.grad)
@@ -64,7 +64,7 @@ def test_the_gradient_of_the_losses_is_the_recorded_one(ent):
 def test_a_ratio_that_overflows_is_clipped(advantage):
     read = torch.tensor([[200.0], [0.0], [0.0]], requires_grad=True)  # almost sure now, almost impossible before
     learned = torch.tensor([[[-200.0], [0.0]], [[advantage], [0.0]], [[1.0], [1.0]]])
-    parts = Losses.apply(read, torch.tensor([0, 0, 1]), learned, torch.zeros(1), torch.ones(1), (2,), Coefs(0.2, 0.5))
+    parts = Losses.apply(read, torch.tensor([0, 0, 1]), learned, torch.zeros(1), torch.ones(1), (2,), 0.2, 0.5)
     parts.sum().backward()
     assert parts.tolist() == pytest.approx([-1.2 * advantage, 0.0]) and torch.equal(read.grad, torch.zeros(3, 1))
 

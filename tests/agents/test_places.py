@@ -98,6 +98,12 @@ def test_who_tells_places():
     wrapped = gym.wrappers.vector.RecordEpisodeStatistics(_make("compiled"))
     assert places_of(wrapped) is not None
     assert places_of(gym.make_vec("CartPole-v1", 2)) is None
+
+    class Other(gym.Wrapper):
+        def places(self):  # of whatever; it is no batch
+            return "here"
+
+    assert places_of(SyncVectorEnv([lambda: Other(gym.make("CartPole-v1"))] * 2)) is None
     assert places_of(ScriptedVectorEnv([[[0, 1]]], 2)) is None
 
 

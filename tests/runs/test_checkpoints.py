@@ -46,7 +46,12 @@ def test_the_last_three_and_the_best_are_kept(tmp_path):
 
 def test_what_a_killed_process_left_is_removed(tmp_path):
     write(tmp_path, 1, 0.0)
-    (tmp_path / "checkpoints" / ".step-000000000002").mkdir()
+    for left in (
+        ".step-000000000002",
+        "..step-000000000002.123.partial",
+        ".step-000000000001.old",
+    ):  # in a write, in its save, in a removal
+        (tmp_path / "checkpoints" / left).mkdir()
     assert kept(tmp_path) == [1]
     write(tmp_path, 2, 0.0)
     assert kept(tmp_path) == [2, 1] and len(list((tmp_path / "checkpoints").iterdir())) == 2

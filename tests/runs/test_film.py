@@ -37,23 +37,23 @@ def test_steps_hold_what_the_agent_did():
     agent = agent_with(termination=[np.log(9.0), 0.0])
     (episode,) = play(agent, 1, seed=3, max_steps=60)
     first, *rest = episode.steps
-    assert np.isnan(first.probability[0]) and first.terminated == (False,)
+    assert np.isnan(first.probability[0]) and first.executed == (False,)
     assert all(step.probability == pytest.approx((0.9,)) for step in rest)
-    assert 0.75 < np.mean([step.terminated[0] for step in rest]) <= 1
-    changed = [a.options != b.options for a, b in zip(episode.steps, rest, strict=False)]
-    assert any(changed) and all(step.terminated[0] for step, new in zip(rest, changed, strict=True) if new)
+    assert 0.75 < np.mean([step.executed[0] for step in rest]) <= 1
+    changed = [a.outputs != b.outputs for a, b in zip(episode.steps, rest, strict=False)]
+    assert any(changed) and all(step.executed[0] for step, new in zip(rest, changed, strict=True) if new)
     assert first.image.shape == (160, 160, 3)
 
 
 def test_the_probability_is_that_of_the_option_that_was_running():
     """Option 0 always ends, option 1 never."""
     pairs = [
-        (before.options[0], now)
+        (before.outputs[0], now)
         for episode in play(agent_with(2, termination=[50.0, -50.0, -50.0, 50.0]), 6, max_steps=6)
         for before, now in zip(episode.steps, episode.steps[1:], strict=False)
     ]
-    assert {(before, now.options[0]) for before, now in pairs} == {(0, 0), (0, 1), (1, 1)}
-    assert all(now.probability[0] == pytest.approx(1 - before) and now.terminated[0] == (before == 0) for before, now in pairs)
+    assert {(before, now.outputs[0]) for before, now in pairs} == {(0, 0), (0, 1), (1, 1)}
+    assert all(now.probability[0] == pytest.approx(1 - before) and now.executed[0] == (before == 0) for before, now in pairs)
 
 
 def test_the_probability_is_that_of_the_hidden_state():
@@ -71,13 +71,13 @@ def test_the_probability_is_that_of_the_hidden_state():
     (episode,) = play(agent, 1, max_steps=20)
     assert len(episode.steps) > 2
     for step, before, hidden in zip(episode.steps[1:], episode.steps, seen[1:], strict=False):
-        expected = module.logits("termination", module.readout(hidden))[before.options[0]].softmax(dim=0)[0].item()
+        expected = module.logits("termination", module.readout(hidden))[before.outputs[0]].softmax(dim=0)[0].item()
         assert step.probability == pytest.approx((expected,), rel=1e-5)
 
 
 def test_options_that_never_end_run_on():
     (episode,) = play(agent_with(termination=[-50.0, 50.0]), 1, max_steps=30)
-    assert len({step.options for step in episode.steps}) == 1 and not any(step.terminated[0] for step in episode.steps)
+    assert len({step.outputs for step in episode.steps}) == 1 and not any(step.executed[0] for step in episode.steps)
 
 
 def test_actions_may_be_vectors_of_real_numbers():
@@ -101,14 +101,14 @@ def test_actions_may_be_vectors_of_real_numbers():
 
 def test_levels_top_first():
     (episode,) = play(agent_with((2, 3), termination_1=[-50.0, 50.0], termination_2=[50.0, -50.0]), 1, max_steps=20)
-    top, bottom = zip(*(step.options for step in episode.steps), strict=True)
+    top, bottom = zip(*(step.outputs for step in episode.steps), strict=True)
     assert len(set(top)) == 1 and max(bottom) == 2
-    assert all(step.terminated == (False, True) and step.probability == pytest.approx((0.0, 1.0)) for step in episode.steps[1:])
+    assert all(step.executed == (False, True) and step.probability == pytest.approx((0.0, 1.0)) for step in episode.steps[1:])
 
 
 def test_an_upper_option_lasts_as_long_as_the_one_below():
     (episode,) = play(agent_with((2, 3), termination_1=[50.0, -50.0], termination_2=[-50.0, 50.0]), 1, max_steps=20)
-    assert all(step.terminated == (False, False) and step.probability == pytest.approx((1.0, 0.0)) for step in episode.steps[1:])
+    assert all(step.executed == (False, False) and step.probability == pytest.approx((1.0, 0.0)) for step in episode.steps[1:])
 
 
 def test_episodes_begin_anew_and_are_cut():
@@ -211,6 +211,19 @@ def own(network):
     return oc.CoagentActorCritic(EMPTY, network, num_envs=2, hidden_sizes=(), seed=0)
 
 
+def test_a_coagent_that_reads_numbers_is_in_no_film_s_way():
+    """Its policy is no table, of which there is no need."""
+
+    def describe(n):
+        options = oc.option_critic(2, n).coagents
+        unit = oc.Coagent("unit", oc.Gaussian(2))
+        reads = replace(options[-1], upstream=("option", "unit"), additive=True)
+        return oc.CoagentNetwork([*options[:-1], unit, reads])
+
+    (episode,) = play(own(describe), 1, max_steps=20)
+    assert episode.names == ("option",) and all(0 < step.probability[0] < 1 for step in episode.steps[1:])
+
+
 def test_networks_without_terminations():
     """A coagent's steps of execution are marked where it may retain its output; one that always executes has no marks."""
 
@@ -220,22 +233,22 @@ def test_networks_without_terminations():
 
     (episode,) = play(own(describe), 1, max_steps=40)
     assert episode.names == ("left", "right") and episode.retained == (True, False) and episode.gated == (False, False)
-    assert episode.steps[0].terminated == (True, True)
+    assert episode.steps[0].executed == (True, True)
     for before, step in zip(episode.steps, episode.steps[1:], strict=False):
-        assert step.terminated == (before.options[1] == 0, True)
-        assert step.options[0] == before.options[0] or step.terminated[0]
-    assert {step.options[1] for step in episode.steps} == {0, 1, 2} and np.isnan([step.probability for step in episode.steps]).all()
+        assert step.executed == (before.outputs[1] == 0, True)
+        assert step.outputs[0] == before.outputs[0] or step.executed[0]
+    assert {step.outputs[1] for step in episode.steps} == {0, 1, 2} and np.isnan([step.probability for step in episode.steps]).all()
     for step, figure in zip(episode.steps, draw(episode), strict=True):
         labels = [axes.get_ylabel() for axes in figure.axes]
-        assert labels == ["", f"left {step.options[0]}", f"right {step.options[1]}"]
+        assert labels == ["", f"left {step.outputs[0]}", f"right {step.outputs[1]}"]
     marks = [[line.get_xdata().tolist() for line in axes.lines if line.get_marker() == "v"] for axes in figure.axes]
-    assert marks == [[], [[t for t, step in enumerate(episode.steps) if step.terminated[0]]], []]
+    assert marks == [[], [[t for t, step in enumerate(episode.steps) if step.executed[0]]], []]
     assert figure.axes[-1].get_xlabel() == "step (marks: the coagent executed)" and "option" not in figure.axes[0].get_title()
 
 
 def test_a_caption_names_the_levels_that_ended():
     steps = [Step(np.zeros((4, 4, 3), np.uint8), (1, 3), (False, False), (np.nan, np.nan))]
-    steps += [replace(steps[0], options=(1, 2), terminated=(False, True)), replace(steps[0], options=(0, 0), terminated=(True, True))]
+    steps += [replace(steps[0], outputs=(1, 2), executed=(False, True)), replace(steps[0], outputs=(0, 0), executed=(True, True))]
     episode = Episode(steps, names=("option_1", "option_2"), retained=(True, True), gated=(True, True))
     titles = [figure.axes[0].get_title().split("\n")[0] for figure in draw(episode)]
     assert [title.partition(", option ")[2] for title in titles] == ["1/3", "1/2 (option -/3 ended)", "0/0 (option 1/2 ended)"]
@@ -261,11 +274,11 @@ def test_options_with_a_manager_above_and_without_terminations():
     network = own_hierarchy.describe(7)
     assert shown_of(network) == ("manager", "option") and gate_of(network, "option") == "termination"
     (episode,) = play(own(lambda n: random_length(4, n, mean_length=4)), 1, max_steps=40)
-    assert episode.names == ("option",) and 0 < np.mean([step.terminated[0] for step in episode.steps]) < 0.6
+    assert episode.names == ("option",) and 0 < np.mean([step.executed[0] for step in episode.steps]) < 0.6
     *_, last = draw(episode)
     assert len(last.axes) == 2 and last.axes[-1].get_xlabel() == "step (marks: the option ended)"
     (episode,) = play(own(lambda n: double_actor_critic(3, n)), 1, max_steps=10)
-    assert episode.retained == (False,) and all(step.terminated[0] for step in episode.steps[1:])
+    assert episode.retained == (False,) and all(step.executed[0] for step in episode.steps[1:])
     *_, last = draw(episode)
     assert len(last.axes) == 2 and last.axes[-1].get_xlabel() == "step" and "ended" not in last.axes[0].get_title()
 
@@ -274,7 +287,7 @@ def test_a_film_that_fails_leaves_the_one_before(tmp_path):
     (tmp_path / "film.gif").write_bytes(b"the one before")
     step = Step(np.zeros((4, 4, 3), np.uint8), (0,), (False,), (np.nan,))
     with pytest.raises(IndexError):
-        film([Episode([step, replace(step, options=())])], tmp_path / "film.gif")
+        film([Episode([step, replace(step, outputs=())])], tmp_path / "film.gif")
     assert (tmp_path / "film.gif").read_bytes() == b"the one before" and len(list(tmp_path.iterdir())) == 1
 
 

@@ -95,3 +95,13 @@ def test_a_disk_with_room_for_two_checkpoints(tmp_path, whole):
         assert training.resume(disk / "run") and same(rows_of(disk / "run"), rows_of(whole))
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+def test_another_error_is_raised_as_it_is(monkeypatch, tmp_path):
+    def unreadable(*arguments):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "fsync", unreadable)
+    with pytest.raises(PermissionError, match="Permission denied") as raised:
+        training.start(RUN, tmp_path / "run")
+    assert raised.value.__cause__ is None

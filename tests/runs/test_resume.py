@@ -54,6 +54,15 @@ def test_a_stopped_run_ends_as_the_undisturbed_one(monkeypatch, tmp_path, capsys
     assert capsys.readouterr().out.endswith("has finished, after 512 steps\n")
 
 
+def test_a_run_that_is_stopped_in_its_last_update_is_not_evaluated(monkeypatch, tmp_path, capsys, whole):
+    stopped_after(monkeypatch, 8)
+    folder = tmp_path / "run"
+    assert training.start(RUN, folder) is False
+    assert "stopped after 512 steps" in capsys.readouterr().out and not (folder / "evaluation.json").exists()
+    assert training.resume(folder) and same(rows_of(folder), rows_of(whole))
+    assert (folder / "evaluation.json").read_text() == (whole / "evaluation.json").read_text()
+
+
 @pytest.mark.parametrize(
     "changes",
     [
