@@ -212,7 +212,8 @@ def test_an_interrupted_evaluation_reports_what_has_finished(monkeypatch, tmp_pa
     finished = int(result.split(" episodes: return")[0])
     assert 0 < finished < 100 and stopped.startswith(f"stopped after {finished} of 1000 episodes")
     interrupted_after(200)
-    run(monkeypatch, "evaluate", tmp_path, tmp_path, "--num-episodes", 1000)  # the second is not begun
+    oc.OptionCritic.load(tmp_path).save(tmp_path / "other")
+    run(monkeypatch, "evaluate", tmp_path, tmp_path / "other", "--num-episodes", 1000)  # of which the second is not begun
     assert len(re.findall(r"episodes: return", capsys.readouterr().out)) == 1
     interrupted_after(3)
     with pytest.raises(SystemExit, match="130"):

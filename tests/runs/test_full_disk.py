@@ -101,7 +101,7 @@ def test_another_error_is_raised_as_it_is(monkeypatch, tmp_path):
     def unreadable(*arguments):
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(os, "fsync", unreadable)
+    monkeypatch.setattr(training.checkpoints, "write", unreadable)
     with pytest.raises(PermissionError, match="Permission denied") as raised:
         training.start(RUN, tmp_path / "run")
     assert raised.value.__cause__ is None
