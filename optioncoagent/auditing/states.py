@@ -34,7 +34,8 @@ class StatesVectorEnv(VectorEnv[Any, Any, Any]):
         before = np.append(0.0, cumulative)[P.indptr]
         self._cumulative = row + np.clip((cumulative - before[row]) / (before[row + 1] - before[row]), 0.0, 1.0)
         self._last = P.indptr[1:] - 1
-        self._first = mdp.d0.cumsum() / mdp.d0.sum()
+        self._first = mdp.d0.cumsum()
+        self._first /= self._first[-1]  # 1 in the end, which no draw reaches
 
     def reset(self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed, options=options)  # type: ignore[arg-type]

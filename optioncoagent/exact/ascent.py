@@ -29,7 +29,7 @@ def ascend(
     if isinstance(steps, bool) or not isinstance(steps, int | np.integer) or steps < 0:
         raise ValueError(f"steps={steps!r}: it needs a number of steps, an integer of at least 0")
     J = expected_return(mdp, network, params, objective)
-    theta = {name: np.array(params[name], dtype=np.float64) for name in network.names if name in params}
+    theta = {name: np.array(logits, dtype=np.float64) for name, logits in params.items()}
     alpha = np.inf
     for _ in range(steps):
         g = policy_gradient(mdp, network, theta, objective)

@@ -60,16 +60,15 @@ def comdp(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], coagent:
     d0 = mdp.d0[:, None] * pre
     shape = (S * U, num_outputs, S * U)
     result = CoMDP(P_i.reshape(shape), R_i.reshape(shape), d0.reshape(-1), mdp.gamma, np.repeat(mdp.terminal, U))
-    result.states = [(s, *(int(v) for v in u)) for s in range(S) for u in np.ndindex(*sizes)]
+    result.states = [(s, *u) for s in range(S) for u in np.ndindex(*sizes)]
     return result
 
 
 def _check_synchronous(network: CoagentNetwork, coagent: str) -> None:
-    if coagent not in network.names:
-        raise ValueError(f"no coagent {coagent!r}: the network has {list(network.names)}")
+    network.check_name(coagent)
     wrong = [f"remembers {n!r}" for n in network.memory]
     for c in network.coagents:
-        if c.name not in network.memory and (network.may_retain(c.name)):
+        if c.name not in network.memory and network.may_retain(c.name):
             wrong.append(f"need not execute {c.name!r}")
         if c.cost:
             wrong.append(f"charges for {c.name!r} at every step but the first")

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from optioncoagent.exact.forms import FORMS, Form, NotDefined, Setting
-from optioncoagent.exact.gradients import local_gradient, policy_gradient
+from optioncoagent.exact.gradients import policy_gradient
 from optioncoagent.exact.network_forms import NETWORK_FORMS, NetworkForm
 from optioncoagent.exact.network_setting import NetworkSetting
 from optioncoagent.exact.option_values import flat_network
@@ -123,7 +123,7 @@ def _compare_network(
     rounding = float(np.finfo(np.float64).eps * terms * largest)
     rows = []
     for name in network.names:
-        truth = local_gradient(mdp, network, params, name)
+        truth = made.local_gradient(name)
         for form in [form for form in chosen if form.applies(network, name)]:
             try:
                 gradient = form.formula(setting, name)
@@ -142,8 +142,7 @@ def network_form_gradient(
     "undiscounted" needs episodes that end.
     """
     record = _network_record(form)
-    if coagent not in network.names:
-        raise ValueError(f"no coagent {coagent!r}: the network has {list(network.names)}")
+    network.check_name(coagent)
     if not record.applies(network, coagent):
         raise ValueError(f"form {record.name!r} is for {record.to}, and {coagent!r} is none of them")
     return record.formula(NetworkSetting(mdp, network, params), coagent)

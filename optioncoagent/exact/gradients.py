@@ -51,8 +51,7 @@ def local_gradient(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any],
     ACN, Theorem 1. Of a coagent that shares parameters it is its own term of their gradient, like the owner's params. Raises as
     `expected_return` does, and for a coagent that the network does not have.
     """
-    if coagent not in network.names:
-        raise ValueError(f"no coagent {coagent!r}: the network has {list(network.names)}")
+    network.check_name(coagent)
     return _chain(mdp, network, params, objective).local_gradient(coagent)
 
 

@@ -14,7 +14,7 @@ from optioncoagent.mdp import MDP
 from optioncoagent.network import FloatArray
 
 MAX_ENTRIES = 1 << 26  # of models (O, S, S), and of transitions (S, A, S): half a gigabyte each
-SURE = 1e-6  # what may be missing of an option's probability to end at some time
+MAY_BE_MISSING = 1e-6  # what may be missing of an option's probability to end at some time
 SETTLED = 1e-12  # change of a value in a sweep, over the sum of the magnitudes of what it is a sum of
 MAX_SWEEPS = 100_000
 
@@ -75,7 +75,7 @@ def option_models(mdp: MDP, *params: Mapping[str, Any]) -> OptionModels:
         except np.linalg.LinAlgError:
             found = np.full((S, S + 1), np.nan)
         reward[:, option], transition[:, option] = found[:, 0], found[:, 1:]
-        sure = np.abs(found[:, 1:].sum(axis=1) - 1) < SURE
+        sure = np.abs(found[:, 1:].sum(axis=1) - 1) < MAY_BE_MISSING
         if mdp.gamma == 1 and not sure.all():
             state = np.flatnonzero(~sure)[0]
             raise ValueError(f"γ = 1, and option {option} begun at state {state} may never end: give γ < 1, or terminations above 0")

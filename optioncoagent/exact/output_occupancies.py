@@ -36,8 +36,7 @@ def output_occupancies(mdp: MDP, network: CoagentNetwork, params: Mapping[str, A
     Under a horizon T the states are those of `mdp.unrolled`, t S + s for t = 0 … T. Raises ValueError for a name that is no coagent's, and
     where `expected_return` does.
     """
-    if coagent not in network.names:
-        raise ValueError(f"coagent {coagent!r}: the network has {', '.join(network.names)}")
+    network.check_name(coagent)
     mdp = mdp.unrolled
     network, params = _remembered(network, params, coagent)
     made = chain(mdp, network, params)
@@ -62,7 +61,7 @@ def output_occupancies(mdp: MDP, network: CoagentNetwork, params: Mapping[str, A
     live = tuple(range(1, executed.ndim))
 
     # the law of what the next step can see, coagent's output among it, and of the action: (N, M R), to (N, U A)
-    law = layout.arrange(structure.tick.forward(made.gathered)[1]).reshape(len(nodes), -1)
+    law = layout.arrange(structure.tick.forward(made.gathered)[1]).reshape(len(nodes), layout.M * layout.R)
     output = np.unravel_index(np.arange(layout.M), layout.memory_sizes)[layout.memory.index(coagent)]
     column = (output[:, None] * layout.A + layout.action).reshape(-1)
     add_up = sp.csr_array((np.ones(column.size), (np.arange(column.size), column)), shape=(column.size, num_outputs * layout.A))

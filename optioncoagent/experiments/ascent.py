@@ -25,17 +25,14 @@ def ascent_path(params: Params, gradient: Callable[[Params], Params], rate: Call
 
 
 def gradient_along(
-    mdp: MDP, network: CoagentNetwork, form: str | None = None, learns: tuple[str, ...] | None = None, **same: Any
+    mdp: MDP, network: CoagentNetwork, form: str | None = None, learns: tuple[str, ...] | None = None
 ) -> Callable[[Params], Params]:
-    """The gradient of the coagents that learn (all, if None), exact but for the one whose part `form`, a name in `FORMS`, computes.
-
-    `same`: first, deliberation_cost and initial of the network, where they are not the defaults.
-    """
+    """The gradient of the coagents that learn (all, if None), exact but for the one whose part `form`, a name in `FORMS`, computes."""
 
     def gradient(params: Params) -> Params:
         g = policy_gradient(mdp, network, params)
         if form is not None:
-            g[FORMS[form].coagent] = form_gradient(mdp, params, form, **same)
+            g[FORMS[form].coagent] = form_gradient(mdp, params, form)
         return {name: part for name, part in g.items() if learns is None or name in learns}
 
     return gradient

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import scipy.sparse as sp
 
 from optioncoagent.mdp import MDP
 from optioncoagent.network import Coagent, CoagentNetwork
@@ -35,7 +34,7 @@ def four_rooms(dynamics: str) -> list[MDP]:
 
 def fewest_steps(mdp: MDP) -> float:
     """Mean over S_0 of the least expected number of steps to the end, by value iteration."""
-    P = sp.csr_array(mdp.transition_matrix)
+    P = mdp.transition_matrix
     steps = np.zeros(mdp.num_states)
     for _ in range(100_000):
         # n(s) = 1 + min_a Σ_s' P(s'|s,a) n(s')

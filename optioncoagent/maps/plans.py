@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from optioncoagent.imports import is_minigrid_id, plain_id
@@ -114,7 +113,7 @@ def poses(mdp: MDP, start: tuple[int, int], direction: int, columns: int) -> tup
     Turns turn; going forward, where it leads to another state, moves one cell; other actions do neither. Raises ValueError if two ways to
     a state do not agree, or the direction that is seen there does: such a task moves its agent in ways of its own.
     """
-    successor = sp.csr_array(mdp.transition_matrix).indices.reshape(mdp.num_states, mdp.num_actions)
+    successor = mdp.transition_matrix.indices.reshape(mdp.num_states, mdp.num_actions)
     pose = np.full((mdp.num_states, 3), NOWHERE)
     pose[0] = *start, direction
     waiting = [0]

@@ -25,8 +25,9 @@ class MDP:
     """A finite MDP (S, A, P, R, d0, gamma).
 
     P: transition probabilities, (S, A, S) dense or scipy.sparse (S*A, S), row s*A + a. R: expected reward of (s, a, s'), in the layout
-    of P, or of (s, a), shape (S, A). d0: (S,), law of S_0. gamma: in [0, 1]. terminal: (S,) bool, or None: the states that every
-    action keeps, with zero reward. observation: (S,) int, what state s looks like to policies and execution functions; by default s itself.
+    of P, or of (s, a), shape (S, A). d0: (S,), law of S_0. gamma: in [0, 1]. terminal: (S,) bool, or None: those states
+    that no action leaves and where every reward is 0. observation: (S,) int, what state s looks like to policies and execution functions;
+    by default s itself.
     horizon: T, if only the first T steps count, J = E[Σ_{t<T} γ^t R_t]; policies do not see the time. None: all steps do.
 
     Arrays are checked, copied to float64 and kept as `P`, `R`, `d0`, `gamma`, `terminal`, `observation`, `horizon`, not to be changed:

@@ -24,7 +24,7 @@ class _Values(NamedTuple):
 
 
 class StateMemory:
-    """All that a step may change, as a hashable value: equal for equal states, whose step count is left out.
+    """Everything that a step may change, but for the step count, as a hashable value: equal values are equal states.
 
     env: a MiniGrid environment just reset; from here on only `step` may change it.
     """

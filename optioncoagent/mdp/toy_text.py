@@ -23,11 +23,8 @@ _INSTEAD = "use MDP.from_minigrid for a MiniGrid level, or build an MDP from arr
 def arrays_of(env: Any) -> dict[str, Any]:
     """P, R, d0, terminal of an environment or id (and observation, horizon of an `MDPEnv`); see `MDP.from_env`."""
     if isinstance(env, str):
-        made = _make(env)
-        try:
+        with _make(env) as made:
             return _of(made, env)
-        finally:
-            made.close()
     return _of(env, getattr(getattr(env, "spec", None), "id", None) or repr(getattr(env, "unwrapped", env)))
 
 
@@ -58,6 +55,8 @@ def refuse_wrappers(env: Any, name: str, what: str, instead: str) -> None:
 
 def _check_tables(table: Any, num_states: int, base: Any, name: str) -> None:
     """ValueError naming a state or an action that is missing, or an entry that is none."""
+    if len(table) > num_states:
+        raise ValueError(f"{name}: P has {len(table)} states, and initial_state_distrib {num_states}: give each state its probability")
     num_actions = int(getattr(getattr(base, "action_space", None), "n", 0))
     for s in range(num_states):
         try:
@@ -107,7 +106,7 @@ def _make(env_id: str) -> gym.Env[Any, Any]:
 
 
 def _from_tables(table: Any, d0: Any) -> dict[str, Any]:
-    num_states, num_actions = len(table), len(table[0])
+    num_states, num_actions = len(d0), len(table[0])
     rows, columns, probabilities, rewards = [], [], [], []
     for s in range(num_states):
         for a in range(num_actions):
@@ -124,5 +123,5 @@ def _from_tables(table: Any, d0: Any) -> dict[str, Any]:
     P = sp.csr_array((np.append(probabilities, np.ones(num_actions)), index), shape=shape)  # duplicates add up
     # E[R | s, a, s'] = Σ p r / Σ p over the table's entries for (s, a, s')
     weighted = sp.coo_array((np.append(np.multiply(probabilities, rewards), np.zeros(num_actions)), index), shape=shape).tocsr()
-    weighted.data = weighted.data / np.where(P.data > 0, P.data, 1.0)
+    weighted.data /= P.data
     return {"P": P, "R": weighted, "d0": np.append(d0, 0.0), "terminal": np.arange(num_states + 1) == num_states}

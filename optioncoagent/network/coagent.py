@@ -40,7 +40,7 @@ class Coagent:
     observes, upstream, previous: what the *policy* reads: the state's observation, outputs of earlier coagents at this step, outputs of any
     coagents at the last step. They alone shape its parameters (see `CoagentNetwork.parameter_shape`).
     executes: the execution function β: a probability, or a function of `LocalState` to a probability or a bool. It may touch anything; all
-    fields are arrays, so write ==, &, |, ~ and not and, or, not, if. What it changes in place is its own, but x.state in the learner.
+    fields are arrays, so write ==, &, |, ~ and not and, or, not, if. It is shown copies, which it may change.
     initial: law h_0 of the output before the first step: an int (point mass), an array of probabilities, or None (uniform).
     cost: subtracted from the reward at every step but the first at which the coagent executes.
     shares: the coagent whose parameters this one's policy has too, None: its own. What the two read may differ, the shape may not.

@@ -98,13 +98,18 @@ class CoagentNetwork:
             index = index * self[name].num_outputs + outputs[name]
         return index
 
+    def check_name(self, name: str) -> None:
+        """Raise ValueError for a name that is no coagent's."""
+        if name not in self.names:
+            raise ValueError(f"no coagent {name!r}: the network has {list(self.names)}")
+
     def initial(self, name: str) -> FloatArray:
         """Law h_0 of the output before the first step, shape (num_outputs,)."""
         return self._initial[name]
 
     def may_retain(self, name: str, start: bool | None = None) -> bool:
-        """Can this coagent fail to execute, at a first step (`start`), at a later one (False), or at any? True where only the state can
-        tell."""
+        """Can this coagent fail to execute: at a first step (start=True), at a later one (False), at any (None)? True, too, where that
+        depends on the state."""
         return any(self._may_retain[name]) if start is None else self._may_retain[name][int(start)]
 
     def readers(self, name: str) -> tuple[str, ...]:
@@ -135,11 +140,9 @@ class CoagentNetwork:
         observation = (num_observations,) if self[name].observes else ()
         return (*observation, *self.configuration_shape(name), self[name].num_outputs)
 
-    def parameters(self, num_observations: int | None) -> ParameterLayout:
-        """Where the parameters lie: owners, shapes and slices. None leaves the observation's axis out, which makes the shapes those of a
-        head's outputs at one observation. ValueError naming a coagent with a `Gaussian`, which is no table of logits, or one
-        that is additive.
-        """
+    def parameters(self, num_observations: int) -> ParameterLayout:
+        """Where the parameters lie: owners, shapes and slices. ValueError naming a coagent with a `Gaussian`, which is no table of logits,
+        or one that is additive."""
         if num_observations not in self._layouts:
             self.check_counted("tables of logits")
             for coagent in self.coagents:
@@ -148,13 +151,7 @@ class CoagentNetwork:
                         f"coagent {coagent.name!r}: its policy is additive, and the exact solver and the simulator are for tables: give "
                         "them network.tabulated() where it reads few outputs"
                     )
-            shapes = {
-                name: (*self.configuration_shape(name), self[name].num_outputs)
-                if num_observations is None
-                else self.parameter_shape(name, num_observations)
-                for name in self.names
-                if self[name].shares is None
-            }
+            shapes = {name: self.parameter_shape(name, num_observations) for name in self.names if self[name].shares is None}
             self._layouts[num_observations] = ParameterLayout(shapes, {c.name: c.owner for c in self.coagents})
         return self._layouts[num_observations]
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-from types import CodeType, FunctionType, MethodType
+import sys
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,10 @@ def _said(x: Any, seen: dict[int, Any], depth: int) -> Any:
     def inner(part: Any) -> Any:
         return _said(part, seen, depth + 1)
 
-    if hasattr(x, "detach"):  # a tensor of torch's, which is not loaded for this
+    if isinstance(x, ModuleType):
+        return x.__name__
+    torch = sys.modules.get("torch")  # which is not loaded for this
+    if torch is not None and isinstance(x, torch.Tensor):
         x = x.detach().cpu().numpy()
     if isinstance(x, np.ndarray | np.generic):
         array = np.asarray(x)

@@ -18,11 +18,10 @@ class Gaussian:
     """`size` real numbers, independent and normal, in place of one of finitely many outputs: `Coagent("action", Gaussian(2))`.
 
     Additive coagents that run later may read the numbers: their logits or means are then linear in them.
-    low, high: of the action, a number or one for each. A policy is over numbers u of which -1 stands for low and 1 for high, whatever the
-    action is measured in. An action without bounds is u itself; one with a single finite bound, or with bounds that are more than a million
-    apart, which count as none, is u more than the number nearest to 0 that it may be. What is drawn beyond the bounds is drawn, and learned
-    from, as it is: the environment gets the nearest action that it takes. A policy has a mean of every number for each configuration of the
-    outputs that it reads, and the logarithm of its standard deviation.
+    low, high: of the action, a number or one for each. A policy draws u, of which -1 stands for low and 1 for high. Where a bound is
+    missing, or the two are more than a million apart, u is a distance, in the action's own units, from the allowed number that is nearest
+    to 0. A u beyond the bounds is kept, and learned from, as drawn; the environment gets the nearest action that it takes. For each
+    configuration of the outputs that it reads, a policy has a mean and the logarithm of a standard deviation for each number.
     scale: the standard deviation before anything is learned, in units of u. scale_observes: does it depend on the observation, and on
     numbers that are read, too, as the mean does? By default it depends on the configuration alone.
     Raises ValueError for a size, bounds or a scale that cannot be.

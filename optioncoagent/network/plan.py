@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from optioncoagent.network.coagent import Coagent
 from optioncoagent.network.execution import Touched
 
 
@@ -70,11 +69,6 @@ class CoagentPlan:
         return prod(self.live_sizes) * self.num_outputs
 
 
-def policy_reads(coagent: Coagent) -> Touched:
-    """What a policy reads in a table, in the terms of what a gate touches."""
-    return Touched(False, coagent.observes, *coagent.tabled)
-
-
 def plan(network: Any, kept: Iterable[str]) -> tuple[CoagentPlan, ...]:
     """The turn of each coagent, in order, in a tick at whose end the outputs `kept` matter. Use `CoagentNetwork.plan`, which remembers it.
 
@@ -94,7 +88,7 @@ def plan(network: Any, kept: Iterable[str]) -> tuple[CoagentPlan, ...]:
                 live_sizes=tuple(network[n].num_outputs for n in live),
                 needed=tuple(n for n in network.names if n in after),
                 gate=touched,
-                policy=policy_reads(c),
+                policy=Touched(False, c.observes, *c.tabled),
                 retains_first=network.may_retain(c.name, start=True),
                 retains_later=network.may_retain(c.name, start=False),
                 cost=float(c.cost),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork, FloatArray, ParameterLayout
-from optioncoagent.simulate.episodes import PATIENCE, check_counts, check_patience, horizon, run_blocks
+from optioncoagent.simulate.episodes import PATIENCE, check_counts, check_patience, longest_episode, run_blocks
 from optioncoagent.simulate.kernels import Trial, draw_episodes
 from optioncoagent.simulate.rng import key_of
 from optioncoagent.simulate.tables import walk_table
@@ -28,8 +28,8 @@ _TRIALS_A_BLOCK = 25
 class ActorCriticTrials:
     """What every trial did: returns (trials, episodes) Σ_t γ^t R_t, steps (trials, episodes), capped: how many episodes were cut off.
 
-    params: {name: (trials, *shape)} and values: (trials, num_observations), at the end; learned_from: how many episodes that took each
-    trial, those before `after` among them.
+    params: {name: (trials, *shape)} and values: (trials, num_observations), at the end; learned_from: how many episodes each trial
+    has learned from, those of `after` among them.
     """
 
     returns: FloatArray
@@ -77,7 +77,7 @@ def actor_critic(
         theta, values = np.array([layout.flat(_of_trial(after.params, trial)) for trial in range(trials)]), after.values.copy()
         start = layout.check(_of_trial(after.params, 0))
     end = PATIENCE if mdp.horizon is None else mdp.horizon
-    limit = min(end, max_steps or (horizon(mdp, network) if mdp.horizon is None else end))
+    limit = min(end, max_steps or (longest_episode(mdp, network) if mdp.horizon is None else end))
     if limit == PATIENCE:
         walk_table(mdp, network, policy_table(network, start, n), wiring, moves, must_end=True)
     rates = (_step_sizes(layout, step_size), float(critic_step_size), float(trace_decay))

@@ -17,7 +17,7 @@ NEGLIGIBLE = 1e-9  # an episode stops when what it can still earn is less, in un
 PATIENCE = 10**9  # steps of one episode, where nothing shows beforehand that it ends
 
 
-def horizon(mdp: MDP, network: CoagentNetwork) -> int:
+def longest_episode(mdp: MDP, network: CoagentNetwork) -> int:
     """Steps after which γ^t / (1 - γ) < 1e-9, or the MDP's own horizon if that is less; with γ = 1 episodes end by themselves."""
     values = mdp.R.data if sp.issparse(mdp.R) else mdp.R
     if mdp.gamma == 1:

@@ -15,7 +15,7 @@ import numpy as np
 
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork, FloatArray
-from optioncoagent.simulate.episodes import PATIENCE, check_counts, check_patience, horizon, run_blocks
+from optioncoagent.simulate.episodes import PATIENCE, check_counts, check_patience, longest_episode, run_blocks
 from optioncoagent.simulate.forms import FORMS, form_table
 from optioncoagent.simulate.kernels import Contributions, Sample, add_contributions, draw_episodes, walk_episodes
 from optioncoagent.simulate.rng import key_of
@@ -73,8 +73,8 @@ def estimate_return(
 
     An episode ends in a terminal state, after max_steps or the MDP's horizon, or, γ < 1, when γ^t / (1 - γ) < 1e-9: what it can
     still earn is then less than that times the largest |R|.
-    Raises ValueError if γ = 1, no max_steps is given and from some node that can be reached no end can; of a network too large for a table
-    of its nodes, if no actions lead to an end from a state that episodes start in, or once an episode takes 10^9 steps.
+    Raises ValueError if γ = 1, no max_steps is given and some node that can be reached has no way to an end; of a network too large for a
+    table of its nodes, if no actions lead to an end from a state that episodes start in, or once an episode takes 10^9 steps.
     """
     samples = _sample(mdp, network, params, episodes, seed, max_steps, threads)
     mean, squares, count = samples.returns[:, :3].T
@@ -104,7 +104,7 @@ def estimate_gradient(
     the step, which G_t has and the form "every_step" of `exact.NETWORK_FORMS` has not.
     form: "score" is that; the others of `forms.FORMS` weigh steps with values in place of returns, for which they need critic: Q(s, K),
     (S, *sizes of `network.critic_inputs`), as `exact.critic_values` gives it. Their mean is the gradient where the critic is exact, but for
-    "multi_update_running", and for "multi_update" where a policy gives some output probability 0; and theirs is less variance.
+    "multi_update_running", and for "multi_update" where a policy gives some output probability 0; and their variance is smaller.
     Episodes end, and errors are raised, as in `estimate_return`; ValueError also for a form with a baseline or without the gate, and where
     `forms.form_table` does.
     """
@@ -182,7 +182,7 @@ def _sample(
     b = np.zeros(mdp.num_states) if baseline is None else np.array(baseline, dtype=np.float64)
     if b.shape != (mdp.num_states,) or not np.isfinite(b).all():
         raise ValueError(f"baseline has shape {b.shape}: it needs one finite number for each of the {mdp.num_states} states")
-    longest = horizon(mdp, network)
+    longest = longest_episode(mdp, network)
     limit = min(longest, max_steps or longest)
     size = network.parameters(mdp.num_observations).size + 1 if gradients else 1
     num_blocks = int(min(episodes, np.clip((1 << 22) // size, 16, 64)))  # a function of the problem, not of the threads

@@ -108,23 +108,24 @@ def train_option_critic(
         raise ValueError(f"the MDPs differ in (states, actions, gamma): {sorted(sizes)}")
     num_states, num_actions, _ = sizes.pop()
     moves, rules = _together([dynamics(mdp) for mdp in mdps]), _rules(learner)
-    results, shape = np.zeros((3, *which.shape)), (which.shape[0], num_states, learner.num_options)
+    results, shape = np.zeros((which.shape[0], 3, which.shape[1])), (which.shape[0], num_states, learner.num_options)
     learnt = np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros((*shape, num_actions))
     begin = {} if preferences is None else _fitting(preferences, [x.shape for x in learnt[1:]])
     for name, start in zip(NAMES, learnt[1:], strict=True):
         start[:] = begin.get(name, 0.0)
     problem = (moves, rules, max_steps, key_of(seed))
-    compile_once(train, *problem, np.int64(0), which[:0], results[:, :0], *(x[:0] for x in learnt))
+    compile_once(train, *problem, np.int64(0), which[:0], results[:0], *(x[:0] for x in learnt))
 
     kernel: Any = train
 
     def block(i: int) -> None:
         part = slice(i * _TRIALS_A_BLOCK, (i + 1) * _TRIALS_A_BLOCK)
-        kernel(*problem, np.int64(part.start), which[part], results[:, part], *(x[part] for x in learnt))
+        kernel(*problem, np.int64(part.start), which[part], results[part], *(x[part] for x in learnt))
 
     run_blocks(block, -(-which.shape[0] // _TRIALS_A_BLOCK), threads)
     named = dict(zip(NAMES, learnt[1:], strict=True))
-    return OptionCriticTrials(results[0].astype(np.int64), results[1], results[2], learnt[0], named)
+    steps, option_length, termination = results.swapaxes(0, 1)
+    return OptionCriticTrials(steps.astype(np.int64), option_length, termination, learnt[0], named)
 
 
 def _fitting(preferences: Mapping[str, Any], shapes: Sequence[tuple[int, ...]]) -> dict[str, FloatArray]:
@@ -193,7 +194,7 @@ def _rules(learner: Learner) -> _Rules:
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def train(moves, rules, max_steps, key, first_trial, schedule, results, q_omegas, varthetas, phis, thetas):
-    """Train trials first_trial, first_trial + 1, …, one for each row of `schedule`."""
+    """Train trials first_trial, first_trial + 1, …, one for each row of `schedule`; results (trials, 3, episodes)."""
     _, S, num_options, A = thetas.shape
     # looked up once: a named tuple's field counts references each time
     move_first, successor, cumulative, reward, terminal = moves.first, moves.successor, moves.cumulative, moves.reward, moves.terminal
@@ -266,9 +267,9 @@ def train(moves, rules, max_steps, key, first_trial, schedule, results, q_omegas
                         v = _mean(there, q_omega[t])
                         _improve_policy_over_options(phi[t], there, q_omega[t], v, rules.option_step_size * weight)
                 s, omega = t, next_omega
-            results[0, trial, episode] = steps
-            results[1, trial, episode] = steps / choices
-            results[2, trial, episode] = termination / max(arrivals, 1)
+            results[trial, 0, episode] = steps
+            results[trial, 1, episode] = steps / choices
+            results[trial, 2, episode] = termination / max(arrivals, 1)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

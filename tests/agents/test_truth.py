@@ -80,7 +80,7 @@ def policy_gradient(agent, batch):
     parts = agent.losses(batch)
     parts[:-1].sum().backward()  # the last is the critic's
     gradient = {}
-    for name in (block.owner for block in agent.network.parameters(None).blocks):
+    for name in (c.name for c in agent.network.coagents if c.owner == c.name):
         head = agent.module.policies[f"policy_{name}"]
         shape = agent.network.parameter_shape(name, agent.spec.leaves[0].size)
         grad = head.weight.grad.T if agent.network[name].observes else head.logits.grad

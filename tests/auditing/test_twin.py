@@ -88,6 +88,21 @@ def test_states_follow_the_mdp(max_steps):
     assert (counts[:4][mdp.P[:4] == 0] == 0).all() and counts[4].sum() < 200
 
 
+@pytest.mark.parametrize("S", [10, 14, 19])
+def test_the_largest_draw_is_a_start_too(S):
+    """Whatever the law adds up to when it is rounded."""
+
+    class Largest:
+        def random(self, n):
+            return np.full(n, np.nextafter(1.0, 0.0))
+
+    P = np.tile(np.eye(S)[:, None], (1, 2, 1))
+    env = StatesVectorEnv(oc.MDP(P, np.ones((S, 2)), np.full(S, 1 / S), 0.9), 3)
+    env.reset(seed=0)
+    env.np_random = Largest()
+    assert env._starts(3).tolist() == [S - 1] * 3
+
+
 def test_a_horizon_terminates():
     rng = np.random.default_rng(0)
     env = StatesVectorEnv(oc.MDP(rng.dirichlet(np.ones(3), (3, 2)), np.ones((3, 2)), [1, 0, 0], 0.9, horizon=2), 3)

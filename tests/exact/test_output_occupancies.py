@@ -64,8 +64,16 @@ def test_an_option_s_are_those_of_option_critic(first, initial):
     assert found.chosen == pytest.approx(values.d_omega[:, None] * policies["option"])
 
 
+def test_where_all_starts_are_over_nothing_is_visited():
+    P = np.tile(np.eye(2)[:, None], (1, 3, 1))
+    mdp = oc.MDP(P, np.zeros((2, 3, 2)), [0.5, 0.5], 0.9, [True, True])
+    network = oc.option_critic(2, 3)
+    found = output_occupancies(mdp, network, network.init_params(2), "option")
+    assert found.running.shape == (2, 2, 3) and not any(getattr(found, field).any() for field in FIELDS)
+
+
 def test_a_name_that_is_no_coagent_s_is_refused():
     mdp = random_mdp()
     network = oc.option_critic(2, mdp.num_actions)
-    with pytest.raises(ValueError, match="coagent 'options': the network has termination, option, action"):
+    with pytest.raises(ValueError, match=r"no coagent 'options': the network has \['termination', 'option', 'action'\]"):
         output_occupancies(mdp, network, network.init_params(mdp.num_observations), "options")

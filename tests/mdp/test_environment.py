@@ -164,6 +164,7 @@ class Table(gym.Env):
     [
         ({0: {0: [(1.0, 1, 0.0, False)]}, 1: BOTH}, r"P\[0\] has 1 actions, and the environment 2"),
         ({1: BOTH, 2: BOTH}, "initial_state_distrib has 2 states, and P has no state 0"),
+        ({0: BOTH, 1: BOTH, 2: BOTH}, "P has 3 states, and initial_state_distrib 2: give each state its probability"),
         ({0: {1: BOTH[0], 2: BOTH[1]}, 1: BOTH}, r"P\[0\] has no action 0"),
         ({0: BOTH | {0: [(1.0, 2, 0.0, False)]}, 1: BOTH}, r"P\[0\]\[0\] has \(1.0, 2, 0.0, False\).* of 2 states"),
         ({0: BOTH | {1: [(1.0, -1, 0.0, False)]}, 1: BOTH}, r"P\[0\]\[1\] has \(1.0, -1, 0.0, False\)"),

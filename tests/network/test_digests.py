@@ -1,6 +1,7 @@
 """What is said of functions that look at the state: values tell them apart, processes do not."""
 
 import functools
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,10 @@ def made():
         factory(np.arange(3.0)),
         factory(np.arange(4.0)),
         factory(torch.zeros(2)),
+        factory(torch),
+        factory(np),
+        factory(torch.Tensor),
+        factory(io.StringIO()),
         factory({"a": 1, "b": {2, 3}}),
         lambda x, limit=NOTHING: x.state > 0,
         lambda x: x.state > LIMIT,

@@ -11,7 +11,7 @@ from enumerated import random_mdp
 
 import optioncoagent as oc
 from optioncoagent import option_critic, option_values, policy_gradient
-from optioncoagent.simulate.intra_option import Learner, train_option_critic
+from optioncoagent.simulate.intra_option import Learner, train, train_option_critic
 
 # steps this small leave policies and terminations where they are: their sum is the update that the learner expects to make
 STEP = 1e-9
@@ -234,3 +234,9 @@ def test_what_was_learnt_where_a_state_leads_to_itself_is_used_at_once():
 def test_preferences_that_do_not_fit_are_named(preferences, message):
     with pytest.raises(ValueError, match=message):
         train_option_critic([ENDLESS], np.zeros((2, 1), int), RESTING, max_steps=1, preferences=preferences)
+
+
+def test_blocks_of_trials_need_no_compilation_of_their_own():
+    for trials in (3, 12):  # one block, and three
+        train_option_critic([MDP], np.zeros((trials, 2), dtype=int), STILL)
+    assert "'A'" not in str(train.signatures)  # every array is contiguous

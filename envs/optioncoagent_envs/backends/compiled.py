@@ -30,6 +30,7 @@ from optioncoagent_envs.minigrid.engine.random import stream_of
 from optioncoagent_envs.minigrid.engine.rows import AGENT_COLUMNS, CARRIED, DIRECTION, LIMIT, MISSION, POSITION, STEPS, Row
 from optioncoagent_envs.minigrid.engine.step import step_of
 from optioncoagent_envs.minigrid.family import Family
+from optioncoagent_envs.minigrid.kept import Door, Obstacles, Place, Thing
 
 ROWS_PER_THREAD, LEVELS_PER_THREAD = 256, 32  # with fewer, waking a thread takes longer than its work
 BABYAI_IS_SILENT = Lock()
@@ -241,9 +242,23 @@ class CompiledMiniGrid(MiniGridBatch):
         """ValueError for what compiled code, which checks no index, would go astray with."""
         width, height, stride, pad = self._shape
         grid, agent = state["grid"], state["agent"]
-        y, x = np.divmod(agent[:, POSITION], stride)
+        inside = np.zeros((grid.shape[1] // stride, stride), dtype=bool)
+        inside[pad : pad + height, pad : pad + width] = True
+        inside, last = inside.reshape(-1), grid.shape[1] - 1
+
+        def lie_inside(columns: list[int]) -> np.ndarray:
+            at = agent[:, columns]
+            return ((at >= 0) & (at <= last) & inside[np.clip(at, 0, last)]).all(axis=1)
+
+        keeps = self._family.keeps
+        places = [kept.column for kept in keeps if isinstance(kept, Place | Door)]
+        places += [*range(AGENT_COLUMNS, agent.shape[1])] * any(isinstance(kept, Obstacles) for kept in keeps)
+        wanted = agent[:, [kept.column for kept in keeps if isinstance(kept, Thing)]]
         for what, right in (
-            ("an agent outside of the grid", (x >= pad) & (x < pad + width) & (y >= pad) & (y < pad + height)),
+            ("an agent outside of the grid", lie_inside([POSITION])),
+            ("a place outside of the grid", lie_inside(places)),
+            ("no wall around the grid", (grid[:, ~inside] == GREY_WALL).all(axis=1)),
+            ("an object that is no code", ((wanted >= 1) & (wanted < NUM_CODES)).all(axis=1)),
             ("an agent that faces no direction", (agent[:, DIRECTION] >= 0) & (agent[:, DIRECTION] < 4)),
             ("an agent that carries no code", (agent[:, CARRIED] >= 1) & (agent[:, CARRIED] < NUM_CODES)),
             ("a cell that is no code", ((grid >= 1) & (grid < NUM_CODES)).all(axis=1)),

@@ -7,9 +7,8 @@
     "stock"      the three BabyAI-PutNext...Carrying ids, whose first observation shows a level that is not yet theirs,
                  ids made with settings that `family_of` does not cover, with a time limit of Gymnasium's or to be shown to
                  a human, and any other subclass of `MiniGridEnv`, such as your own: MiniGrid's levels and rules, compiled
-                 observations (`stock`). So would the six
-                 MiniGrid-WFC ids be, which minigrid itself makes only with the packages of its extra "wfc" and with
-                 images that the wheel of 3.2.0 does not hold
+                 observations (`stock`); and the six MiniGrid-WFC ids, where minigrid can make them at all: they need
+                 its extra "wfc", and images that the wheel of 3.2.0 does not contain
     "gymnasium"  an environment that makes observations of its own (other wrappers, another space, another `gen_obs`):
                  Gymnasium's SyncVectorEnv
 

@@ -12,7 +12,7 @@ from minigrid.core.world_object import Box, Door, Key
 from minigrid_replay import assert_same_observations, assert_same_step, rollout
 
 from optioncoagent_envs import make_minigrid
-from optioncoagent_envs.minigrid.engine.rows import CARRIED, DIRECTION, POSITION
+from optioncoagent_envs.minigrid.engine.rows import AGENT_COLUMNS, CARRIED, DIRECTION, OTHER, POSITION, TARGET
 
 DOORKEY = "MiniGrid-DoorKey-6x6-v0"
 BACKENDS = ("compiled", "stock")
@@ -73,18 +73,25 @@ def test_an_environment_can_be_set(backend):
 
 
 @pytest.mark.parametrize(
-    ("array", "column", "value", "message"),
+    ("task", "array", "column", "value", "message"),
     [
-        ("agent", POSITION, 10**7, "an agent outside of the grid in row 1"),
-        ("agent", POSITION, -1, "an agent outside of the grid in row 1"),
-        ("agent", DIRECTION, 4, "an agent that faces no direction in row 1"),
-        ("agent", CARRIED, 0, "an agent that carries no code in row 1"),
-        ("grid", 3, 300, "a cell that is no code in row 1"),
+        ("DoorKey-8x8", "agent", POSITION, 10**7, "an agent outside of the grid in row 1"),
+        ("DoorKey-8x8", "agent", POSITION, -1, "an agent outside of the grid in row 1"),
+        ("DoorKey-8x8", "agent", POSITION, 5, "an agent outside of the grid in row 1"),  # in the rim
+        ("DoorKey-8x8", "agent", DIRECTION, 4, "an agent that faces no direction in row 1"),
+        ("DoorKey-8x8", "agent", CARRIED, 0, "an agent that carries no code in row 1"),
+        ("DoorKey-8x8", "grid", -1, 300, "a cell that is no code in row 1|no wall around"),
+        ("DoorKey-8x8", "grid", 3, 1, "no wall around the grid in row 1"),
+        ("Unlock", "agent", TARGET, 10**12, "a place outside of the grid in row 1"),
+        ("RedBlueDoors-6x6", "agent", OTHER, 0, "a place outside of the grid in row 1"),
+        ("MemoryS7", "agent", OTHER, -3, "a place outside of the grid in row 1"),
+        ("Dynamic-Obstacles-6x6", "agent", AGENT_COLUMNS, 10**12, "a place outside of the grid in row 1"),
+        ("Fetch-5x5-N2", "agent", OTHER, 0, "an object that is no code in row 1"),
     ],
 )
-def test_a_compiled_state_that_no_batch_gave_is_refused(array, column, value, message):
+def test_a_compiled_state_that_no_batch_gave_is_refused(task, array, column, value, message):
     """Compiled code checks no index; and the whole batch stays as it was."""
-    env = make_minigrid(DOORKEY, 2, seed=0)
+    env = make_minigrid(f"MiniGrid-{task}-v0", 2, seed=0)
     env.reset()
     before = env.get_state()
     state = {name: part.astype(np.int64) if name == array else part.copy() for name, part in before.items()}

@@ -6,10 +6,10 @@ from minigrid.envs import DistShiftEnv
 
 from optioncoagent_envs.compiling import njit
 from optioncoagent_envs.minigrid.engine.codes import LAVA
-from optioncoagent_envs.minigrid.engine.levels import GREEN_GOAL, bar, begin, place_agent, walled
+from optioncoagent_envs.minigrid.engine.levels import GREEN_GOAL, bar, walled
 from optioncoagent_envs.minigrid.engine.rows import position
 from optioncoagent_envs.minigrid.family import Families, Family
-from optioncoagent_envs.minigrid.tasks.empty import start
+from optioncoagent_envs.minigrid.tasks.empty import put_at_start, start
 
 
 @njit(cache=True, nogil=True)
@@ -21,10 +21,7 @@ def dist_shift(rows, rng, grid, agent, shape, settings):
         cells[position(shape, shape[0] - 2, 1)] = GREEN_GOAL
         bar(cells, shape, 3, 1, shape[0] - 6, 1, LAVA)
         bar(cells, shape, 3, settings[3], shape[0] - 6, 1, LAVA)
-        if settings[0] < 0:
-            place_agent(rng[row], cells, agent[row], shape, 0, 0, shape[0], shape[1])
-        else:
-            begin(agent[row], position(shape, settings[0], settings[1]), settings[2])
+        put_at_start(rng[row], cells, agent[row], shape, settings)
 
 
 FAMILIES: Families = {DistShiftEnv: Family(dist_shift, settings=lambda env: [*start(env), env.strip2_row])}

@@ -19,10 +19,16 @@ def empty(rows, rng, grid, agent, shape, settings):
         cells = grid[row]
         walled(cells, shape)
         cells[position(shape, shape[0] - 2, shape[1] - 2)] = GREEN_GOAL
-        if settings[0] < 0:
-            place_agent(rng[row], cells, agent[row], shape, 0, 0, shape[0], shape[1])
-        else:
-            begin(agent[row], position(shape, settings[0], settings[1]), settings[2])
+        put_at_start(rng[row], cells, agent[row], shape, settings)
+
+
+@njit(cache=True, nogil=True)
+def put_at_start(stream, cells, agent, shape, settings):
+    """The agent, where the first three settings say: see `start`."""
+    if settings[0] < 0:
+        place_agent(stream, cells, agent, shape, 0, 0, shape[0], shape[1])
+    else:
+        begin(agent, position(shape, settings[0], settings[1]), settings[2])
 
 
 def start(env: Any) -> list[int]:

@@ -6,7 +6,7 @@ from minigrid.envs import PlaygroundEnv
 
 from optioncoagent_envs.compiling import njit
 from optioncoagent_envs.minigrid.engine.codes import BALL, BOX, DOOR_CLOSED, GREY_WALL, KEY
-from optioncoagent_envs.minigrid.engine.levels import COLORS, FOREVER, bar, blank, place, place_agent, walls
+from optioncoagent_envs.minigrid.engine.levels import COLORS, FOREVER, bar, place, place_agent, walled
 from optioncoagent_envs.minigrid.engine.random import below
 from optioncoagent_envs.minigrid.engine.rows import POSITION, position
 from optioncoagent_envs.minigrid.family import Families, Family
@@ -18,8 +18,7 @@ def playground(rows, rng, grid, agent, shape, settings):
     width, height = shape[0] // 3, shape[1] // 3
     for row in rows:
         cells, stream = grid[row], rng[row]
-        blank(cells, shape)
-        walls(cells, shape, 0, 0, shape[0], shape[1])
+        walled(cells, shape)
         for j in range(3):
             for i in range(3):
                 left, top = i * width, j * height
