@@ -1,4 +1,4 @@
-"""Claim: in four rooms a network that is only described, learned by local gradients alone, does as well as option-critic's own loop.
+"""Claim: in four rooms a network that is only described, learned by local gradients alone, ends no worse than option-critic's own loop.
 
     python benchmarks/described_four_rooms.py [--tune] [--agents "4 options" …] [--threads 2] [--table]
 

@@ -1,4 +1,4 @@
-"""Claim: the default network is trained faster on a processor than on a GPU; how large a batch and a network must be for a GPU to pay.
+"""Claim: with few environments training is faster on a processor than on a GPU; how large a batch and a network must be for a GPU to pay.
 
     python benchmarks/device_speed.py [--env-id MiniGrid-DoorKey-5x5-v0] [--devices cpu cuda] [--updates 5]
 

@@ -1,4 +1,4 @@
-"""Claim: on Gymnasium's own tasks the default settings learn as much from as many frames as Stable-Baselines3's PPO, in less time.
+"""Claim: on Gymnasium's own tasks the default settings come close to Stable-Baselines3's PPO from as many frames, in less time.
 
 For each task, agent and seed: the mean return of the last 100 episodes of training after half and after all of the frames, the frames at
 which it first was at Gymnasium's threshold ("reached": infinite if never; rows of before that was noted have none), and the mean of 50 new

@@ -1,5 +1,5 @@
-"""Claim: layers of bits, each a coagent with a local gradient of its own and no backpropagation through any, learn CartPole-v1, a MiniGrid
-task and a MuJoCo task.
+"""Claim: layers of bits, each a coagent with a local gradient of its own and no backpropagation through any, learn CartPole-v1 and a
+MiniGrid task, and get somewhere on a MuJoCo task.
 
     python benchmarks/many_coagents.py [--task CartPole-v1] [--layers 16 64 16+16] [--learners posterior gaussian …] [--seeds 3]
     python benchmarks/many_coagents.py --table

@@ -14,8 +14,8 @@ evaluation episodes.
 A task counts as learned at nine tenths (to the nearest twentieth) of the best return of any run on it, the final one or a mean on the way.
 Printed are, for each task and agent, frames and seconds until then (median over seeds; ∞ where the run ended first), how many seeds got
 there, how much of the steps afterwards they had fallen back, and the interquartile mean of the final returns with its bootstrap interval,
-of fewer than four seeds each of them; then, for each two of the agents, their ratio of frames and the probability that the first is sooner
-(`statistics.sooner`). The rows are drawn too.
+of fewer than four seeds each of them; then, for each two of the agents, their ratio of frames (the median over tasks, and the geometric
+mean over those that all runs of both learned) and the probability that the first is sooner (`statistics.sooner`). The rows are drawn too.
 
 --run: other agents than the two; non-episodic: with a bonus whose return does not end with the episode (`int_returns`).
 
@@ -225,6 +225,18 @@ def ratios(found: dict[tuple[str, str], Learned], pair: tuple[str, str], rng: np
     return statistics.middle_ratio(values) if values else float("nan")
 
 
+def mean_ratio(found: dict[tuple[str, str], Learned], pair: tuple[str, str], rng: np.random.Generator | None = None) -> tuple[float, int]:
+    """Geometric mean of one agent's frames over another's, and over how many tasks: those that every run of both learned; with `rng`, of
+    seeds drawn anew. Medians are multiples of a rollout and often tie, which this does not."""
+    logarithms = []
+    for task in dict.fromkeys(task for task, _ in found):
+        both = [found[task, agent].frames for agent in pair if (task, agent) in found]
+        if len(both) == 2 and np.isfinite(np.concatenate(both)).all():
+            ours, theirs = both if rng is None else (rng.choice(x, len(x)) for x in both)
+            logarithms.append(np.log(ours).mean() - np.log(theirs).mean())
+    return (float(np.exp(np.mean(logarithms))) if logarithms else float("nan")), len(logarithms)
+
+
 def shown(learned: Learned) -> list[str]:
     """Five cells: medians of frames and seconds, ∞ where it is not, seeds that learned, what had fallen back, and the final return."""
     frames, seconds = (median(x) for x in (learned.frames, learned.seconds))
@@ -256,17 +268,24 @@ def table(rows: list[Row], tasks: list[str], agents: tuple[str, ...]) -> None:
             print(f"in the final evaluation {(all_ends < 0.8).sum()} of {len(all_ends)} runs that learned are there,", end=" ")
             lower = [f"{task} {(x < 1).sum()} of {len(x)}" for task, x in ends.items() if (x < 1).any()]
             print(f"{(all_ends < 1).sum()} below the return itself" + f" ({', '.join(lower)})" * bool(lower))
-    print("\n| pair | frames of the first over the second's, median over tasks | the first is sooner, probability |\n|---|---|---|")
+    columns = ("pair", "frames of the first over the second's, median over tasks", "geometric mean", "the first is sooner, probability")
+    print(f"\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}")
     for pair in combinations([agent for agent in agents if agent != "ppo"], 2):
         both = [task for task in tasks if all((task, agent) in found for agent in pair)]
         if both:
             ours, theirs = ([found[task, agent].frames for task in both] for agent in pair)
-            ratio = f"{ratios(found, pair):.2f}"
+            middle, (centre, number) = ratios(found, pair), mean_ratio(found, pair)
+            ratio, geometric = f"{middle:.2f}", f"{centre:.2f}"
             if fewest_seeds(ours + theirs) >= statistics.FEWEST:
                 rng = np.random.default_rng(0)
-                low, high = np.quantile([ratios(found, pair, rng) for _ in range(2000)], [0.025, 0.975], method="nearest")
-                ratio += f" [{low:.2f}, {high:.2f}]"
-            print(f"| {' / '.join(pair)} | {ratio} | {shown_sooner(ours, theirs)} |")
+                ratio += _between([ratios(found, pair, rng) for _ in range(2000)])
+                geometric += _between([mean_ratio(found, pair, rng)[0] for _ in range(2000)])
+            print(f"| {' / '.join(pair)} | {ratio} | {geometric} ({number} tasks) | {shown_sooner(ours, theirs)} |")
+
+
+def _between(drawn: list[float]) -> str:
+    low, high = np.quantile(drawn, [0.025, 0.975], method="nearest")
+    return f" [{low:.2f}, {high:.2f}]"
 
 
 def draw(rows: list[Row], tasks: list[str]) -> None:

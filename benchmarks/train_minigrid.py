@@ -1,4 +1,4 @@
-"""Claim: with default settings option-critic solves MiniGrid tasks in about the frames that PPO needs, and in far less time.
+"""Claim: with default settings option-critic solves DoorKey-5x5 in about the frames that PPO needs, and in far less time.
 
 For each seed: frames and seconds until the mean return of the last 100 episodes reaches 0.9. The alternative is Stable-Baselines3's
 PPO with the convolutions and settings of MiniGrid's documentation (PPO's defaults, features_dim 128), entropy bonus 0.01, 2,048 steps

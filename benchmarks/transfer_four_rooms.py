@@ -1,5 +1,5 @@
 """Claim: in four rooms options that go on learning do not help an agent to recover from a change, where the flat agent is tuned as much as
-they are; eight that are kept as they are are a better start, and no more.
+they are; eight or sixteen that are kept as they are are a somewhat better start than beginning anew, and no more.
 
     python benchmarks/transfer_four_rooms.py [--tune] [--plot] [--threads 2] [--table]
 
@@ -11,7 +11,8 @@ the fewest steps, counted in steps since the move. 350 runs; rows go to transfer
 
 Step sizes are those with the fewest steps in the first 100 episodes after the move, for each agent by itself, of sixty (--tune, 40 runs
 each, seed 1): of policies, critic and policy over options 6 x 2 x 5; of the flat agent, which has no third one, 30 x 2; and, of options
-that are kept, of five for the policy over them.
+that are kept, of five for the policy over them. "Searched" are those that are told of the move, chosen for what comes after it: the flat
+agent that begins anew, of sixty; options that are kept, of sixty before the move times five for the choice.
 """
 
 from __future__ import annotations
@@ -41,7 +42,15 @@ GRID = [(policy, critic, over) for policy in (0.3, 0.6, 1.0, 2.0, 3.5, 6.0) for 
 # what --tune printed
 TUNED: dict[int, Sizes] = {1: (0.79, 1.0, 0.0), 2: (2.0, 1.0, 16.0), 4: (3.5, 1.0, 4.0), 8: (3.5, 1.0, 16.0), 16: (3.5, 1.0, 1.0)}
 KEPT = {2: 4.0, 4: 16.0, 8: 64.0, 16: 16.0}  # of the policy over options that are kept
-KINDS = ("goes on", "anew", "options kept")
+KINDS = ("goes on", "anew", "options kept", "anew, searched", "options kept, searched")
+# of those that are told of the move, likewise: step sizes of the flat agent after it; step sizes before it, and of the choice after it
+ANEW: dict[int, Sizes] = {1: (5.3, 1.0, 0.0)}
+BOTH: dict[int, tuple[Sizes, float]] = {
+    2: ((0.3, 1.0, 16.0), 16.0),
+    4: ((0.3, 0.5, 64.0), 256.0),
+    8: ((6.0, 1.0, 256.0), 256.0),
+    16: ((6.0, 1.0, 4.0), 64.0),
+}
 
 
 def grid(num_options: int) -> list[Sizes]:
@@ -59,21 +68,41 @@ def schedules(mdps: Any, runs: int, seed: int) -> np.ndarray:
 
 
 def steps_after(
-    mdps: Any, kind: str, agent: Learner, runs: int, seed: int, threads: int, kept_over: float | None = None
+    mdps: Any, kind: str, before: Learner, after: Learner, runs: int, seed: int, threads: int, episodes: int = EPISODES
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Steps of each episode before and after the move, (runs, episodes) each; kept_over: step size of the choice among kept options."""
-    schedule = schedules(mdps, runs, seed)
+    """Steps of each episode before and after the move, (runs, episodes) each, with the learner of either."""
+    schedule = schedules(mdps, runs, seed)[:, : EPISODES + episodes]
     if kind == "goes on":
-        steps = train_option_critic(mdps, schedule, agent, seed, threads=threads).steps
+        steps = train_option_critic(mdps, schedule, before, seed, threads=threads).steps
         return steps[:, :EPISODES], steps[:, EPISODES:]
-    first = train_option_critic(mdps, schedule[:, :EPISODES], agent, seed, threads=threads)
-    kept, then = None, agent
-    if kind == "options kept":
+    first = train_option_critic(mdps, schedule[:, :EPISODES], before, seed, threads=threads)
+    second = after_the_move(mdps, kind, first, after, schedule, seed, threads)
+    return first.steps, second
+
+
+def after_the_move(mdps: Any, kind: str, first: Any, after: Learner, schedule: np.ndarray, seed: int, threads: int) -> np.ndarray:
+    """Steps of each episode after the move, of agents that are told of it; first: what they did before it."""
+    kept = None
+    if kind.startswith("options kept"):
         kept = first.preferences | {"option": np.zeros_like(first.preferences["option"])}
-        over = KEPT[agent.num_options] if kept_over is None else kept_over
-        then = replace(agent, policy_step_size=0.0, termination_step_size=0.0, option_step_size=over)
-    second = train_option_critic(mdps, schedule[:, EPISODES:], then, seed + 1_000_000, threads=threads, preferences=kept)
-    return first.steps, second.steps
+        after = replace(after, policy_step_size=0.0, termination_step_size=0.0)
+    return train_option_critic(mdps, schedule[:, EPISODES:], after, seed + 1_000_000, threads=threads, preferences=kept).steps
+
+
+def learners(num_options: int, kind: str) -> tuple[Learner, Learner] | None:
+    """Before and after the move; None where there is no such agent, as one option that is kept cannot change."""
+    before = learner(num_options, TUNED[num_options])
+    if kind == "options kept":
+        return (before, replace(before, option_step_size=KEPT[num_options])) if num_options in KEPT else None
+    if kind == "anew, searched":
+        return (before, learner(num_options, ANEW[num_options])) if num_options in ANEW else None
+    if kind == "options kept, searched":
+        if num_options not in BOTH:
+            return None
+        sizes, over = BOTH[num_options]
+        before = learner(num_options, sizes)
+        return before, replace(before, option_step_size=over)
+    return before, before
 
 
 def recovery(steps: np.ndarray, fewest: np.ndarray) -> np.ndarray:
@@ -89,14 +118,31 @@ def tune(threads: int) -> None:
     for options in OPTIONS:
         found = {}
         for sizes in grid(options):
-            _, after = steps_after(mdps, "goes on", learner(options, sizes), 40, 1, threads)
+            agent = learner(options, sizes)
+            _, after = steps_after(mdps, "goes on", agent, agent, 40, 1, threads)
             found[sizes] = after[:, :100].mean()
-        best = sorted(found, key=lambda sizes: found[sizes])
-        print(options, best[0], "; ".join(f"{sizes}: {found[sizes]:.1f}" for sizes in best[:8]), flush=True)
+        _best(str(options), found)
+    # of those that are told of the move: 60 settings of the flat agent after it; 300 of options that are kept, before it and of the choice
+    flat, anew = learner(1, TUNED[1]), {}
+    for sizes in FLAT:
+        anew[sizes] = steps_after(mdps, "anew", flat, learner(1, sizes), 40, 1, threads, 100)[1].mean()
+    _best("1 anew", anew)
+    schedule = schedules(mdps, 40, 1)[:, : EPISODES + 100]
     for options in OPTIONS[1:]:
-        agent = learner(options, TUNED[options])
-        kept = {over: steps_after(mdps, "options kept", agent, 40, 1, threads, over)[1][:, :100].mean() for over in OVER}
-        print(options, "kept", min(kept, key=lambda over: kept[over]), {over: round(float(x), 1) for over, x in kept.items()}, flush=True)
+        kept: dict[Any, float] = {}
+        for sizes in GRID:
+            agent = learner(options, sizes)
+            first = train_option_critic(mdps, schedule[:, :EPISODES], agent, 1, threads=threads)
+            for over in OVER:
+                after = after_the_move(mdps, "options kept", first, replace(agent, option_step_size=over), schedule, 1, threads)
+                kept[sizes, over] = after.mean()
+        _best(f"{options} kept", {over: x for (sizes, over), x in kept.items() if sizes == TUNED[options]})
+        _best(f"{options} kept, searched", kept)
+
+
+def _best(name: str, found: dict[Any, float]) -> None:
+    best = sorted(found, key=lambda sizes: found[sizes])
+    print(name, best[0], "; ".join(f"{sizes}: {found[sizes]:.1f}" for sizes in best[:8]), flush=True)
 
 
 def fill(threads: int) -> None:
@@ -105,12 +151,12 @@ def fill(threads: int) -> None:
     there = {(row["options"], row["kind"], row["seed"]) for row in read()}
     for options in OPTIONS:
         for kind in KINDS:
-            if options == 1 and kind == "options kept":  # one option that cannot change
+            if (both := learners(options, kind)) is None:
                 continue
             for seed in range(100, 100 + SEEDS):
                 if (options, kind, seed) in there:
                     continue
-                before, after = steps_after(mdps, kind, learner(options, TUNED[options]), RUNS, seed, threads)
+                before, after = steps_after(mdps, kind, *both, RUNS, seed, threads)
                 ends = recovery(after, fewest[schedules(mdps, RUNS, seed)[:, -1]])
                 numbers = (before[:, -100:].mean(), after[:, :100].mean(), after[:, -100:].mean(), np.median(ends), np.isinf(ends).mean())
                 write([options, kind, seed, *(round(float(x), 3) for x in numbers)])
@@ -163,13 +209,16 @@ def draw(threads: int) -> None:
     shown = [
         (1, "goes on", "C0-"),
         (1, "anew", "C0:"),
+        (1, "anew, searched", "C0-."),
         (4, "goes on", "C1-"),
-        (4, "anew", "C1:"),
-        (4, "options kept", "C1--"),
-        (8, "options kept", "C2--"),
+        (4, "options kept, searched", "C1-."),
+        (8, "options kept, searched", "C2-."),
+        (16, "options kept, searched", "C3-."),
     ]
     for options, kind, style in shown:
-        before, after = steps_after(mdps, kind, learner(options, TUNED[options]), 350, 200, threads)
+        both = learners(options, kind)
+        assert both is not None
+        before, after = steps_after(mdps, kind, *both, 350, 200, threads)
         steps = np.concatenate([before[:, -100:], after], axis=1).mean(axis=0).reshape(-1, 10).mean(axis=1)
         axes.plot(np.arange(-100, EPISODES, 10) + 5, steps, style, label=f"{'flat' if options == 1 else f'{options} options'}, {kind}")
     axes.set(yscale="log", xlabel="episodes since the goal moved", ylabel="steps to the goal, mean of 350 runs")

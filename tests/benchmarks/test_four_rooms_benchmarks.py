@@ -39,6 +39,33 @@ def test_every_run_goes_on_to_its_own_goal_from_its_own_parameters(monkeypatch):
         assert np.array_equal(given.params["action"], first.params["action"][its])
 
 
+def test_who_is_told_of_the_move_begins_anew_or_keeps_options_under_a_new_choice(monkeypatch):
+    transfer = benchmark("transfer_four_rooms")
+    monkeypatch.setattr(transfer, "EPISODES", 20)
+    mdps, seen, real = four_rooms("code"), [], transfer.train_option_critic
+
+    def watched(mdps, schedule, learner, *given, preferences=None, **named):
+        seen.append((schedule, learner, preferences, real(mdps, schedule, learner, *given, preferences=preferences, **named)))
+        return seen[-1][3]
+
+    monkeypatch.setattr(transfer, "train_option_critic", watched)
+    for options, kind in ((1, "anew, searched"), (8, "options kept"), (8, "options kept, searched")):
+        seen.clear()
+        both = transfer.learners(options, kind)
+        before, after = transfer.steps_after(mdps, kind, *both, 3, 5, 1)
+        (first, _, none, one), (second, learner, kept, other) = seen
+        assert none is None and (first == 0).all() and (second > 0).all() and first.shape == second.shape == (3, 20)
+        assert np.array_equal(before, one.steps) and np.array_equal(after, other.steps)
+        if options == 1:
+            assert kept is None and learner == transfer.learner(1, transfer.ANEW[1]) != both[0]
+            continue
+        assert (learner.policy_step_size, learner.termination_step_size) == (0, 0) and learner.option_step_size == both[1].option_step_size
+        assert not kept["option"].any() and other.preferences["option"].any()
+        for name in ("action", "termination"):
+            assert np.array_equal(kept[name], one.preferences[name]) and np.array_equal(other.preferences[name], kept[name])
+    assert transfer.learners(1, "options kept") is None and transfer.learners(4, "anew, searched") is None
+
+
 @pytest.fixture
 def remedies(monkeypatch):
     module = benchmark("degeneracy")

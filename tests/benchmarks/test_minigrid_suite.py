@@ -38,7 +38,7 @@ def test_what_had_fallen_back_and_what_ended_there_is_counted(suite, capsys):
     assert "| Empty-8x8 | 0.85 | 2k | 1 | 2/2 | 20.0% | 0.950 0.300 | 4k | 1 | 1/1 |  | 0.900 |" in printed
     assert "options: below four fifths of what was reached for 20.0% of the steps afterwards, mean over tasks; in the final" in printed
     assert "evaluation 1 of 2 runs that learned are there, 1 below the return itself (Empty-8x8 1 of 2)" in printed
-    assert "flat: below" not in printed and "| options / flat | 0.50 | 1.00 |" in printed
+    assert "flat: below" not in printed and "| options / flat | 0.50 | 0.35 (1 tasks) | 1.00 |" in printed
 
 
 def test_runs_that_learned_and_end_below_are_counted(suite, capsys):
@@ -52,15 +52,28 @@ def test_the_ratio_over_two_tasks_is_the_same_whichever_agent_is_divided(suite, 
     frames = {("Empty-8x8", "options"): 1000, ("Empty-8x8", "flat"): 2000, ("DoorKey-8x8", "options"): 2000, ("DoorKey-8x8", "flat"): 1000}
     rows = [row(agent, 0, 0.9, x, 0.0, task=task) for (task, agent), x in frames.items()]
     suite.table(rows, ["Empty-8x8", "DoorKey-8x8"], ("options", "flat"))
-    assert "| options / flat | 1.00 | 0.50 |" in capsys.readouterr().out
+    assert "| options / flat | 1.00 | 1.00 (2 tasks) | 0.50 |" in capsys.readouterr().out
+
+
+def test_the_mean_ratio_is_over_tasks_that_every_run_of_both_learned(suite):
+    """Of logarithms, so that the other way round it is the inverse; 0.5 on one task, 2 and 8 on another."""
+
+    def learned(*frames):
+        return suite.Learned(np.array(frames), *[np.array([])] * 3)
+
+    found = {("A", "a"): learned(1000.0), ("A", "b"): learned(2000.0), ("B", "a"): learned(2000.0, 8000.0), ("B", "b"): learned(1000.0)}
+    found |= {("C", "a"): learned(1000.0, np.inf), ("C", "b"): learned(1000.0), ("D", "a"): learned(1000.0)}
+    there, back = suite.mean_ratio(found, ("a", "b")), suite.mean_ratio(found, ("b", "a"))
+    assert there == (pytest.approx(2**0.5), 2) and back == (pytest.approx(0.5**0.5), 2)
+    assert np.isnan(suite.mean_ratio({("C", "a"): learned(np.inf), ("C", "b"): learned(1.0)}, ("a", "b"))[0])
 
 
 def test_a_pair_has_intervals_where_each_task_has_four_seeds_of_both(suite, capsys):
     rows = [row(agent, seed, 0.9, frames, None) for agent, frames in (("options", 1000), ("flat", 2000)) for seed in range(4)]
     suite.table(rows, ["Empty-8x8"], ("options", "flat"))
-    assert "| options / flat | 0.50 [0.50, 0.50] | 1.00 [1.00, 1.00] |" in capsys.readouterr().out
+    assert "| options / flat | 0.50 [0.50, 0.50] | 0.50 [0.50, 0.50] (1 tasks) | 1.00 [1.00, 1.00] |" in capsys.readouterr().out
     suite.table(rows[:-1], ["Empty-8x8"], ("options", "flat"))
-    assert "| options / flat | 0.50 | 1.00 |" in capsys.readouterr().out
+    assert "| options / flat | 0.50 | 0.50 (1 tasks) | 1.00 |" in capsys.readouterr().out
 
 
 def test_what_has_no_row_is_run_and_nothing_else(suite, monkeypatch, tmp_path):
