@@ -67,8 +67,7 @@ class Train:
     """Log to Weights & Biases too (pip install "optioncoagent[track]")."""
     wandb_project_name: str = "optioncoagent"
     """Its project there."""
-    module: tuple[str, ...] = ()
-    """Modules to import first, which register the environment. One that only a saved run names is imported from the working directory."""
+    module: flags.Modules = ()
     profile: bool = False
     """Print where the time went."""
     settings: tyro.conf.OmitArgPrefixes[Settings] = Settings()
@@ -117,7 +116,7 @@ class Evaluate:
     Ctrl-C stops early and prints those of the episodes that have finished; the exit status is 130 if none has.
     """
 
-    run_dir: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR …", help_behavior_hint="(required)")]
+    run_dir: flags.RunDirs
     """Folders of runs."""
     num_episodes: int = 100
     """Episodes to run."""
@@ -125,11 +124,8 @@ class Evaluate:
     """Take the most probable output of every policy; such an agent can loop for ever where the observation does not change."""
     seed: int = EVALUATION_SEED
     """Seed of the episodes."""
-    module: tuple[str, ...] = ()
-    """Modules to import first, which register the environment. One that only a saved run names is imported from the working directory."""
-    network: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
-    """What describes the network, a function of yours, if the run is no OptionCritic's but a CoagentActorCritic's. MODULE is imported:
-    what it trains it does under `if __name__ == "__main__"`."""
+    module: flags.Modules = ()
+    network: flags.Network = None
     max_steps: int = EVALUATION_STEPS
     """An episode that has not ended by then is cut, and counted as such."""
 
@@ -157,7 +153,7 @@ class Plot:
     the first of them has ended, each run is drawn.
     """
 
-    run_dir: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR …", help_behavior_hint="(required)")]
+    run_dir: flags.RunDirs
     """Folders of runs, or folders with runs in them, as a sweep's."""
     out: Path = Path("runs.png")
     """Picture to write; the extension (.png, .pdf, .svg) sets the format."""
@@ -165,8 +161,6 @@ class Plot:
     def run(self) -> None:
         from optioncoagent.runs import curves
 
-        if not self.run_dir:
-            raise ValueError("give a RUN_DIR")
         check_file("out", self.out, PICTURES)
         figure = curves.plot(curves.read_curves(self.run_dir))
         with whole(self.out) as file:
@@ -181,7 +175,7 @@ class Watch:
     Of a network of your own, the outputs of its other coagents but the actions are shown, too, if they are finitely many.
     """
 
-    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    run_dir: flags.RunDir
     """Folder of a run."""
     out: Path | None = None
     """Film to write: .gif, or .mp4 where ffmpeg is installed; by default RUN_DIR/film.gif, which `report` shows."""
@@ -195,11 +189,8 @@ class Watch:
     """Steps in a second; a GIF has at most 50, each rounded to hundredths of a second."""
     seed: int = EVALUATION_SEED
     """Seed of the episodes."""
-    module: tuple[str, ...] = ()
-    """Modules to import first, which register the environment. One that only a saved run names is imported from the working directory."""
-    network: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
-    """What describes the network, a function of yours, if the run is no OptionCritic's but a CoagentActorCritic's. MODULE is imported:
-    what it trains it does under `if __name__ == "__main__"`."""
+    module: flags.Modules = ()
+    network: flags.Network = None
 
     def run(self) -> None:
         from optioncoagent.agents.loading import load_agent

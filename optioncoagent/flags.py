@@ -1,13 +1,35 @@
-"""What the words after `optioncoagent train` mean beyond their parser: settings of the environment, settings by other names."""
+"""Flags that several commands share, and what the words after `optioncoagent train` mean beyond their parser: settings of the environment,
+settings by other names."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
 
 from optioncoagent.agents.settings import ALIASES
+
+RunDir = Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+RunDirs = Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR …", help_behavior_hint="(required)")]
+Modules = Annotated[
+    tuple[str, ...],
+    tyro.conf.arg(
+        help="Modules to import first, which register the environment. One that only a saved run names is imported from the working "
+        "directory."
+    ),
+]
+Network = Annotated[
+    str | None,
+    tyro.conf.arg(
+        metavar="MODULE:NAME",
+        help="What describes the network, a function of yours, if the run is no OptionCritic's but a CoagentActorCritic's. MODULE is "
+        'imported: what it trains it does under `if __name__ == "__main__"`.',
+    ),
+]
 
 
 def env_kwargs(words: Iterable[str]) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import tyro
 
+from optioncoagent import flags
 from optioncoagent.imports import import_named
 from optioncoagent.outputs import check_file, whole
 from optioncoagent.runs.folder import EVALUATION, differing, distinct, is_recorded, read_command, read_config, read_evaluation, settings_of
@@ -39,19 +39,16 @@ class Report:
     It needs no network and no other file. A film is whatever .gif, .webp or .mp4 lies in a run's folder.
     """
 
-    run_dir: Annotated[tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN_DIR …", help_behavior_hint="(required)")]
+    run_dir: flags.RunDirs
     """Folders of runs, or folders with runs in them, as a sweep's."""
     out: Path = Path("report.html")
     """Page to write."""
     level: int = 0
     """Seed of the MiniGrid level of the maps."""
-    module: tuple[str, ...] = ()
-    """Modules to import first, which register the environment. One that only a saved run names is imported from the working directory."""
+    module: flags.Modules = ()
 
     def run(self) -> None:
         import_named(self.module)
-        if not self.run_dir:
-            raise ValueError("give a RUN_DIR")
         if self.level < 0:
             raise ValueError(f"level={self.level}: the seed of a level is at least 0")
         check_file("out", self.out)

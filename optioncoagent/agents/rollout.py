@@ -8,7 +8,7 @@ Axes are time-major: (num_steps, num_envs). Outputs are held for each environmen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import product
@@ -17,14 +17,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import concatenate, create_empty_array
 from torch import Tensor
 
 from optioncoagent.agents.actions import Actions
 from optioncoagent.agents.distributions import draw, sample
-from optioncoagent.agents.environments import One, autoreset_mode
+from optioncoagent.agents.environments import autoreset_mode
 from optioncoagent.agents.heads import Linear
+from optioncoagent.agents.last import LastObservations
 from optioncoagent.agents.modules import CoagentModule
 from optioncoagent.agents.moved import Key, Values, changed, values_of
 from optioncoagent.agents.observations import ObservationSpec, Tensors, fault_of
@@ -166,14 +167,9 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
     same_step = autoreset_mode(env) == AutoresetMode.SAME_STEP
     device = running.start.device
     uniforms, heads, hidden = sampler.uniforms(num_steps, n), module.heads(), [running.hidden]
-    actions = Actions.of(env.single_action_space)
+    actions, last = Actions.of(env.single_action_space), LastObservations(env, spec, device)
     steps: list[dict[str, Any]] = []
-    final_index: list[tuple[int, int]] = []
-    final_observations: list[Tensors] = []
     running.finished, running.seconds = [], 0.0
-    # a SyncVectorEnv that the user made, wrapped perhaps: its environments may give the same array at every step
-    batch: Any = env.unwrapped
-    may_share_arrays = same_step and isinstance(batch, SyncVectorEnv) and not all(isinstance(one, One) for one in batch.envs)
     if running.broken or changed(running.left, values_of(env)):
         _restart(running, spec)
     before = values_of(env)
@@ -191,8 +187,8 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         # the environment steps
         action = actions.taken(network, outputs)
         running.broken = True  # until all of this step is noted
-        given = list(batch._env_obs) if may_share_arrays else []
-        seen = [[x.copy() for x in _arrays(one)] for one in given]
+        if same_step:
+            last.before_step()
         began = perf_counter()
         observation, reward, terminated, truncated, info = step(env, action, spec)
         running.seconds += perf_counter() - began
@@ -217,18 +213,14 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
             )
         )
 
-        # endings: where SAME_STEP has already reset, the last observation of a truncated episode is in info
+        # endings
         ended = terminated | truncated
         running.episode_return += paid
         for i in np.flatnonzero(ended):
             running.finished.append((float(running.episode_return[i]), int(running.age[i]) + 1))
             running.episode_return[i] = 0.0
-        cut: Any = np.flatnonzero(truncated & ~terminated) if same_step else []
-        if len(cut):
-            final_index += [(t, int(i)) for i in cut]
-            final_observations.append(spec.tensors(last_observations(spec, info, cut), device))
-            if given and isinstance(info.get("final_obs"), np.ndarray | list):  # a wrapper may have made something else of it
-                _check_that_it_is_kept(info["final_obs"], batch._env_obs, given, seen, cut)
+        if same_step:
+            last.note(t, np.flatnonzero(truncated & ~terminated).tolist(), info)
         ended_now = torch.from_numpy(ended).to(device)
         running.start = ended_now if same_step else ~running.valid
         running.valid = torch.ones_like(ended_now) if same_step else ~ended_now
@@ -240,8 +232,7 @@ def collect(module: CoagentModule, sampler: Sampler, spec: ObservationSpec, runn
         running.broken = False
     running.left = {key: value for key, value in before.items() if key in running.moving}
     stacked = {key: _stack([step[key] for step in steps], device) for key in steps[0]}
-    final = {path: torch.cat([part[path] for part in final_observations]) for path in final_observations[0]} if final_observations else None
-    index = torch.tensor(final_index, dtype=torch.long, device=device).reshape(-1, 2)
+    index, final = last.gathered()
     held = None if running.hidden is None else torch.stack([h for h in hidden if h is not None])
     return Rollout(
         **stacked, last=running.observation, final_index=index, final_observation=final, hidden=held,
@@ -281,52 +272,6 @@ def _blame_an_observation(env: VectorEnv, spec: ObservationSpec) -> None:
                 concatenate(space, [shown], create_empty_array(space))  # type: ignore[arg-type]
             except (TypeError, ValueError) as error:
                 raise ValueError(f"environment {i} shows what its observation space {space} does not hold: {error}") from error
-
-
-def last_observations(spec: ObservationSpec, info: dict[str, Any], index: Sequence[int]) -> Any:
-    """The observations on which these environments' episodes ended, as a batch, from the info of a step that has already reset them.
-
-    They are in info["final_obs"] (or "final_observation", the older name): an array or list of single observations, or an observation of
-    the whole batch. Raises ValueError naming the environment whose last observation is missing.
-    """
-    name = next((key for key in ("final_obs", "final_observation") if key in info), "final_obs")
-    final: Any = info.get(name)
-    given = info.get(f"_{name}")
-    missing = [int(i) for i in index if final is None or (given is not None and not given[i])]
-    one_each = isinstance(final, list) or (isinstance(final, np.ndarray) and final.dtype == object and final.ndim == 1)
-    if one_each and not missing:
-        missing = [int(i) for i in index if final[i] is None]
-    if missing:
-        raise ValueError(
-            f"environment {missing[0]} was truncated and reset, and the observation on which its episode ended, whose value is part of the "
-            'return, is not in info["final_obs"]: give it there, as gymnasium.vector.SyncVectorEnv does, or reset in the next step '
-            "(AutoresetMode.NEXT_STEP)"
-        )
-    return spec.stack([final[i] for i in index]) if one_each else spec.take(final, index)
-
-
-def _check_that_it_is_kept(final: Any, now: Any, given: Any, seen: Any, index: Sequence[int]) -> None:
-    """ValueError where an environment of somebody's own batch wrote its first observation into the array of the last one.
-
-    final, now: the observations of each that ended, and that began. They may share an array that nobody changes; so it is only where what
-    was `given` before the step is no longer what was `seen` of it then. (A wrapper that hands on copies of the last ones hides it.)
-    """
-    for i in index:
-        if any(np.shares_memory(x, y) for x in _arrays(final[i]) for y in _arrays(now[i])):
-            if not all(np.array_equal(x, y) for x, y in zip(_arrays(given[i]), seen[i], strict=True)):
-                raise ValueError(
-                    f"environment {i} gives the same array at every step, so that the reset has written over the observation on which its "
-                    "episode ended, whose value is part of the return: let it give copies, or make the vector environment with "
-                    "autoreset_mode=gymnasium.vector.AutoresetMode.NEXT_STEP"
-                )
-
-
-def _arrays(observation: Any) -> list[np.ndarray]:
-    """The arrays that an observation is made of."""
-    if isinstance(observation, Mapping | tuple | list):
-        parts = observation.values() if isinstance(observation, Mapping) else observation
-        return [array for part in parts for array in _arrays(part)]
-    return [observation] if isinstance(observation, np.ndarray) else []
 
 
 def reset(env: VectorEnv, spec: ObservationSpec, seed: int | None = None) -> Any:

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import tyro
-
+from optioncoagent import flags
 from optioncoagent.imports import full_id, plain_id
 from optioncoagent.outputs import PICTURES, check_file, whole
 
@@ -26,7 +25,7 @@ class Audit:
     one: by gradient form, by critic, and by what the agent's settings add. With --checkpoints, how that went along training.
     """
 
-    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    run_dir: flags.RunDir
     """Folder of a run; its newest checkpoint is audited."""
     checkpoints: bool = False
     """Audit all checkpoints that the run has kept: the last three and the best."""
@@ -40,11 +39,8 @@ class Audit:
     """Episodes whose return is compared with the exact one."""
     seed: int = 0
     """Seed of rollouts and episodes."""
-    module: tuple[str, ...] = ()
-    """Modules to import first, which register the environment. One that only a saved run names is imported from the working directory."""
-    network: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
-    """What describes the network, a function of yours, if the run is no OptionCritic's but a CoagentActorCritic's. MODULE is imported:
-    what it trains it does under `if __name__ == "__main__"`."""
+    module: flags.Modules = ()
+    network: flags.Network = None
     csv: Path | None = None
     """Write the rows to this file too."""
     out: Path | None = None

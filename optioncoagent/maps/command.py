@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
-import tyro
-
+from optioncoagent import flags
 from optioncoagent.imports import import_named
 from optioncoagent.maps import MAX_STATES
 from optioncoagent.outputs import PICTURES, check_file, whole
@@ -20,7 +18,7 @@ class Maps:
     Of a network of your own, what the outputs of its coagents do, but those of actions and of terminations.
     """
 
-    run_dir: Annotated[tyro.conf.Positional[Path], tyro.conf.arg(metavar="RUN_DIR")]
+    run_dir: flags.RunDir
     """Folder of a run."""
     out: Path
     """Picture to write: FILE.png, .pdf, .svg."""
@@ -28,11 +26,8 @@ class Maps:
     """Seed of the MiniGrid level."""
     max_states: int = MAX_STATES
     """A MiniGrid level with more states is refused; a thousand of them take a second or two to find."""
-    module: tuple[str, ...] = ()
-    """Modules to import first, which register the environment. One that only a saved run names is imported from the working directory."""
-    network: Annotated[str | None, tyro.conf.arg(metavar="MODULE:NAME")] = None
-    """What describes the network, a function of yours, if the run is no OptionCritic's but a CoagentActorCritic's. MODULE is imported:
-    what it trains it does under `if __name__ == "__main__"`."""
+    module: flags.Modules = ()
+    network: flags.Network = None
 
     def run(self) -> None:
         import_named(self.module)
