@@ -21,7 +21,8 @@ import scipy.sparse as sp
 from optioncoagent.mdp import MDP
 from optioncoagent.mdp.reach import ranges
 from optioncoagent.network import CoagentNetwork, FloatArray, IntArray
-from optioncoagent.simulate.tables import Steps, WalkTable, alias_rows, check_ends, enumerate_steps
+from optioncoagent.simulate.tables import MAX_ENTRIES, Steps, WalkTable, alias_rows, check_ends, enumerate_steps
+from optioncoagent.simulate.ticks import TooLarge
 from optioncoagent.simulate.wiring import Wiring, dynamics
 
 FORMS = {
@@ -48,15 +49,15 @@ def form_table(
     last = network.names[-1]
     if form.startswith("multi_update") and (network.action != (last,) or network.may_retain(last)):
         raise ValueError(f"form={form!r} is for networks whose last coagent is the whole action and always executes, which {last!r} is not")
-    steps = enumerate_steps(mdp, network, policies, wiring, dynamics(mdp))
-    table = None
-    if steps is not None:
+    try:
+        steps = enumerate_steps(mdp, network, policies, wiring, dynamics(mdp))
         if must_end:
             check_ends(steps.transitions.node, steps.transitions.successor, steps.nodes.first_node, steps.nodes.state)
         visit, weights = _weights(mdp, network, policies, wiring, steps, form, _critic(mdp, network, critic, form))
-        table = alias_rows(steps.nodes, steps.transitions.with_visits(visit), weights.shape[0])
-    if table is None:
-        raise ValueError(f"form={form!r}: the table of all that can happen in a step would be too large; the form score samples it")
+        table = alias_rows(steps.nodes, steps.transitions.with_visits(visit), weights.shape[0], MAX_ENTRIES)
+    except TooLarge:
+        instead = "the form score samples it"
+        raise ValueError(f"form={form!r}: the table of all that can happen in a step would be too large; {instead}") from None
     added = sp.csr_array(weights @ _scores(policies, wiring))
     return table, sp.csr_array(sp.vstack([added, sp.csr_array((1, added.shape[1]))]))
 

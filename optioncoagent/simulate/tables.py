@@ -19,7 +19,7 @@ from optioncoagent.mdp import MDP
 from optioncoagent.mdp.reach import ranges, refuse_endless, spread
 from optioncoagent.network import CoagentNetwork, FloatArray, IntArray
 from optioncoagent.simulate.alias import build_alias
-from optioncoagent.simulate.ticks import Ticks, tick_law
+from optioncoagent.simulate.ticks import Ticks, TooLarge, tick_law
 from optioncoagent.simulate.wiring import Dynamics, Wiring, c_strides
 
 MAX_ENTRIES = 1 << 20  # a larger joint table is not built; each coagent then draws for itself
@@ -109,32 +109,30 @@ def walk_table(
     not its coagent executed, which is what the estimate that drops E_t^i sums. must_end: raise the ValueError of `check_ends`,
     or without a table that of `check_ends_anywhere`.
     """
-    steps = enumerate_steps(mdp, network, policies, wiring, moves, gated)
-    if steps is None:
+    try:
+        nodes, _, transitions = enumerate_steps(mdp, network, policies, wiring, moves, gated)
+    except TooLarge:
         if must_end:
             check_ends_anywhere(mdp)
         return None
-    nodes, _, transitions = steps
     if must_end:
         check_ends(transitions.node, transitions.successor, nodes.first_node, nodes.state)
-    if not gradients:
-        transitions = _merged(transitions)
-    return alias_rows(nodes, transitions, wiring.num_parameters, _limit(network))
+    try:
+        return alias_rows(nodes, transitions if gradients else _merged(transitions), wiring.num_parameters, _limit(network))
+    except TooLarge:
+        return None
 
 
 def _limit(network: CoagentNetwork) -> int:
     return min(MAX_ENTRIES, MAX_OUTPUTS // len(network.names))
 
 
-def enumerate_steps(
-    mdp: MDP, network: CoagentNetwork, policies: FloatArray, wiring: Wiring, moves: Dynamics, gated: bool = True
-) -> Steps | None:
-    """Everything that can happen in one step at every node; None if that is too much, as `walk_table` has it."""
+def enumerate_steps(mdp: MDP, network: CoagentNetwork, policies: FloatArray, wiring: Wiring, moves: Dynamics, gated: bool = True) -> Steps:
+    """Everything that can happen in one step at every node. Raises TooLarge if that is more than `walk_table` takes."""
     limit = _limit(network)
     nodes = _lay_out(mdp, network, gated, limit)
-    ticks = None if nodes is None else tick_law(policies, wiring, nodes.variables, gated, limit)
-    transitions = None if nodes is None or ticks is None else _with_moves(mdp, moves, wiring, nodes, ticks, limit)
-    return None if nodes is None or ticks is None or transitions is None else Steps(nodes, ticks, transitions)
+    ticks = tick_law(policies, wiring, nodes.variables, gated, limit)
+    return Steps(nodes, ticks, _with_moves(mdp, moves, wiring, nodes, ticks, limit))
 
 
 def check_ends(node: IntArray, successor: IntArray, first_node: IntArray, state: IntArray) -> None:
@@ -155,16 +153,16 @@ def check_ends_anywhere(mdp: MDP) -> None:
     refuse_endless(f"state {stuck.min()}" if stuck.size else "", stuck.size, ", give max_steps")
 
 
-def _lay_out(mdp: MDP, network: CoagentNetwork, gated: bool, limit: int) -> _Nodes | None:
-    """Number the nodes; None if there are too many."""
+def _lay_out(mdp: MDP, network: CoagentNetwork, gated: bool, limit: int) -> _Nodes:
+    """Number the nodes. Raises TooLarge if there are too many."""
     m, names = len(network.names), network.names
     remembered = [i for i in range(m) if names[i] in network.memory or not gated]
     seen_first = [i for i in range(m) if names[i] in network.carried or not gated]
     sizes = [network.num_outputs[i] for i in remembered]
     num_memories, alive = math.prod(sizes), np.flatnonzero(~mdp.terminal)
-    first = _first_nodes(mdp, network, seen_first, limit)
-    if first is None or alive.size * num_memories > limit:
-        return None
+    first_state, first_variables, first_law = _first_nodes(mdp, network, seen_first, limit)
+    if alive.size * num_memories > limit:
+        raise TooLarge
     landing, memory_strides = np.full(mdp.num_states, -1), np.zeros(m, dtype=np.int64)
     landing[alive] = num_memories * np.arange(alive.size)
     memory_strides[remembered] = c_strides(tuple(sizes))
@@ -176,7 +174,6 @@ def _lay_out(mdp: MDP, network: CoagentNetwork, gated: bool, limit: int) -> _Nod
         variables[2 + m + i] = memory // memory_strides[i] % size
 
     # first nodes: of their own, unless a first step is like any other
-    first_state, first_variables, first_law = first
     start_matters = any(turn.cost or turn.gate.start for turn in network.plan(network.action))
     if start_matters or seen_first != remembered:
         first_node = state.size + np.arange(first_state.size)
@@ -190,7 +187,7 @@ def _lay_out(mdp: MDP, network: CoagentNetwork, gated: bool, limit: int) -> _Nod
     return _Nodes(state, variables, landing, memory_strides, first_node, first_law)
 
 
-def _first_nodes(mdp: MDP, network: CoagentNetwork, seen: list[int], limit: int) -> tuple[IntArray, IntArray, FloatArray] | None:
+def _first_nodes(mdp: MDP, network: CoagentNetwork, seen: list[int], limit: int) -> tuple[IntArray, IntArray, FloatArray]:
     """States, variables and law of the first nodes: S_0 ~ d0, U_{-1}^i ~ h_0^i for all outputs that a first tick can see."""
     m = len(network.names)
     states = np.flatnonzero((mdp.d0 > 0) & ~mdp.terminal)
@@ -200,7 +197,7 @@ def _first_nodes(mdp: MDP, network: CoagentNetwork, seen: list[int], limit: int)
         initial = network.initial(network.names[i])
         support = np.flatnonzero(initial)
         if state.size * support.size > limit:
-            return None
+            raise TooLarge
         repeated = np.repeat(np.arange(state.size), support.size)
         values = np.tile(support, state.size)
         variables, law, state = variables[:, repeated], law[repeated] * initial[values], state[repeated]
@@ -208,14 +205,14 @@ def _first_nodes(mdp: MDP, network: CoagentNetwork, seen: list[int], limit: int)
     return state, variables, law
 
 
-def _with_moves(mdp: MDP, moves: Dynamics, wiring: Wiring, nodes: _Nodes, ticks: Ticks, limit: int) -> _Transitions | None:
-    """Follow each tick with each of the environment's answers; None if there are too many."""
+def _with_moves(mdp: MDP, moves: Dynamics, wiring: Wiring, nodes: _Nodes, ticks: Ticks, limit: int) -> _Transitions:
+    """Follow each tick with each of the environment's answers. Raises TooLarge if there are too many."""
     m, end = wiring.num_outputs.size, nodes.state.size
     outputs = ticks.variables[2 : 2 + m]
     row = nodes.state[ticks.node] * mdp.num_actions + wiring.action_strides @ outputs
     counts = moves.first[row + 1] - moves.first[row]
     if counts.sum() > limit:
-        return None
+        raise TooLarge
     tick = np.repeat(np.arange(row.size), counts)
     move = ranges(moves.first[row], moves.first[row + 1])
     landing, memory = nodes.landing[moves.successor[move]], nodes.memory_strides @ outputs
@@ -242,15 +239,15 @@ def _merged(transitions: _Transitions) -> _Transitions:
     return replace(merged, visits=merged.visits[:, :0])
 
 
-def alias_rows(nodes: _Nodes, transitions: _Transitions, nobody: int, limit: int = MAX_ENTRIES) -> WalkTable | None:
-    """Scatter transitions into rows of equal width and build each row's alias table; None if there is too much to fill up. nobody: what
-    stands for visits where there is nothing."""
+def alias_rows(nodes: _Nodes, transitions: _Transitions, nobody: int, limit: int) -> WalkTable:
+    """Scatter transitions into rows of equal width and build each row's alias table. Raises TooLarge if there is too much to fill up.
+    nobody: what stands for visits where there is nothing."""
     end = nodes.state.size
     order = np.argsort(transitions.node, kind="stable")
     counts = np.bincount(transitions.node, minlength=end)
     width = int(counts.max(initial=1))
     if end * width > 2 * limit:
-        return None
+        raise TooLarge
     node = transitions.node[order]
     slot = node * width + np.arange(node.size) - (np.cumsum(counts) - counts)[node]
     law = np.zeros(end * width)

@@ -10,6 +10,10 @@ from optioncoagent.network import FloatArray, IntArray
 from optioncoagent.simulate.wiring import Wiring
 
 
+class TooLarge(Exception):
+    """A table would have more entries than it may: whoever asked for it does without, or says so."""
+
+
 @dataclass
 class Ticks:
     """Partial ticks as columns: the node they leave, their probability, the variables of `wiring`, entries drawn from, cost so far."""
@@ -24,8 +28,8 @@ class Ticks:
         return Ticks(self.node[index], self.probability[index] * factor, self.variables[:, index], self.visits[:, index], self.cost[index])
 
 
-def tick_law(policies: FloatArray, wiring: Wiring, variables: IntArray, gated: bool, limit: int) -> Ticks | None:
-    """Every way the tick can go from every node, coagent by coagent in order; None beyond `limit` ways."""
+def tick_law(policies: FloatArray, wiring: Wiring, variables: IntArray, gated: bool, limit: int) -> Ticks:
+    """Every way the tick can go from every node, coagent by coagent in order. Raises TooLarge beyond `limit` ways."""
     m, n = wiring.num_outputs.size, variables.shape[1]
     ticks = Ticks(np.arange(n), np.ones(n), variables, np.full((m, n), wiring.num_parameters), np.zeros(n))
     for i in range(m):
@@ -33,7 +37,7 @@ def tick_law(policies: FloatArray, wiring: Wiring, variables: IntArray, gated: b
         retaining, executing = np.flatnonzero(gate < 1), np.flatnonzero(gate > 0)
         outputs = int(wiring.num_outputs[i])
         if retaining.size + executing.size * outputs > limit:
-            return None
+            raise TooLarge
 
         # E_t^i = 0: U_t^i = U_{t-1}^i
         kept = ticks.take(retaining, 1 - gate[retaining])
