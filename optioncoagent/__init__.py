@@ -9,7 +9,7 @@ A coagent network is written down once, as data (`Coagent`, `CoagentNetwork`; `o
     auditing                theory and learner side by side. torch
     runs                    folders of runs that go on when they were killed, callbacks, what is drawn of runs
     maps, report            what options do on a floor plan; one page about runs. matplotlib
-    experiments, cli        the experiments of the papers, the command line (`flags`: its words; `leash`: it ends with its parent)
+    experiments, cli        the experiments of the papers, the command line (`flags`: what its words mean; `leash`: it ends with its parent)
     examples                scripts that run
     compiling, imports,     what several share: Numba's cache, ids and modules of the user's, names that load when they are asked for,
     lazy, outputs           files that are written

@@ -10,6 +10,7 @@ learner.py reads downwards and holds the fixed order of one update; the pieces t
     distributions                                   what outputs are drawn from: softmax policies and Gaussians
     additive                                        what additive policies add to their logits for each output that they read
     rollout, sizes                                  the network runs, the environment steps, so many at a time
+    last                                            the observations on which truncated episodes ended
     moved                                           has somebody else moved the environments since the last rollout?
     exploration, counts, places, non_episodic       a bonus for what was seldom met, or where the agent had not been
     diversity, scale                                a reward for actions that tell which option chose them; the scale of rewards

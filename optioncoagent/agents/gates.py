@@ -23,11 +23,10 @@ def check_gates(network: CoagentNetwork, spec: ObservationSpec, first: Tensors) 
 
     def asked(coagent: Coagent, rows: slice) -> Tensor:
         zeros = torch.zeros(n, dtype=torch.long, device=device)[rows]
-        outputs = dict.fromkeys(network.names, zeros)
         earlier = network.names[: network.names.index(coagent.name)]
-        x = LocalState(
-            zeros == 0, spec.state({path: part[rows] for path, part in seen.items()}), {name: zeros for name in earlier}, outputs
-        )
+        # all of it copies, which it may change
+        upstream, previous = ({name: zeros.clone() for name in names} for names in (earlier, network.names))
+        x = LocalState(zeros == 0, spec.state({path: part[rows].clone() for path, part in seen.items()}), upstream, previous)
         beta = torch.as_tensor(execution_probability(coagent, x), device=device, dtype=torch.float64)
         if beta.numel() != 1 and beta.shape != zeros.shape:
             raise ValueError(

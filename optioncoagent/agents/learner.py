@@ -332,7 +332,8 @@ class CoagentActorCritic:
 
     @contextmanager
     def _training(self) -> Iterator[None]:
-        """In training mode, with random numbers of the agent's own for an encoder that has dropout."""
+        """In training mode. An encoder of one's own, which may have dropout, has random numbers of the seed, on the CPU: agents with such
+        encoders learn one at a time, since all threads of the process share torch's generator."""
         own = not isinstance(self.module.encoder, Encoder)
         with seeded(self.settings.seed, f"epochs/{self.num_timesteps}") if own else nullcontext():
             self._train()
@@ -523,7 +524,13 @@ class CoagentActorCritic:
 
         made = saved.interface.actions.network(network)
         checkpoint.check_network(Path(path), made, saved.network)  # before forms are looked for of coagents that it may not have
-        agent = cls(interface, made, encoder=encoder, **given).restore(Path(path), saved)
+        try:
+            agent = cls(interface, made, encoder=encoder, **given)
+        except ValueError as error:
+            if env is not None:
+                error.add_note(f"the agent in {path} was trained on {saved.interface.env_id or 'an environment object'}")
+            raise
+        agent.restore(Path(path), saved)
         agent.given = saved.left_to_the_environment(agent.given, settings)
         return agent
 

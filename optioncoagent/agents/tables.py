@@ -25,7 +25,10 @@ def of_readout(
     """What there is `of` the parameters of these coagents (all by default), a function of `distributions`, for the n observations of a
     readout."""
     tables, network = {}, module.network
-    for c in (network[name] for name in (network.names if names is None else names)):
+    names = network.names if names is None else tuple(names)
+    for name in names:
+        network.check_name(name)
+    for c in (network[name] for name in names):
         tabulated = network.tabulated() if c.additive else network
         shape = distributions.table_shape(c, tabulated.configuration_shape(c.name))
         given = module.terms.tabulated(c.name, module.logits(c.name, readout))

@@ -105,3 +105,22 @@ def test_outputs_of_the_step_and_observations_have_one_shape_too():
         np.testing.assert_array_equal(beta[a, 0, b], [a == 1 and b != 2, 0, a == 1 and b != 2, 0])
     agent = oc.CoagentActorCritic("CartPole-v1", network, **SMALL).learn(64)
     assert np.isfinite(agent.update()["action/loss"])
+
+
+def test_a_gate_may_change_what_it_is_given():
+    """What it is asked before the first rollout, too."""
+
+    def shifts(x):
+        state, previous = x.state, x.previous["action"]
+        state -= 1
+        previous += 1
+        return x.start | (state[:, 0] > -1)
+
+    def looks(x):
+        return x.start | (x.state[:, 0] - 1 > -1) & (x.previous["action"] >= 0)
+
+    ends = []
+    for executes in (shifts, looks):
+        network = oc.CoagentNetwork([oc.Coagent("action", 2, executes=executes)])
+        ends.append(oc.CoagentActorCritic("CartPole-v1", network, seed=0, **SMALL).learn(128).module.state_dict())
+    assert all(torch.equal(*pair) for pair in zip(*(end.values() for end in ends), strict=True))

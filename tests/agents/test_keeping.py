@@ -173,6 +173,16 @@ def test_load_without_an_environment_id(tmp_path):
     oc.CoagentActorCritic.load(tmp_path, network, env=gym.make("CartPole-v1")).learn(16)
 
 
+def test_an_agent_for_other_actions_says_what_it_was_trained_on(tmp_path):
+    def describe(n):
+        return oc.CoagentNetwork([oc.Coagent("action", n)])
+
+    oc.CoagentActorCritic("CartPole-v1", describe, **SMALL).save(tmp_path)
+    with pytest.raises(ValueError, match="the environment takes 3 actions") as raised:
+        oc.CoagentActorCritic.load(tmp_path, describe, env="Acrobot-v1")
+    assert raised.value.__notes__ == [f"the agent in {tmp_path} was trained on CartPole-v1"]
+
+
 def test_folders_of_another_agent_or_damaged_are_named(tmp_path):
     network = oc.CoagentNetwork([oc.Coagent("action", 4)])
     oc.CoagentActorCritic("OptionCoagent/Gridworld-v0", network, num_envs=2).save(tmp_path / "own")

@@ -233,6 +233,11 @@ class CompiledMiniGrid(MiniGridBatch):
         if self._family.spoken is None and not self._missions.keys() >= set(theirs["agent"][:, MISSION].tolist()):
             raise ValueError("the state has a mission that came with set_env into another batch: set that environment here first")
         self._check_values(theirs)
+        if self._family.spoken is not None:
+            try:
+                self._family.spoken(theirs["agent"])
+            except LookupError:
+                raise ValueError("the state has an instruction that says nothing: give what get_state returned") from None
         for name, array in mine.items():
             array[:] = theirs[name]
         self._started = True

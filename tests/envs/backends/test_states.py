@@ -72,6 +72,9 @@ def test_an_environment_can_be_set(backend):
     assert empty.observations()["image"].shape == (2, 8, 8, 3)
 
 
+MIDDLE = "where the agent is"
+
+
 @pytest.mark.parametrize(
     ("task", "array", "column", "value", "message"),
     [
@@ -80,20 +83,22 @@ def test_an_environment_can_be_set(backend):
         ("DoorKey-8x8", "agent", POSITION, 5, "an agent outside of the grid in row 1"),  # in the rim
         ("DoorKey-8x8", "agent", DIRECTION, 4, "an agent that faces no direction in row 1"),
         ("DoorKey-8x8", "agent", CARRIED, 0, "an agent that carries no code in row 1"),
-        ("DoorKey-8x8", "grid", -1, 300, "a cell that is no code in row 1|no wall around"),
+        ("DoorKey-8x8", "grid", MIDDLE, 300, "a cell that is no code in row 1"),
         ("DoorKey-8x8", "grid", 3, 1, "no wall around the grid in row 1"),
         ("Unlock", "agent", TARGET, 10**12, "a place outside of the grid in row 1"),
         ("RedBlueDoors-6x6", "agent", OTHER, 0, "a place outside of the grid in row 1"),
         ("MemoryS7", "agent", OTHER, -3, "a place outside of the grid in row 1"),
         ("Dynamic-Obstacles-6x6", "agent", AGENT_COLUMNS, 10**12, "a place outside of the grid in row 1"),
         ("Fetch-5x5-N2", "agent", OTHER, 0, "an object that is no code in row 1"),
+        ("BabyAI-GoToObj", "agent", AGENT_COLUMNS, 10**6, "an instruction that says nothing"),
     ],
 )
 def test_a_compiled_state_that_no_batch_gave_is_refused(task, array, column, value, message):
     """Compiled code checks no index; and the whole batch stays as it was."""
-    env = make_minigrid(f"MiniGrid-{task}-v0", 2, seed=0)
+    env = make_minigrid(f"{'' if task.startswith('BabyAI') else 'MiniGrid-'}{task}-v0", 2, seed=0)
     env.reset()
     before = env.get_state()
+    column = int(before["agent"][1, POSITION]) if column is MIDDLE else column
     state = {name: part.astype(np.int64) if name == array else part.copy() for name, part in before.items()}
     state[array][1, column] = value
     with pytest.raises(ValueError, match=message):
