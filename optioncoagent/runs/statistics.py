@@ -42,7 +42,7 @@ def pooled(count: FloatArray, mean: FloatArray, squares: FloatArray) -> tuple[Fl
 class Interval(NamedTuple):
     """An estimate (by default the interquartile mean) and the ends of its interval."""
 
-    estimate: Any
+    iqm: Any
     low: Any
     high: Any
 

@@ -25,9 +25,9 @@ def test_few_seeds_have_no_interval():
     of it."""
     for seeds in ([0.0], [0.0, 1.0], [0.0, 1.0, 5.0]):
         found = statistics.interval([seeds])
-        assert found.estimate == np.mean(seeds) and np.isnan([found.low, found.high]).all()
+        assert found.iqm == np.mean(seeds) and np.isnan([found.low, found.high]).all()
     found = statistics.interval([[0.0, 1.0, 2.0, 3.0]])
-    assert 0 <= found.low < found.estimate < found.high <= 3
+    assert 0 <= found.low < found.iqm < found.high <= 3
     assert np.isnan(statistics.interval([[0.0, 1.0, 2.0], [0.0, 1.0, 2.0, 3.0]]).low)
 
 
@@ -43,7 +43,7 @@ def test_the_interval_is_that_of_all_resamples():
     values = np.array([0.1, 0.35, 0.4, 1.0])
     means = [statistics.iqm(np.array(resample)) for resample in itertools.product(values, repeat=4)]
     found = statistics.interval([values], confidence=0.8)
-    assert found.estimate == pytest.approx(0.375)
+    assert found.iqm == pytest.approx(0.375)
     assert (found.low, found.high) == pytest.approx(np.quantile(means, [0.1, 0.9]), abs=0.03)
 
 
@@ -51,10 +51,10 @@ def test_an_interval_of_curves_is_one_of_every_point():
     curves = np.random.default_rng(0).normal(size=(5, 3))
     band = statistics.interval([curves])
     for point in range(3):
-        assert band.estimate[point] == statistics.iqm(curves[:, point])
-        assert band.low[point] < band.estimate[point] < band.high[point]
+        assert band.iqm[point] == statistics.iqm(curves[:, point])
+        assert band.low[point] < band.iqm[point] < band.high[point]
     one = statistics.interval([curves[:1]])
-    assert np.array_equal(one.estimate, curves[0]) and np.isnan(one.low).all() and np.isnan(one.high).all()
+    assert np.array_equal(one.iqm, curves[0]) and np.isnan(one.low).all() and np.isnan(one.high).all()
     assert np.isnan(statistics.interval([[1.0], [2.0, 3.0]]).low)
 
 
