@@ -118,6 +118,6 @@ class Encoder(nn.Module):
             x = torch.cat([x, SCALE["cells"] * indicators(given["cells"], self.inputs.num_indicators, x.dtype)], dim=-1)
         for number, layer in enumerate(self.layers):
             with_cells = number == 0 and self.inputs.cells
-            parameters = layer.weight, layer.bias
-            x = F.relu(FirstLayer.apply(x, given["cells"], *parameters, SCALE["cells"], self.lookup) if with_cells else layer(x))
+            arguments = given.get("cells"), self.inputs.first, layer.weight, layer.bias, SCALE["cells"], self.lookup
+            x = F.relu(FirstLayer.apply(x, *arguments) if with_cells else layer(x))
         return x

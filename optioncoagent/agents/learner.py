@@ -42,7 +42,7 @@ from optioncoagent.agents.schedule import Schedule
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS, make_settings
 from optioncoagent.agents.sizes import Size, next_size
 from optioncoagent.agents.targets import Batch, make_batch
-from optioncoagent.agents.torch_state import derive_seed, seeded, torch_threads
+from optioncoagent.agents.torch_state import derive_seed, seeded, tiny_is_zero, torch_threads
 from optioncoagent.network import Coagent, CoagentNetwork
 from optioncoagent.network.aspects import aspects
 
@@ -263,7 +263,7 @@ class CoagentActorCritic:
         informations = degeneracy.informations(self.module, self.spec, rollout)  # of the policies that acted
 
         # epochs
-        with self._training():
+        with self._training(), tiny_is_zero():
             parts, divergence = self._epochs(rollout, batch, size)
 
         row |= {"minibatches": float(len(parts)), "kl": divergence}
@@ -305,7 +305,7 @@ class CoagentActorCritic:
         for parameter in self.frozen:
             parameter.grad = None
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), self.settings.max_grad_norm)
-        if not bool(norm.isfinite()):
+        if not math.isfinite(norm):
             raise ValueError("the gradient is no longer finite: a smaller learning_rate, or smaller rewards, may help")
         self.optimizer.step()
         return parts.detach()

@@ -65,10 +65,11 @@ def test_first_layer_and_its_gradient_are_those_of_the_indicators():
 def test_the_gradient_of_the_first_layer_reaches_what_is_beside_the_cells(numbers):
     """As images' convolutions need it, and in all it is given."""
     rng, columns = torch.Generator().manual_seed(0), torch.tensor([[0, 3], [1, 2], [0, 2]], dtype=torch.int32)
+    usual = torch.tensor([0, 2], dtype=torch.int32)
     x, weight, bias = (
         torch.randn(*shape, dtype=torch.float64, generator=rng).requires_grad_() for shape in ((3, numbers), (4, numbers + 5), (4,))
     )
-    torch.autograd.gradcheck(lambda x, weight, bias: FirstLayer.apply(x, columns, weight, bias, 0.5), (x, weight, bias))
+    torch.autograd.gradcheck(lambda x, weight, bias: FirstLayer.apply(x, columns, usual, weight, bias, 0.5), (x, weight, bias))
 
 
 def test_what_is_looked_up_is_laid_out_once_while_no_weight_changes():
@@ -110,7 +111,9 @@ def test_rows_are_added_where_the_indicators_are(dtype):
     columns, rows = torch.randint(0, 6, (50, 4), dtype=torch.int32, generator=rng), torch.randn(50, 3, dtype=dtype, generator=rng)
     times = torch.stack([(columns == c).sum(dim=1) for c in range(6)])
     assert bool((times > 1).any())
-    torch.testing.assert_close(sums(columns, rows.T.contiguous().T, 6), times.to(dtype) @ rows)  # however the rows lie
+    for usual in (torch.zeros(4, dtype=torch.int32), torch.arange(4, dtype=torch.int32)):
+        added = sums(columns, usual, rows.T.contiguous().T, 6)  # however the rows lie
+        torch.testing.assert_close(added, times.to(dtype) @ rows, rtol=0, atol=300 * torch.finfo(dtype).eps)
 
 
 class OtherCodes(gym.ObservationWrapper):

@@ -15,7 +15,7 @@ from small import GRIDWORLD, SMALL
 import optioncoagent as oc
 from optioncoagent.agents.exploration import COUNTINGS
 from optioncoagent.agents.settings import ALIASES, Settings, on_this_machine
-from optioncoagent.agents.torch_state import torch_threads
+from optioncoagent.agents.torch_state import tiny_is_zero, torch_threads
 from optioncoagent.runs.training import Run
 
 CHANGES = dict(
@@ -216,6 +216,37 @@ def test_first_weights_are_the_seeds_whatever_threads_there_are():
         thread.join()
     assert len(made) == 13 and all(torch.equal(expected, found) for found in made)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_numbers_too_small_to_be_normal_are_zero_within_a_block():
+    tiny, is_zero = torch.tensor(1e-30), lambda: bool(tiny * 1e-10 == 0)
+    assert not is_zero()
+    with pytest.raises(KeyError), tiny_is_zero():
+        with tiny_is_zero():
+            assert is_zero()
+        assert is_zero()  # as it was before the inner one
+        raise KeyError
+    assert not is_zero()
+
+
+def test_an_update_does_not_reckon_with_the_least_numbers_there_are():
+    """Adam's moments of a weight whose gradient is 0 for long, as of an indicator that is not met, become such numbers, and stay so."""
+    agent, moments = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL), list[torch.Tensor]()
+    agent.update()
+    step = agent._step
+
+    def step_without_gradient(parts):
+        for state in agent.optimizer.state.values():
+            state["exp_avg"].fill_(1e-44)
+        step(0 * parts)
+        moments.extend(state["exp_avg"].clone() for state in agent.optimizer.state.values())
+        return parts.detach()
+
+    agent._step = step_without_gradient
+    agent.update()
+    assert moments and all(bool((moment.view(torch.int32) == 0).all()) for moment in moments)
+    step_without_gradient(agent.module.critic.weight.sum())
+    assert bool((moments[-1] > 0).any())  # 0.9 times it is rounded to itself
 
 
 def test_options_are_numbers_or_an_array_of_them(tmp_path):
