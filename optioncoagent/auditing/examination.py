@@ -35,7 +35,7 @@ MARGINAL = "marginal"
 OWN, EXACT, BEST = "own", "exact", "best of observations"
 BLOCKS = 16  # of rollouts, between which the noise is measured
 ROUNDING = 1e-12  # an exact gradient this much smaller than the largest coagent's is zero
-WARM_UP = 2  # rollouts of each block that are not looked at, so that environments are no longer in step
+WARM_UP = 2  # rollouts of each block that are not looked at, as environments begin in step
 
 Tables = dict[str, FloatArray]
 
@@ -119,8 +119,9 @@ def examine(agent: Any, mdp: MDP, rollouts: int = 32, seed: int = 0, max_steps: 
         raise ValueError(
             f"the MDP has gamma={mdp.gamma}, the agent learns with gamma={agent.settings.gamma}: make the MDP with the agent's"
         )
-    if isinstance(rollouts, bool) or not isinstance(rollouts, int | np.integer) or rollouts < 1:
-        raise ValueError(f"rollouts={rollouts!r}: it needs an integer of at least 1")
+    for name, value in {"rollouts": rollouts, "max_steps": 1 if max_steps is None else max_steps}.items():
+        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
+            raise ValueError(f"{name}={value!r}: it needs an integer of at least 1")
     with torch_threads(agent.settings.torch_threads):
         return _examine(agent, mdp, rollouts, seed, max_steps)
 
@@ -140,6 +141,7 @@ def _examine(agent: Any, mdp: MDP, rollouts: int, seed: int, max_steps: int | No
     episodes, steps = sum(_starts(rollout) for rollout in seen), sum(rollout.start.numel() for rollout in seen)
     if episodes < BLOCKS:
         raise ValueError(f"only {episodes} episodes began in {steps:,} steps: give more rollouts, or max_steps to cut them")
+    began = _began(twin, seen) / _discounted_steps(mdp, tables, params) if max_steps is None else episodes
     visits = _visits(network, seen, mdp.num_states).reshape(q.shape)
     critics, errors = _critics(twin, mdp, q, visits)
     blocks = list(zip(*windows, strict=True))
@@ -150,7 +152,7 @@ def _examine(agent: Any, mdp: MDP, rollouts: int, seed: int, max_steps: int | No
         twin.set_critic(critics[variant.critic])
         sums = [variant.gradient(agent, twin, block) for block in blocks]
         for name in variant.coagents:
-            samples = np.stack([_vector(variant.pulled(agent, mdp, {name: part[name]})) for part in sums]) * (BLOCKS / episodes)
+            samples = np.stack([_vector(variant.pulled(agent, mdp, {name: part[name]})) for part in sums]) * (BLOCKS / began)
             measured = _measure(samples, exact[name], len(windows))
             rows.append(AuditRow(name, variant.forms[name], variant.critic, variant.deviation, variant.settings, *measured))
     J = expected_return(mdp, tables, params)
@@ -305,6 +307,20 @@ def _error(critic: str, values: FloatArray, q: FloatArray, share: FloatArray) ->
         apart_exact=apart_exact,
         correlation=correlation,
     )
+
+
+def _began(twin: Twin, seen: list[Rollout]) -> float:
+    """Σ γ^t over all steps that were sampled: the number of episodes in them, parts of them counted in proportion, times what an episode
+    has of it. (Episodes that began are no such number where many are cut by the end of a rollout.)"""
+    return sum(float((twin.mdp.gamma ** rollout.age.numpy() * rollout.valid.numpy()).sum()) for rollout in seen)
+
+
+def _discounted_steps(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) -> float:
+    """E[Σ_t γ^t] until an episode ends: what a reward of 1 for every step is worth, whatever it costs."""
+    rewards = (np.zeros((mdp.num_states, mdp.num_actions)), np.where(mdp.terminal, 0.0, 1.0)[:, None] * np.ones(mdp.num_actions))
+    made = (MDP(mdp.P, R, mdp.d0, mdp.gamma, mdp.terminal, mdp.observation) for R in rewards)
+    without, paid = (expected_return(x, network, params) for x in made)
+    return paid - without
 
 
 def _visits(network: CoagentNetwork, seen: list[Rollout], num_states: int) -> FloatArray:

@@ -16,6 +16,14 @@ SUFFICIENT = 1e-4  # share of the rise that the slope promises which a step must
 MAX_HALVINGS = 40
 
 
+def _return_or_least(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], objective: str) -> float:
+    """J, or -∞ where the solver refuses, as with episodes too long for float64: a step there is one too far."""
+    try:
+        return expected_return(mdp, network, params, objective)
+    except ValueError:
+        return -np.inf
+
+
 def ascend(
     mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any], steps: int, objective: str = "discounted"
 ) -> dict[str, FloatArray]:
@@ -42,7 +50,7 @@ def ascend(
         slope = largest * sum(float((part**2).sum()) for part in direction.values())
         for _ in range(MAX_HALVINGS):
             moved = {name: logits + move * direction[name] for name, logits in theta.items()}
-            risen = expected_return(mdp, network, moved, objective)
+            risen = _return_or_least(mdp, network, moved, objective)
             if risen >= J + SUFFICIENT * move * slope:
                 break
             move /= 2

@@ -89,7 +89,7 @@ def compare_gradients(
     """
     forms = [forms] if isinstance(forms, str) else forms
     if network is not None:
-        if (first, deliberation_cost, initial) != ("select", 0.0, None):
+        if first != "select" or deliberation_cost != 0 or initial is not None:
             raise ValueError("first, deliberation_cost and initial describe the flat network that params imply: leave them to network")
         return _compare_network(mdp, network, params, forms)
     chosen = [_record(form) for form in (FORMS if forms is None else forms)]

@@ -38,10 +38,14 @@ class Setting:
     initial: Any
 
     @cached_property
+    def found(self) -> OptionValues:
+        """`option_values`, NaN where they are not defined."""
+        return option_values(self.mdp, self.params, self.first, self.deliberation_cost, self.initial)
+
+    @cached_property
     def values(self) -> OptionValues:
-        """`option_values`, with 0 for values that are not defined: nothing goes there, but 0 times NaN would be NaN."""
-        values = option_values(self.mdp, self.params, self.first, self.deliberation_cost, self.initial)
-        return OptionValues(**{field.name: np.nan_to_num(getattr(values, field.name)) for field in fields(values)})
+        """The same with 0 for values that are not defined: nothing goes there, but 0 times NaN would be NaN."""
+        return OptionValues(**{field.name: np.nan_to_num(getattr(self.found, field.name)) for field in fields(self.found)})
 
     @cached_property
     def termination(self) -> FloatArray:
@@ -155,7 +159,8 @@ def _undiscounted(s: Setting) -> FloatArray:
 
 
 def _greedy_value(s: Setting) -> FloatArray:
-    return _against(s, s.values.d_beta, s.values.q_omega - s.values.q_omega.max(axis=1, keepdims=True))
+    best = np.nan_to_num(np.fmax.reduce(s.found.q_omega, axis=1))  # of those that are defined
+    return _against(s, s.values.d_beta, s.values.q_omega - best[:, None])
 
 
 def _post_decision_pair(s: Setting) -> FloatArray:

@@ -103,6 +103,11 @@ class Edges:
         np.add.at(self.end, (source[ends], action[ends]), P.data[ends])
         inside = layout.live[source] & ~ends & (P.data > 0)
         pairs, position = np.unique(source[inside].astype(np.int64) * S + P.col[inside], return_inverse=True)
+        if pairs.size * max(A, layout.action.size) > MAX_NUMBERS:
+            raise ValueError(
+                f"{pairs.size:,} pairs of a state and its successor, times {max(A, layout.action.size):,} actions or final outputs, are "
+                f"too many for the exact solver: a smaller MDP, fewer actions or fewer outputs that reach the end of a step. {INSTEAD}"
+            )
         by_action = np.zeros((pairs.size, A))
         by_action[position, action[inside]] = P.data[inside]
         self.target = pairs % S

@@ -164,9 +164,9 @@ def _one_gate(s: NetworkSetting, name: str) -> FloatArray:
 
 
 def _greedy_value(s: NetworkSetting, name: str) -> FloatArray:
-    p = s.at(name)
-    swept = s.made.sweep(gated_by(s.network, name))
-    return _expected_at(Place(s.made, p.index, p.occupancy, swept))
+    # at all nodes: the best output may be one that no policy draws, which leads where nothing goes
+    everything = s.everything
+    return _expected_at(Place(everything, s.at(name).index, everything.occupancy, everything.sweep(gated_by(s.network, name))))
 
 
 def _margin(s: NetworkSetting, name: str) -> FloatArray:

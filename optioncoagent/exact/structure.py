@@ -52,9 +52,9 @@ class Structure:
             size = edge.size * layout.M * layout.R
             if size > MAX_NUMBERS:
                 raise ValueError(
-                    f"the network remembers {len(layout.memory)} outputs, {layout.memory}, of {layout.M:,} joint values, and a tick leads "
-                    f"from each of {len(nodes):,} nodes to all of them: {size:,} transitions with the actions, too many for the exact "
-                    f"solver; let fewer be retained or read a step later. {INSTEAD}"
+                    f"the network remembers {len(layout.memory)} outputs, {layout.memory}, of {layout.M:,} joint values, and its action "
+                    f"has {layout.R:,} beside: {size:,} transitions from {len(nodes):,} nodes, too many for the exact solver; let fewer be "
+                    f"retained or read a step later, or let there be fewer actions. {INSTEAD}"
                 )
             law = layout.arrange(tick.forward(tick.gather(support))[1])
             return _Moves(tick, law, node, edge, self.edges.law(law, node, edge) > 0)

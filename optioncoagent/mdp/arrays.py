@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _TOLERANCE = 1e-8  # how far a law may be from summing to one
 _OF_SINGLES = 1e-5  # and one of float32, which is then divided by its sum
+_DIVIDE = "if that is rounding, divide it by its sum"
 
 
 class MDP:
@@ -148,16 +149,18 @@ class MDP:
         neither does an observation show the time. `observations[o]` is what is seen (image, direction, mission); the last one belongs to
         the end, where nothing is.
         Raises ValueError, naming the environment, if it is not a MiniGrid one, is wrapped in what changes rewards or observations, draws
-        random numbers in a step, pays what is no success, or has more than `max_states` states, and for another view or horizon;
-        gymnasium's own error for an unknown id.
+        random numbers in a step, pays what is no success, or has more than `max_states` states, and for a seed that is none, another view
+        or horizon; gymnasium's own error for an unknown id.
         """
         from optioncoagent.mdp.minigrid import VIEWS, enumerate_level
 
         if view not in VIEWS:
             raise ValueError(f"view={view!r}: choose one of {VIEWS}")
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise ValueError(f"seed={seed!r}: an integer of at least 0 tells which level to take")
         if not isinstance(horizon, bool | np.bool_):
             raise ValueError(f"horizon={horizon!r}: True unrolls the time up to the task's max_steps, False leaves it out")
-        level = enumerate_level(env_id, int(seed) if isinstance(seed, np.integer) else seed, max_states, horizon, progress_bar)
+        level = enumerate_level(env_id, int(seed), max_states, horizon, progress_bar)
         looks, observations = level.views(view, horizon)
         mdp = cls(**level.arrays(horizon), gamma=gamma, observation=looks)
         mdp.observations = observations
@@ -180,7 +183,9 @@ class MDP:
 
     def _check_laws(self) -> None:
         if not (self.d0 >= 0).all() or abs(self.d0.sum() - 1) > _TOLERANCE:
-            raise ValueError(f"d0 is not a distribution: it sums to {self.d0.sum():.12g}, its smallest entry is {self.d0.min():.6g}")
+            raise ValueError(
+                f"d0 is not a distribution: it sums to {self.d0.sum():.12g}, its smallest entry is {self.d0.min():.6g}; {_DIVIDE}"
+            )
         P, A = self.transition_matrix, self.num_actions
         if P.nnz and not P.data.min() >= 0:
             bad = int(np.argmax(~(P.data >= 0)))
@@ -189,7 +194,7 @@ class MDP:
         sums = np.asarray(P.sum(axis=1)).ravel()
         if (np.abs(sums - 1) > _TOLERANCE).any():
             row = int(np.argmax(np.abs(sums - 1) > _TOLERANCE))
-            raise ValueError(f"P(· | s={row // A}, a={row % A}) sums to {sums[row]:.12g}, not to 1")
+            raise ValueError(f"P(· | s={row // A}, a={row % A}) sums to {sums[row]:.12g}, not to 1; {_DIVIDE}")
 
     def _inferred_terminal(self) -> NDArray[np.bool_]:
         """States that no action leaves, however improbably, with zero reward."""
@@ -225,7 +230,7 @@ class MDP:
 
 def _is_single(values: Any) -> bool:
     """Are these numbers of float32, NumPy's, torch's or scipy's?"""
-    return str(getattr(values, "dtype", None)).endswith("float32")
+    return str(values.dtype if hasattr(values, "dtype") else np.asarray(values).dtype).endswith("float32")
 
 
 def _normalized(laws: Any) -> Any:
@@ -240,6 +245,8 @@ def _as_array(name: str, values: Any) -> Any:
     if sp.issparse(values):
         array = sp.csr_array(values, dtype=np.float64, copy=True)
         array.sum_duplicates()
+        if name == "R" and array.nnz < values.tocoo().nnz:
+            raise ValueError("R has several entries for one (s, a, s'): give their mean, weighted by their probabilities")
         array.eliminate_zeros()  # what cannot happen leads nowhere, also where an episode never ends
         data = array.data
     else:

@@ -124,4 +124,11 @@ def _from_tables(table: Any, d0: Any) -> dict[str, Any]:
     # E[R | s, a, s'] = Σ p r / Σ p over the table's entries for (s, a, s')
     weighted = sp.coo_array((np.append(np.multiply(probabilities, rewards), np.zeros(num_actions)), index), shape=shape).tocsr()
     weighted.data /= P.data
-    return {"P": P, "R": weighted, "d0": np.append(d0, 0.0), "terminal": np.arange(num_states + 1) == num_states}
+    singles = np.asarray(probabilities).dtype == np.float32  # which `MDP` divides by their sums
+    d0 = np.asarray(d0)
+    return {
+        "P": P.astype(np.float32) if singles else P,
+        "R": weighted,
+        "d0": np.append(d0, np.zeros(1, d0.dtype)),
+        "terminal": np.arange(num_states + 1) == num_states,
+    }

@@ -42,6 +42,12 @@ def check_counts(**counts: Any) -> None:
             raise ValueError(f"{name}={value!r}: it needs an integer of at least 1")
 
 
+def check_flag(name: str, value: Any) -> None:
+    """ValueError for what is neither True nor False, as a text of either, which Python takes for True."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name}={value!r}: it needs True or False")
+
+
 def run_blocks(block: Callable[[int], None], num_blocks: int, threads: int) -> None:
     """Call block(0) … block(num_blocks - 1), each writing to a place of its own, on some threads."""
     if threads == 1:

@@ -15,7 +15,7 @@ import numpy as np
 
 from optioncoagent.mdp import MDP
 from optioncoagent.network import CoagentNetwork, FloatArray
-from optioncoagent.simulate.episodes import PATIENCE, check_counts, check_patience, longest_episode, run_blocks
+from optioncoagent.simulate.episodes import PATIENCE, check_counts, check_flag, check_patience, longest_episode, run_blocks
 from optioncoagent.simulate.forms import FORMS, form_table
 from optioncoagent.simulate.kernels import Contributions, Sample, add_contributions, draw_episodes, walk_episodes
 from optioncoagent.simulate.rng import key_of
@@ -108,6 +108,7 @@ def estimate_gradient(
     Episodes end, and errors are raised, as in `estimate_return`; ValueError also for a form with a baseline or without the gate, and where
     `forms.form_table` does.
     """
+    check_flag("gated", gated)
     if form not in FORMS:
         raise ValueError(f"form={form!r}: choose one of {tuple(FORMS)}")
     if form != "score" and (baseline is not None or not gated):

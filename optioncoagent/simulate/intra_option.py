@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from optioncoagent.compiling import njit
 from optioncoagent.mdp import MDP
 from optioncoagent.network import FloatArray
-from optioncoagent.simulate.episodes import check_counts, run_blocks
+from optioncoagent.simulate.episodes import check_counts, check_flag, run_blocks
 from optioncoagent.simulate.rng import key_of, seeded, uniform
 from optioncoagent.simulate.waiting import compile_once
 from optioncoagent.simulate.wiring import Dynamics, dynamics
@@ -58,6 +58,8 @@ class Learner:
         for name, allowed in (("policy_over_options", POLICIES_OVER_OPTIONS), ("v_omega", V_OMEGAS), ("pair", PAIRS)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}: choose one of {allowed}")
+        for name in ("discounted", "gated"):
+            check_flag(name, getattr(self, name))
         if not self.temperature > 0:
             raise ValueError(f"temperature={self.temperature}: it needs a positive number")
 
@@ -95,10 +97,13 @@ def train_option_critic(
     Raises ValueError for a schedule, MDPs or preferences that do not fit.
     """
     learner = learner or Learner()
-    which = np.ascontiguousarray(schedule, dtype=np.int64)
+    given = np.asarray(schedule)
     check_counts(max_steps=max_steps, threads=threads, num_options=learner.num_options)
-    if which.ndim != 2 or which.size == 0 or which.min() < 0 or which.max() >= len(mdps):
-        raise ValueError(f"schedule has shape {which.shape}: it needs (trials, episodes) of indices below {len(mdps)}")
+    if given.ndim != 2 or given.size == 0 or given.dtype.kind not in "iu" or given.min() < 0 or given.max() >= len(mdps):
+        raise ValueError(
+            f"schedule has shape {given.shape} and dtype {given.dtype}: it needs (trials, episodes) of integers, indices below {len(mdps)}"
+        )
+    which = np.ascontiguousarray(given, dtype=np.int64)
     if any(mdp.horizon is not None for mdp in mdps):
         raise ValueError("an MDP has a horizon: give max_steps, the one that is learned under")
     if any(len(np.unique(mdp.observation[~mdp.terminal])) < (~mdp.terminal).sum() for mdp in mdps):

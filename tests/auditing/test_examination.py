@@ -265,10 +265,26 @@ def test_what_cannot_be_audited():
         oc.audit(agent, oc.MDP(mdp.P, mdp.R, mdp.d0, 0.5, mdp.terminal))
     with pytest.raises(ValueError, match="rollouts=0"):
         oc.audit(agent, mdp, rollouts=0)
+    for max_steps in (0, -3, True):
+        with pytest.raises(ValueError, match=f"max_steps={max_steps}"):
+            oc.audit(agent, mdp, max_steps=max_steps)
     endless = oc.MDP(mdp.P[:4, :, :4] / mdp.P[:4, :, :4].sum(axis=2, keepdims=True), mdp.R[:4, :, :4], np.full(4, 0.25), 0.9)
     with pytest.raises(ValueError, match="only 0 episodes began"):
         oc.audit(agent_on(endless, appendix_d), endless, rollouts=16)
     assert oc.audit(agent_on(endless, appendix_d), endless, rollouts=16, max_steps=20)
+
+
+def test_episodes_that_are_longer_than_what_is_looked_at_count_in_proportion():
+    """All of 24 steps, where 32 of each environment are looked at, in which one or two begin."""
+    n, rng = 25, np.random.default_rng(0)
+    P = np.zeros((n, 2, n))
+    P[np.arange(n), :, np.minimum(np.arange(n) + 1, n - 1)] = 1
+    R = rng.normal(size=(n, 2)) * (np.arange(n) < n - 1)[:, None]
+    mdp = oc.MDP(P, R, np.eye(n)[0], 0.999)
+    network = lambda num_actions: oc.option_critic(2, num_actions, deliberation_cost=0.1)  # noqa: E731
+    rows = oc.audit(oc.CoagentActorCritic(StatesVectorEnv(mdp, 4), network, **{**SETTINGS, "gamma": 0.999, "num_steps": 16}), mdp)
+    marginal = next(row for row in rows if (row.form, row.coagent) == ("marginal", "action"))
+    assert marginal.cosine > 0.99 and marginal.norm_ratio == pytest.approx(1.0, abs=0.1)
 
 
 def test_a_horizon_is_part_of_the_mdp():

@@ -5,6 +5,7 @@ import pytest
 from small import random_mdp
 
 import optioncoagent as oc
+from optioncoagent.network import softmax
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
@@ -72,6 +73,16 @@ def test_along_the_gain_and_under_a_horizon():
     assert gains[0] < best - 0.01 and gains[1] == pytest.approx(best, abs=2e-3)
     short = oc.MDP(P, R, [1, 0, 0], 1.0, horizon=1)
     assert oc.expected_return(short, network, oc.ascend(short, network, params, 200)) == pytest.approx(R[0].max(), abs=5e-3)
+
+
+def test_where_the_solver_refuses_the_step_is_too_long():
+    """Every step pays, and how long the episode goes on is learned: J = 1 / π(end) grows until float64 can no longer tell."""
+    P = np.zeros((2, 2, 2))
+    P[0, 0, 0] = P[0, 1, 1] = P[1, :, 1] = 1
+    mdp, network = oc.MDP(P, np.array([[1.0, 1], [0, 0]]), [1, 0], 1.0), oc.CoagentNetwork([oc.Coagent("action", 2)])
+    moved = oc.ascend(mdp, network, {"action": np.zeros((2, 2))}, 100)
+    end = softmax(moved["action"])[0, 1]
+    assert end < 1e-4 and oc.expected_return(mdp, network, moved) == pytest.approx(1 / end, rel=1e-6)
 
 
 @pytest.mark.parametrize("steps", [-1, 1.5, True])

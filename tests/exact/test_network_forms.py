@@ -358,6 +358,17 @@ def test_an_action_that_an_option_never_takes_is_lost_to_importance_weights():
     assert forms["multi_update"].max_abs_difference > 1e-3
 
 
+def test_greedy_value_may_be_of_an_option_that_is_never_chosen():
+    """-inf logits: nothing goes there, and its value is still the largest or not."""
+    mdp = random_mdp()
+    mdp = MDP(mdp.P, mdp.R - 2.0 * ~mdp.terminal[:, None, None], mdp.d0, mdp.gamma, mdp.terminal)
+    params = option_critic(3, 2).init_params(mdp.num_observations, seed=2)
+    params["option"][:, 2] = -np.inf
+    ours = network_form_gradient(mdp, option_critic(3, 2), params, "greedy_value", "termination")
+    close(ours, form_gradient(mdp, params, "greedy_value"))
+    assert np.abs(ours).max() > 0.01
+
+
 def test_greedy_value_is_exact_under_greedy_policies():
     """A policy over options that is greedy for its own values, by policy iteration."""
     mdp, network, params = two_levels((3, 1))
@@ -418,6 +429,15 @@ def test_a_network_that_remembers_too_much_is_refused_before_anything_is_built()
         compare_gradients(mdp, {}, network=network)
 
 
+def test_too_many_actions_are_refused_before_anything_is_built(monkeypatch):
+    monkeypatch.setattr("optioncoagent.exact.layout.MAX_NUMBERS", 40)
+    mdp, network = random_mdp(), CoagentNetwork([Coagent("action", 2)])
+    with pytest.raises(ValueError, match="pairs of a state and its successor, times 3 actions or final outputs, are too many"):
+        wide = MDP(np.concatenate([mdp.P, mdp.P[:, :1]], axis=1), np.zeros((mdp.num_states, 3)), mdp.d0, mdp.gamma, mdp.terminal)
+        policy_gradient(wide, CoagentNetwork([Coagent("action", 3)]), {"action": np.zeros((mdp.num_states, 3))})
+    assert policy_gradient(mdp, network, network.init_params(mdp.num_states))["action"].any()
+
+
 def test_what_is_refused():
     mdp, network, params = two_levels()
     with pytest.raises(ValueError, match="unknown form 'q_beta' of a network: choose from"):
@@ -426,6 +446,8 @@ def test_what_is_refused():
         compare_gradients(mdp, params, [FORMS["q_beta"]], network=network)
     with pytest.raises(ValueError, match="leave them to network"):
         compare_gradients(mdp, params, network=network, first="terminate")
+    with pytest.raises(ValueError, match="leave them to network"):
+        compare_gradients(mdp, params, network=network, initial=np.ones(2) / 2)
     flat = CoagentNetwork([Coagent("action", 2)])
     with pytest.raises(ValueError, match="'margin' is for coagents with two outputs that gate others, of which the network has none"):
         compare_gradients(mdp, flat.init_params(mdp.num_observations), ["margin"], network=flat)

@@ -170,6 +170,26 @@ def test_greedy_value_is_exact_under_a_greedy_policy_over_options(problem):
     assert_exact(mdp, params, same, "greedy_value")
 
 
+def test_greedy_value_is_of_what_is_defined():
+    """An option that never ends and is never chosen has no value at γ = 1; 0 in its place would be the best where every step costs 1."""
+    P = np.zeros((3, 2, 3))
+    P[0, 0, 1] = P[0, 1, 2] = P[1, :, 2] = P[2, :, 2] = 1
+    P[1, 1] = [0, 1, 0]
+    mdp = MDP(P, np.array([[-1.0, -1], [-1, -1], [0, 0]]), [1, 0, 0], 1.0)
+    network = option_critic(3, 2, first="select")
+    params = network.init_params(3, seed=1)
+    params["option"][:, 2] = -np.inf
+    params["termination"][:, 2, TERMINATE] = -np.inf
+    params["action"][:, 2, 0] = -np.inf
+    values = option_values(mdp, params)
+    assert np.isnan(values.q_omega[1, 2])
+    b = softmax(params["termination"])[..., TERMINATE]
+    expected = -values.d_beta * b * (1 - b) * (values.q_omega - np.nanmax(values.q_omega, axis=1, keepdims=True))
+    found = termination_gradient(mdp, params, "greedy_value")[..., TERMINATE]
+    np.testing.assert_allclose(found[:2, :2], expected[:2, :2], atol=1e-12)
+    assert np.abs(expected[:2, :2]).max() > 0.001
+
+
 @given(problems())
 def test_margin_adds_the_slope_of_termination(problem):
     """- Σ d_β ∂b (A + c + 0.1) differs from the exact gradient by - 0.1 Σ d_β ∂b."""

@@ -1,5 +1,7 @@
 """What an MDP makes of the arrays it is given."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -32,6 +34,34 @@ def test_laws_of_float32_sum_to_one_but_for_their_rounding(form):
     params = oc.option_critic(2, 3).init_params(5)
     exact = oc.expected_return(oc.MDP(P, R, d0, 0.9), oc.option_critic(2, 3), params)
     assert oc.expected_return(mdp, oc.option_critic(2, 3), params) == pytest.approx(exact, abs=1e-5)
+
+
+def test_laws_of_float32_may_come_in_lists_and_in_tables():
+    third = np.float32(1 / 3)
+    P, d0 = [[[third] * 3]] * 3, [third] * 3
+    mdp = oc.MDP(P, np.zeros((3, 1)), d0, 0.9)
+    np.testing.assert_allclose(mdp.P, 1 / 3, atol=1e-15)
+    table = {s: {0: [(third, t, np.float32(0.1), False) for t in range(3)]} for s in range(3)}
+    mdp = oc.MDP.from_env(SimpleNamespace(P=table, initial_state_distrib=np.array(d0)), 0.9)
+    np.testing.assert_allclose(mdp.transition_matrix.toarray()[:3, :3], 1 / 3, atol=1e-15)
+    np.testing.assert_allclose(mdp.d0, [1 / 3, 1 / 3, 1 / 3, 0], atol=1e-15)
+    with pytest.raises(ValueError, match="if that is rounding, divide it by its sum"):
+        oc.MDP(np.array(P).astype(np.float64), np.zeros((3, 1)), [1, 0, 0], 0.9)
+
+
+def test_rewards_that_are_given_twice_are_refused():
+    """Probabilities of one successor add up, expected rewards do not."""
+    twice = (np.array([0.5, 0.5, 1.0]), ([0, 0, 1], [1, 1, 1]))
+    P = sp.coo_array(twice, shape=(2, 2))
+    assert oc.MDP(P, np.array([[1.0], [0.0]]), [1, 0], 0.9).transition_matrix.toarray().tolist() == [[0, 1], [0, 1]]
+    for R in (
+        sp.coo_array((np.array([1.0, 1.0]), ([0, 0], [1, 1])), shape=(2, 2)),
+        sp.csr_array(([1.0, 1.0], [1, 1], [0, 2, 2]), shape=(2, 2)),
+    ):
+        with pytest.raises(ValueError, match="R has several entries for one"):
+            oc.MDP(P, R, [1, 0], 0.9)
+    R = sp.dia_array((np.array([[0.0, 1.0]]), [1]), shape=(2, 2))
+    assert oc.MDP(P, R, [1, 0], 0.9).expected_reward.tolist() == [[1], [0]]
 
 
 @pytest.mark.parametrize("form", ["numpy", "torch", "scipy"])

@@ -199,6 +199,9 @@ def test_refuses_what_is_no_minigrid_level():
         MDP.from_minigrid("FrozenLake-v1", gamma=0.9)
     with pytest.raises(ValueError, match="view='full': choose one of"):
         MDP.from_minigrid("MiniGrid-Empty-5x5-v0", gamma=0.9, view="full")
+    for seed in (None, -1, 1.5, True):
+        with pytest.raises(ValueError, match=f"seed={seed}: an integer of at least 0 tells which level to take"):
+            MDP.from_minigrid("MiniGrid-Empty-5x5-v0", 0.9, seed=seed)
     with pytest.raises(ValueError, match="horizon=5: True unrolls the time"):
         MDP.from_minigrid("MiniGrid-Empty-5x5-v0", gamma=0.9, horizon=5)
     with pytest.raises(gym.error.NameNotFound, match="Nowhere"):

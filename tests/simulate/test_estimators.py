@@ -252,6 +252,11 @@ def test_arguments_are_checked(argument):
         estimate_return(mdp, network, network.init_params(9), **{"episodes": 10, **argument})
 
 
+def test_a_flag_is_true_or_false():
+    with pytest.raises(ValueError, match="gated='False': it needs True or False"):
+        estimate_gradient(gridworld(), bits(), bits().init_params(9), 10, gated="False")
+
+
 def test_actions_must_be_those_of_the_mdp():
     network = option_critic(2, 3)
     with pytest.raises(ValueError, match="3 joint outputs"):

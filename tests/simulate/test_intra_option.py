@@ -181,11 +181,14 @@ def test_the_policy_over_options_moves_along_its_gradient_whatever_v_omega_is(v_
 
 
 def test_arguments_are_checked():
-    for keywords, message in (({"pair": "here"}, "pair"), ({"v_omega": "mean"}, "v_omega"), ({"temperature": 0.0}, "temperature")):
+    refused = {"pair": "here", "v_omega": "mean", "temperature": 0.0, "discounted": "False", "gated": 0}
+    for keywords, message in (({name: value}, name) for name, value in refused.items()):
         with pytest.raises(ValueError, match=message):
             Learner(**keywords)
     with pytest.raises(ValueError, match="schedule"):
         train_option_critic([MDP], [[0, 1]])
+    with pytest.raises(ValueError, match="of integers"):
+        train_option_critic([MDP, MDP], [[0.0, 0.9]])
     with pytest.raises(ValueError, match="differ"):
         train_option_critic([MDP, random_mdp(0)], [[0, 1]])
 
