@@ -9,12 +9,12 @@ for seed, and the level of a seed is the one that `gym.make(env_id).reset(seed=s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from copy import copy
 from functools import cached_property
 from threading import Lock
-from typing import Any
+from typing import Any, cast
 
 import gymnasium as gym
 import numpy as np
@@ -23,6 +23,7 @@ from minigrid.envs.babyai.core import roomgrid_level
 from minigrid.minigrid_env import MiniGridEnv
 
 from optioncoagent_envs.backends.batch import UNKNOWN, MiniGridBatch, Observations, episode_ends, require_level
+from optioncoagent_envs.backends.families import family_of
 from optioncoagent_envs.backends.state import read_row, write_row
 from optioncoagent_envs.minigrid.engine.codes import GREY_WALL, NUM_CODES, WORDS
 from optioncoagent_envs.minigrid.engine.observe import observe, view_offsets
@@ -92,7 +93,12 @@ class CompiledMiniGrid(MiniGridBatch):
         return ThreadPoolExecutor(self.threads - 1)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "_pool"}
+        return {name: value for name, value in vars(self).items() if name not in ("_pool", "_family", "_step_rows")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._family = cast(Family, family_of(self._model))
+        self._step_rows = step_of(self._family.rule)
 
     # Gymnasium's interface
 
@@ -103,8 +109,9 @@ class CompiledMiniGrid(MiniGridBatch):
             generator, used = seeding.np_random(seeds[row])
             self._rng[row], self._level_seeds[row], self._level_counts[row] = stream_of(generator), used, -1
             self._agent[row, STEPS] = 0  # of the episode that is over: what they have drawn is forgotten
-        self._started = True
+        self._started = False  # if a level cannot be made
         self._renew(rows)
+        self._started = True
         return self.observations(), {}
 
     def step(self, actions):
@@ -140,7 +147,10 @@ class CompiledMiniGrid(MiniGridBatch):
             return
         parts = np.array_split(rows, number)
         waiting = [self._pool.submit(work, part) for part in parts[1:]]
-        work(parts[0])
+        try:
+            work(parts[0])
+        finally:
+            wait(waiting)  # whatever happens: they write to the same arrays
         for future in waiting:
             future.result()
 
@@ -194,6 +204,7 @@ class CompiledMiniGrid(MiniGridBatch):
 
     def places(self) -> np.ndarray:
         """(n, 3) int64: x and y of each agent, and kind and colour of what it carries in one number, 1 for nothing."""
+        self._require_reset()
         _, _, stride, pad = self._shape
         y, x = np.divmod(self._agent[:, POSITION], stride)
         carried = WORDS[self._agent[:, CARRIED]] & 0xFFFF  # not what is in a box, which nobody sees
@@ -232,7 +243,8 @@ class CompiledMiniGrid(MiniGridBatch):
                 raise ValueError(f"{name} holds {theirs[name].dtype}, not whole numbers")
         if self._family.spoken is None and not self._missions.keys() >= set(theirs["agent"][:, MISSION].tolist()):
             raise ValueError("the state has a mission that came with set_env into another batch: set that environment here first")
-        self._check_values(theirs)
+        if fault := self._fault(theirs["grid"], theirs["agent"]):
+            raise ValueError(f"the state has {fault}: give what get_state returned")
         if self._family.spoken is not None:
             try:
                 self._family.spoken(theirs["agent"])
@@ -243,10 +255,9 @@ class CompiledMiniGrid(MiniGridBatch):
         self._started = True
         self._name_missions(self._rows)
 
-    def _check_values(self, state: dict[str, np.ndarray]) -> None:
-        """ValueError for what compiled code, which checks no index, would go astray with."""
+    def _fault(self, grid: np.ndarray, agent: np.ndarray) -> str | None:
+        """What of these rows compiled code, which checks no index, would go astray with; None if nothing."""
         width, height, stride, pad = self._shape
-        grid, agent = state["grid"], state["agent"]
         inside = np.zeros((grid.shape[1] // stride, stride), dtype=bool)
         inside[pad : pad + height, pad : pad + width] = True
         inside, last = inside.reshape(-1), grid.shape[1] - 1
@@ -269,14 +280,15 @@ class CompiledMiniGrid(MiniGridBatch):
             ("a cell that is no code", ((grid >= 1) & (grid < NUM_CODES)).all(axis=1)),
         ):
             if not right.all():
-                raise ValueError(f"the state has {what} in row {np.flatnonzero(~right)[0]}: give what get_state returned")
+                return f"{what} in row {np.flatnonzero(~right)[0]}"
+        return None
 
     def minigrid_env(self, index: int) -> MiniGridEnv:
         self._require_reset()
         return read_row(self._model, self._row(index), self._shape, self._family, self._missions)
 
     def set_env(self, index: int, env: gym.Env) -> None:
-        """Raises ValueError if `env` is of another class, size or settings, or holds an object that has no code."""
+        """Raises ValueError if `env` is of another class, size or settings, holds an object without a code, or is in no state to go on."""
         self._require_reset()
         core = env.unwrapped
         if type(core) is not type(self._model) or (core.width, core.height) != self._shape[:2]:
@@ -291,6 +303,8 @@ class CompiledMiniGrid(MiniGridBatch):
         # written to a copy first, so that what is refused changes nothing
         row = mine._replace(grid=mine.grid.copy(), agent=mine.agent.copy(), marks=mine.marks.copy(), rng=mine.rng.copy())
         write_row(core, row, self._shape, self._family, self._missions)
+        if fault := self._fault(row.grid[None], row.agent[None]):
+            raise ValueError(f"{core} has {fault.removesuffix(' in row 0')}: MiniGrid could not go on with it either")
         for array, new in zip(mine, row, strict=True):
             array[:] = new
         self._level_seeds[index], self._level_counts[index] = UNKNOWN, 0

@@ -31,14 +31,13 @@ from minigrid.envs.babyai.core.roomgrid_level import RoomGridLevel
 from minigrid.minigrid_env import MiniGridEnv
 from minigrid.wrappers import FullyObsWrapper, ViewSizeWrapper
 
-from optioncoagent_envs.babyai.families import babyai_family
 from optioncoagent_envs.backends.batch import MiniGridBatch, seeds_of
 from optioncoagent_envs.backends.compiled import CompiledMiniGrid, plays_like_minigrid
+from optioncoagent_envs.backends.families import family_of
 from optioncoagent_envs.backends.stock import StockMiniGrid
 from optioncoagent_envs.minigrid.engine.observe import LARGEST
 from optioncoagent_envs.minigrid.family import Family
 from optioncoagent_envs.minigrid.tasks import FAMILIES
-from optioncoagent_envs.minigrid.tasks.things import COLORS_ARE_KNOWN
 
 BACKENDS = ("auto", "compiled", "stock", "gymnasium")
 VIEWS = ("partial", "full")
@@ -129,14 +128,6 @@ def backends(env: gym.Env, compared: bool = True) -> list[str]:
     if limited or core.render_mode == "human" or family is None or not compared or not plays_like_minigrid(core, family):
         return ["stock", "gymnasium"]
     return ["compiled", "stock", "gymnasium"]
-
-
-def family_of(env: MiniGridEnv) -> Family | None:
-    """The family of an environment as it was made; None if the compiled batch does not cover it."""
-    family = babyai_family(env) if isinstance(env, RoomGridLevel) else FAMILIES.get(type(env))
-    if not COLORS_ARE_KNOWN:  # a later MiniGrid's
-        return None
-    return None if family is None or family.drawn_by(env) is None else family
 
 
 @cache

@@ -18,9 +18,10 @@ from minigrid_replay import assert_same_observations, assert_same_step, rollout,
 
 from optioncoagent_envs import make_minigrid
 from optioncoagent_envs.babyai import instructions
-from optioncoagent_envs.backends import vector
+from optioncoagent_envs.backends import families
 from optioncoagent_envs.backends.compiled import silent_babyai
-from optioncoagent_envs.backends.vector import backends, compiled_ids, family_of, minigrid_ids
+from optioncoagent_envs.backends.families import family_of
+from optioncoagent_envs.backends.vector import backends, compiled_ids, minigrid_ids
 
 DOORKEY = "MiniGrid-DoorKey-6x6-v0"
 BACKENDS = ("compiled", "stock")
@@ -111,7 +112,7 @@ def test_an_attribute_or_instruction_of_another_name_is_left_to_minigrid(monkeyp
     monkeypatch.setattr(instructions, "KINDS", {})
     assert backends(gym.make("BabyAI-GoToLocal-v0", disable_env_checker=True))[0] == "stock"
     monkeypatch.undo()
-    monkeypatch.setattr(vector, "COLORS_ARE_KNOWN", False)
+    monkeypatch.setattr(families, "COLORS_ARE_KNOWN", False)
     assert make_minigrid(DOORKEY, 2).backend == "stock"
 
 

@@ -226,8 +226,9 @@ def test_an_environment_without_a_level_and_a_state_of_another_batch_are_named(b
 
 
 @pytest.mark.parametrize("again", [lambda env: pickle.loads(pickle.dumps(env)), copy.deepcopy])
-def test_a_copy_of_a_stock_batch_goes_on_like_it(again):
-    env = make_minigrid(DOORKEY, 2, seed=0, backend="stock", max_steps=20)
+@pytest.mark.parametrize("env_id, backend", [(DOORKEY, "stock"), (DOORKEY, "compiled"), ("BabyAI-PutNextLocalS5N3-v0", "compiled")])
+def test_a_copy_of_a_batch_goes_on_like_it(env_id, backend, again):
+    env = make_minigrid(env_id, 2, seed=0, backend=backend, max_steps=20)
     for played in (0, 9):
         if played:
             env.reset()
@@ -337,6 +338,41 @@ def test_a_stock_state_of_before_is_taken():
     rollout(env, 5)
     env.set_state([{name: part for name, part in one.items() if name != "of"} for one in state])
     assert_same_observations(env.observations(), seen)
+
+
+@pytest.mark.parametrize(
+    "change, told",
+    [
+        ({"agent_dir": 5}, "an agent that faces no direction"),
+        ({"agent_dir": -1}, "an agent that faces no direction"),
+        ({"agent_pos": (40, 40)}, "an agent outside of the grid"),
+        ({"agent_pos": (-1, -1)}, "an agent outside of the grid"),
+        ({"agent_pos": (4_000_000, 4_000_000)}, "an agent outside of the grid"),
+    ],
+)
+def test_an_environment_that_could_not_go_on_is_refused(change, told):
+    env = make_minigrid(DOORKEY, 2, seed=0)
+    env.reset()
+    before, core = env.get_state(), env.minigrid_env(1)
+    vars(core).update(change)
+    with pytest.raises(ValueError, match=f"has {told}: MiniGrid could not go on with it either"):
+        env.set_env(1, core)
+    assert all(np.array_equal(before[name], after) for name, after in env.get_state().items())
+
+
+def test_a_batch_without_all_its_levels_is_not_reset(monkeypatch):
+    env = make_minigrid(DOORKEY, 2, seed=0)
+    with pytest.raises(gym.error.ResetNeeded):
+        env.places()
+    for _ in range(2):
+        with monkeypatch.context() as broken:
+            broken.setattr(env, "_share", lambda *given: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                env.reset()
+        with pytest.raises(gym.error.ResetNeeded):
+            env.step(np.zeros(2, int))
+        env.reset(seed=3)
+        assert env.level_names == [(3, 0), (4, 0)] and len(env.places()) == 2
 
 
 def test_missions_of_two_batches_are_told_apart_by_their_texts():
