@@ -1,11 +1,12 @@
-"""Claim: the default agent's action follows the exact gradient all along training; its terminations and its policy over options follow
+"""Claim: an agent's action follows the exact gradient all along training; its terminations and its policy over options follow
 their critic's error: each option's part of the critic also fits what the common part misses where that option is in force, and what there
 is to be told apart is less than that.
 
-Agents are trained on MiniGrid-DoorKey-5x5-v0 and audited on its level 0 (see `optioncoagent audit`) at MOMENTS. Rows go to audit.csv beside
-this file and the picture of the default agent to figures/audit.png. With --frames, frames to a mean return of 0.9 of each agent, rows in
-audit_frames.csv: what a critic that tells options apart with less error is worth. Runs whose rows are there are not run again. With
---frozen, critics are fitted twice, to other rollouts of one agent that does not change: where they agree, their error is not noise.
+Agents are trained on MiniGrid-DoorKey-5x5-v0 and audited on its level 0 (see `optioncoagent audit`) at MOMENTS. Rows go to audit.csv
+beside this file and the picture of "default", the agent of an earlier default (`rows.BEFORE`), to figures/audit.png; "now" is the present
+one. With --frames, frames to a mean return of 0.9 of each agent, rows in audit_frames.csv: what a critic that tells options apart with
+less error is worth. Runs whose rows are there are not run again. With --frozen, critics are fitted twice, to other rollouts of one agent
+that does not change: where they agree, their error is not noise.
 
     python benchmarks/audit.py [--agents default …] [--seeds 3] [--table]
     python benchmarks/audit.py --frozen [--agents default centred]

@@ -167,7 +167,7 @@ def table(quick: bool) -> list[dict[str, float | str]]:
             f"{row['residual']:8.1e}",
             flush=True,
         )
-    print(f"  peak memory of the whole run: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.1f} GB")
+    print(f"  peak memory of the whole run: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9:.1f} GB")
     return rows
 
 

@@ -1,7 +1,7 @@
 """Claim: most of MiniGrid's hardest tasks are learned in ten minutes of one core, from rollouts that are large or grow.
 
     python benchmarks/large_rollouts.py [--tasks LockedRoom …] [--counts observation place] [--sizes 256] [--devices cpu] [--seeds 1]
-        [--seconds 240] [--workers 1] [--table]
+        [--seconds 600] [--workers 1] [--table]
 
 Four options by the default now, and the flat agent by the same ("flat"); by the defaults before, without a limit of an update's KL
 (`rows.UNLIMITED`) and growing as it did (`rows.EXPECTED`); and by this with 16 environments and rollouts of one size, 256 environments for
@@ -94,7 +94,7 @@ class Benchmark:
     """Of torch."""
     seeds: int = 1
     """Run seeds below this."""
-    seconds: float = 240
+    seconds: float = 600
     """What a run may take."""
     workers: int = 1
     """Runs at a time."""

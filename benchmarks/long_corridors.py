@@ -122,7 +122,6 @@ TUNED: dict[tuple[str, int], Sizes] = {
     ("flat, sticky", 40): (32.0, 0.1, 0.9),
     ("flat, gated", 40): (32.0, 0.1, 0.9),
     ("4 options", 40): (128.0, 1.0, 0.5),
-    ("4 options, different", 40): (128.0, 1.0, 0.5),
     ("2 options, made", 40): (128.0, 1.0, 0.5),
     ("2 options, made, 8", 40): (32.0, 1.0, 0.5),
     ("2 options, made, 1", 40): (8.0, 0.3, 0.9),
@@ -165,7 +164,7 @@ def tune(agents: tuple[str, ...], lengths: tuple[int, ...], threads: int) -> Non
 def fill(agents: tuple[str, ...], lengths: tuple[int, ...], threads: int) -> None:
     there = rows.read(ROWS, Run)
     for run in [Run(agent, n, seed) for seed in range(100, 100 + SEEDS) for n in lengths for agent in agents]:
-        if run not in there:
+        if run not in there and (run.agent, run.length) in TUNED:
             steps, learned = steps_until_learned(run.agent, run.length, TUNED[run.agent, run.length], RUNS, run.seed, threads)
             rows.write(ROWS, run, {"steps": float(np.median(steps)), "learned": float(learned.mean())})
 

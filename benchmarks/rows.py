@@ -74,8 +74,8 @@ def fill(path: Path, runs: Iterable[Any], train: Callable[[Any], tuple[Any, Resu
 
 
 def train_until(agent: Any, target: float, limit: int) -> tuple[float, Result]:
-    """Train until the mean return of the last 100 episodes is at least `target`: the steps it took, infinite where so many were not enough,
-    and the metrics of the last update."""
+    """Train until the mean return of the last 100 episodes is at least `target`: the steps it took, infinite where the whole rollouts that
+    reach the limit were not enough, and the metrics of the last update."""
     began, row = agent.num_timesteps, {"return_mean": float("nan")}
     while agent.num_timesteps - began < limit:
         row = agent.update()
