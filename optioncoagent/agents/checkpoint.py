@@ -168,9 +168,7 @@ def _read(folder: Path) -> Saved:
     path = files.find(folder, AGENT)
     content = files.unseal(path)
     try:
-        if "checksums" not in content:  # version 0.1.0, which had none of these settings either
-            content["settings"] = {"int_coef": 0.0, "normalize_rewards": False, **content["settings"]}
-        content["settings"] = {"int_counts": "observation", "int_form": "auto", **OLD_DEFAULTS, **content["settings"]}
+        content["settings"] = OLD_DEFAULTS | content["settings"]
         checksums = dict(content.pop("checksums", {}))
         make_settings(content["settings"])
         saved = Saved(**{**content, "interface": Interface.from_json(content["interface"])}, arrays={})

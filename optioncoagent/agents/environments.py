@@ -18,8 +18,9 @@ from gymnasium.envs.registration import load_env_creator
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 from optioncoagent.agents.actions import Actions
-from optioncoagent.agents.observations import ObservationSpec, is_mission
+from optioncoagent.agents.observations import ObservationSpec, is_mission, told_apart
 from optioncoagent.imports import RAISED_BY, full_id, is_minigrid_id, plain_id
+from optioncoagent.network import Gaussian
 
 OURS = ("gymnasium", "minigrid", "optioncoagent_envs")  # modules that an id may name and that are imported anyway
 TOGETHER, ONE_BY_ONE = 32, 16
@@ -151,6 +152,19 @@ class Interface:
         minigrid, rendered = _is_minigrid(env), _is_rendered(env)
         spec = ObservationSpec.from_space(env.single_observation_space, minigrid, rendered, kinds)
         return cls(env_id, spec, Actions.of(env.single_action_space), checked_env_kwargs(env_kwargs or {}))
+
+    def check(self, env: VectorEnv) -> None:
+        """Raise ValueError for an environment with other observations or actions."""
+        try:
+            theirs = Interface.of(env, None, None, self.spec.kinds)
+        except ValueError:  # it has no such parts
+            theirs = Interface.of(env, None)
+        ours = {"spec": self.spec, **vars(self.actions)}
+        for what, given in {"spec": theirs.spec, **vars(theirs.actions)}.items():
+            # integers are taken in any dtype
+            if given != (needed := ours[what]) and (what != "dtype" or isinstance(theirs.actions.num_actions, Gaussian)):
+                theirs_in_words, ours_in_words = told_apart(given, needed)
+                raise ValueError(f"the environment's {what} is not what the agent was made for: {theirs_in_words}, not {ours_in_words}")
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Interface:

@@ -12,12 +12,10 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
-from optioncoagent.agents.environments import Interface, One, autoreset_mode, layers, make_vector_env
-from optioncoagent.agents.observations import told_apart
+from optioncoagent.agents.environments import One, autoreset_mode, layers, make_vector_env
 from optioncoagent.agents.rollout import Sampler, reset, step
 from optioncoagent.agents.settings import EVALUATION_SEED, EVALUATION_STEPS
 from optioncoagent.agents.torch_state import derive_seed
-from optioncoagent.network import Gaussian
 
 
 class Episode(NamedTuple):
@@ -76,7 +74,16 @@ def run_episodes(
     if not max_steps >= 1:
         raise ValueError(f"max_steps={max_steps}: it must be at least 1")
     num_episodes = int(num_episodes)
-    env = _environment(agent, env, min(agent.num_envs, num_episodes), seed)
+    made = _environment(agent, env, min(agent.num_envs, num_episodes), seed)
+    try:
+        yield from _episodes(agent, made, num_episodes, seed, deterministic, max_steps)
+    finally:
+        if env is None or isinstance(env, str):
+            made.close()
+
+
+def _episodes(agent: Any, env: VectorEnv, num_episodes: int, seed: int, deterministic: bool, max_steps: int) -> Iterator[Episode]:
+    """`run_episodes`, in this environment."""
     same_step = autoreset_mode(env) == AutoresetMode.SAME_STEP
     actor = copy(agent)  # with a source of randomness of its own
     actor.predict_sampler = Sampler(agent.network, derive_seed(seed, "evaluate"), agent.settings.device)
@@ -114,7 +121,7 @@ def _environment(agent: Any, env: Any, num_envs: int, seed: int) -> VectorEnv:
         else:
             agent.interface.check_makeable()
             made = make_vector_env(agent.interface.env_id, num_envs, seed, agent.interface.env_kwargs)
-        _go_on_normalising(made, agent._env)
+        _go_on_normalising(made, None if agent._by_id and agent.running is None else agent._env)
     else:
         made = make_vector_env(env, num_envs, seed)
         training = {id(layer) for layer in layers(agent._env)} if agent.running is not None else set()
@@ -123,13 +130,7 @@ def _environment(agent: Any, env: Any, num_envs: int, seed: int) -> VectorEnv:
                 "the agent trains on this environment, and evaluating would reset it in the middle of its episodes: give another one, or "
                 "leave env out, and one is made where it can be"
             )
-    theirs = Interface.of(made, None, None, agent.settings.observation_kinds)
-    ours = {"spec": agent.interface.spec, **vars(agent.interface.actions)}
-    for what, given in {"spec": theirs.spec, **vars(theirs.actions)}.items():
-        # integers are taken in any dtype
-        if given != (needed := ours[what]) and (what != "dtype" or isinstance(theirs.actions.num_actions, Gaussian)):
-            theirs_in_words, ours_in_words = told_apart(given, needed)
-            raise ValueError(f"the environment's {what} is not what the agent was made for: {theirs_in_words}, not {ours_in_words}")
+    agent.interface.check(made)
     return made
 
 

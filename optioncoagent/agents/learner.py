@@ -27,8 +27,8 @@ from optioncoagent.agents import carried, checkpoint, degeneracy, distributions,
 from optioncoagent.agents.bar import Bar
 from optioncoagent.agents.diversity import Diversity
 from optioncoagent.agents.encoder import Encoder
-from optioncoagent.agents.environments import Interface, checked_env_kwargs, make_vector_env
-from optioncoagent.agents.evaluation import Evaluation, run_episodes
+from optioncoagent.agents.environments import Interface, checked_env_kwargs, layers, make_vector_env
+from optioncoagent.agents.evaluation import STATISTICS, Evaluation, run_episodes
 from optioncoagent.agents.exploration import CountBonus, default_coef, make_bonus
 from optioncoagent.agents.forms import choose_forms, sampled
 from optioncoagent.agents.gates import check_gates
@@ -56,7 +56,7 @@ class CoagentActorCritic:
     env: an environment id, a Gymnasium Env or VectorEnv. env_kwargs: what an id is made with. network: any `CoagentNetwork`, or a function
     from the number of actions (a tuple of them for a MultiDiscrete space, which takes as many action coagents; for a Box a `Gaussian`,
     which the action coagent gets in place of a number) to one. encoder: a torch module from observations (a tensor, or a dict of tensors
-    for a Dict or Tuple space) to (n, features), in place of the default one.
+    for a Dict or Tuple space) to (n, features), in place of the default one; if another agent has it, a copy as it is then.
     forms: {coagent: "expected" | "difference" | "score" | "posterior"}, its gradient form; by default expected wherever the critic knows
     its output, otherwise posterior if it can be, and else score. posterior, for outputs that additive coagents alone read, is score
     averaged over what the output may have been, given what these gave. Where observations hide the state and recurrent_size is 0, the
@@ -156,11 +156,13 @@ class CoagentActorCritic:
     def env(self) -> VectorEnv:
         """The vector environment; a loaded agent makes its own when it is first needed, from its id. A reset of it ends the episodes that
         training was in: what is learned next begins new ones. (The first `learn` of a loaded agent goes on with those that were saved,
-        whatever was done with it before.)"""
+        whatever was done with it before.) ValueError if that is not like the one that it was trained on, as with other env_kwargs."""
         if self._env is None:
             self.interface.check_makeable()
             settings = self.settings
-            self._env = make_vector_env(self.interface.env_id, settings.num_envs, settings.seed, self.interface.env_kwargs)
+            made = make_vector_env(self.interface.env_id, settings.num_envs, settings.seed, self.interface.env_kwargs)
+            self.interface.check(made)
+            self._env = made
         return self._env
 
     @property
@@ -590,6 +592,8 @@ class CoagentActorCritic:
 
     def _start(self) -> Running:
         n, device = self.env.num_envs, self.settings.device
+        if self._by_id and self.num_timesteps and any(STATISTICS & {*vars(layer)} for layer in layers(self.env)):
+            warnings.warn("wrappers that normalise begin with new statistics, as those of the training so far are not kept", stacklevel=4)
         observation = reset(self.env, self.spec, self.settings.seed)
         check_gates(self.network, self.spec, self.spec.tensors(observation, device))
         start = torch.ones(n, dtype=torch.bool, device=device)

@@ -22,7 +22,7 @@ def load_agent(folder: str | Path, network: str | None = None) -> CoagentActorCr
     agent: CoagentActorCritic
     if network is None:
         agent = OptionCritic.load(folder)
-    elif checkpoint.read(folder).description:
+    elif "num_options" in checkpoint.read(folder).description:
         raise ValueError(f"{folder} holds an OptionCritic, which describes its own network: leave out network={network} (--network)")
     else:
         agent = CoagentActorCritic.load(folder, imports.named(network))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from itertools import accumulate
 from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,7 @@ from optioncoagent.agents.torch_state import derive_seed, seeded
 from optioncoagent.network import Coagent, CoagentNetwork
 
 MAX_LOGITS = 100_000  # a head larger than this is a mistake in the description, not a policy
+_HELD: WeakKeyDictionary[nn.Module, ref[CoagentModule]] = WeakKeyDictionary()  # encoders that are an agent's
 
 
 class CoagentModule(nn.Module):
@@ -198,7 +201,8 @@ def check_sizes(network: CoagentNetwork, shapes: Mapping[str, tuple[int, ...]], 
 
 
 def make_module(network: CoagentNetwork, spec: ObservationSpec, settings: Settings, encoder: nn.Module | None) -> CoagentModule:
-    """The parameters of a network on observations like `spec`, freshly drawn; `encoder` in place of the default one.
+    """The parameters of a network on observations like `spec`, freshly drawn; `encoder` in place of the default one, a copy of it where
+    another agent has it.
 
     Raises ValueError for a device that torch does not have, and for an encoder that does not give (n, features).
     """
@@ -211,11 +215,15 @@ def make_module(network: CoagentNetwork, spec: ObservationSpec, settings: Settin
         with seeded(settings.seed, "encoder"):
             encoder = own = Encoder(spec, settings.hidden_sizes)
         inputs = own.inputs
+    elif (other := _HELD.get(encoder)) is not None and other() is not None:
+        encoder = deepcopy(encoder)  # another agent's, which is not to change with this one
     encoder = encoder.to(settings.device, dtype).eval()  # until the first epochs: a look at what it gives is no training
     num_features = _num_features(encoder, inputs, spec, settings.device)
     with seeded(settings.seed, "recurrence"):
         recurrence = Recurrence(num_features, settings.recurrent_size) if settings.recurrent_size else Memoryless(num_features)
-    return CoagentModule(network, inputs, encoder, recurrence, settings.seed, bool(settings.hidden_sizes)).to(settings.device, dtype)
+    module = CoagentModule(network, inputs, encoder, recurrence, settings.seed, bool(settings.hidden_sizes)).to(settings.device, dtype)
+    _HELD[encoder] = ref(module)
+    return module
 
 
 def _num_features(encoder: nn.Module, inputs: nn.Module, spec: ObservationSpec, device: str) -> int:

@@ -13,7 +13,7 @@ MOST = 1_000_000  # environments, or steps of a rollout: more fill the memory be
 BOX_KINDS = ("box", "cells", "grid", "pixels", "slope")  # what a Box may be taken for
 KINDS = (*BOX_KINDS, "mission")  # and a mission that never varies, for one that does
 # what was done before there was a choice: of agents and runs whose settings do not say
-OLD_DEFAULTS = {"encoder_gradient": "all", "target_kl": None}
+OLD_DEFAULTS = {"int_coef": 0.0, "int_counts": "observation", "normalize_rewards": False, "encoder_gradient": "all", "target_kl": None}
 GradientForm = Literal["q_beta", "advantage", "score"]  # of option-critic's termination
 EVALUATION_SEED = 1_000_000  # apart from the training seeds one would choose
 EVALUATION_STEPS = 100_000  # more than the episodes of any common task have
@@ -218,12 +218,12 @@ def meant(name: str) -> str:
 
 
 def check_device(device: str) -> None:
-    """Raise ValueError for a device that torch does not have."""
+    """Raise ValueError for a device that torch does not have, or that has no double precision, in which laws and counts are."""
     import torch
 
     try:
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, dtype=torch.float64, device=device)
+    except (RuntimeError, AssertionError, TypeError) as error:
         raise ValueError(f"device={device!r}: torch cannot compute there ({str(error).splitlines()[0]})") from error
 
 

@@ -173,7 +173,7 @@ def initial_law(coagent: Coagent) -> FloatArray:
         law = np.array(initial, dtype=np.float64)
     except (TypeError, ValueError):
         law = np.zeros(0)
-    if str(getattr(initial, "dtype", None)).endswith("float32") and abs(law.sum() - 1) < 1e-5:
+    if (law == law.astype(np.float32)).all() and abs(law.sum() - 1) < 1e-5:  # numbers of float32, wherever they were kept since
         law /= law.sum()  # it sums to 1 but for rounding
     if law.shape != (n,) or not (law >= 0).all() or abs(law.sum() - 1) > 1e-8:
         raise ValueError(f"coagent {coagent.name!r}: initial={initial!r} is not a distribution over its {n} outputs")

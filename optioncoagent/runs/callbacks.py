@@ -128,7 +128,10 @@ class Track:
             warnings.warn(f"Weights & Biases takes no more rows, and training goes on without: {error}", stacklevel=2)
 
     def close(self) -> None:
-        self.run.finish()
+        try:
+            self.run.finish()
+        except Exception as error:
+            warnings.warn(f"Weights & Biases may lack the last rows: {error}", stacklevel=2)
 
     def __enter__(self) -> Track:
         return self

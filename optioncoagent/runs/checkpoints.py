@@ -24,8 +24,9 @@ LAST = 3  # kept, beside the best
 
 @dataclass(frozen=True)
 class Record:
-    """The contents of run.json. ends: of metrics.csv and the events (see `rows`). agent, config: the checksums of the
-    agent.json beside it, which has those of the other files, and of the run's config.json."""
+    """The contents of run.json. episodes: that have ended; of which fewer than 100 are in return_mean, as many as are. ends: of metrics.csv
+    and the events (see `rows`). agent, config: the checksums of the agent.json beside it, which has those of the other files, and of the
+    run's config.json."""
 
     timesteps: int
     episodes: int
@@ -44,21 +45,23 @@ def write(run_folder: Path, agent: Any, row: Mapping[str, float], ends: Mapping[
     """Write a checkpoint of an agent that has just finished the update of this row, and remove those that are no longer kept."""
     home = run_folder / CHECKPOINTS
     home.mkdir(exist_ok=True)
-    _tidy(run_folder)
+    tidy(run_folder)
     path = home / f"{PREFIX}{int(row['timesteps']):012d}"
     partial = home / f".{path.name}"
     try:
         agent.save(partial)
         mean = row["return_mean"] if math.isfinite(row["return_mean"]) else None
         checksums = _checksum(partial / AGENT), _checksum(run_folder / CONFIG)
-        record = {"timesteps": int(row["timesteps"]), "episodes": int(row["episodes"]), "return_mean": mean, "ends": dict(ends)}
+        # an agent that goes on elsewhere has few episodes in its mean at first, however many it has seen
+        episodes = int(row["episodes"]) if len(agent.recent) >= 100 else len(agent.recent)
+        record = {"timesteps": int(row["timesteps"]), "episodes": episodes, "return_mean": mean, "ends": dict(ends)}
         files.write_file(partial / RECORD, files.seal({**record, "agent": checksums[0], "config": checksums[1]}))
         os.rename(partial, path)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
     files.sync_folder(home)
-    _tidy(run_folder)
+    tidy(run_folder)
 
 
 def newest(run_folder: Path, load: Callable[[Path], Any]) -> tuple[Any, Record, list[str]] | None:
@@ -76,7 +79,6 @@ def newest(run_folder: Path, load: Callable[[Path], Any]) -> tuple[Any, Record, 
             continue
         for other, _ in refused:
             _set_aside(other)
-        _tidy(run_folder)
         return agent, record, [str(error) for _, error in refused]
     if refused:
         raise ValueError(f"{run_folder} holds no intact checkpoint: {'; '.join(str(error) for _, error in refused)}")
@@ -137,7 +139,7 @@ def _rank(path: Path) -> Any:
         return None
 
 
-def _tidy(run_folder: Path) -> None:
+def tidy(run_folder: Path) -> None:
     """Remove what a process that was killed left half written or half removed, and checkpoints that are no longer kept."""
     for pattern in (f".{PREFIX}*", f"..{PREFIX}*{files.PARTIAL}"):  # the second of `files.write_folder`
         for left in (run_folder / CHECKPOINTS).glob(pattern):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +62,19 @@ def play(agent: Any, num_episodes: int = 3, seed: int = 0, deterministic: bool =
     Raises ValueError if the agent has no id to make one from, if its id names a module that is not imported, or if it does not render.
     """
     env = _rendering(agent, seed)
+    try:
+        yield from _played(agent, env, num_episodes, seed, deterministic, max_steps)
+    finally:
+        env.close()
+
+
+def _played(agent: Any, env: Any, num_episodes: int, seed: int, deterministic: bool, max_steps: int) -> Iterator[Episode]:
+    """`play`, in this environment."""
+    from optioncoagent.agents.rollout import Sampler
+    from optioncoagent.agents.torch_state import derive_seed
+
+    agent = copy(agent)  # with a source of randomness of its own
+    agent.predict_sampler = Sampler(agent.network, derive_seed(seed, "film"), agent.settings.device)
     shown = shown_of(agent.network)
     gates = [gate_of(agent.network, name) for name in shown]
     drawn = [gate for gate in gates if gate is not None]

@@ -128,7 +128,7 @@ def _config(agent: Any, name: str | None) -> dict[str, Any]:
 
     interface, described = agent.interface, dict(agent.description)
     command = {"env_id": interface.env_id or _of_an_object(agent.env), "env_kwargs": interface.env_kwargs}
-    if described:
+    if "num_options" in described:
         options = described.pop("num_options")
         command["num_options"] = [int(n) for n in np.ravel(options)]
         command["deliberation_cost"] = float(described.pop("deliberation_cost"))
@@ -136,7 +136,7 @@ def _config(agent: Any, name: str | None) -> dict[str, Any]:
         command |= described | ({} if first == "select" else {"first": first})
         command |= {} if initial is None else {"initial": _plain(initial)}
     else:
-        command |= aspects(agent.network) | {"forms": agent.forms}
+        command |= described | aspects(agent.network) | {"forms": agent.forms}
     if not isinstance(agent.module.encoder, Encoder):
         command["encoder"] = " ".join(str(agent.module.encoder).split())
     if name is not None:

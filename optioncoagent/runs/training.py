@@ -109,6 +109,7 @@ def resume(path: str | Path, profile: bool = False) -> bool:
             print(f"{path} has no checkpoint yet: the run starts over")
             return _train(run, _new_agent(run), path, {}, profile)
         agent, record, refused = found
+        checkpoints.tidy(path)
         for reason in refused:
             print(f"refused: {reason}")
         if record.timesteps >= run.total_timesteps and (path / folder.EVALUATION).exists():

@@ -80,6 +80,7 @@ def _on_ray(num_workers: int, address: str | None) -> Iterator[Submit]:
     import ray
 
     handler = signal.getsignal(signal.SIGTERM)  # Ray sets one of its own
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # else jobs that ask for no GPU do not see those there are
     if address is None:  # a cluster that nobody outside this machine sees, and that reports to nobody
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         local: dict[str, Any] = {"num_cpus": num_workers, "include_dashboard": False, "_node_ip_address": "127.0.0.1"}

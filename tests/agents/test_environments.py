@@ -501,9 +501,42 @@ def test_an_evaluation_tells_that_it_has_no_statistics(tmp_path):
         agent.evaluate(2)
         agent.save(tmp_path)
         with pytest.warns(UserWarning, match="NormalizeObservation begins with new statistics in this evaluation, .*: give env="):
-            oc.OptionCritic.load(tmp_path).evaluate(2)
+            loaded = oc.OptionCritic.load(tmp_path)
+            loaded.env.reset()
+            loaded.evaluate(2)
+        with pytest.warns(UserWarning, match="wrappers that normalise begin with new statistics"):
+            oc.OptionCritic.load(tmp_path).learn(1)
     finally:
         gym.registry.pop("Side-v0")
+
+
+class _Sized(gym.Env):
+    """As many actions as it is told."""
+
+    observation_space = gym.spaces.Box(-1, 1, (2,))
+
+    def __init__(self, n=2):
+        self.action_space = gym.spaces.Discrete(n)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        return np.zeros(2, np.float32), {}
+
+    def step(self, action):
+        return np.zeros(2, np.float32), 0.0, True, False, {}
+
+
+def test_an_agent_goes_on_in_an_environment_like_its_own_alone(tmp_path):
+    gym.register("Sized-v0", entry_point=_Sized)
+    try:
+        agent = oc.OptionCritic("Sized-v0", num_options=2, num_envs=2, num_steps=8, hidden_sizes=(4,), env_kwargs={"n": 4}).learn(16)
+        agent.save(tmp_path)
+        assert oc.OptionCritic.load(tmp_path).learn(16).num_timesteps == 32
+        for n in (2, 6):
+            with pytest.raises(ValueError, match=f"num_actions is not what the agent was made for: {n}, not 4"):
+                oc.OptionCritic.load(tmp_path, env_kwargs={"n": n}).learn(16)
+    finally:
+        gym.registry.pop("Sized-v0")
 
 
 def test_parts_of_batches_of_different_sizes_are_named():

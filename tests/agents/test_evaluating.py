@@ -9,7 +9,7 @@ from small import GRIDWORLD, SMALL, appendix_d, same, without_times
 from toys import Toy, batch_of, train
 
 import optioncoagent as oc
-from optioncoagent.agents.evaluation import Episode, Evaluation
+from optioncoagent.agents.evaluation import Episode, Evaluation, run_episodes
 
 
 def counting(t):
@@ -88,6 +88,22 @@ def test_what_cannot_be_made_again_is_named(tmp_path):
     agent.save(tmp_path)
     with pytest.raises(ValueError, match="give env="):
         oc.CoagentActorCritic.load(tmp_path, appendix_d(2)).evaluate(3)
+
+
+def test_environments_that_are_made_for_an_evaluation_are_closed(monkeypatch):
+    """However it ends; and one that is given stays open."""
+    closed, close = [], SyncVectorEnv.close
+    monkeypatch.setattr(SyncVectorEnv, "close", lambda self, **given: (closed.append(self), close(self, **given))[1])
+    agent = oc.OptionCritic("CartPole-v1", **SMALL)
+    agent.evaluate(2)
+    agent.evaluate(2, env="CartPole-v1")
+    episodes = run_episodes(agent, 4)
+    next(episodes)
+    assert len(closed) == 2
+    episodes.close()
+    assert len(closed) == 3 and agent.env not in closed
+    agent.evaluate(2, env=gym.make_vec("CartPole-v1", 2, "sync", vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}))
+    assert len(closed) == 3
 
 
 def test_an_environment_of_another_kind_is_refused():

@@ -328,6 +328,34 @@ def test_a_folder_of_version_0_1_0_loads():
     assert (agent.settings.int_coef, agent.settings.normalize_rewards) == (0.0, False)  # it learns as it did then
 
 
+def test_a_law_of_float32_is_kept(tmp_path):
+    """In the file its numbers are those of Python, and sum to 1 but for the rounding to float32."""
+    law = np.array([0.1, 0.9], np.float32)
+    agent = oc.OptionCritic("CartPole-v1", 2, first="terminate", initial=law, **SMALL)
+    agent.save(tmp_path)
+    loaded = oc.OptionCritic.load(tmp_path).network.initial("option")
+    assert loaded.sum() == pytest.approx(1, abs=1e-15) and np.array_equal(loaded, agent.network.initial("option"))
+    with pytest.raises(ValueError, match="is not a distribution"):
+        oc.CoagentNetwork([oc.Coagent("action", 2, initial=[0.1, 0.9 + 1e-7])])
+
+
+def test_an_encoder_of_another_agent_is_copied(tmp_path):
+    """The first has the module itself, and what happens to others leaves it alone."""
+    encoder = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh())
+    agent = oc.OptionCritic("CartPole-v1", 2, encoder=encoder, **SMALL)
+    agent.save(tmp_path)
+    assert agent.module.encoder is encoder
+    agent.learn(128)
+    before = [x.detach().clone() for x in encoder.parameters()]
+    loaded = oc.OptionCritic.load(tmp_path, encoder=encoder)
+    other = oc.OptionCritic("CartPole-v1", 2, encoder=encoder, **SMALL)
+    assert all(torch.equal(x, y) for x, y in zip(other.module.encoder.parameters(), before, strict=True))
+    for one in (loaded, other):
+        one.learn(64)
+        assert not any(torch.equal(x, y) for x, y in zip(one.module.encoder.parameters(), before, strict=True))
+    assert all(torch.equal(x, y) for x, y in zip(encoder.parameters(), before, strict=True))
+
+
 def test_how_options_begin_and_what_they_cost_is_kept(tmp_path):
     made = dict(num_options=3, gradient_form="advantage", deliberation_cost=0.25, first="terminate", initial=(0.2, 0.3, 0.5))
     oc.OptionCritic("CartPole-v1", **made, **SMALL).save(tmp_path)

@@ -219,6 +219,20 @@ def test_a_recorder_writes_from_python_what_the_command_line_writes(tmp_path):
     assert rows_of(tmp_path / "mine")["timesteps"].tolist()[-1] == RUN.total_timesteps + 64
 
 
+def test_an_agent_of_one_s_own_says_what_it_is(tmp_path):
+    """`description` is what its class needs to make the network again."""
+
+    class Mine(oc.CoagentActorCritic):
+        def __init__(self, env, width=3, **settings):
+            super().__init__(env, lambda n: oc.option_critic(width, n), **settings)
+            self.description = {"width": width}
+
+    with runs.Recorder(tmp_path / "mine") as record:
+        Mine("CartPole-v1", **SMALL).learn(64, callback=record)
+    command = folder.read_command(tmp_path / "mine")
+    assert command["width"] == 3 and command["agent"].endswith("Mine") and "network" in command
+
+
 def test_a_recorder_does_not_go_on_from_before_a_checkpoint_that_is_there(tmp_path):
     """Its rows would be cut off, and it would stand in the way of one that is to be written."""
     agent, folder = oc.OptionCritic("CartPole-v1", num_options=2, **SMALL), tmp_path / "mine"
@@ -475,6 +489,16 @@ def test_a_failure_of_weights_and_biases_costs_no_training(wandb, monkeypatch, t
         folder = started(tmp_path / "run", track=True)
     assert len(warned) == 1 and len([call for call in wandb if call[0] == "log"]) == 1
     assert rows_of(folder)["timesteps"][-1] >= RUN.total_timesteps
+
+
+def test_a_failure_of_weights_and_biases_in_the_end_costs_no_checkpoint(wandb, monkeypatch, tmp_path):
+    def fails(self):
+        raise ConnectionError("no server")
+
+    monkeypatch.setattr(sys.modules["wandb"].init, "finish", fails)
+    with pytest.warns(UserWarning, match="may lack the last rows: no server"):
+        folder = started(tmp_path / "run", track=True)
+    assert checkpoints(folder) and (folder / "evaluation.json").exists()
 
 
 def test_where_tracking_cannot_begin_it_is_said_what_to_do(wandb, monkeypatch, tmp_path, capsys):

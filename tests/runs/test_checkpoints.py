@@ -16,7 +16,7 @@ class Agent:
     """Saves a number."""
 
     def __init__(self, number):
-        self.number = number
+        self.number, self.recent = number, [(0.0, 1)] * 100
 
     def save(self, folder):
         files.write_folder(folder, {"agent.json": files.seal({"number": self.number})})
@@ -44,6 +44,15 @@ def test_the_last_three_and_the_best_are_kept(tmp_path):
     assert all(path.name.startswith("step-") for path in (tmp_path / "checkpoints").iterdir())
 
 
+def test_a_mean_of_few_episodes_is_not_the_best(tmp_path):
+    """As of an agent that goes on in another environment, whose count of episodes goes on too."""
+    for step, return_mean, seen in ((1, 0.9, 10), (2, 0.5, 100), (3, 0.4, 100)):
+        agent = Agent(step)
+        agent.recent = agent.recent[:seen]
+        checkpoints.write(tmp_path, agent, {"timesteps": step, "episodes": 500 + step, "return_mean": return_mean}, {"x": [step, ""]})
+    assert checkpoints.best(tmp_path).name.endswith("02")
+
+
 def test_what_a_killed_process_left_is_removed(tmp_path):
     write(tmp_path, 1, 0.0)
     for left in (
@@ -55,6 +64,14 @@ def test_what_a_killed_process_left_is_removed(tmp_path):
     assert kept(tmp_path) == [1]
     write(tmp_path, 2, 0.0)
     assert kept(tmp_path) == [2, 1] and len(list((tmp_path / "checkpoints").iterdir())) == 2
+
+
+def test_who_looks_removes_nothing(tmp_path):
+    """Another process may be writing there."""
+    write(tmp_path, 1, 0.0)
+    (tmp_path / "checkpoints" / ".step-000000000002").mkdir()
+    assert checkpoints.newest(tmp_path, lambda path: path)[0].name.endswith("01")
+    assert (tmp_path / "checkpoints" / ".step-000000000002").is_dir()
 
 
 def test_copies_of_the_user_s_are_left_alone(tmp_path):

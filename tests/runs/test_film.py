@@ -45,6 +45,19 @@ def test_steps_hold_what_the_agent_did():
     assert first.image.shape == (160, 160, 3)
 
 
+def test_episodes_are_of_their_seed():
+    """Not of what was played before, and the agent's own draws go on as if nothing had been."""
+    agent, other = (oc.OptionCritic(EMPTY, 3, num_envs=2, num_steps=16, hidden_sizes=(8,)) for _ in range(2))
+
+    def outputs(seed):
+        return [step.outputs for episode in play(agent, 2, seed=seed, max_steps=40) for step in episode.steps]
+
+    first = outputs(5)
+    assert outputs(5) == first and outputs(6) != first
+    seen = agent.env.reset(seed=0)[0]
+    assert np.array_equal(agent.predict(seen)[0], other.predict(seen)[0])
+
+
 def test_the_probability_is_that_of_the_option_that_was_running():
     """Option 0 always ends, option 1 never."""
     pairs = [
@@ -56,18 +69,18 @@ def test_the_probability_is_that_of_the_option_that_was_running():
     assert all(now.probability[0] == pytest.approx(1 - before) and now.executed[0] == (before == 0) for before, now in pairs)
 
 
-def test_the_probability_is_that_of_the_hidden_state():
+def test_the_probability_is_that_of_the_hidden_state(monkeypatch):
     agent = oc.OptionCritic(EMPTY, 2, num_envs=2, recurrent_size=4)
     module = agent.module
     module.policies["policy_termination"].weight.data.normal_(generator=torch.Generator().manual_seed(0))
-    predict, seen = agent.predict, []
+    predict, seen = oc.OptionCritic.predict, []
 
-    def recorded(observation, state, *others):
-        given = predict(observation, state, *others)
+    def recorded(self, observation, state, *others):
+        given = predict(self, observation, state, *others)
         seen.append(torch.from_numpy(given[1][1]))
         return given
 
-    agent.predict = recorded
+    monkeypatch.setattr(oc.OptionCritic, "predict", recorded)
     (episode,) = play(agent, 1, max_steps=20)
     assert len(episode.steps) > 2
     for step, before, hidden in zip(episode.steps[1:], episode.steps, seen[1:], strict=False):

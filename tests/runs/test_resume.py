@@ -215,7 +215,8 @@ def test_a_process_that_is_terminated_keeps_its_agent(tmp_path):
 def test_a_run_begun_before_there_was_a_choice_keeps_what_it_did():
     """Its config.json does not know the settings; nor do agents of 0.1.0."""
     content = json.loads(json.dumps(asdict(RUN)))
-    now, before = {"encoder_gradient": "sampled", "target_kl": 0.05}, {"encoder_gradient": "all", "target_kl": None}
+    now = {"encoder_gradient": "sampled", "target_kl": 0.05, "int_coef": None, "int_counts": "auto", "normalize_rewards": True}
+    before = {"encoder_gradient": "all", "target_kl": None, "int_coef": 0.0, "int_counts": "observation", "normalize_rewards": False}
     assert {name: getattr(training.Run.from_json(content).settings, name) for name in now} == now
     for name in now:
         del content["settings"][name]
