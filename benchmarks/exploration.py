@@ -9,9 +9,8 @@ or the return where the limit came first. Rows go to exploration.csv beside this
 
 from __future__ import annotations
 
-import csv
 import time
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +43,6 @@ SETTINGS = {
 }
 # 0.9 where an episode may be so short. MultiRoom-N4-S5-v0, in spite of its name, has six rooms
 TARGETS = {"MultiRoom-N4-S5-v0": 0.65, "MultiRoom-N6-v0": 0.5, "KeyCorridorS3R3-v0": 0.85, "UnlockPickup-v0": 0.8, "FourRooms-v0": 0.5}
-KINDS = {"seed": int, "limit": int, "int_coef": float}
 
 
 @dataclass(frozen=True)
@@ -125,36 +123,14 @@ def train(run: Run) -> dict[str, float]:
     return dict(frames=frames, return_mean=round(row["return_mean"], 4), total=agent.num_timesteps, met=met, seconds=round(seconds, 1))
 
 
-def read() -> dict[Run, dict[str, float]]:
-    if not ROWS.exists():
-        return {}
-    kinds = {f.name: KINDS.get(f.name, str) for f in fields(Run)}
-    with ROWS.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {
-        Run(**{name: kind(row[name]) for name, kind in kinds.items()}): {k: float(x) for k, x in row.items() if k not in kinds}
-        for row in rows
-    }
-
-
-def write(run: Run, result: dict[str, float]) -> None:
-    row = asdict(run) | result
-    new = not ROWS.exists()
-    with ROWS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, list(row), lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def table(rows: dict[Run, dict[str, float]]) -> None:
+def table(measured: dict[Run, dict[str, float]]) -> None:
     """For each task and bonus: how many seeds reached the target, frames of each seed, or its return at the limit."""
     print(f"{'task':25}{'settings':20}{'bonus':12}{'int_coef':>8}{'target':>8}  solved  median frames  frames of each seed (or its return)")
     groups: dict[Run, list[Run]] = {}
     for run in RUNS:
         groups.setdefault(replace(run, seed=0), []).append(run)
     for key, members in groups.items():
-        found = [rows[run] for run in members if run in rows]
+        found = [measured[run] for run in members if run in measured]
         start = f"{key.task:25}{key.settings:20}{key.bonus:12}{key.int_coef:8}"
         if not found:
             print(f"{start}  not run")
@@ -184,12 +160,12 @@ def main(command: Benchmark) -> None:
     for run in () if command.table else sorted(RUNS, key=lambda run: run.seed):
         late = time.perf_counter() - began > 60 * command.minutes
         chosen = run.seed < command.seeds and (not command.only or run.task in command.only) and run.settings in command.settings
-        if run in read() or late or not chosen:
+        if late or not chosen or run in rows.read(ROWS, Run):
             continue
         result = train(run)
-        write(run, result)
+        rows.write(ROWS, run, result)
         print(run, result, flush=True)
-    table(read())
+    table(rows.read(ROWS, Run))
 
 
 if __name__ == "__main__":

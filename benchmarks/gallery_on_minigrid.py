@@ -131,7 +131,7 @@ def table(results: Results) -> None:
     frames = {agent: of_agent(results, agent, "frames") for agent in AGENTS}
     for agent, ours in frames.items():
         if ours:
-            cells = [" ".join("∞" if np.isinf(x) else f"{x / 1000:.0f}" for x in ours.get(task, ())) for task in TASKS]
+            cells = [" ".join(rows.thousands(ours.get(task, ()))) for task in TASKS]
             every, lengths = (np.concatenate([*x.values()]) for x in (ours, of_agent(results, agent, "length")))
             cells += [
                 f"{np.isfinite(every).sum()}/{len(every)}",

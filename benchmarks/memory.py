@@ -145,7 +145,7 @@ def table(results: dict[Run, dict[str, float]]) -> None:
             if not there:
                 continue
             evaluations = " ".join(f"{row['final_return']:.2f}" for row in there)
-            frames = " ".join(f"{x / 1000:.0f}" if np.isfinite(x) else "∞" for x in at[agent])
+            frames = " ".join(rows.thousands(at[agent]))
             sooner = rows.shown_sooner([at[agent]], [at["flat"]]) if agent != "flat" and len(at["flat"]) else ""
             length, seconds = (np.median([row[name] for row in there]) for name in ("length", "seconds"))
             learned = f"{np.isfinite(at[agent]).sum()}/{len(there)}"

@@ -138,7 +138,7 @@ def table(results: dict[Run, dict[str, float]]) -> None:
                 frames[task, agent] = np.array([results[run]["frames"] for run in runs])
     print("| task | agent | thousand frames | median |\n|---|---|---|---|")
     for (task, agent), x in frames.items():
-        each, middle = (" ".join("∞" if np.isinf(y) else f"{y / 1000:.0f}" for y in ys) for ys in (x, [rows.median(x)]))
+        each, middle = (" ".join(rows.thousands(ys)) for ys in (x, [rows.median(x)]))
         print(f"| {task} ({TASKS[task][1]}) | {agent} | {each} | {middle} |")
     print("\n| agent | sooner than flat, 95 % | tasks | sooner than options | tasks |\n|---|---|---|---|---|")
     for agent in AGENTS:

@@ -18,6 +18,7 @@ from scipy import stats
 from optioncoagent.runs.statistics import FEWEST, fewest_seeds, median, sooner
 
 Result = dict[str, float]
+_MADE_OF: dict[str, Callable[[str], Any]] = {"int": int, "float": float}  # by the name of a field's type
 # What was the default when some of the rows were made, so that they can be added to; each goes further back than the one above it.
 # No limit on the KL of an update
 UNLIMITED: dict[str, Any] = dict(target_kl=None)
@@ -30,18 +31,18 @@ BEFORE: dict[str, Any] = SIXTEEN | dict(observation_kinds={"image": "grid"}, int
 
 
 def read(path: Path, kind: type) -> dict[Any, Result]:
-    """{run: its numbers}; kind: the record whose fields, words or integers, say which run it is. Raises ValueError for a line that is not
+    """{run: its numbers}; kind: the record whose fields, words or numbers, say which run it is. Raises ValueError for a line that is not
     whole, as where the disk was full, has other columns, or is of a run that has one already."""
     if not path.exists():
         return {}
-    names, text = {field.name: field.type for field in fields(kind)}, path.read_text()
+    names, text = {field.name: _MADE_OF.get(str(field.type), str) for field in fields(kind)}, path.read_text()
     rows = list(csv.DictReader(text.splitlines()))
     for number, row in enumerate(rows, 2):
         if None in row or None in row.values() or (number == len(rows) + 1 and not text.endswith("\n")):
             raise ValueError(f"{path}, line {number} is not whole, or has other columns than the first: remove it, and run again")
     found: dict[Any, Result] = {}
     for number, row in enumerate(rows, 2):
-        run = kind(**{name: int(row[name]) if of in ("int", int) else row[name] for name, of in names.items()})
+        run = kind(**{name: made(row[name]) for name, made in names.items()})
         if run in found:
             raise ValueError(f"{path}, line {number} is of a run that has a row already ({run}): remove one of the two")
         found[run] = {name: float(value or "nan") for name, value in row.items() if name not in names}
@@ -82,6 +83,11 @@ def train_until(agent: Any, target: float, limit: int) -> tuple[float, Result]:
         if len(agent.recent) == 100 and row["return_mean"] >= target:
             return agent.num_timesteps - began, row
     return float("inf"), row
+
+
+def thousands(frames: Iterable[float]) -> list[str]:
+    """Thousand frames of each, for a table."""
+    return ["∞" if np.isinf(x) else f"{x / 1000:.0f}" for x in frames]
 
 
 def median_interval(values: Any, resamples: int = 2000) -> tuple[float, float]:

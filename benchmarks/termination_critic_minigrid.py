@@ -164,7 +164,7 @@ def table(results: dict[Run, dict[str, float]]) -> None:
         for name in AGENTS:
             found = [row for run, row in sorted(results.items(), key=lambda x: x[0].seed) if (run.task, run.agent) == (task, name)]
             if found:
-                frames = " ".join("∞" if row["frames"] == float("inf") else f"{row['frames'] / 1000:.0f}" for row in found)
+                frames = " ".join(rows.thousands(row["frames"] for row in found))
                 x = {column: np.array([row[column] for row in found]) for column in columns}
                 cells = [f"{x[column].mean():.2f} ± {rows.half_interval(x[column]):.2f}" for column in columns]
                 print(f"| {task} | {name} | {frames} | {' | '.join(cells)} |")

@@ -155,7 +155,7 @@ def table(results: dict[Run, dict[str, float]]) -> None:
         found[name] = [[frames for run, frames in of.items() if run.task == task] for task in TASKS]
     print(f"| critics | {' | '.join(TASKS)} | sooner than one critic |\n|{'---|' * (len(TASKS) + 2)}")
     for name, frames in {"one critic": [*default.values()], **found}.items():
-        cells = [" ".join("∞" if np.isinf(x) else f"{x / 1000:.0f}" for x in task) for task in frames]
+        cells = [" ".join(rows.thousands(task)) for task in frames]
         compared = name in AGENTS and all(frames)
         shown = rows.shown_sooner([*map(np.array, frames)], [*map(np.array, default.values())]) if compared else ""
         print(f"| {name} | {' | '.join(cells)} | {shown} |")

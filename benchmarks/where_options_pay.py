@@ -179,16 +179,12 @@ def called(task: str) -> str:
     return f"{task} ({TASKS[task][1]})" + (", defaults before" if task in BEFORE else "")
 
 
-def _thousands(frames: Iterable[float]) -> list[str]:
-    return ["∞" if np.isinf(x) else f"{x / 1000:.0f}" for x in frames]
-
-
 def table_of_seeds(results: Results) -> None:
     """The ten harder tasks, a line for each, a column for each agent: every seed's thousand frames."""
     agents = [agent for agent in AGENTS if any(pairs(results, HARD, agent))]
     print(f"| task (return) | {' | '.join(agents)} |\n|{'---|' * (len(agents) + 1)}")
     for task in HARD:
-        cells = [" ".join(_thousands(frames_of(results, task, agent))) for agent in agents]
+        cells = [" ".join(rows.thousands(frames_of(results, task, agent))) for agent in agents]
         print(f"| {called(task)} | {' | '.join(cells)} |")
     every = {agent: np.concatenate([frames_of(results, task, agent) for task in HARD]) for agent in agents}
     print(f"| learned | {' | '.join(f'{np.isfinite(frames).sum()}/{len(frames)}' for frames in every.values())} |")
@@ -228,7 +224,7 @@ def table(results: Results) -> None:
             found, frames = [row for run, row in results.items() if (run.task, run.agent) == (task, agent)], frames_of(results, task, agent)
             if found:
                 numbers = [*frames, rows.median(frames), *rows.median_interval(frames)]
-                *each, middle, low, high = _thousands(numbers)
+                *each, middle, low, high = rows.thousands(numbers)
                 means = [
                     f"{np.mean([row[name] for row in found]):.2f}".replace("nan", "") for name in ("return_mean", "length", "information")
                 ]
