@@ -17,14 +17,13 @@ agent that begins anew, of sixty; options that are kept, of sixty before the mov
 
 from __future__ import annotations
 
-import csv
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import rows
 import tyro
-from rows import half_interval
 
 from optioncoagent.experiments.problems import fewest_steps, four_rooms
 from optioncoagent.simulate.intra_option import Learner, train_option_critic
@@ -43,6 +42,7 @@ GRID = [(policy, critic, over) for policy in (0.3, 0.6, 1.0, 2.0, 3.5, 6.0) for 
 TUNED: dict[int, Sizes] = {1: (0.79, 1.0, 0.0), 2: (2.0, 1.0, 16.0), 4: (3.5, 1.0, 4.0), 8: (3.5, 1.0, 16.0), 16: (3.5, 1.0, 1.0)}
 KEPT = {2: 4.0, 4: 16.0, 8: 64.0, 16: 16.0}  # of the policy over options that are kept
 KINDS = ("goes on", "anew", "options kept", "anew, searched", "options kept, searched")
+MEASURED = ("before", "first_100", "last_100", "steps_to_recover", "not_recovered")
 # of those that are told of the move, likewise: step sizes of the flat agent after it; step sizes before it, and of the choice after it
 ANEW: dict[int, Sizes] = {1: (5.3, 1.0, 0.0)}
 BOTH: dict[int, tuple[Sizes, float]] = {
@@ -55,6 +55,13 @@ BOTH: dict[int, tuple[Sizes, float]] = {
 
 def grid(num_options: int) -> list[Sizes]:
     return FLAT if num_options == 1 else GRID
+
+
+@dataclass(frozen=True)
+class Run:
+    options: int
+    kind: str
+    seed: int
 
 
 def learner(num_options: int, sizes: Sizes) -> Learner:
@@ -148,55 +155,35 @@ def _best(name: str, found: dict[Any, float]) -> None:
 def fill(threads: int) -> None:
     mdps = four_rooms("code")
     fewest = np.array([fewest_steps(mdp) for mdp in mdps])
-    there = {(row["options"], row["kind"], row["seed"]) for row in read()}
+    there = rows.read(ROWS, Run)
     for options in OPTIONS:
         for kind in KINDS:
             if (both := learners(options, kind)) is None:
                 continue
-            for seed in range(100, 100 + SEEDS):
-                if (options, kind, seed) in there:
+            for run in (Run(options, kind, seed) for seed in range(100, 100 + SEEDS)):
+                if run in there:
                     continue
-                before, after = steps_after(mdps, kind, *both, RUNS, seed, threads)
-                ends = recovery(after, fewest[schedules(mdps, RUNS, seed)[:, -1]])
+                before, after = steps_after(mdps, kind, *both, RUNS, run.seed, threads)
+                ends = recovery(after, fewest[schedules(mdps, RUNS, run.seed)[:, -1]])
                 numbers = (before[:, -100:].mean(), after[:, :100].mean(), after[:, -100:].mean(), np.median(ends), np.isinf(ends).mean())
-                write([options, kind, seed, *(round(float(x), 3) for x in numbers)])
-
-
-FIELDS = ("options", "kind", "seed", "before", "first_100", "last_100", "steps_to_recover", "not_recovered")
-
-
-def read() -> list[dict[str, Any]]:
-    if not ROWS.exists():
-        return []
-    with ROWS.open(newline="") as file:
-        rows: list[dict[str, Any]] = list(csv.DictReader(file))
-    return [row | {name: float(row[name]) for name in FIELDS[3:]} | {name: int(row[name]) for name in ("options", "seed")} for row in rows]
-
-
-def write(row: list[Any]) -> None:
-    new = not ROWS.exists()
-    with ROWS.open("a", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if new:
-            writer.writerow(FIELDS)
-        writer.writerow(row)
+                rows.write(ROWS, run, {name: round(float(x), 3) for name, x in zip(MEASURED, numbers, strict=True)})
 
 
 def table() -> None:
     """Means over the ten seeds of 35 runs each, and their 95 % interval by Student's t."""
-    rows = sorted(read(), key=lambda row: (row["options"], KINDS.index(row["kind"]), row["seed"]))
+    measured = sorted(rows.read(ROWS, Run).items(), key=lambda pair: (pair[0].options, KINDS.index(pair[0].kind), pair[0].seed))
     print("| options | after the move | steps before it | first 100 episodes | last 100 | steps to recover (medians) | never |")
     print("|---|---|---|---|---|---|---|")
-    for options, kind in dict.fromkeys((row["options"], row["kind"]) for row in rows):
-        cells = []
-        for name in FIELDS[3:-1]:
-            x = np.array([row[name] for row in rows if (row["options"], row["kind"]) == (options, kind)])
+    for options, kind in dict.fromkeys((run.options, run.kind) for run, _ in measured):
+        cells, found = [], [row for run, row in measured if (run.options, run.kind) == (options, kind)]
+        for name in MEASURED[:-1]:
+            x = np.array([row[name] for row in found])
             if np.isinf(x).any():
                 cells.append("∞")
                 continue
-            half = half_interval(x)
+            half = rows.half_interval(x)
             cells.append(f"{x.mean():,.0f} ± {half:,.0f}" if name == "steps_to_recover" else f"{x.mean():.1f} ± {half:.1f}")
-        never = np.mean([row["not_recovered"] for row in rows if (row["options"], row["kind"]) == (options, kind)])
+        never = np.mean([row["not_recovered"] for row in found])
         print(f"| {'flat' if options == 1 else options} | {kind} | {' | '.join(cells)} | {never:.0%} |")
 
 
