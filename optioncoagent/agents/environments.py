@@ -153,14 +153,16 @@ class Interface:
         spec = ObservationSpec.from_space(env.single_observation_space, minigrid, rendered, kinds)
         return cls(env_id, spec, Actions.of(env.single_action_space), checked_env_kwargs(env_kwargs or {}))
 
-    def check(self, env: VectorEnv) -> None:
-        """Raise ValueError for an environment with other observations or actions."""
-        try:
-            theirs = Interface.of(env, None, None, self.spec.kinds)
-        except ValueError:  # it has no such parts
-            theirs = Interface.of(env, None)
+    def check(self, env: VectorEnv, kinds: Mapping[str, str]) -> None:
+        """Raise ValueError for an environment with other observations or actions. kinds: see `of`."""
+        theirs = Interface.of(env, None, None, kinds)
         ours = {"spec": self.spec, **vars(self.actions)}
-        for what, given in {"spec": theirs.spec, **vars(theirs.actions)}.items():
+        # agents of 0.1.0 see MiniGrid's codes as numbers, and no setting says so
+        before = {leaf.path: leaf.kind for leaf in self.spec.leaves if leaf.kind == "grid"}
+        spec = theirs.spec.taken_for(
+            {leaf.path: before[leaf.path] for leaf in theirs.spec.leaves if leaf.kind == "cells" and leaf.path in before}
+        )
+        for what, given in {"spec": spec, **vars(theirs.actions)}.items():
             # integers are taken in any dtype
             if given != (needed := ours[what]) and (what != "dtype" or isinstance(theirs.actions.num_actions, Gaussian)):
                 theirs_in_words, ours_in_words = told_apart(given, needed)

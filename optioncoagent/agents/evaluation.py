@@ -76,9 +76,10 @@ def run_episodes(
     num_episodes = int(num_episodes)
     made = _environment(agent, env, min(agent.num_envs, num_episodes), seed)
     try:
+        agent.interface.check(made, agent.settings.observation_kinds)
         yield from _episodes(agent, made, num_episodes, seed, deterministic, max_steps)
     finally:
-        if env is None or isinstance(env, str):
+        if (env is None or isinstance(env, str)) and made.render_mode is None:  # pygame's windows close all at once, the training's too
             made.close()
 
 
@@ -113,7 +114,7 @@ def _episodes(agent: Any, env: VectorEnv, num_episodes: int, seed: int, determin
 def _environment(agent: Any, env: Any, num_envs: int, seed: int) -> VectorEnv:
     """What to evaluate on: `env`, or a new environment like the one that the agent was made from.
 
-    Raises ValueError if that is the one it trains on, if it is of another kind, or if there is nothing to make a new one from.
+    Raises ValueError if that is the one it trains on, or if there is nothing to make a new one from.
     """
     if env is None:
         if agent.interface.env_id is None:
@@ -130,7 +131,6 @@ def _environment(agent: Any, env: Any, num_envs: int, seed: int) -> VectorEnv:
                 "the agent trains on this environment, and evaluating would reset it in the middle of its episodes: give another one, or "
                 "leave env out, and one is made where it can be"
             )
-    agent.interface.check(made)
     return made
 
 

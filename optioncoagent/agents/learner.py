@@ -33,7 +33,7 @@ from optioncoagent.agents.exploration import CountBonus, default_coef, make_bonu
 from optioncoagent.agents.forms import choose_forms, sampled
 from optioncoagent.agents.gates import check_gates
 from optioncoagent.agents.minibatches import by_environment, by_step
-from optioncoagent.agents.modules import make_module
+from optioncoagent.agents.modules import hold, make_module
 from optioncoagent.agents.observations import told_apart
 from optioncoagent.agents.places import places_of
 from optioncoagent.agents.rollout import Rollout, Running, Sampler, check, collect, reset, tick, watch
@@ -127,6 +127,7 @@ class CoagentActorCritic:
         self.num_timesteps = 0
         self.num_episodes = 0
         self.recent: deque[tuple[float, int]] = deque(maxlen=100)  # (return, length) of the last episodes
+        hold(self.module)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.network}, {self.num_timesteps:,} steps on {self.interface.env_id or 'an environment object'})"
@@ -141,6 +142,7 @@ class CoagentActorCritic:
         memo[id(self)] = copy = type(self).__new__(type(self))
         vars(copy).update({name: deepcopy(value, memo) for name, value in vars(self).items()})
         copy.goal = None  # it is in no `learn`
+        hold(copy.module)
         return copy
 
     def __copy__(self) -> Self:
@@ -161,7 +163,11 @@ class CoagentActorCritic:
             self.interface.check_makeable()
             settings = self.settings
             made = make_vector_env(self.interface.env_id, settings.num_envs, settings.seed, self.interface.env_kwargs)
-            self.interface.check(made)
+            try:
+                self.interface.check(made, settings.observation_kinds)
+            except ValueError:
+                made.close()
+                raise
             self._env = made
         return self._env
 
@@ -265,7 +271,8 @@ class CoagentActorCritic:
         informations = degeneracy.informations(self.module, self.spec, rollout)  # of the policies that acted
 
         # epochs
-        with self._training(), tiny_is_zero():
+        # threads of torch's own would keep it
+        with self._training(), tiny_is_zero() if settings.torch_threads == 1 else nullcontext():
             parts, divergence = self._epochs(rollout, batch, size)
 
         row |= {"minibatches": float(len(parts)), "kl": divergence}

@@ -215,15 +215,20 @@ def make_module(network: CoagentNetwork, spec: ObservationSpec, settings: Settin
         with seeded(settings.seed, "encoder"):
             encoder = own = Encoder(spec, settings.hidden_sizes)
         inputs = own.inputs
-    elif (other := _HELD.get(encoder)) is not None and other() is not None:
-        encoder = deepcopy(encoder)  # another agent's, which is not to change with this one
+    elif (other := _HELD.get(encoder)) is not None and other() is not None:  # another agent's, which is not to change with this one
+        # what it keeps of its last call is no parameter, and torch does not copy it
+        kept = [x for part in encoder.modules() for x in vars(part).values() if isinstance(x, Tensor) and not x.is_leaf]
+        encoder = deepcopy(encoder, {id(x): x.detach() for x in kept})
     encoder = encoder.to(settings.device, dtype).eval()  # until the first epochs: a look at what it gives is no training
     num_features = _num_features(encoder, inputs, spec, settings.device)
     with seeded(settings.seed, "recurrence"):
         recurrence = Recurrence(num_features, settings.recurrent_size) if settings.recurrent_size else Memoryless(num_features)
-    module = CoagentModule(network, inputs, encoder, recurrence, settings.seed, bool(settings.hidden_sizes)).to(settings.device, dtype)
-    _HELD[encoder] = ref(module)
-    return module
+    return CoagentModule(network, inputs, encoder, recurrence, settings.seed, bool(settings.hidden_sizes)).to(settings.device, dtype)
+
+
+def hold(module: CoagentModule) -> None:
+    """Note that the encoder of this module is an agent's, so that `make_module` gives another agent a copy."""
+    _HELD[module.encoder] = ref(module)
 
 
 def _num_features(encoder: nn.Module, inputs: nn.Module, spec: ObservationSpec, device: str) -> int:

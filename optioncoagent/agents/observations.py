@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from optioncoagent.agents.settings import BOX_KINDS, KINDS
+from optioncoagent.agents.settings import BOX_KINDS
 
 Tensors = dict[str, Tensor]  # one tensor a leaf, batch axes first
 
@@ -104,11 +104,6 @@ class ObservationSpec:
                     f"{BOX_KINDS}, and nothing else can be chosen"
                 )
         return ObservationSpec(tuple(_box(x.path, kinds[x.path], x.shape) if x.path in others else x for x in self.leaves))
-
-    @property
-    def kinds(self) -> dict[str, str]:
-        """What `from_space` is to take those leaves for that may be several things."""
-        return {leaf.path: leaf.kind for leaf in self.leaves if leaf.kind in KINDS}
 
     @classmethod
     def from_json(cls, leaves: Sequence[Mapping[str, Any]]) -> ObservationSpec:

@@ -28,7 +28,7 @@ def tiny_is_zero() -> Iterator[None]:
     """Run a block in which numbers below the least normal one (1e-38 in single precision) are 0 in this thread: processors take many times
     as long with them. Adam's moments of a weight whose gradient is 0 are such numbers after some 800 steps, and stay so, since 0.9 times
     the least of them is rounded to itself."""
-    before = bool(torch.tensor(1e-39) * 1 == 0)
+    before = bool(torch.tensor(1e-39, dtype=torch.float32, device="cpu") * 1 == 0)
     torch.set_flush_denormal(True)
     try:
         yield

@@ -1,8 +1,8 @@
 """Gradient forms of any coagent in any network: the exact ones, and what is left out or put in place of something else.
 
 A form is a record; `NETWORK_FORMS` lists them, and each says which coagents it is for. Where option-critic is the network, a form of the
-same name in `forms.FORMS` is the same vector; "expected" is q_beta of the termination and exact of the option, "difference" is advantage,
-and "marginal" is marginalised.
+same name in `forms.FORMS` is the same vector, where both are defined; "expected" is q_beta of the termination and exact of the option,
+"difference" is advantage, and "marginal" is marginalised.
 
 W(x, u), b(x) and d(x) are as in `network_setting`.
 """
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from optioncoagent.exact.forms import MARGIN
+from optioncoagent.exact.forms import MARGIN, NotDefined
 from optioncoagent.exact.network_setting import NetworkSetting, Place
 from optioncoagent.network import CoagentNetwork, FloatArray
 
@@ -166,6 +166,8 @@ def _one_gate(s: NetworkSetting, name: str) -> FloatArray:
 def _greedy_value(s: NetworkSetting, name: str) -> FloatArray:
     # at all nodes: the best output may be one that no policy draws, which leads where nothing goes
     everything = s.everything
+    if everything.structure.never_end.size:
+        raise NotDefined("an output may be the best one that leads where an episode never ends, and has no value there")
     return _expected_at(Place(everything, s.at(name).index, everything.occupancy, everything.sweep(gated_by(s.network, name))))
 
 

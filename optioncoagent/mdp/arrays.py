@@ -52,9 +52,9 @@ class MDP:
         self.num_states = self.d0.size
         self.num_actions = self._check_shapes()
         if _is_single(P):
-            self.P = _normalized(self.P)
+            self.P = normalized(self.P)
         if _is_single(d0):
-            self.d0 = _normalized(self.d0)
+            self.d0 = normalized(self.d0)
         self._check_laws()
         self.terminal = self._inferred_terminal() if terminal is None else np.array(terminal)
         self.observation = np.arange(self.num_states) if observation is None else np.array(observation)
@@ -233,11 +233,18 @@ def _is_single(values: Any) -> bool:
     return str(values.dtype if hasattr(values, "dtype") else np.asarray(values).dtype).endswith("float32")
 
 
-def _normalized(laws: Any) -> Any:
+def normalized(laws: Any) -> Any:
     """Laws over the last axis divided by their sums, where these are 1 to rounding; others stay, to be refused."""
     sums = np.asarray(laws.sum(axis=-1))
     factor = np.where(np.abs(sums - 1) < _OF_SINGLES, 1 / np.where(sums == 0, 1, sums), 1.0)
     return sp.csr_array(sp.diags_array(factor) @ laws) if sp.issparse(laws) else laws * factor[..., None]
+
+
+def _differ_at_one_place(values: Any) -> bool:
+    """Are there several entries for one place that are not all 0?"""
+    place = values.row.astype(np.int64) * values.shape[1] + values.col
+    _, which, times = np.unique(place, return_inverse=True, return_counts=True)
+    return bool(((times[which] > 1) & (values.data != 0)).any())
 
 
 def _as_array(name: str, values: Any) -> Any:
@@ -245,7 +252,7 @@ def _as_array(name: str, values: Any) -> Any:
     if sp.issparse(values):
         array = sp.csr_array(values, dtype=np.float64, copy=True)
         array.sum_duplicates()
-        if name == "R" and array.nnz < values.tocoo().nnz:
+        if name == "R" and _differ_at_one_place(values.tocoo()):
             raise ValueError("R has several entries for one (s, a, s'): give their mean, weighted by their probabilities")
         array.eliminate_zeros()  # what cannot happen leads nowhere, also where an episode never ends
         data = array.data

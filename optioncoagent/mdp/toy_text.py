@@ -106,6 +106,8 @@ def _make(env_id: str) -> gym.Env[Any, Any]:
 
 
 def _from_tables(table: Any, d0: Any) -> dict[str, Any]:
+    from optioncoagent.mdp.arrays import normalized
+
     num_states, num_actions = len(d0), len(table[0])
     rows, columns, probabilities, rewards = [], [], [], []
     for s in range(num_states):
@@ -124,10 +126,9 @@ def _from_tables(table: Any, d0: Any) -> dict[str, Any]:
     # E[R | s, a, s'] = Σ p r / Σ p over the table's entries for (s, a, s')
     weighted = sp.coo_array((np.append(np.multiply(probabilities, rewards), np.zeros(num_actions)), index), shape=shape).tocsr()
     weighted.data /= P.data
-    singles = np.asarray(probabilities).dtype == np.float32  # which `MDP` divides by their sums
     d0 = np.asarray(d0)
     return {
-        "P": P.astype(np.float32) if singles else P,
+        "P": normalized(P) if any(isinstance(p, np.float32) for p in probabilities) else P,
         "R": weighted,
         "d0": np.append(d0, np.zeros(1, d0.dtype)),
         "terminal": np.arange(num_states + 1) == num_states,

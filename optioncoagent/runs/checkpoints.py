@@ -24,9 +24,8 @@ LAST = 3  # kept, beside the best
 
 @dataclass(frozen=True)
 class Record:
-    """The contents of run.json. episodes: that have ended; of which fewer than 100 are in return_mean, as many as are. ends: of metrics.csv
-    and the events (see `rows`). agent, config: the checksums of the agent.json beside it, which has those of the other files, and of the
-    run's config.json."""
+    """The contents of run.json. episodes: in return_mean, at most 100. ends: of metrics.csv and the events (see `rows`). agent, config: the
+    checksums of the agent.json beside it, which has those of the other files, and of the run's config.json."""
 
     timesteps: int
     episodes: int
@@ -52,9 +51,7 @@ def write(run_folder: Path, agent: Any, row: Mapping[str, float], ends: Mapping[
         agent.save(partial)
         mean = row["return_mean"] if math.isfinite(row["return_mean"]) else None
         checksums = _checksum(partial / AGENT), _checksum(run_folder / CONFIG)
-        # an agent that goes on elsewhere has few episodes in its mean at first, however many it has seen
-        episodes = int(row["episodes"]) if len(agent.recent) >= 100 else len(agent.recent)
-        record = {"timesteps": int(row["timesteps"]), "episodes": episodes, "return_mean": mean, "ends": dict(ends)}
+        record = {"timesteps": int(row["timesteps"]), "episodes": len(agent.recent), "return_mean": mean, "ends": dict(ends)}
         files.write_file(partial / RECORD, files.seal({**record, "agent": checksums[0], "config": checksums[1]}))
         os.rename(partial, path)
     except BaseException:

@@ -65,7 +65,8 @@ def play(agent: Any, num_episodes: int = 3, seed: int = 0, deterministic: bool =
     try:
         yield from _played(agent, env, num_episodes, seed, deterministic, max_steps)
     finally:
-        env.close()
+        if getattr(agent._env, "render_mode", None) is None:  # pygame's windows close all at once, the training's too
+            env.close()
 
 
 def _played(agent: Any, env: Any, num_episodes: int, seed: int, deterministic: bool, max_steps: int) -> Iterator[Episode]:

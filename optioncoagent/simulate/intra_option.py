@@ -99,7 +99,8 @@ def train_option_critic(
     learner = learner or Learner()
     given = np.asarray(schedule)
     check_counts(max_steps=max_steps, threads=threads, num_options=learner.num_options)
-    if given.ndim != 2 or given.size == 0 or given.dtype.kind not in "iu" or given.min() < 0 or given.max() >= len(mdps):
+    whole = given.dtype.kind in "iu" or (given.dtype.kind == "f" and (given % 1 == 0).all())
+    if given.ndim != 2 or given.size == 0 or not whole or given.min() < 0 or given.max() >= len(mdps):
         raise ValueError(
             f"schedule has shape {given.shape} and dtype {given.dtype}: it needs (trials, episodes) of integers, indices below {len(mdps)}"
         )

@@ -104,6 +104,12 @@ def test_environments_that_are_made_for_an_evaluation_are_closed(monkeypatch):
     assert len(closed) == 3 and agent.env not in closed
     agent.evaluate(2, env=gym.make_vec("CartPole-v1", 2, "sync", vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP}))
     assert len(closed) == 3
+    with pytest.raises(ValueError, match="spec is not what the agent was made for"):
+        agent.evaluate(2, env="MountainCar-v0")
+    assert len(closed) == 4
+    # closing one that is shown may close the windows of all
+    oc.OptionCritic("CartPole-v1", env_kwargs={"render_mode": "rgb_array"}, **SMALL).evaluate(2)
+    assert len(closed) == 4
 
 
 def test_an_environment_of_another_kind_is_refused():
@@ -112,6 +118,10 @@ def test_an_environment_of_another_kind_is_refused():
         agent.evaluate(3, env="MountainCar-v0")
     with pytest.raises(ValueError, match="first_action is not"):
         train(Toy()).evaluate(3, env=Toy(actions=gym.spaces.Discrete(2, start=1)))
+    byte, real = (Toy(gym.spaces.Box(0, top, (20, 20, 3), dtype)) for top, dtype in ((255, np.uint8), (1, np.float32)))
+    for mine, other in ((byte, real), (real, byte)):  # of one shape
+        with pytest.raises(ValueError, match="spec is not what the agent was made for"):
+            train(mine).evaluate(3, env=other)
 
 
 class Stuck(Toy):

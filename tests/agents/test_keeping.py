@@ -356,6 +356,33 @@ def test_an_encoder_of_another_agent_is_copied(tmp_path):
     assert all(torch.equal(x, y) for x, y in zip(encoder.parameters(), before, strict=True))
 
 
+class Remembers(torch.nn.Module):
+    """Keeps what it gave last, which torch does not copy."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.seen = torch.nn.Linear(4, 8), None
+
+    def forward(self, x):
+        self.seen = self.layer(x).tanh()
+        return self.seen
+
+
+def test_whose_encoder_it_is(tmp_path):
+    encoder = Remembers()
+    agent = oc.OptionCritic("CartPole-v1", 2, encoder=encoder, **SMALL).learn(64)
+    agent.save(tmp_path)
+    assert not encoder.seen.is_leaf
+    loaded = oc.OptionCritic.load(tmp_path, encoder=encoder)
+    assert loaded.module.encoder is not encoder and torch.equal(loaded.module.encoder.layer.weight, encoder.layer.weight)
+    copied = deepcopy(loaded)
+    assert oc.OptionCritic("CartPole-v1", 2, encoder=copied.module.encoder, **SMALL).module.encoder is not copied.module.encoder
+    new = torch.nn.Linear(4, 8)
+    with pytest.raises(ValueError, match="place") as failed:  # CartPole tells none
+        oc.OptionCritic("CartPole-v1", 2, encoder=new, int_coef=0.1, int_counts="place", **SMALL)
+    assert failed.value is not None and oc.OptionCritic("CartPole-v1", 2, encoder=new, **SMALL).module.encoder is new
+
+
 def test_how_options_begin_and_what_they_cost_is_kept(tmp_path):
     made = dict(num_options=3, gradient_form="advantage", deliberation_cost=0.25, first="terminate", initial=(0.2, 0.3, 0.5))
     oc.OptionCritic("CartPole-v1", **made, **SMALL).save(tmp_path)

@@ -4,7 +4,7 @@ import math
 import subprocess
 import sys
 import threading
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import combinations
 
 import numpy as np
@@ -225,6 +225,13 @@ def test_numbers_too_small_to_be_normal_are_zero_within_a_block():
         with tiny_is_zero():
             assert is_zero()
         assert is_zero()  # as it was before the inner one
+        torch.set_default_dtype(torch.float64)
+        try:
+            with tiny_is_zero():
+                pass
+        finally:
+            torch.set_default_dtype(torch.float32)
+        assert is_zero()
         raise KeyError
     assert not is_zero()
 
@@ -247,6 +254,9 @@ def test_an_update_does_not_reckon_with_the_least_numbers_there_are():
     assert moments and all(bool((moment.view(torch.int32) == 0).all()) for moment in moments)
     step_without_gradient(agent.module.critic.weight.sum())
     assert bool((moments[-1] > 0).any())  # 0.9 times it is rounded to itself
+    agent.settings = replace(agent.settings, torch_threads=2)  # whose second would go on like that
+    agent.update()
+    assert bool((moments[-1] > 0).any())
 
 
 def test_options_are_numbers_or_an_array_of_them(tmp_path):

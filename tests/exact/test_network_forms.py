@@ -369,6 +369,19 @@ def test_greedy_value_may_be_of_an_option_that_is_never_chosen():
     assert np.abs(ours).max() > 0.01
 
 
+def test_greedy_value_is_not_defined_where_an_output_may_never_end():
+    """At γ = 1, of an option that is never chosen and never ends: nothing says what it would be worth."""
+    P = np.zeros((2, 2, 2))
+    P[0, 0, 0] = P[0, 1, 1] = P[1, :, 1] = 1
+    mdp, network = MDP(P, np.array([[-1.0, -1], [0, 0]]), [1, 0], 1.0), option_critic(2, 2)
+    params = network.init_params(2)
+    params["option"][:, 1] = -np.inf
+    params["termination"][:, 1, 0] = -np.inf
+    params["action"][:, 1, 1] = -np.inf
+    (row,) = compare_gradients(mdp, params, ["greedy_value"], network=network)
+    assert np.isnan([row.cosine, row.norm_ratio, row.max_abs_difference]).all()
+
+
 def test_greedy_value_is_exact_under_greedy_policies():
     """A policy over options that is greedy for its own values, by policy iteration."""
     mdp, network, params = two_levels((3, 1))

@@ -45,6 +45,9 @@ def test_laws_of_float32_may_come_in_lists_and_in_tables():
     mdp = oc.MDP.from_env(SimpleNamespace(P=table, initial_state_distrib=np.array(d0)), 0.9)
     np.testing.assert_allclose(mdp.transition_matrix.toarray()[:3, :3], 1 / 3, atol=1e-15)
     np.testing.assert_allclose(mdp.d0, [1 / 3, 1 / 3, 1 / 3, 0], atol=1e-15)
+    table[2][0] = [(1.0, 0, 0.0, False)]  # a number of Python's among them
+    sums = oc.MDP.from_env(SimpleNamespace(P=table, initial_state_distrib=np.array([1.0, 0, 0])), 0.9).transition_matrix.sum(axis=1)
+    np.testing.assert_allclose(sums, 1, atol=1e-15)
     with pytest.raises(ValueError, match="if that is rounding, divide it by its sum"):
         oc.MDP(np.array(P).astype(np.float64), np.zeros((3, 1)), [1, 0, 0], 0.9)
 
@@ -60,6 +63,8 @@ def test_rewards_that_are_given_twice_are_refused():
     ):
         with pytest.raises(ValueError, match="R has several entries for one"):
             oc.MDP(P, R, [1, 0], 0.9)
+    zeros = sp.coo_array((np.zeros(3), twice[1]), shape=(2, 2))  # as of two outcomes that pay nothing
+    assert not oc.MDP(P, zeros, [1, 0], 0.9).expected_reward.any()
     R = sp.dia_array((np.array([[0.0, 1.0]]), [1]), shape=(2, 2))
     assert oc.MDP(P, R, [1, 0], 0.9).expected_reward.tolist() == [[1], [0]]
 

@@ -15,15 +15,17 @@ from optioncoagent.runs import checkpoints, training
 class Agent:
     """Saves a number."""
 
-    def __init__(self, number):
-        self.number, self.recent = number, [(0.0, 1)] * 100
+    def __init__(self, number, episodes=100):
+        self.number, self.recent = number, [(0.0, 1)] * min(episodes, 100)
 
     def save(self, folder):
         files.write_folder(folder, {"agent.json": files.seal({"number": self.number})})
 
 
 def write(folder, step, return_mean, episodes=100):
-    checkpoints.write(folder, Agent(step), {"timesteps": float(step), "episodes": episodes, "return_mean": return_mean}, {"x": [step, ""]})
+    checkpoints.write(
+        folder, Agent(step, episodes), {"timesteps": float(step), "episodes": episodes, "return_mean": return_mean}, {"x": [step, ""]}
+    )
 
 
 def kept(folder):
@@ -47,9 +49,9 @@ def test_the_last_three_and_the_best_are_kept(tmp_path):
 def test_a_mean_of_few_episodes_is_not_the_best(tmp_path):
     """As of an agent that goes on in another environment, whose count of episodes goes on too."""
     for step, return_mean, seen in ((1, 0.9, 10), (2, 0.5, 100), (3, 0.4, 100)):
-        agent = Agent(step)
-        agent.recent = agent.recent[:seen]
-        checkpoints.write(tmp_path, agent, {"timesteps": step, "episodes": 500 + step, "return_mean": return_mean}, {"x": [step, ""]})
+        checkpoints.write(
+            tmp_path, Agent(step, seen), {"timesteps": step, "episodes": 500 + step, "return_mean": return_mean}, {"x": [step, ""]}
+        )
     assert checkpoints.best(tmp_path).name.endswith("02")
 
 

@@ -189,6 +189,7 @@ def test_arguments_are_checked():
         train_option_critic([MDP], [[0, 1]])
     with pytest.raises(ValueError, match="of integers"):
         train_option_critic([MDP, MDP], [[0.0, 0.9]])
+    assert train_option_critic([MDP], np.zeros((1, 2))).steps.shape == (1, 2)
     with pytest.raises(ValueError, match="differ"):
         train_option_critic([MDP, random_mdp(0)], [[0, 1]])
 

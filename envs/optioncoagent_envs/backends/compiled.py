@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from copy import copy
 from functools import cached_property
 from threading import Lock
-from typing import Any, cast
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -97,7 +97,10 @@ class CompiledMiniGrid(MiniGridBatch):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._family = cast(Family, family_of(self._model))
+        family = family_of(self._model)
+        if family is None:
+            raise ValueError(f"the compiled batch does not cover {self._model} as it is now: make the batch anew")
+        self._family = family
         self._step_rows = step_of(self._family.rule)
 
     # Gymnasium's interface
