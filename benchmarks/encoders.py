@@ -161,6 +161,7 @@ def main(command: Benchmark) -> None:
         chosen = [Run(task, encoder, seed) for seed in range(command.seeds) for task in command.tasks for encoder in command.encoders]
         rows.fill(ROWS, chosen, train, command.workers)
     table(rows.read(ROWS, Run))
+    rows.print_sooner(rows.read(ROWS, Run), "encoder", "codes")
 
 
 if __name__ == "__main__":

@@ -120,6 +120,7 @@ def main(command: Benchmark) -> None:
         chosen = [Run(task, mission, seed) for seed in range(command.seeds) for task in command.tasks for mission in command.missions]
         rows.fill(ROWS, chosen, train, command.workers)
     table(rows.read(ROWS, Run))
+    rows.print_sooner(rows.read(ROWS, Run), "mission", MISSIONS[0])
 
 
 if __name__ == "__main__":

@@ -97,6 +97,18 @@ def median_interval(values: Any, resamples: int = 2000) -> tuple[float, float]:
     return float(ends[0]), float(ends[1])
 
 
+def print_sooner(results: dict[Any, Result], field: str, than: str) -> None:
+    """For each value of a field of the runs, beside `than`: the probability that it needs fewer frames, over the tasks that both have."""
+    frames: dict[str, dict[str, list[float]]] = {}
+    for run in sorted(results, key=lambda run: run.seed):
+        frames.setdefault(getattr(run, field), {}).setdefault(run.task, []).append(results[run]["frames"])
+    for name, ours in frames.items():
+        tasks = [task for task in ours if task in frames.get(than, {})]
+        if name != than and tasks:
+            pairs = ([np.array(of[task]) for task in tasks] for of in (ours, frames[than]))
+            print(f"{name}: sooner than {than} {shown_sooner(*pairs)} ({len(tasks)} tasks)")
+
+
 def half_interval(values: Any) -> float:
     """Half the 95 % interval of the mean, by Student's t; NaN of fewer than three values."""
     x = np.asarray(values)

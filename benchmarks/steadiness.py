@@ -104,6 +104,7 @@ def main(command: Benchmark) -> None:
     if not command.table:
         rows.fill(ROWS, runs, train, command.workers)
     table(rows.read(ROWS, Run))
+    rows.print_sooner(rows.read(ROWS, Run), "agent", "default")
 
 
 if __name__ == "__main__":

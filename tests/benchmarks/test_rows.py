@@ -109,3 +109,20 @@ def test_only_runs_without_a_row_are_trained(tmp_path, monkeypatch) -> None:
     assert trained == [Named("A", seed) for seed in (0, 1, 2)] and rows.read(path, Named) == {
         run: {"frames": float(run.seed)} for run in trained
     }
+
+
+def test_who_is_sooner_is_told_over_the_tasks_that_both_have(capsys):
+    """More than three seeds have an interval."""
+
+    @dataclass(frozen=True)
+    class Shown:
+        task: str
+        agent: str
+        seed: int
+
+    frames = {("one", "a"): [1, 2, 3, 4], ("one", "b"): [5, 6, 7, np.inf], ("two", "b"): [1] * 4, ("three", "a"): [2], ("three", "b"): [1]}
+    results = {Shown(*key, seed): {"frames": float(x)} for key, of in frames.items() for seed, x in enumerate(of)}
+    rows.print_sooner(results, "agent", "a")
+    assert capsys.readouterr().out == "b: sooner than a 0.50 (2 tasks)\n"
+    rows.print_sooner({run: row for run, row in results.items() if run.task != "three"}, "agent", "a")
+    assert capsys.readouterr().out == "b: sooner than a 0.00 [0.00, 0.00] (1 tasks)\n"
