@@ -271,7 +271,7 @@ class CoagentActorCritic:
         informations = degeneracy.informations(self.module, self.spec, rollout)  # of the policies that acted
 
         # epochs
-        # threads of torch's own would keep it
+        # of several threads torch's own would go on like that after the block
         with self._training(), tiny_is_zero() if settings.torch_threads == 1 else nullcontext():
             parts, divergence = self._epochs(rollout, batch, size)
 

@@ -141,7 +141,8 @@ def _examine(agent: Any, mdp: MDP, rollouts: int, seed: int, max_steps: int | No
     episodes, steps = sum(_starts(rollout) for rollout in seen), sum(rollout.start.numel() for rollout in seen)
     if episodes < BLOCKS:
         raise ValueError(f"only {episodes} episodes began in {steps:,} steps: give more rollouts, or max_steps to cut them")
-    began = _began(twin, seen) / _discounted_steps(mdp, tables, params) if max_steps is None else episodes
+    # parts of episodes count in proportion, as many may be cut by the end of what is looked at
+    number = _sampled_steps(mdp, seen) / _expected_steps(mdp, tables, params) if max_steps is None else episodes
     visits = _visits(network, seen, mdp.num_states).reshape(q.shape)
     critics, errors = _critics(twin, mdp, q, visits)
     blocks = list(zip(*windows, strict=True))
@@ -152,7 +153,7 @@ def _examine(agent: Any, mdp: MDP, rollouts: int, seed: int, max_steps: int | No
         twin.set_critic(critics[variant.critic])
         sums = [variant.gradient(agent, twin, block) for block in blocks]
         for name in variant.coagents:
-            samples = np.stack([_vector(variant.pulled(agent, mdp, {name: part[name]})) for part in sums]) * (BLOCKS / began)
+            samples = np.stack([_vector(variant.pulled(agent, mdp, {name: part[name]})) for part in sums]) * (BLOCKS / number)
             measured = _measure(samples, exact[name], len(windows))
             rows.append(AuditRow(name, variant.forms[name], variant.critic, variant.deviation, variant.settings, *measured))
     J = expected_return(mdp, tables, params)
@@ -309,14 +310,13 @@ def _error(critic: str, values: FloatArray, q: FloatArray, share: FloatArray) ->
     )
 
 
-def _began(twin: Twin, seen: list[Rollout]) -> float:
-    """Σ γ^t over all steps that were sampled: the number of episodes in them, parts of them counted in proportion, times what an episode
-    has of it. (Episodes that began are no such number where many are cut by the end of a rollout.)"""
-    return sum(float((twin.mdp.gamma ** rollout.age.numpy() * rollout.valid.numpy()).sum()) for rollout in seen)
+def _sampled_steps(mdp: MDP, seen: list[Rollout]) -> float:
+    """Σ γ^t over all steps that were sampled."""
+    return sum(float((mdp.gamma ** rollout.age.numpy() * rollout.valid.numpy()).sum()) for rollout in seen)
 
 
-def _discounted_steps(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) -> float:
-    """E[Σ_t γ^t] until an episode ends: what a reward of 1 for every step is worth, whatever it costs."""
+def _expected_steps(mdp: MDP, network: CoagentNetwork, params: Mapping[str, Any]) -> float:
+    """E[Σ_t γ^t] over an episode: what a reward of 1 for every step is worth, whatever it costs."""
     rewards = (np.zeros((mdp.num_states, mdp.num_actions)), np.where(mdp.terminal, 0.0, 1.0)[:, None] * np.ones(mdp.num_actions))
     made = (MDP(mdp.P, R, mdp.d0, mdp.gamma, mdp.terminal, mdp.observation) for R in rewards)
     without, paid = (expected_return(x, network, params) for x in made)

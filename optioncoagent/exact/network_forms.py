@@ -164,11 +164,11 @@ def _one_gate(s: NetworkSetting, name: str) -> FloatArray:
 
 
 def _greedy_value(s: NetworkSetting, name: str) -> FloatArray:
-    # at all nodes: the best output may be one that no policy draws, which leads where nothing goes
-    everything = s.everything
-    if everything.structure.never_end.size:
+    # the best output may be one that no policy draws, which leads where nothing goes: then at all nodes
+    made = s.made if all((policy > 0).all() for policy in s.made.policies.values()) else s.everything
+    if made.structure.never_end.size:
         raise NotDefined("an output may be the best one that leads where an episode never ends, and has no value there")
-    return _expected_at(Place(everything, s.at(name).index, everything.occupancy, everything.sweep(gated_by(s.network, name))))
+    return _expected_at(Place(made, s.at(name).index, made.occupancy, made.sweep(gated_by(s.network, name))))
 
 
 def _margin(s: NetworkSetting, name: str) -> FloatArray:

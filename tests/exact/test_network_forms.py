@@ -380,6 +380,11 @@ def test_greedy_value_is_not_defined_where_an_output_may_never_end():
     params["action"][:, 1, 1] = -np.inf
     (row,) = compare_gradients(mdp, params, ["greedy_value"], network=network)
     assert np.isnan([row.cosine, row.norm_ratio, row.max_abs_difference]).all()
+    apart = np.zeros((3, 2, 3))  # where nothing leads, whatever is drawn, nothing is asked
+    apart[:2, :, :2], apart[2, :, 2] = P, 1
+    mdp = MDP(apart, np.array([[-1.0, -2], [0, 0], [-1, -1]]), [1, 0, 0], 1.0)
+    params = network.init_params(3, seed=1)
+    close(network_form_gradient(mdp, network, params, "greedy_value", "termination"), form_gradient(mdp, params, "greedy_value"))
 
 
 def test_greedy_value_is_exact_under_greedy_policies():
