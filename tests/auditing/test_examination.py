@@ -1,5 +1,7 @@
 """The audit: with the exact critic it finds the truth, and what is wrong shows in its own row."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -285,6 +287,12 @@ def test_episodes_that_are_longer_than_what_is_looked_at_count_in_proportion():
     rows = oc.audit(oc.CoagentActorCritic(StatesVectorEnv(mdp, 4), network, **{**SETTINGS, "gamma": 0.999, "num_steps": 16}), mdp)
     marginal = next(row for row in rows if (row.form, row.coagent) == ("marginal", "action"))
     assert marginal.cosine > 0.99 and marginal.norm_ratio == pytest.approx(1.0, abs=0.1)
+    # Σ_{t<24} γ^t, whatever switching costs; and of two environments, one of which was reset by its last step
+    mdp = oc.MDP(P, R, np.eye(n)[0], 0.9)
+    params = network(2).init_params(n, seed=1)
+    assert examination._expected_steps(mdp, network(2), params) == pytest.approx((1 - 0.9**24) / (1 - 0.9))
+    rollout = SimpleNamespace(age=torch.tensor([[2, 0], [3, 1], [0, 2]]), valid=torch.tensor([[True, True], [True, True], [False, True]]))
+    assert examination._sampled_steps(mdp, [rollout]) == pytest.approx(0.81 + 0.729 + 1 + 0.9 + 0.81)
 
 
 def test_a_horizon_is_part_of_the_mdp():
