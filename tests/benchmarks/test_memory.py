@@ -52,7 +52,24 @@ def test_what_each_agent_remembers_with(memory):
         "flat, units": ({"option"}, 64),
         "options, coagent": ({"memory", "option"}, 0),
         "flat, coagent": ({"memory", "option"}, 0),
+        "options, units, views": ({"option"}, 64),
+        "flat, units, views": ({"option"}, 64),
+        "flat, views": ({"option"}, 0),
+        "flat, units, places": ({"option"}, 64),
+        "flat, units, steady": ({"option"}, 64),
+        "options, coagent, views": ({"memory", "option"}, 0),
     }
+
+
+def test_what_each_agent_is_paid_for(memory):
+    paid = {}
+    for name in memory.AGENTS:
+        settings = memory.make(memory.Run("MemoryS7", name, 0)).settings
+        paid[name] = settings.int_counts, settings.count_form, settings.int_coef
+    views = {name for name, what in paid.items() if what == ("observation", "episodic", 0.03)}
+    assert views == {"options, units, views", "flat, units, views", "flat, views", "options, coagent, views"}
+    assert paid.pop("flat, units, places") == ("place", "episodic", 0.03)
+    assert {what for name, what in paid.items() if name not in views} == {("place", "episodic", 0.005)}
 
 
 def test_a_row_says_when_the_target_was_reached_and_what_came_out(memory, monkeypatch):

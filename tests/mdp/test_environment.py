@@ -132,6 +132,13 @@ def test_an_id_without_tables(env_id, error, words):
         oc.MDP.from_env(env_id, 0.9)
 
 
+def test_a_horizon_too_long_to_be_unrolled_is_refused_before_anything_is_made():
+    limit = 50_000_000 // 2
+    cycle = oc.MDP([[[0, 1]], [[1, 0]]], [[1.0], [2.0]], [1, 0], 0.9, horizon=limit + 1)
+    with pytest.raises(ValueError, match=rf"horizon={limit + 1}: 2 transitions .* at most {limit:,}"):
+        _ = cycle.unrolled
+
+
 @pytest.mark.parametrize("horizon", [0, -1, 2.5, True, "3"])
 def test_a_horizon_is_a_number_of_steps(horizon):
     with pytest.raises(ValueError, match="horizon="):
