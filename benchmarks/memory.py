@@ -16,9 +16,8 @@ agents, all by the default setting, and what of them can remember:
                        its form is score with the sampled return, as the critic cannot tell what is remembered; flat, or with four options
 
 views: with a bonus of 0.03 for every observation that is new to its episode, in place of 0.005 for every place, so that who has looked back
-is paid for it before it can make use of what was seen there; four minibatches, of more episodes each than eight have, and a step size that
-falls to zero, so that what was learned stays. Of these the flat agent is also run without the units, with 0.03 for places, and with
-the default bonus.
+is paid for it before it can make use of what was seen there; a step size that falls to zero, so that what was learned stays; and more
+frames. Of these the flat agent is also run without the units, with 0.03 for places, and with the default bonus ("steady").
 
 Rows go to memory.csv beside this file; runs whose row is there are not run again. A row holds the mean return of 100 evaluation episodes
 after the frames of the budget, the frames at which the mean return of the last 100 episodes first was 0.9, infinite if never, and how
@@ -48,10 +47,10 @@ from optioncoagent_envs.minigrid.tasks.memory import memory
 
 ROWS = Path(__file__).with_suffix(".csv")
 DEFAULTS: dict[str, dict[str, Any]] = {"now": {}, "before": rows.EXPECTED}
-# {task: frames}, by the present default, but for MemoryS13 and larger ones, those of the suite's stages
-FRAMES = {"MemoryS7": 600_000, "MemoryS9": 600_000, "MemoryS11": 1_500_000, "MemoryS13": 2_500_000}
-FRAMES |= {"MemoryS13Random": 2_500_000, "MemoryS17Random": 4_000_000}
+# {task: frames}, by the present default those of the suite's stages
+FRAMES = {"MemoryS7": 600_000, "MemoryS9": 600_000, "MemoryS11": 1_500_000, "MemoryS13": 1_500_000}
 FRAMES |= {"MemoryS11InView": 300_000, "MemoryS13InView": 300_000}
+FRAMES_STEADY = {"MemoryS11": 2_000_000, "MemoryS13": 4_000_000}
 FRAMES_BEFORE, TARGET, EPISODES = 500_000, 0.9, 100
 
 
@@ -92,7 +91,7 @@ class Agent:
 
 ACTION, MEMORY = {"action": "score"}, {"memory": "score"}
 UNITS: dict[str, Any] = dict(recurrent_size=64)
-STEADY: dict[str, Any] = dict(num_minibatches=4, anneal_lr=True)
+STEADY: dict[str, Any] = dict(anneal_lr=True)
 VIEWS: dict[str, Any] = STEADY | dict(int_counts="observation", int_form="episodic", int_coef=0.03)
 SAMPLED: dict[str, Any] = dict(gae_lambda=1.0, sampled_returns=True)
 AGENTS = {
@@ -128,9 +127,17 @@ def make(run: Run) -> oc.CoagentActorCritic:
     return oc.CoagentActorCritic(env_id, agent.network, forms=agent.forms, seed=run.seed, **settings)
 
 
+def budget(run: Run) -> int:
+    """The frames of a run."""
+    if run.default == "before":
+        return FRAMES_BEFORE
+    steady = AGENTS[run.agent].settings.get("anneal_lr", False)
+    return FRAMES_STEADY.get(run.task, FRAMES[run.task]) if steady else FRAMES[run.task]
+
+
 def train(run: Run) -> tuple[Run, dict[str, float]]:
     began, agent, seen = time.perf_counter(), make(run), list[dict[str, float]]()
-    agent.learn(FRAMES[run.task] if run.default == "now" else FRAMES_BEFORE, log=seen.append)
+    agent.learn(budget(run), log=seen.append)
     reached = [row["timesteps"] for row in seen if row["episodes"] >= EPISODES and row["return_mean"] >= TARGET]
     final = float(np.mean(agent.evaluate(EPISODES).returns))
     return run, {
